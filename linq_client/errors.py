@@ -149,7 +149,7 @@ class ServerError(LinqError):
 
 
 class APIConnectionError(LinqError):
-    """No usable answer came: no connection, time-out, or a body that was cut short. The request may have worked."""
+    """No usable answer came: no connection, time-out, or not the body expected. The request may have worked."""
 
     retryable = True
 

@@ -299,6 +299,14 @@ def check_recipients(value: str | Sequence[str], field: str = "to") -> list[str]
     return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]
 
 
+def check_text(value: str, field: str) -> str:
+    """Return a text unchanged if it has 1 to 10,000 characters, else raise `InvalidRequestError`."""
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
+        shown = f"{len(value):,} characters" if isinstance(value, str) else type(value).__name__
+        raise InvalidRequestError(f"{field}: must be text of 1 to {MAX_TEXT:,} characters, got {shown}")
+    return value
+
+
 def _refusal(error: ValidationError) -> InvalidRequestError:
     """Say what pydantic found in our form: `message.parts[0].value: rule, got value`."""
     lines = []

@@ -1,0 +1,85 @@
+"""One answer of the API, and lists that read themselves page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+from linq_client.errors import InvalidRequestError, PaginationError
+
+MAX_PAGE: Final = 100
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the API: decoded JSON body (None if empty), HTTP status, trace id, and the server's clock (UTC)."""
+
+    body: Any
+    status: int
+    trace_id: str | None
+    server_time: datetime
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list, as it came: items as decoded JSON, the cursor to the next (None at the end), and the
+    server's clock (UTC) when it was made."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+    server_time: datetime
+
+
+class Listing(Generic[T]):
+    """A list of the API, read page by page while it is iterated over.
+
+    Iterate over it for models, or over `pages()` for the raw pages. An empty page that carries a cursor is read past;
+    a cursor seen before raises `PaginationError`. The lists are not snapshots: an item may come twice, and in any
+    order.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Mapping[str, Any]], Reply],
+        key: str,
+        model: Callable[[Any], T],
+        params: Mapping[str, Any],
+    ) -> None:
+        limit = params.get("limit", MAX_PAGE)
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
+            raise InvalidRequestError(f"limit: must be 1 to {MAX_PAGE}, got {limit!r}")
+        self._fetch = fetch
+        self._key = key
+        self._model = model
+        self._params = params
+        self._items = (model(item) for page in self.pages() for item in page.items)
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+    def pages(self) -> Iterator[Page]:
+        """Yield the raw pages from the first on, each fetched when it is asked for.
+
+        Raises:
+            PaginationError: a cursor came a second time.
+            LinqError: as `LinqClient.request`.
+        """
+        params = dict(self._params)
+        seen: set[str] = set()
+        while True:
+            reply = self._fetch(params)
+            items, cursor = reply.body.get(self._key), reply.body.get("next_cursor")
+            yield Page(items or [], cursor, reply.server_time)
+            if not cursor:
+                return
+            if cursor in seen:
+                raise PaginationError(f"list of {self._key}: the API named a cursor twice after {len(seen)} pages")
+            seen.add(cursor)
+            params["cursor"] = cursor

@@ -1,0 +1,227 @@
+"""The receiving side of webhooks: is a delivery from the platform, and what does it say.
+
+`receive(body, headers, secret)` does both. Needs `linq-connectors[webhooks]`. Deliveries come at least once and in any
+order: keep the `event_id` of what you have handled.
+
+Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.py`, `resources/webhooks.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import Field, ValidationError, model_validator
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from linq_client import models
+from linq_client.errors import LinqError
+
+TOLERANCE_SECONDS: Final = 300
+
+
+class SignatureError(LinqError):
+    """A delivery is not from the platform, was changed, or is more than 5 minutes old: answer 4xx and drop it."""
+
+
+class EventChat(models.Answer):
+    """The chat of an event; `owner_handle` is the own line."""
+
+    id: str
+    is_group: bool | None = None
+    owner_handle: models.ChatHandle | None = None
+    health_status: models.Health | None = None
+
+
+class MessageEvent(models.Answer):
+    """`data` of message.sent, .received, .delivered and .read, in the form of version 2026-02-03.
+
+    A payload of version 2025-01-01 is brought into the same form; what it does not say is None. `direction` is inbound
+    or outbound. On a line that keeps nothing, `parts` is empty and `zero_retention` is True.
+    """
+
+    id: str
+    chat: EventChat
+    direction: str
+    sender_handle: models.ChatHandle | None = None
+    parts: list[models.Part] = Field(default_factory=list)
+    service: str | None = None
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+    read_at: datetime | None = None
+    received_at: datetime | None = None
+    effect: models.MessageEffect | None = None
+    reply_to: models.MessageReply | None = None
+    preferred_service: str | None = None
+    idempotency_key: str | None = None
+    reconciled_at: datetime | None = None
+    zero_retention: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_2025(cls, value: Any) -> Any:
+        if not (isinstance(value, dict) and isinstance(message := value.get("message"), dict)):
+            return value
+        from_me = value.get("is_from_me")
+        around = {key: field for key, field in value.items() if key not in ("message", "chat_id", "is_group")}
+        return {
+            **around,
+            **message,
+            "direction": "outbound" if from_me else "inbound",
+            "sender_handle": value.get("from_handle"),
+            "chat": {
+                "id": value["chat_id"],
+                "is_group": value.get("is_group"),
+                "owner_handle": value.get("from_handle" if from_me else "recipient_handle"),
+            },
+        }
+
+
+class EditedPart(models.Answer):
+    """The part that was edited, and its new text."""
+
+    index: int
+    text: str
+
+
+class MessageEditedEvent(models.Answer):
+    """`data` of message.edited (version 2026-02-03 alone)."""
+
+    id: str
+    chat: EventChat
+    direction: str
+    edited_at: datetime
+    part: EditedPart
+    sender_handle: models.ChatHandle | None = None
+
+
+class MessageFailedEvent(models.Answer):
+    """`data` of message.failed; a delivery can still follow."""
+
+    code: int
+    failed_at: datetime
+    chat_id: str | None = None
+    message_id: str | None = None
+    reason: str | None = None
+    service: str | None = None
+
+
+class ReactionEvent(models.Answer):
+    """`data` of reaction.added and .removed."""
+
+    reaction_type: str
+    is_from_me: bool
+    chat_id: str | None = None
+    message_id: str | None = None
+    part_index: int | None = None
+    custom_emoji: str | None = None
+    from_handle: models.ChatHandle | None = None
+    reacted_at: datetime | None = None
+    reaction_id: str | None = None
+
+
+class ParticipantEvent(models.Answer):
+    """`data` of participant.added and .removed."""
+
+    chat_id: str | None = None
+    participant: models.ChatHandle | None = None
+    added_at: datetime | None = None
+    removed_at: datetime | None = None
+
+
+class OtherEvent(models.Answer):
+    """`data` of any other event; its fields are in `model_extra`."""
+
+
+class Event(models.Answer):
+    """One event. `data` is of the class that belongs to `event_type`, or an `OtherEvent`.
+
+    `event_id` is the same in all deliveries of the event: use it to handle each once.
+    """
+
+    event_id: str
+    event_type: str
+    created_at: datetime
+    webhook_version: str | None = None
+    trace_id: str | None = None
+    partner_id: str | None = None
+    data: models.Answer
+
+
+_DATA: Final[Mapping[str, type[models.Answer]]] = {
+    "message.sent": MessageEvent,
+    "message.received": MessageEvent,
+    "message.delivered": MessageEvent,
+    "message.read": MessageEvent,
+    "message.edited": MessageEditedEvent,
+    "message.failed": MessageFailedEvent,
+    "reaction.added": ReactionEvent,
+    "reaction.removed": ReactionEvent,
+    "participant.added": ParticipantEvent,
+    "participant.removed": ParticipantEvent,
+    "chat.created": models.Chat,
+}
+
+
+def receive(body: bytes, headers: Mapping[str, str], secret: str) -> Event:
+    """Check a delivery and return its event.
+
+    Args:
+        body: the raw body, not decoded and encoded again.
+        headers: of the delivery, in any case.
+        secret: `signing_secret` of the subscription (`whsec_...`).
+
+    Raises:
+        SignatureError: see `verify`.
+        LinqError: the body is no event.
+    """
+    verify(body, headers, secret)
+    return parse(body)
+
+
+def verify(body: bytes, headers: Mapping[str, str], secret: str) -> None:
+    """Check that a delivery is from the platform and not more than 5 minutes old.
+
+    The Standard Webhooks headers decide where they are given; else the platform's older, deprecated ones.
+
+    Raises:
+        SignatureError: a header is missing, the signature does not fit, or the delivery is too old or too new.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    try:
+        if "webhook-signature" in lower:
+            Webhook(secret).verify(body, lower, json_parse=False)
+        else:
+            _verify_deprecated(body, lower, secret)
+    except (WebhookVerificationError, ValueError, KeyError) as error:
+        # The library lets malformed headers through as ValueError (base64, Unicode, a signature without a version).
+        raise SignatureError(f"webhook delivery: refused, {type(error).__name__}: {error}") from None
+
+
+def _verify_deprecated(body: bytes, headers: Mapping[str, str], secret: str) -> None:
+    sent = headers["x-webhook-timestamp"]
+    if abs(time.time() - float(sent)) > TOLERANCE_SECONDS:
+        raise ValueError("too old or too new")
+    expected = hmac.new(secret.encode(), sent.encode() + b"." + body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected.encode(), headers["x-webhook-signature"].encode()):
+        raise ValueError("no matching signature found")
+
+
+def parse(body: bytes) -> Event:
+    """Read an event without checking where it comes from.
+
+    Raises:
+        LinqError: the body is no event.
+    """
+    try:
+        event = models.Answer.model_validate_json(body)
+        fields = dict(event.model_extra or {})
+        data = _DATA.get(fields.get("event_type", ""), OtherEvent).model_validate(fields.get("data"))
+        return Event.model_validate({**fields, "data": data})
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, found["loc"])) or "body" for found in error.errors(include_input=False))
+        raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}") from None

@@ -1,0 +1,16 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.emulator_process import Emulator, running_emulator
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    """An emulator of its own for the test, on a frozen clock: time passes only when the test says so."""
+    with running_emulator("--freeze", "2026-03-01T12:00:00Z") as started:
+        yield started
