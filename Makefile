@@ -1,0 +1,31 @@
+# Needs Python 3.10 to 3.13 and nothing else; PYTHON=python3.12 chooses one.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Meltano and Airflow start other programs by name, so the environment comes first on the path.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
+	$(BIN)/python -m demo
+
+test: $(VENV)/.installed  ## All tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing; this takes a minute or two."
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[airflow,tap,emulator,webhooks,dev]'
+	touch $@
+
+clean:  ## Remove all that the other targets made
+	rm -rf $(VENV) .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

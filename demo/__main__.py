@@ -1,0 +1,180 @@
+"""`make demo`: a campaign by Airflow, answers, two extractions by Meltano, then the API forgets; nothing is missing.
+
+Everything is real but the platform: Airflow runs a DAG of `dags_examples/`, Meltano runs the tap and a loader, and the
+emulator stands in for the API on loopback, with an ephemeral window and a virtual clock that this program moves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from demo.warehouse import compare
+from linq_client import LinqClient, NotFoundError
+from tests.emulator_process import Emulator, running_emulator
+
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / ".demo"
+OUTPUT = HOME / "warehouse"
+WINDOW_HOURS = 24
+DAG_ID = "linq_campaign_with_replies"
+STARTED = time.monotonic()
+
+
+def say(text: str) -> None:
+    print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
+
+
+def main() -> int:
+    shutil.rmtree(HOME, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    now = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+    say("Starting the emulator: ephemeral lines, the clock stands still until this program moves it.")
+    with running_emulator("--freeze", now, "--ephemeral-hours", str(WINDOW_HOURS), "--seed", "1") as emulator:
+        say(f"It listens at {emulator.base_url}, lines {', '.join(emulator.lines)}.")
+        emulator.control("POST", "seed", {"chats": 40, "messages_per_chat": 25, "hours": 20, "seed": 1})
+        say(f"Some history to begin with: {len(emulator.ledger())} messages of the last 20 hours in 40 chats.")
+
+        run_campaign(emulator)
+
+        state = f"demo-{int(time.time())}"
+        first = extract(emulator, state)
+        say(f"First extraction, the whole window: {first} messages written.")
+        life_goes_on(emulator)
+        second = extract(emulator, state)
+        say(f"Second extraction, from Meltano's own state, incremental: {second} messages written.")
+
+        let_it_expire(emulator)
+        complete = compare(emulator.ledger(), OUTPUT, say)
+    if not complete or not 0 < second < first:
+        say("FAILED: see above.")
+        return 1
+    say("Done: the API has deleted every message, and the warehouse holds them all.")
+    return 0
+
+
+def run_campaign(emulator: Emulator) -> None:
+    """Run the example DAG, with recipients who answer while its sensors wait."""
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(HOME / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags_examples"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW_CONN_LINQ_DEFAULT": json.dumps(
+            {
+                "conn_type": "linq",
+                "host": emulator.base_url,
+                "password": emulator.api_key,
+                "extra": {"default_line": emulator.lines[0]},
+            }
+        ),
+    }
+    say("Airflow: preparing its database (SQLite) ...")
+    run(["airflow", "db", "migrate"], environment, HOME / "airflow-migrate.log")
+    say(f"Airflow: running the DAG {DAG_ID}, which sends a campaign and waits for the replies ...")
+    with recipients_who_answer(emulator) as answered:
+        run(["airflow", "dags", "test", DAG_ID], environment, HOME / "airflow-dag.log")
+    say(f"Airflow: the DAG has succeeded; {len(answered)} recipients were written to and have answered.")
+
+
+@contextmanager
+def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
+    """Meanwhile, let everyone to whom a message goes out answer it once, a few virtual seconds later."""
+    before = {row["id"] for row in emulator.ledger()}
+    answered: set[str] = set()
+    done = threading.Event()
+
+    def answer() -> None:
+        while not done.wait(0.5):
+            emulator.advance(5)
+            for row in emulator.ledger():
+                if row["direction"] != "outbound" or row["id"] in before | answered:
+                    continue
+                answered.add(row["id"])
+                text = ("Yes, please!", "No, thank you.", "When exactly?")[len(answered) % 3]
+                reply = {"line": row["line"], "from": row["to"][0], "chat_id": row["chat_id"], "text": text}
+                emulator.control("POST", "inbound", reply)
+                say(f"  {row['to'][0]} has a message and answers it.")
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    try:
+        yield answered
+    finally:
+        done.set()
+        thread.join()
+
+
+def extract(emulator: Emulator, state: str) -> int:
+    """Run `meltano run tap-linq target-jsonl` and return how many messages it wrote."""
+    say("Meltano: meltano run tap-linq target-jsonl ...")
+    environment = {
+        **os.environ,
+        "TAP_LINQ_BASE_URL": emulator.base_url,
+        "TAP_LINQ_API_KEY": emulator.api_key,
+        "TAP_LINQ_RETENTION_WINDOW_HOURS": str(WINDOW_HOURS),
+        "TARGET_JSONL_DESTINATION_PATH": str(OUTPUT),
+    }
+    before = set(OUTPUT.glob("messages*.jsonl"))
+    command = ["meltano", "run", f"--state-id-suffix={state}", "tap-linq", "target-jsonl"]
+    run(command, environment, HOME / f"meltano-{len(before) + 1}.log")
+    new = set(OUTPUT.glob("messages*.jsonl")) - before
+    return sum(len(file.read_text().splitlines()) for file in new)
+
+
+def life_goes_on(emulator: Emulator) -> None:
+    """An hour passes: new messages come in, one old one is edited, one gets a reaction, one chat is new."""
+    emulator.advance(3_600)
+    line = emulator.lines[0]
+    inbound = [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
+    for row in inbound[:5]:
+        reply = {"line": line, "from": row["from"], "chat_id": row["chat_id"], "text": "One more thing."}
+        emulator.control("POST", "inbound", reply)
+    emulator.control("POST", "inbound", {"line": line, "from": "+12025550199", "text": "Hello, is this the shop?"})
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        sent = client.messages.send(inbound[0]["chat_id"], "We open at nihne.").message
+        emulator.advance(60)
+        client.messages.edit(sent.id, "We open at nine.")
+        client.messages.react(inbound[0]["id"], "like")
+    emulator.advance(1_800)
+    say("An hour and a half later: answers, a new chat, an edit and a reaction have come.")
+
+
+def let_it_expire(emulator: Emulator) -> None:
+    """Move the clock past the window, and look at what the API still has."""
+    emulator.advance((WINDOW_HOURS + 1) * 3_600)
+    one = emulator.ledger()[-1]["id"]
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        left = sum(1 for chat in client.chats.list() for _ in client.messages.list(chat.id))
+        try:
+            client.messages.get(one)
+            answer = "200"
+        except NotFoundError as error:
+            answer = f"{error.status}, code {error.code}"
+    say(f"{WINDOW_HOURS + 1} hours later: the API lists {left} messages; GET of the newest answers {answer}.")
+
+
+def run(command: list[str], environment: dict[str, Any], log: Path) -> None:
+    """Run a program to its end, with its output in a file that is shown if it fails."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        status = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
+    if status:
+        say(f"{' '.join(command)} ended with {status}:")
+        print(*log.read_text().splitlines()[-40:], sep="\n", file=sys.stderr)
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
