@@ -1,0 +1,62 @@
+"""What Airflow reads about this provider when it starts: plain data, and cheap to import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the metadata of the provider, in the form of Airflow's `provider_info.schema.json`."""
+    return {
+        # Airflow loads no provider at all where this differs from the name of the distribution.
+        "package-name": "linq-connectors",
+        "name": "Linq",
+        "description": "Send and receive iMessage, RCS and SMS messages through `Linq <https://linqapp.com/>`__.",
+        "integrations": [
+            {
+                "integration-name": "Linq",
+                "external-doc-url": "https://docs.linqapp.com/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.hooks.linq"]}],
+        "operators": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.operators.linq"]}],
+        "sensors": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.sensors.linq"]}],
+        "connection-types": [_connection_type()],
+    }
+
+
+def _connection_type() -> dict[str, Any]:
+    """The connection form. `LinqHook` reads what is filled in; the names of `conn-fields` are its extra fields."""
+    return {
+        "connection-type": "linq",
+        "hook-class-name": "airflow_provider_linq.hooks.linq.LinqHook",
+        "hook-name": "Linq",
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "port", "schema", "extra"],
+            "relabeling": {"password": "API key", "host": "Base URL"},
+            "placeholders": {"host": "https://api.linqapp.com/api/partner"},
+        },
+        "conn-fields": {
+            "default_line": {
+                "label": "Default line",
+                "description": "Own phone number to send from where a task names none, in E.164 form (+12025550100).",
+                "schema": {"type": ["string", "null"]},
+            },
+            "retention_window_hours": {
+                "label": "Retention window (hours)",
+                "description": "After how many hours the platform deletes messages; empty if it keeps them.",
+                "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 24},
+            },
+            "connect_timeout": {
+                "label": "Connect timeout (seconds)",
+                "description": "How long to wait for a connection; 5 if empty.",
+                "schema": {"type": ["number", "null"]},
+            },
+            "read_timeout": {
+                "label": "Read timeout (seconds)",
+                "description": "How long to wait for each answer; 60 if empty.",
+                "schema": {"type": ["number", "null"]},
+            },
+        },
+    }

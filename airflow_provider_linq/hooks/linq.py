@@ -1,0 +1,192 @@
+"""`LinqHook`: an Airflow connection of type ``linq``, the client made of it, and sending through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_linq.results import SendResult, send_result
+from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
+from linq_client.client import DEFAULT_BASE_URL
+
+#: The Test button waits for its answer, so it tries once and not for long: seconds to connect, and to read.
+TEST_TIMEOUT: Final = (5.0, 10.0)
+TEST_LINES_SHOWN: Final = 10
+
+
+@dataclass(frozen=True)
+class LinqSettings:
+    """A connection, with the hook's arguments merged over it, checked.
+
+    :param api_key: never shown.
+    :param base_url: ends in ``/api/partner``.
+    :param default_line: own phone number to send from where a task names none.
+    :param retention_window: how long the platform keeps a message; None if for ever.
+    :param timeout: seconds to wait for a connection, and for each read of an answer.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str
+    default_line: str | None
+    retention_window: RetentionWindow | None
+    timeout: tuple[float, float]
+
+
+class LinqHook(BaseHook):
+    """
+    Talk to the Linq messaging platform through a connection of type ``linq``.
+
+    The connection holds the API key as its password and, if it is not the vendor's, the base URL as its host: the
+    whole URL with scheme and path, and with the port if there is one. Its extra fields are ``default_line``,
+    ``retention_window_hours``, ``connect_timeout`` and ``read_timeout``; an argument given here goes before its field.
+    ``hook.client`` reaches all of the API.
+
+    :param linq_conn_id: the connection.
+    :param default_line: own phone number to send from where a call names none, in E.164 form.
+    :param retention_window_hours: after how many hours the platform deletes messages, 1 to 24; by default it
+        keeps them.
+    :param connect_timeout: seconds to wait for a connection, 5 by default.
+    :param read_timeout: seconds to wait for each read of an answer, 60 by default.
+    """
+
+    conn_name_attr = "linq_conn_id"
+    default_conn_name = "linq_default"
+    conn_type = "linq"
+    hook_name = "Linq"
+
+    def __init__(
+        self,
+        linq_conn_id: str = default_conn_name,
+        *,
+        default_line: str | None = None,
+        retention_window_hours: float | None = None,
+        connect_timeout: float | None = None,
+        read_timeout: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.linq_conn_id = linq_conn_id
+        self._arguments = {
+            "default_line": default_line,
+            "retention_window_hours": retention_window_hours,
+            "connect_timeout": connect_timeout,
+            "read_timeout": read_timeout,
+        }
+
+    @cached_property
+    def settings(self) -> LinqSettings:
+        """The connection with the arguments over it.
+
+        :raises InvalidRequestError: a field is missing or wrong.
+        """
+        conn = self.get_connection(self.linq_conn_id)
+        if not conn.password:  # the client would look into the environment, where another account's key may stand
+            raise InvalidRequestError(f"connection {self.linq_conn_id!r}: password: must be the API key, got none")
+        fields = {**_filled(conn.extra_dejson), **_filled(self._arguments)}
+        line = fields.get("default_line")
+        hours = _positive(fields, "retention_window_hours")
+        return LinqSettings(
+            api_key=conn.password,
+            base_url=conn.host or DEFAULT_BASE_URL,
+            default_line=None if line is None else check_line(line, "default_line"),
+            retention_window=None if hours is None else RetentionWindow(hours),
+            timeout=(_positive(fields, "connect_timeout") or 5.0, _positive(fields, "read_timeout") or 60.0),
+        )
+
+    @cached_property
+    def client(self) -> LinqClient:
+        """The client of this connection: one session, with all of the API and the retries that are safe."""
+        settings = self.settings
+        return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout)
+
+    def get_conn(self) -> LinqClient:
+        """Return `client`, under the name that every hook has."""
+        return self.client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the API for the account's lines, once, and say what came of it."""
+        try:
+            settings = self.settings
+            with LinqClient(
+                settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0
+            ) as client:
+                lines = client.phone_numbers.list()
+        except LinqError as error:
+            return False, str(error)
+        shown = [
+            f"{line.phone_number} {line.reputation.status if line.reputation else 'of unknown reputation'}"
+            for line in lines[:TEST_LINES_SHOWN]
+        ]
+        if len(lines) > len(shown):
+            shown.append(f"and {len(lines) - len(shown)} more")
+        return True, f"{len(lines)} line{'s' * (len(lines) != 1)}{': ' * bool(lines)}{', '.join(shown)}"
+
+    def send(
+        self,
+        message: MessageLike,
+        *,
+        chat_id: str | None = None,
+        to: str | Sequence[str] | None = None,
+        from_: str | None = None,
+    ) -> SendResult:
+        """
+        Send a message to a chat, or to handles.
+
+        :param message: text, parts, the JSON form of a message, or a ``linq_client.Message``.
+        :param chat_id: the chat; excludes ``to``.
+        :param to: one handle, or several for a group chat.
+        :param from_: the line to send to ``to`` from, by default the connection's; if that has none either, the
+            platform chooses one.
+        :raises LinqError: see ``linq_client.errors``.
+        """
+        if chat_id is not None:
+            if to is not None or from_ is not None:
+                raise InvalidRequestError("chat_id: excludes to and from, got it with one of them")
+            sent = self.client.messages.send(chat_id, message)
+            return send_result(sent.chat_id, sent.message, trace_id=sent.trace_id, idempotency_key=sent.idempotency_key)
+        if to is None:
+            raise InvalidRequestError("chat_id: must be given, or to, got neither")
+        if from_ is not None or self.settings.default_line is not None:
+            return self.create_chat(to, message, from_=from_)
+        routed = self.client.messages.send_from_any_line(to, message)
+        return send_result(
+            routed.chat_id, routed.message, trace_id=routed.trace_id, idempotency_key=routed.idempotency_key
+        )
+
+    def create_chat(self, to: str | Sequence[str], message: MessageLike, *, from_: str | None = None) -> SendResult:
+        """
+        Send a message to handles from a line, in their chat if there is one, else in a new one.
+
+        :param to: one handle, or several for a group chat.
+        :param message: as for ``send``; as it may be the first of the chat: no link, URL, reply or effect.
+        :param from_: the line; by default the connection's.
+        :raises LinqError: see ``linq_client.errors``.
+        """
+        line = self.settings.default_line if from_ is None else from_
+        if line is None:
+            raise InvalidRequestError(
+                f"from: must be given, or be the default_line of connection {self.linq_conn_id!r}, got neither"
+            )
+        chat = self.client.chats.create(line, to, message)
+        return send_result(chat.id, chat.message, trace_id=chat.trace_id, idempotency_key=chat.idempotency_key)
+
+
+def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what is empty: forms save an empty field as null or as an empty string."""
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _positive(fields: Mapping[str, Any], name: str) -> float | None:
+    """Read a number, which is a string in a connection that was given as a URI."""
+    if name not in fields:
+        return None
+    try:
+        number = float(fields[name])
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise InvalidRequestError(f"{name}: must be a number above 0, got {fields[name]!r}")
+    return number
