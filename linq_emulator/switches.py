@@ -1,0 +1,215 @@
+"""What the vendor leaves open, as switches: one declaration for the CLI, the control API and the docs.
+
+A switch is a field of `Switches`; its metadata says which values are allowed and why it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, cast
+
+import msgspec
+
+Order = Literal["newest", "oldest", "unordered"]
+
+
+class SwitchError(ValueError):
+    """A switch that does not exist or a value that it does not take."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        self.name = name
+        self.rule = rule
+        super().__init__(f"switch {name}: {rule}")
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One switch as a reader sees it."""
+
+    name: str
+    allowed: str
+    default: object
+    reason: str
+
+
+def _show(value: object) -> str:
+    return msgspec.json.encode(value).decode().strip('"')
+
+
+def _choice(default: Any, allowed: tuple[Any, ...], reason: str) -> Any:
+    def check(value: object) -> object:
+        for option in allowed:
+            if value == option and isinstance(value, bool) == isinstance(option, bool):
+                return option
+        raise ValueError(f"must be one of {text}")
+
+    text = ", ".join(_show(option) for option in allowed)
+    return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
+
+
+def _number(default: float, low: float, high: float, reason: str) -> Any:
+    def check(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError(f"must be {text}")
+        return value
+
+    text = f"a number from {_show(low)} to {_show(high)}"
+    return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
+
+
+def _flag(default: bool, reason: str) -> Any:
+    return _choice(default, (True, False), reason)
+
+
+_ORDERS = ("newest", "oldest", "unordered")
+
+
+@dataclass(slots=True)
+class Switches:
+    """The current position of every switch."""
+
+    chat_order: Literal["newest", "oldest", "unordered"] = _choice(
+        "newest",
+        _ORDERS,
+        "The order of GET /v3/chats is documented nowhere. By updated_at; unordered is by id.",
+    )
+    message_order: Literal["newest", "oldest", "unordered"] = _choice(
+        "newest",
+        _ORDERS,
+        "The order of a chat's messages is documented nowhere. By created_at; unordered is by id.",
+    )
+    cursor: Literal["offset", "key"] = _choice(
+        "offset",
+        ("offset", "key"),
+        "Cursors are opaque, but the documented walk over chats goes 20, 40: with an offset, items shift while "
+        "one pages. With a key they do not. (A thread always pages by key, as its example shows.)",
+    )
+    empty_pages: bool = _flag(
+        False,
+        "Nothing promises that a page with a cursor holds items: when true, about one in four is empty.",
+    )
+    message_moves_chat: bool = _flag(True, "Whether a new message moves the chat's updated_at is not documented.")
+    edit_moves_message: bool = _flag(True, "Whether an edit moves the message's updated_at is not documented.")
+    reaction_moves_message: bool = _flag(True, "Whether a reaction moves the message's updated_at is not documented.")
+    delivery_moves_message: bool = _flag(
+        True, "Whether sent, delivered, read and failed move the message's updated_at is not documented."
+    )
+    reconciled_created_at: Literal["ingested", "sent"] = _choice(
+        "ingested",
+        ("ingested", "sent"),
+        "Whether created_at of a message recovered late says when it was ingested or when it was sent is not "
+        "documented; sent_at is always the old time.",
+    )
+    idempotency_scope: Literal["account", "line", "chat"] = _choice(
+        "account", ("account", "line", "chat"), "Within what a key is unique is not documented."
+    )
+    idempotency_hours: float = _number(
+        0,
+        0,
+        8760,
+        "How long a key is remembered is not documented; 0 is for ever, since a key whose message was deleted or "
+        "expired is documented to be refused and never resent.",
+    )
+    create_chat_message: Literal["inside", "beside", "both"] = _choice(
+        "inside",
+        ("inside", "beside", "both"),
+        "The SDK and the reference have message inside chat; a third party reports it beside chat.",
+    )
+    update_chat_status: int = _choice(200, (200, 202), "Status of PUT /v3/chats/{id}: sources disagree.")
+    leave_status: int = _choice(202, (202, 200), "Status of POST /v3/chats/{id}/leave: sources disagree.")
+    edit_status: int = _choice(200, (200, 202), "Status of PATCH /v3/messages/{id}: not documented.")
+    reaction_status: int = _choice(202, (202, 200), "Status of POST reactions: 202 now, 200 in February 2026.")
+    attachment_status: int = _choice(200, (200, 201), "Status of POST /v3/attachments: sources disagree.")
+    contact_card_status: int = _choice(201, (201, 200), "Status of POST /v3/contact_card: not documented.")
+    direct_group_action_status: int = _choice(
+        409,
+        (409, 400),
+        "Status (code 1006) of a group action on a direct chat: 409 for the update, open for participants and "
+        "leave; February 2026 said 400.",
+    )
+    group_update_seconds: float = _number(
+        1,
+        0,
+        600,
+        "Group names, icons, participants and leaving apply later; how much later is not documented.",
+    )
+    edit_seconds: float = _number(0, 0, 600, "Whether an edit is visible at once or later is not documented.")
+    reaction_seconds: float = _number(0, 0, 600, "Whether a reaction is visible at once or later is not documented.")
+    media_url_seconds: float = _number(
+        3600,
+        0,
+        31536000,
+        "How long a media URL in a message works: one hour in the SDK, long-lived in the attachments page (0 is for "
+        "ever), 15 minutes (900) on the ephemeral tier.",
+    )
+    capability_scope: Literal["account", "line"] = _choice(
+        "account",
+        ("account", "line"),
+        "Whether one capability check in 10 s counts for the account or the line.",
+    )
+    duplicate_target_url: Literal["refused", "allowed"] = _choice(
+        "refused",
+        ("refused", "allowed"),
+        "A target_url can be used once an account; the refusal is not documented.",
+    )
+    webhook_retries: Literal["exponential", "ten", "six"] = _choice(
+        "exponential",
+        ("exponential", "ten", "six"),
+        "The schedule changed: exponential for up to 30 minutes since September 2026, before that ten tries in 25 "
+        "minutes, in February 2026 six within 60 seconds.",
+    )
+    automatic_delivery: bool = _flag(
+        True, "When false, a sent message stays pending until the control API reports a receipt."
+    )
+    delivery_seconds: float = _number(
+        2,
+        0,
+        3600,
+        "From acceptance to delivered (queued after a quarter, sent after half of it): live traffic takes seconds, "
+        "throttled lines hold a message for 1 to 30 minutes.",
+    )
+    read_share: float = _number(0, 0, 1, "Share of delivered messages that get a read receipt: receipts are optional.")
+    read_seconds: float = _number(30, 0, 86400, "From delivered to read.")
+    failure_share: float = _number(0, 0, 1, "Share of sends that fail with 4001 where they would have been sent.")
+    sandbox: bool = _flag(
+        False,
+        "A sandbox account sends 100 messages a day, and only to handles that have written (403, 2008).",
+    )
+
+    def update(self, values: Mapping[str, object]) -> None:
+        """Set every given switch, or none of them and raise `SwitchError`."""
+        checks: dict[str, Callable[[object], object]] = {one.name: one.metadata["check"] for one in fields(self)}
+        accepted: dict[str, object] = {}
+        for name, value in values.items():
+            if name not in checks:
+                raise SwitchError(name, f"unknown; known are {', '.join(sorted(checks))}")
+            try:
+                accepted[name] = checks[name](value)
+            except ValueError as error:
+                raise SwitchError(name, str(error)) from None
+        for name, value in accepted.items():
+            setattr(self, name, value)
+
+    def as_dict(self) -> dict[str, object]:
+        """Name and position of every switch."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def declared() -> list[Declared]:
+    """Every switch with its allowed values, default and reason, in the order of the declaration."""
+    return [
+        Declared(one.name, cast(str, one.metadata["allowed"]), one.default, cast(str, one.metadata["reason"]))
+        for one in fields(Switches)
+    ]
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """Name and value of ``name=value``, as a command line gives it; `SwitchError` without a ``=``."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise SwitchError(text, "must be given as name=value")
+    try:
+        return name.strip(), msgspec.json.decode(value.strip())
+    except msgspec.DecodeError:
+        return name.strip(), value.strip()
