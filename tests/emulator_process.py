@@ -38,13 +38,14 @@ class Emulator:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Every message ever accepted, whatever became of it."""
-        answer = requests.get(self.control_url("ledger"), timeout=120)
-        return [json.loads(row) for row in answer.text.splitlines()]
+        return self._rows("ledger")
 
     def requests_served(self) -> list[dict[str, Any]]:
         """Every request to the API, oldest first."""
-        rows: list[dict[str, Any]] = self.control("GET", "requests")["requests"]
-        return rows
+        return self._rows("requests")
+
+    def _rows(self, path: str) -> list[dict[str, Any]]:
+        return [json.loads(row) for row in requests.get(self.control_url(path), timeout=120).text.splitlines()]
 
 
 @contextmanager

