@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from demo.warehouse import compare
 from linq_client import LinqClient, NotFoundError
@@ -28,6 +27,7 @@ HOME = ROOT / ".demo"
 OUTPUT = HOME / "warehouse"
 WINDOW_HOURS = 24
 DAG_ID = "linq_campaign_with_replies"
+RECIPIENTS = [f"+12025550{number}" for number in range(140, 146)]
 STARTED = time.monotonic()
 
 
@@ -65,8 +65,7 @@ def main() -> int:
 
 def run_campaign(emulator: Emulator) -> None:
     """Run the example DAG, with recipients who answer while its sensors wait."""
-    environment = {
-        **os.environ,
+    settings = {
         "AIRFLOW_HOME": str(HOME / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags_examples"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -81,11 +80,15 @@ def run_campaign(emulator: Emulator) -> None:
         ),
     }
     say("Airflow: preparing its database (SQLite) ...")
-    run(["airflow", "db", "migrate"], environment, HOME / "airflow-migrate.log")
+    run(["airflow", "db", "migrate"], settings, HOME / "airflow-migrate.log")
     say(f"Airflow: running the DAG {DAG_ID}, which sends a campaign and waits for the replies ...")
     with recipients_who_answer(emulator) as answered:
-        run(["airflow", "dags", "test", DAG_ID], environment, HOME / "airflow-dag.log")
-    say(f"Airflow: the DAG has succeeded; {len(answered)} recipients were written to and have answered.")
+        run(
+            ["airflow", "dags", "test", DAG_ID, "--conf", json.dumps({"recipients": RECIPIENTS})],
+            settings,
+            HOME / "airflow-dag.log",
+        )
+    say(f"Airflow: the DAG has succeeded; {len(answered)} of {len(RECIPIENTS)} recipients have answered.")
 
 
 @contextmanager
@@ -102,8 +105,8 @@ def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
                 if row["direction"] != "outbound" or row["id"] in before | answered:
                     continue
                 answered.add(row["id"])
-                text = ("Yes, please!", "No, thank you.", "When exactly?")[len(answered) % 3]
-                reply = {"line": row["line"], "from": row["to"][0], "chat_id": row["chat_id"], "text": text}
+                text = ("YES", "NO", "Is there parking?")[len(answered) % 3]
+                reply = {"from": row["to"][0], "chat_id": row["chat_id"], "text": text}
                 emulator.control("POST", "inbound", reply)
                 say(f"  {row['to'][0]} has a message and answers it.")
 
@@ -119,8 +122,7 @@ def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
 def extract(emulator: Emulator, state: str) -> int:
     """Run `meltano run tap-linq target-jsonl` and return how many messages it wrote."""
     say("Meltano: meltano run tap-linq target-jsonl ...")
-    environment = {
-        **os.environ,
+    settings = {
         "TAP_LINQ_BASE_URL": emulator.base_url,
         "TAP_LINQ_API_KEY": emulator.api_key,
         "TAP_LINQ_RETENTION_WINDOW_HOURS": str(WINDOW_HOURS),
@@ -128,7 +130,7 @@ def extract(emulator: Emulator, state: str) -> int:
     }
     before = set(OUTPUT.glob("messages*.jsonl"))
     command = ["meltano", "run", f"--state-id-suffix={state}", "tap-linq", "target-jsonl"]
-    run(command, environment, HOME / f"meltano-{len(before) + 1}.log")
+    run(command, settings, HOME / f"meltano-{len(before) + 1}.log")
     new = set(OUTPUT.glob("messages*.jsonl")) - before
     return sum(len(file.read_text().splitlines()) for file in new)
 
@@ -139,7 +141,7 @@ def life_goes_on(emulator: Emulator) -> None:
     line = emulator.lines[0]
     inbound = [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
     for row in inbound[:5]:
-        reply = {"line": line, "from": row["from"], "chat_id": row["chat_id"], "text": "One more thing."}
+        reply = {"from": row["from"], "chat_id": row["chat_id"], "text": "One more thing."}
         emulator.control("POST", "inbound", reply)
     emulator.control("POST", "inbound", {"line": line, "from": "+12025550199", "text": "Hello, is this the shop?"})
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
@@ -165,9 +167,10 @@ def let_it_expire(emulator: Emulator) -> None:
     say(f"{WINDOW_HOURS + 1} hours later: the API lists {left} messages; GET of the newest answers {answer}.")
 
 
-def run(command: list[str], environment: dict[str, Any], log: Path) -> None:
-    """Run a program to its end, with its output in a file that is shown if it fails."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+def run(command: list[str], settings: dict[str, str], log: Path) -> None:
+    """Run a program of this environment to its end, with its output in a file that is shown if it fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **settings}
     with log.open("w") as output:
         status = subprocess.run(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT).returncode
     if status:
