@@ -161,7 +161,7 @@ def leave(world: World, chat: Chat) -> None:
 
 
 def _go(world: World, chat: Chat, who: Participant, status: str) -> None:
-    who.status, who.left_at = status, world.now()
+    who.status, who.left_at, who.encoded = status, world.now(), None
     _participants_changed(world, chat)
     events.participant(world, "participant.removed", chat, who)
 

@@ -21,9 +21,14 @@ DAY = 24 * HOUR
 Action = Callable[[], None]
 
 
-@lru_cache(maxsize=8192)
-def _to_second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+# The tail of a timestamp for each millisecond of a minute: lists show several timestamps for each message, and
+# two look-ups are several times as fast as formatting.
+_WITHIN_MINUTE = tuple(f"{rest // SECOND:02d}.{rest % SECOND:03d}Z" for rest in range(MINUTE))
+
+
+@lru_cache(maxsize=16384)
+def _to_minute(minutes: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(minutes * 60))
 
 
 @lru_cache(maxsize=16)
@@ -38,8 +43,7 @@ def _http_date(seconds: int) -> str:
 
 def iso(moment: int) -> str:
     """RFC 3339 in UTC with milliseconds, as every timestamp of the API."""
-    seconds, fraction = divmod(moment, SECOND)
-    return f"{_to_second(seconds)}.{fraction:03d}Z"
+    return _to_minute(moment // MINUTE) + _WITHIN_MINUTE[moment % MINUTE]
 
 
 def iso_or_none(moment: int | None) -> str | None:

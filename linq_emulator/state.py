@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Raw
+
 if TYPE_CHECKING:
     from linq_emulator.listing import Listing
 
@@ -88,6 +90,8 @@ class Participant:
     line_type: str | None = None
     status: str = "active"
     left_at: int | None = None
+    encoded: Raw | None = None
+    """What messages show of it, encoded; None when it must be made again."""
 
 
 @dataclass(slots=True)

@@ -131,8 +131,15 @@ def _common(message: Message, media_url: MediaUrl) -> JSON:
         "parts": [part(one, media_url) for one in message.parts],
         "effect": message.effect,
         "reply_to": reply_to(message),
-        "from_handle": handle(message.sender),
+        "from_handle": _sender(message.sender),
     }
+
+
+def _sender(participant: Participant) -> msgspec.Raw:
+    # Kept encoded, since every message of a list repeats it.
+    if participant.encoded is None:
+        participant.encoded = msgspec.Raw(encode(handle(participant)))
+    return participant.encoded
 
 
 def sent_message(message: Message, media_url: MediaUrl) -> JSON:
@@ -166,10 +173,12 @@ def message_bytes(message: Message, media_url: MediaUrl, *, media_urls_expire: b
 
 
 def _shows_media(message: Message) -> bool:
-    return any(
-        one.attachment is not None or any(each.sticker is not None for each in one.reactions or ())
-        for one in message.parts
-    )
+    for one in message.parts:
+        if one.attachment is not None:
+            return True
+        if one.reactions and any(each.sticker is not None for each in one.reactions):
+            return True
+    return False
 
 
 def page(name: str, items: list[bytes], next_cursor: str | None) -> bytes:
