@@ -80,4 +80,4 @@ def linq_campaign_with_replies() -> None:
     summarize(recipients, conversation.expand(recipient=recipients))
 
 
-linq_campaign_with_replies()
+campaign = linq_campaign_with_replies()

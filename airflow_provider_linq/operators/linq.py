@@ -31,9 +31,10 @@ class _LinqSendOperator(BaseOperator):
         message: MessageLike,
         idempotency_key: str | None = None,
         linq_conn_id: str = LinqHook.default_conn_name,
+        multiple_outputs: bool = True,  # so that other tasks can take send.output["chat_id"]
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.message = message
         self.idempotency_key = idempotency_key
         self.linq_conn_id = linq_conn_id
@@ -69,8 +70,8 @@ class LinqSendMessageOperator(_LinqSendOperator):
     """
     Send a message to a chat, or to handles.
 
-    The result is a :class:`~airflow_provider_linq.results.SendResult`: the platform has accepted the message, and
-    delivers it later. A task whose message was sent before and is gone since (the key is known, the message deleted
+    The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too
+    (``send.output["chat_id"]``): the platform has accepted the message, and delivers it later. A task whose message was sent before and is gone since (the key is known, the message deleted
     or expired) fails without a retry and sends nothing.
 
     :param message: text, a list of parts, or the JSON form of a message (``{"parts": [...], "effect": ...}``)
@@ -110,8 +111,8 @@ class LinqCreateChatOperator(_LinqSendOperator):
     """
     Send a first message from a line to handles; their chat with the line is created, or used again if there is one.
 
-    The result is a :class:`~airflow_provider_linq.results.SendResult`; its ``chat_id`` is what later tasks send to and
-    wait in. A task whose message was sent before and is gone since fails without a retry and sends nothing.
+    The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too:
+    ``create.output["chat_id"]`` is what later tasks send to and wait in. A task whose message was sent before and is gone since fails without a retry and sends nothing.
 
     :param to: handle (E.164 number or e-mail address), or a list of them for a group chat (templated)
     :param message: text, a list of parts, or the JSON form of a message, without link, URL, reply and effect

@@ -24,7 +24,8 @@ class LinqMessageSensor(BaseSensorOperator):
     """
     Wait for an inbound message in a chat; the earliest one that fits goes to XCom.
 
-    The result is an :class:`~airflow_provider_linq.results.InboundMessage`. Each poke reads the whole chat, because
+    The result is an :class:`~airflow_provider_linq.results.InboundMessage`, of which each key is an XCom of its own
+    too (``wait.output["text"]``). Each poke reads the whole chat, because
     the API promises no order. Where the connection has a retention window, ``poke_interval`` must be shorter: a message
     that came and expired between two pokes is never seen.
 
@@ -46,9 +47,10 @@ class LinqMessageSensor(BaseSensorOperator):
         from_handle: str | None = None,
         since: datetime | str | None = None,
         linq_conn_id: str = LinqHook.default_conn_name,
+        multiple_outputs: bool = True,  # so that other tasks can take wait.output["text"]
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.chat_id = chat_id
         self.from_handle = from_handle
         self.since = since

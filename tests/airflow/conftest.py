@@ -1,0 +1,130 @@
+"""Airflow in the process of the tests: a home of its own and one migrated database, without scheduler and server.
+
+`AIRFLOW_HOME` is read when Airflow is first imported, so it is set here, before any test module is. All other settings
+go to the home's `airflow.cfg` and not to the environment, where tests that start an Airflow of their own would
+inherit them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.emulator_process import Emulator
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+
+ROOT = Path(__file__).parents[2]
+BUNDLES = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
+HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
+
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "LINQ_"))]:
+    del os.environ[name]
+os.environ["AIRFLOW_HOME"] = str(HOME)
+
+bundles = [
+    {
+        "name": name,
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(path)},
+    }
+    for name, path in BUNDLES.items()
+]
+(HOME / "airflow.cfg").write_text(
+    f"""
+[core]
+load_examples = False
+
+[dag_processor]
+dag_bundle_config_list = {json.dumps(bundles)}
+"""
+)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> Iterator[None]:
+    """The metadata database, migrated once."""
+    airflow = Path(sys.executable).with_name("airflow")
+    subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL, timeout=300)
+    yield
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Callable[..., None]:
+    """Make `linq_default` a connection to the emulator, with these extra fields or in place of its own."""
+
+    def connect(*, password: str | None = emulator.api_key, host: str | None = emulator.base_url, **extra: Any) -> None:
+        extra = {"default_line": emulator.lines[0], **extra}
+        conn = {"conn_type": "linq", "password": password, "host": host, "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps(conn))
+
+    connect()
+    return connect
+
+
+@pytest.fixture
+def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
+    """Run a DAG of `dags_examples` or `tests/airflow/dags` with these params to its end, task after task."""
+
+    def run_dag(dag_id: str, **params: Any) -> Run:
+        (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
+        from airflow.sdk import DAG
+
+        spec = importlib.util.spec_from_file_location(dag_id, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        (found,) = (value for value in vars(module).values() if isinstance(value, DAG))
+        return Run(found.test(run_conf=params))
+
+    return run_dag
+
+
+class Run:
+    """A finished DAG run, as the tests look at it."""
+
+    def __init__(self, dag_run: DagRun) -> None:
+        self.state = str(dag_run.state)
+        self._run = dag_run
+
+    def states(self, task_id: str) -> list[str]:
+        """The state of each instance of a task, by map index."""
+        return [str(ti.state) for ti in self._instances(task_id)]
+
+    def tries(self, task_id: str) -> int:
+        (ti,) = self._instances(task_id)
+        return int(ti.try_number)
+
+    def xcom(self, task_id: str, map_index: int = -1) -> Any:
+        """The return value of a task instance; None if it left none."""
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            value = session.scalar(
+                XComModel.get_many(
+                    run_id=self._run.run_id,
+                    dag_ids=self._run.dag_id,
+                    task_ids=task_id,
+                    map_indexes=map_index,
+                    key="return_value",
+                ).with_only_columns(XComModel.value)
+            )
+        return None if value is None else json.loads(value) if isinstance(value, str) else value
+
+    def _instances(self, task_id: str) -> list[Any]:
+        found = [ti for ti in self._run.get_task_instances() if ti.task_id == task_id]
+        return sorted(found, key=lambda ti: ti.map_index)

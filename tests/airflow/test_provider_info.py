@@ -1,0 +1,89 @@
+"""The metadata: right by Airflow's own schemas, complete, cheap to read, and shown by Airflow."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import airflow
+import jsonschema
+import pytest
+
+import airflow_provider_linq
+from airflow_provider_linq.get_provider_info import get_provider_info
+from airflow_provider_linq.hooks.linq import LinqHook
+
+
+def schema(name: str) -> Any:
+    return json.loads((Path(airflow.__file__).parent / name).read_text())
+
+
+def test_fits_the_schema_of_provider_info() -> None:
+    known = schema("provider_info.schema.json")
+    jsonschema.validate(get_provider_info(), known)
+    # The schema allows any key, and Airflow passes over those that it does not know: a typo would go unnoticed.
+    assert get_provider_info().keys() <= known["properties"].keys()
+
+
+@pytest.mark.parametrize("part", ["connection-types", "hooks", "operators", "sensors", "integrations"])
+def test_fits_the_stricter_schema_of_providers(part: str) -> None:
+    strict = schema("provider.yaml.schema.json")
+    value = get_provider_info()[part]
+    if part == "integrations":  # this one alone asks for a file of Airflow's own documentation
+        value = [{**item, "how-to-guide": []} for item in value]
+    jsonschema.validate(value, {**strict["properties"][part], "definitions": strict.get("definitions", {})})
+
+
+def test_names_the_distribution_and_is_its_entry_point() -> None:
+    (entry,) = metadata.distribution("linq-connectors").entry_points.select(group="apache_airflow_provider")
+    assert entry.load() is get_provider_info
+    assert get_provider_info()["package-name"] == "linq-connectors"
+
+
+def test_lists_every_module_that_dags_import() -> None:
+    info = get_provider_info()
+    listed = {module for kind in ("hooks", "operators", "sensors") for module in info[kind][0]["python-modules"]}
+    found = {
+        module.name
+        for module in pkgutil.walk_packages(airflow_provider_linq.__path__, "airflow_provider_linq.")
+        if module.name.endswith(".linq")
+    }
+    assert listed == found
+    for module in listed:
+        importlib.import_module(module)
+
+
+def test_the_form_has_the_fields_that_the_hook_reads() -> None:
+    (connection,) = get_provider_info()["connection-types"]
+    assert connection["connection-type"] == LinqHook.conn_type
+    assert connection["hook-class-name"] == f"{LinqHook.__module__}.{LinqHook.__qualname__}"
+    arguments = inspect.signature(LinqHook).parameters.keys() - {LinqHook.conn_name_attr}
+    assert connection["conn-fields"].keys() == arguments
+
+
+def test_reading_it_does_not_import_airflow() -> None:
+    code = "import sys, airflow_provider_linq.get_provider_info; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"airflow", "linq_client"} & set(modules)
+
+
+def test_airflow_shows_provider_and_connection_type() -> None:
+    command = Path(sys.executable).with_name("airflow")
+
+    def ask(*arguments: str) -> Any:
+        answer = subprocess.run(
+            [command, "providers", *arguments, "--output", "json"], check=True, capture_output=True, text=True
+        )
+        return json.loads(answer.stdout)
+
+    assert any(row["package_name"] == "linq-connectors" for row in ask("list"))
+    (hook,) = [row for row in ask("hooks") if row["connection_type"] == "linq"]
+    assert hook["class"] == "airflow_provider_linq.hooks.linq.LinqHook"
+    assert hook["conn_id_attribute_name"] == "linq_conn_id"
