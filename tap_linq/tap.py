@@ -65,8 +65,8 @@ class TapLinq(Tap):
             th.CustomType({"type": ["number", "string", "null"]}),
             default=24,
             description=(
-                "Hours after which the platform deletes a message of an ephemeral line, 1 to 24, or null on the "
-                "standard tier, where none expires; the tap must run more often than this, or messages are lost."
+                'Hours after which the platform deletes a message of an ephemeral line, 1 to 24, or "null" on '
+                "the standard tier, where none expires; the tap must run more often than this, or messages are lost."
             ),
         ),
     ).to_dict()

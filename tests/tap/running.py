@@ -1,0 +1,85 @@
+"""Running the tap in this process, and what came out of it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+from tap_linq.tap import TapLinq
+from tests.emulator_process import Emulator
+
+FIRST_LINE = "+12025550101"
+SECOND_LINE = "+12025550102"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run wrote to stdout, and how it ended."""
+
+    messages: list[dict[str, Any]]
+    error: Exception | None
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        return [one["record"] for one in self.messages if one["type"] == "RECORD" and one["stream"] == stream]
+
+    def ids(self, stream: str = "messages") -> list[str]:
+        return [record["id"] for record in self.records(stream)]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last state that a target would have passed on."""
+        states = [one["value"] for one in self.messages if one["type"] == "STATE"]
+        return states[-1] if states else {}
+
+    def bookmarks(self) -> dict[str, str]:
+        """The bookmark of each line."""
+        partitions = self.state.get("bookmarks", {}).get("messages", {}).get("partitions", [])
+        return {one["context"]["line"]: one["replication_key_value"] for one in partitions if len(one) > 1}
+
+    def schemas(self) -> Counter[str]:
+        return Counter(one["stream"] for one in self.messages if one["type"] == "SCHEMA")
+
+
+def config_for(emulator: Emulator, **settings: Any) -> dict[str, Any]:
+    return {"api_key": emulator.api_key, "base_url": emulator.base_url, **settings}
+
+
+def run_tap(emulator: Emulator, *, state: dict[str, Any] | None = None, **settings: Any) -> Output:
+    """Run all streams once, with all that a target would see."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    error = None
+    with redirect_stdout(out):
+        # Handed over as text, as between processes, so that runs share no objects.
+        tap = TapLinq(config=config_for(emulator, **settings), state=json.loads(json.dumps(state or {})))
+        try:
+            tap.sync_all()
+        except Exception as raised:
+            error = raised
+    out.seek(0)
+    return Output([json.loads(line) for line in out.read().splitlines()], error)
+
+
+def succeed(emulator: Emulator, **options: Any) -> Output:
+    """Run the tap, which must not fail."""
+    output = run_tap(emulator, **options)
+    if output.error is not None:
+        raise output.error
+    return output
+
+
+def seed(emulator: Emulator, chats: int, messages_per_chat: int, **options: Any) -> None:
+    emulator.control("POST", "seed", {"chats": chats, "messages_per_chat": messages_per_chat, **options})
+
+
+def chat_ids(emulator: Emulator, line: str = FIRST_LINE) -> list[str]:
+    """The chats of a line, by the ledger, in the order of their first message."""
+    return list(dict.fromkeys(row["chat_id"] for row in emulator.ledger() if row["line"] == line))
+
+
+def served(emulator: Emulator, path: str) -> int:
+    """How many requests to a path the emulator has had."""
+    return sum(1 for row in emulator.requests_served() if row["path"] == path)

@@ -1,0 +1,199 @@
+"""What moves a bookmark, what doesn't, and what the next run emits."""
+
+from __future__ import annotations
+
+import json
+import logging
+from inspect import signature
+from typing import Any
+
+import pytest
+from singer_sdk import Stream
+
+from linq_client import AuthenticationError, LinqClient
+from tap_linq.extraction.run import IncompleteRunError
+from tap_linq.tap import TapLinq
+from tests.emulator_process import Emulator
+from tests.tap.running import FIRST_LINE, SECOND_LINE, chat_ids, run_tap, seed, succeed
+
+NOON = {FIRST_LINE: "2026-03-01T11:50:00Z", SECOND_LINE: "2026-03-01T11:50:00Z"}
+BAD_GATEWAY = {"kind": "status", "status": 502, "retry_after": 0}
+
+
+def inbound(emulator: Emulator, text: str = "hello", **more: Any) -> str:
+    body = {"from": "+12125550100", "line": FIRST_LINE, "text": text, **more}
+    return str(emulator.control("POST", "inbound", body)["id"])
+
+
+def test_the_second_run_emits_what_is_new_or_changed(emulator: Emulator) -> None:
+    edited, reacted, untouched = (inbound(emulator, text) for text in ("one", "two", "three"))
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        emulator.control("PATCH", "switches", {"automatic_delivery": False})
+        sent = client.chats.create(FIRST_LINE, "+12125550101", "Hello.").message.id
+        emulator.advance(900)
+        first = succeed(emulator)
+        assert set(first.ids()) == {edited, reacted, untouched, sent}
+
+        emulator.advance(3600)
+        new = inbound(emulator, "four")
+        late = inbound(emulator, "five", sent_at="2026-03-01T08:00:00Z", reconciled=True)
+        emulator.control("POST", "edits", {"message_id": edited, "text": "One"})
+        emulator.control("POST", "reactions", {"message_id": reacted, "from": "+12125550100", "type": "love"})
+        emulator.control("POST", "receipts", {"message_id": sent, "status": "delivered"})
+        second = succeed(emulator, state=first.state)
+    assert sorted(second.ids()) == sorted([new, late, edited, reacted, sent])
+    assert [first.bookmarks()[FIRST_LINE], second.bookmarks()[FIRST_LINE]] == [
+        "2026-03-01T12:05:00Z",
+        "2026-03-01T13:05:00Z",
+    ]
+
+
+def test_runs_overlap_by_ten_minutes(emulator: Emulator) -> None:
+    message = inbound(emulator)
+    first = succeed(emulator)
+    emulator.advance(60)
+    second = succeed(emulator, state=first.state)
+    assert second.ids() == [message]
+    emulator.advance(660)
+    third = succeed(emulator, state=second.state)
+    assert third.ids() == [message]
+    assert succeed(emulator, state=third.state).ids() == []
+
+
+def test_start_date_holds_back_what_was_last_changed_before_it(emulator: Emulator) -> None:
+    old = inbound(emulator)
+    emulator.advance(7200)
+    new = inbound(emulator)
+    assert succeed(emulator, start_date="2026-03-01T13:00:00Z").ids() == [new]
+    assert sorted(succeed(emulator, start_date="2026-03-01").ids()) == sorted([old, new])
+
+
+def test_the_worker_s_clock_has_no_say(emulator: Emulator) -> None:
+    """The server lives in March 2026: a bookmark by the worker's clock, or by a record, would be another."""
+    inbound(emulator)
+    emulator.advance(86400)
+    assert set(succeed(emulator).bookmarks().values()) == {"2026-03-02T11:50:00Z"}
+
+
+def test_state_does_not_grow_with_chats(emulator: Emulator) -> None:
+    seed(emulator, 1000, 1)
+    output = succeed(emulator)
+    states = [one for one in output.messages if one["type"] == "STATE"]
+    assert max(len(json.dumps(one)) for one in states) < 600
+    assert output.schemas() == {"chats": 1, "messages": 1, "phone_numbers": 1}
+
+
+@pytest.mark.parametrize("fault", [BAD_GATEWAY, {"kind": "status", "status": 403, "code": 2005}])
+def test_a_chat_that_fails_stops_neither_the_others_nor_the_next_run(emulator: Emulator, fault: dict[str, Any]) -> None:
+    seed(emulator, 10, 3)
+    broken = chat_ids(emulator)[2]
+    emulator.control("POST", "faults", {**fault, "path": f"/v3/chats/{broken}/messages"})
+    output = run_tap(emulator)
+    assert isinstance(output.error, IncompleteRunError)
+    assert f"chat {broken} of line {FIRST_LINE}" in str(output.error)
+    assert set(output.ids()) == {row["id"] for row in emulator.ledger() if row["chat_id"] != broken}
+    assert len(output.records("phone_numbers")) == 2
+    assert output.bookmarks() == {SECOND_LINE: NOON[SECOND_LINE]}
+
+    emulator.control("DELETE", "faults")
+    emulator.advance(3600)
+    again = succeed(emulator, state=output.state)
+    assert {row["id"] for row in emulator.ledger() if row["line"] == FIRST_LINE} <= set(again.ids())
+    assert set(again.bookmarks().values()) == {"2026-03-01T12:50:00Z"}
+
+
+def test_a_bookmark_stays_when_a_later_pass_fails(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    first = succeed(emulator)
+    emulator.advance(3600)
+    emulator.control("POST", "faults", {**BAD_GATEWAY, "path": f"/v3/chats/{chat_ids(emulator)[0]}/messages"})
+    second = run_tap(emulator, state=first.state)
+    assert second.error is not None
+    assert second.bookmarks() == {FIRST_LINE: NOON[FIRST_LINE], SECOND_LINE: "2026-03-01T12:50:00Z"}
+
+
+def test_a_listing_that_fails_leaves_the_bookmark(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    emulator.control("POST", "faults", {"kind": "status", "status": 400, "code": 1005, "path": r"/v3/chats$"})
+    output = run_tap(emulator)
+    assert f"the chats of line {FIRST_LINE}, the chats of line {SECOND_LINE}" in str(output.error)
+    assert output.bookmarks() == {}
+
+
+def test_an_outage_ends_the_pass_early(emulator: Emulator) -> None:
+    seed(emulator, 30, 1, lines=[FIRST_LINE])
+    emulator.control("POST", "faults", {"kind": "status", "status": 403, "code": 2005, "path": "/messages"})
+    output = run_tap(emulator)
+    assert f"the other 20 chats of line {FIRST_LINE}" in str(output.error)
+    assert output.bookmarks() == {SECOND_LINE: NOON[SECOND_LINE]}
+
+
+def test_faults_that_pass_are_got_over(emulator: Emulator) -> None:
+    seed(emulator, 10, 3)
+    kinds: list[dict[str, Any]] = [BAD_GATEWAY, {"kind": "reset"}, {"kind": "truncate"}, {"kind": "malformed"}]
+    for fault in kinds:
+        emulator.control("POST", "faults", {**fault, "count": 1})
+    assert set(succeed(emulator).ids()) == {row["id"] for row in emulator.ledger()}
+
+
+def test_a_chat_that_has_vanished_is_no_error(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    seed(emulator, 4, 1)
+    gone = chat_ids(emulator)[0]
+    fault = {"kind": "status", "status": 404, "code": 2001, "path": f"/v3/chats/{gone}/messages"}
+    emulator.control("POST", "faults", fault)
+    assert succeed(emulator).bookmarks() == NOON
+    assert f"chat {gone} has vanished" in caplog.text
+
+
+def test_a_revoked_key_ends_the_run_at_once(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    fault = {"kind": "status", "status": 401, "code": 2004, "path": "/messages", "count": 1}
+    emulator.control("POST", "faults", fault)
+    output = run_tap(emulator)
+    assert isinstance(output.error, AuthenticationError)
+    assert output.bookmarks() == {}
+
+
+def test_a_gap_is_named(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    seed(emulator, 4, 1)
+    first = succeed(emulator, retention_window_hours=2)
+    emulator.advance(2 * 3600)
+    in_time = succeed(emulator, state=first.state, retention_window_hours=2)
+    assert "expired" not in caplog.text
+
+    emulator.advance(5 * 3600)
+    late = succeed(emulator, state=in_time.state, retention_window_hours=2)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.partition(" have expired")[0] for text in warnings] == [
+        f"line {line}: messages created from 2026-03-01T14:00:00Z to 2026-03-01T17:00:00Z"
+        for line in (FIRST_LINE, SECOND_LINE)
+    ]
+    caplog.clear()
+    succeed(emulator, state=late.state, retention_window_hours=None)
+    emulator.advance(9 * 86400)
+    succeed(emulator, state=late.state, retention_window_hours=None)
+    assert "expired" not in caplog.text
+
+
+def test_no_text_and_no_key_in_the_log(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    inbound(emulator, text="a private matter")
+    emulator.control("POST", "faults", {**BAD_GATEWAY, "path": "/messages", "count": 2})
+    caplog.set_level(logging.DEBUG)
+    succeed(emulator)
+    assert "private" not in caplog.text
+    assert emulator.api_key not in caplog.text
+
+
+def test_an_account_without_chats(emulator: Emulator) -> None:
+    output = succeed(emulator)
+    assert output.ids() == []
+    assert output.bookmarks() == NOON
+
+
+def test_the_sdk_still_asks_the_method_that_is_overridden() -> None:
+    """`_increment_stream_state` is private: this fails when the SDK renames it or calls it another way."""
+    assert list(signature(Stream._increment_stream_state).parameters) == ["self", "latest_record", "context"]
+    assert "_increment_stream_state" in Stream._sync_records.__code__.co_names
+    messages = TapLinq(config={"api_key": "key"}).streams["messages"]
+    assert messages.replication_method == "INCREMENTAL"
+    assert messages.get_replication_key_signpost(None) is None

@@ -1,0 +1,128 @@
+"""Settings are refused before any request, in words that name setting, rule and value; and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from singer_sdk.exceptions import ConfigValidationError
+
+from linq_client import InvalidRequestError
+from tap_linq.settings import Settings
+from tap_linq.tap import TapLinq
+from tests.emulator_process import Emulator
+from tests.tap.running import FIRST_LINE, run_tap, seed
+
+TAP = Path(sys.executable).with_name("tap-linq")
+MELTANO = Path(__file__).parents[2] / "meltano.yml"
+NOWHERE = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
+
+
+def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("retention_window_hours", 30, "must be 1 to 24 hours, or null for the standard tier, got 30"),
+        ("retention_window_hours", 0.5, "must be 1 to 24 hours, or null for the standard tier, got 0.5"),
+        ("retention_window_hours", "day", "must be 1 to 24 hours, or null for the standard tier, got 'day'"),
+        ("start_date", "2999-01-01T00:00:00Z", "must not lie in the future, got '2999-01-01T00:00:00Z'"),
+        ("start_date", "yesterday", "must be an RFC 3339 date or date-time, got 'yesterday'"),
+        ("start_date", "12:00", "must be an RFC 3339 date or date-time, got '12:00'"),
+        ("phone_numbers", ["202-555-0101"], "must be E.164"),
+        ("phone_numbers", [], "must name a line, or be left out for all of the account, got []"),
+        ("base_url", "ftp://example.com", "must be an http or https URL"),
+        ("api_key", "", "must be given"),
+    ],
+)
+def test_a_wrong_setting(setting: str, value: Any, told: str) -> None:
+    with pytest.raises(ConfigValidationError) as raised:
+        TapLinq(config={**NOWHERE, setting: value})
+    assert str(raised.value).startswith(f"{setting}: ")
+    assert told in str(raised.value)
+
+
+def test_a_key_is_needed() -> None:
+    with pytest.raises(ConfigValidationError):
+        TapLinq(config={})
+
+
+def test_a_line_of_somebody_else_is_refused_after_one_request(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    output = run_tap(emulator, phone_numbers=[FIRST_LINE, "+13125550100"])
+    assert isinstance(output.error, InvalidRequestError)
+    assert str(output.error) == "phone_numbers: must be lines of this account, got +13125550100"
+    assert len(emulator.requests_served()) == 1
+
+
+@pytest.mark.parametrize(("value", "hours"), [(24, 24), ("6", 6), (1.5, 1.5), (None, None), ("null", None)])
+def test_the_window_may_come_as_text(value: Any, hours: float | None) -> None:
+    window = Settings.from_config({**NOWHERE, "retention_window_hours": value}).window
+    assert (window.hours if window else None) == hours
+
+
+def test_the_window_is_a_day_by_default() -> None:
+    window = TapLinq(config=dict(NOWHERE)).run.settings.window
+    assert window is not None
+    assert window.hours == 24
+
+
+def test_discovery_and_about_need_no_settings() -> None:
+    catalog = json.loads(cli("--discover").stdout)
+    assert [entry["tap_stream_id"] for entry in catalog["streams"]] == ["chats", "messages", "phone_numbers"]
+    about = json.loads(cli("--about", "--format=json").stdout)
+    assert about["settings"]["properties"]["api_key"]["secret"] is True
+    assert all(setting["description"] for setting in about["settings"]["properties"].values())
+    assert "activate-version" not in about["capabilities"]
+
+
+def test_a_run_with_settings_from_the_environment(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    done = cli(
+        "--config=ENV",
+        TAP_LINQ_API_KEY=emulator.api_key,
+        TAP_LINQ_BASE_URL=emulator.base_url,
+        TAP_LINQ_PHONE_NUMBERS=f'["{FIRST_LINE}"]',
+        TAP_LINQ_RETENTION_WINDOW_HOURS="6",
+    )
+    assert done.returncode == 0, done.stderr
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(one["type"] == "RECORD" and one["stream"] == "messages" for one in messages) == 2
+    assert emulator.api_key not in done.stderr
+
+
+def test_a_wrong_setting_on_the_command_line() -> None:
+    done = cli("--config=ENV", TAP_LINQ_API_KEY="key", TAP_LINQ_RETENTION_WINDOW_HOURS="30")
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "retention_window_hours: must be 1 to 24 hours" in done.stderr
+
+
+def test_an_incomplete_run_is_not_a_success(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    emulator.control("POST", "faults", {"kind": "status", "status": 403, "code": 2005, "path": "/messages"})
+    done = cli("--config=ENV", TAP_LINQ_API_KEY=emulator.api_key, TAP_LINQ_BASE_URL=emulator.base_url)
+    assert done.returncode != 0
+    assert "could not be read: chat " in done.stderr
+
+
+def test_meltano_knows_every_setting() -> None:
+    """The same settings in the same words, and the key is a secret."""
+    (plugin,) = yaml.safe_load(MELTANO.read_text())["plugins"]["extractors"]
+    declared = {setting["name"]: setting for setting in plugin["settings"]}
+    ours = TapLinq.config_jsonschema["properties"]
+    own = [name for name in ours if not name.startswith(("stream_map", "faker", "flattening"))]
+    assert list(declared) == own
+    assert declared["api_key"]["sensitive"] is True
+    for name in own:
+        assert declared[name]["description"] == ours[name]["description"]
+    assert declared["retention_window_hours"]["value"] == ours["retention_window_hours"]["default"]
+    assert sorted(plugin["capabilities"]) == sorted(one.value for one in TapLinq.capabilities)
