@@ -1,12 +1,12 @@
 """
 ### A small campaign, and who replied
 
-Sends one message to each recipient, waits for each reply, and counts what kind of replies came.
+Sends one message to each recipient, waits for the replies, and counts what kind they are.
 
-* One mapped task group a recipient: a refused recipient (opted out, say) fails in its own group and stops no other.
+* `send` is mapped over the recipients. One who can't be written to (opted out, say) fails alone, without a retry.
 * A retried `send` does not write twice: all its tries carry the same idempotency key.
-* `wait_for_reply` starts from the `created_at` of the message that was sent, so no older message counts as a reply.
-  Without a reply in time it is skipped.
+* `wait_for_reply` is mapped over what was sent. It counts from the `created_at` of that message, so nothing older is
+  taken for a reply, and is skipped where none comes in time.
 * No text and no phone number is written to the logs.
 
 It needs the connection `linq_default` with a default line. The waiting time suits a trial; a real campaign waits for
@@ -16,11 +16,11 @@ hours, with `mode="reschedule"` and a `poke_interval` of minutes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task, task_group
+from airflow.sdk import Param, dag, task
 
 from airflow_provider_linq.operators.linq import LinqCreateChatOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
@@ -51,33 +51,30 @@ KINDS = {"yes": "confirmed", "no": "declined", "stop": "opted_out"}
     },
 )
 def linq_campaign_with_replies() -> None:
-    @task
+    @task(show_return_value_in_logs=False)
     def list_recipients(params: Mapping[str, Any] | None = None) -> list[str]:
         assert params is not None  # Airflow fills it in
         return list(params["recipients"])
 
-    @task_group
-    def conversation(recipient: str) -> Any:
-        sent = LinqCreateChatOperator(task_id="send", to=recipient, message="{{ params.text }}").output
-        return LinqMessageSensor(
-            task_id="wait_for_reply",
-            chat_id=sent["chat_id"],
-            from_handle=recipient,
-            since=sent["created_at"],
-            poke_interval=1,
-            timeout=60,
-            soft_fail=True,
-        ).output
+    def reply_to(sent: Mapping[str, Any]) -> dict[str, Any]:
+        return {"chat_id": sent["chat_id"], "since": sent["created_at"]}
 
     @task(trigger_rule="all_done")
-    def summarize(recipients: list[str], replies: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-        counts = Counter(KINDS.get((reply["text"] or "").strip().lower(), "other") for reply in replies)
-        summary = {"recipients": len(recipients), "replied": counts.total(), **counts}
+    def summarize(sent: Sequence[Any], replies: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        kinds = Counter(KINDS.get((reply["text"] or "").strip().lower(), "other") for reply in replies)
+        summary = {"sent": len(sent), "replied": len(replies), **kinds}
         print(f"Campaign: {summary}")
         return summary
 
-    recipients = list_recipients()
-    summarize(recipients, conversation.expand(recipient=recipients))
+    send = LinqCreateChatOperator.partial(task_id="send", message="{{ params.text }}").expand(to=list_recipients())
+    wait_for_reply = LinqMessageSensor.partial(
+        task_id="wait_for_reply",
+        poke_interval=1,
+        timeout=60,
+        soft_fail=True,
+        trigger_rule="all_done",  # also when some recipients could not be written to
+    ).expand_kwargs(send.output.map(reply_to))
+    summarize(send.output, wait_for_reply.output)
 
 
 campaign = linq_campaign_with_replies()

@@ -71,8 +71,10 @@ class LinqSendMessageOperator(_LinqSendOperator):
     Send a message to a chat, or to handles.
 
     The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too
-    (``send.output["chat_id"]``): the platform has accepted the message, and delivers it later. A task whose message was sent before and is gone since (the key is known, the message deleted
-    or expired) fails without a retry and sends nothing.
+    (``send.output["chat_id"]``): the platform has accepted the message, and delivers it later.
+
+    A task whose message was sent before and is gone since (its key is known, the message deleted or expired) fails
+    without a retry and sends nothing.
 
     :param message: text, a list of parts, or the JSON form of a message (``{"parts": [...], "effect": ...}``)
         (templated)
@@ -112,7 +114,9 @@ class LinqCreateChatOperator(_LinqSendOperator):
     Send a first message from a line to handles; their chat with the line is created, or used again if there is one.
 
     The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too:
-    ``create.output["chat_id"]`` is what later tasks send to and wait in. A task whose message was sent before and is gone since fails without a retry and sends nothing.
+    ``create.output["chat_id"]`` is what later tasks send to and wait in.
+
+    A task whose message was sent before and is gone since fails without a retry and sends nothing.
 
     :param to: handle (E.164 number or e-mail address), or a list of them for a group chat (templated)
     :param message: text, a list of parts, or the JSON form of a message, without link, URL, reply and effect

@@ -104,26 +104,14 @@ class Run:
         """The state of each instance of a task, by map index."""
         return [str(ti.state) for ti in self._instances(task_id)]
 
-    def tries(self, task_id: str) -> int:
+    def tries(self, task_id: str) -> list[int]:
+        """How often each instance of a task was tried, by map index."""
+        return [ti.try_number for ti in self._instances(task_id)]
+
+    def xcom(self, task_id: str) -> Any:
+        """What a task that is not mapped returned; None if nothing."""
         (ti,) = self._instances(task_id)
-        return int(ti.try_number)
-
-    def xcom(self, task_id: str, map_index: int = -1) -> Any:
-        """The return value of a task instance; None if it left none."""
-        from airflow.models.xcom import XComModel
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            value = session.scalar(
-                XComModel.get_many(
-                    run_id=self._run.run_id,
-                    dag_ids=self._run.dag_id,
-                    task_ids=task_id,
-                    map_indexes=map_index,
-                    key="return_value",
-                ).with_only_columns(XComModel.value)
-            )
-        return None if value is None else json.loads(value) if isinstance(value, str) else value
+        return ti.xcom_pull(task_ids=task_id)
 
     def _instances(self, task_id: str) -> list[Any]:
         found = [ti for ti in self._run.get_task_instances() if ti.task_id == task_id]
