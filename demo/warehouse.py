@@ -35,5 +35,8 @@ def compare(ledger: Sequence[Mapping[str, Any]], output: Path, say: Callable[[st
         counts = [len(accepted), len(found), len(accepted) - len(found), len(different)]
         print(f"  {line:<14}{direction:<11}{counts[0]:>8}{counts[1]:>11}{counts[2]:>9}{counts[3]:>11}")
         total = [one + other for one, other in zip(total, counts, strict=True)]
+        for row in accepted:
+            if row not in found or row in different:
+                print(f"    {row['id']} is {'different' if row in found else 'missing'}")
     print(f"  {'all':<25}{total[0]:>8}{total[1]:>11}{total[2]:>9}{total[3]:>11}")
     return total[0] > 0 and total[2] == 0 and total[3] == 0
