@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 import msgspec
-import pendulum
 
 from linq_client import RetentionWindow
 
@@ -42,7 +41,7 @@ def parse_moment(value: object) -> datetime | None:
 
 def format_moment(moment: datetime) -> str:
     """Return a datetime in RFC 3339, in UTC with `Z`."""
-    return pendulum.instance(moment).in_timezone("UTC").to_iso8601_string()
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def emit_from(bookmark: datetime | None, start_date: datetime | None) -> datetime | None:

@@ -72,8 +72,8 @@ class LinePass:
                 complete = False
                 failed_in_a_row += 1
                 self._run.note_failure(f"chat {chat_id} of line {self._line}", error)
-                if failed_in_a_row == GIVE_UP_AFTER:
-                    rest = len(listed.chat_ids) - number
+                rest = len(listed.chat_ids) - number
+                if failed_in_a_row == GIVE_UP_AFTER and rest:
                     self._run.note_failure(f"the other {rest} chats of line {self._line}", error)
                     break
         return complete
