@@ -10,7 +10,7 @@ Source: API reference, "Ephemeral tier".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 import pendulum
 
@@ -34,25 +34,21 @@ class RetentionWindow:
         if not isinstance(self.hours, int | float) or not 1 <= self.hours <= 24:
             raise InvalidRequestError(f"retention window: must be 1 to 24 hours, got {self.hours!r}")
 
-    @property
-    def duration(self) -> pendulum.Duration:
-        return pendulum.duration(hours=self.hours)
-
-    def expires_at(self, created_at: datetime) -> pendulum.DateTime:
+    def expires_at(self, created_at: datetime) -> datetime:
         """The first moment at which a message created at `created_at` may be gone (the sweep comes minutes later)."""
-        return _utc(created_at) + self.duration
+        return _utc(created_at) + timedelta(hours=self.hours)
 
     def time_left(self, created_at: datetime, *, now: datetime) -> pendulum.Duration:
         """How long a message created at `created_at` can still be read with certainty; zero when it may be gone."""
         seconds = (self.expires_at(created_at) - _utc(now)).total_seconds()
         return pendulum.duration(seconds=max(0.0, seconds))
 
-    def oldest_kept(self, now: datetime) -> pendulum.DateTime:
+    def oldest_kept(self, now: datetime) -> datetime:
         """Messages created before this moment may be gone; all later ones are still there."""
-        return _utc(now) - self.duration
+        return _utc(now) - timedelta(hours=self.hours)
 
 
-def _utc(moment: datetime) -> pendulum.DateTime:
+def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise InvalidRequestError(f"datetime: must carry a time zone, got {moment.isoformat()}")
-    return pendulum.instance(moment).in_timezone("UTC")
+    return moment.astimezone(timezone.utc)

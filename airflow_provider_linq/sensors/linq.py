@@ -75,7 +75,7 @@ class LinqMessageSensor(BaseSensorOperator):
 
     def _check_interval(self) -> None:
         window = self.hook.settings.retention_window
-        if window is not None and self.poke_interval >= window.duration.total_seconds():
+        if window is not None and self.poke_interval >= window.hours * 3600:
             raise InvalidRequestError(
                 f"poke_interval: must be shorter than the retention window of {window.hours:g} hours, within which a "
                 f"message comes and goes, got {self.poke_interval:g} seconds"
