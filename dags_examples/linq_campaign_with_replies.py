@@ -70,7 +70,7 @@ def linq_campaign_with_replies() -> None:
     wait_for_reply = LinqMessageSensor.partial(
         task_id="wait_for_reply",
         poke_interval=1,
-        timeout=60,
+        timeout=30,
         soft_fail=True,
         trigger_rule="all_done",  # also when some recipients could not be written to
     ).expand_kwargs(send.output.map(reply_to))

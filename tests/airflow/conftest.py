@@ -29,7 +29,8 @@ ROOT = Path(__file__).parents[2]
 BUNDLES = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
 HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 
-for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "LINQ_"))]:
+assert "airflow" not in sys.modules, "Airflow has been imported: it would use the home of whoever runs the tests"
+for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = str(HOME)
 
@@ -62,13 +63,21 @@ def airflow_db() -> Iterator[None]:
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Callable[..., None]:
-    """Make `linq_default` a connection to the emulator, with these extra fields or in place of its own."""
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `linq_default` a connection to port 1, where nothing listens: whoever asks the API fails."""
+    conn = {"conn_type": "linq", "password": "a-key", "host": "http://127.0.0.1:1/api/partner"}
+    extra = {"default_line": "+12025550101", "retention_window_hours": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps({**conn, "extra": extra}))
 
-    def connect(*, password: str | None = emulator.api_key, host: str | None = emulator.base_url, **extra: Any) -> None:
+
+@pytest.fixture
+def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make `linq_default` a connection to the emulator, with these extra fields or another password."""
+
+    def connect(password: str = emulator.api_key, **extra: Any) -> None:
+        conn = {"conn_type": "linq", "password": password, "host": emulator.base_url}
         extra = {"default_line": emulator.lines[0], **extra}
-        conn = {"conn_type": "linq", "password": password, "host": host, "extra": extra}
-        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps(conn))
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps({**conn, "extra": extra}))
 
     connect()
     return connect
