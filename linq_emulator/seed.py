@@ -14,6 +14,7 @@ from linq_emulator import retention
 from linq_emulator.clock import HOUR, SECOND
 from linq_emulator.sending import use_line
 from linq_emulator.state import IMESSAGE, SMS, Chat, Line, Message, Part
+from linq_emulator.wire import chat_bytes, message_bytes
 from linq_emulator.world import World
 
 _SENTENCES = (
@@ -149,6 +150,14 @@ class Seeder:
         # Begins with a piece of the id, so that no two messages read alike.
         begin = int(self._rng.random() * 2000)
         return f"{identifier[:8]} {self._filler[begin : begin + self._bytes]}"[: self._bytes]
+
+
+def warm(world: World) -> None:
+    """Encode every message and chat that lists will show."""
+    for chat in world.store.chats.values():
+        chat_bytes(chat)
+    for message in world.store.messages.values():
+        message_bytes(message, world.media.url, media_urls_expire=world.media.urls_expire)
 
 
 def counts_of(chats: int, messages: int | None, per_chat: int | None) -> list[int]:

@@ -114,7 +114,19 @@ def storage_routes(world: World) -> list[Route]:
         headers = {"Content-Type": found.content_type, "Date": http_date(world.now())}
         return Response(found.content, headers=headers)
 
+    async def vcard(request: Request) -> Response:
+        line = next((one for one in world.store.lines.values() if one.id == request.path_params["line_id"]), None)
+        if line is None:
+            return refuse(404, "no such object")
+        card = line.card
+        name = f"{card.first_name} {card.last_name or ''}".strip() if card else line.phone_number
+        others = [one.phone_number for one in world.store.lines.values() if one is not line and not one.ineligible]
+        numbers = [f"TEL;TYPE=PREF:{line.phone_number}", *(f"TEL:{number}" for number in others)]
+        text = "\r\n".join(["BEGIN:VCARD", "VERSION:3.0", f"N:{name};;;;", f"FN:{name}", *numbers, "END:VCARD", ""])
+        return Response(text, headers={"Content-Type": "text/vcard", "Date": http_date(world.now())})
+
     return [
+        Route("/_media/vcard/{line_id}.vcf", vcard, methods=["GET"]),
         Route("/_upload/{attachment_id}", upload, methods=["PUT"]),
         Route("/_media/{attachment_id}/{filename:path}", download, methods=["GET"]),
     ]

@@ -78,7 +78,7 @@ def available_number(call: Call) -> Reply:
     if line is None:
         raise ApiError(4004, "no phone number is available")
     sending.use_line(world, line)
-    vcf = f"{world.settings.origin}/_media/vcf/{line.id}.vcf"
+    vcf = f"{world.settings.origin}/_media/vcard/{line.id}.vcf"
     return answer(200, {"phone_number": line.phone_number, "vcf_url": vcf})
 
 

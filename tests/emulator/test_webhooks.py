@@ -1,0 +1,294 @@
+"""Subscriptions and deliveries, to a receiver on loopback."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import threading
+import time
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
+
+
+class Receiver:
+    """An HTTP server that remembers what it got and answers with the statuses it was given."""
+
+    def __init__(self):
+        self.got = []
+        self.answers = []
+        self.headers = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.got.append((dict(self.headers.items()), body))
+                self.send_response(outer.answers.pop(0) if outer.answers else 204)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def wait(self, count):
+        """The bodies, once so many have come."""
+        deadline = time.monotonic() + 10
+        while len(self.got) < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(self.got) == count, [json.loads(body)["event_type"] for _, body in self.got]
+        return [json.loads(body) for _, body in self.got]
+
+    def stop(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    started = Receiver()
+    yield started
+    started.stop()
+
+
+def subscribe(server, url, *events, **more):
+    return server.ok(
+        "POST", "/v3/webhook-subscriptions", {"target_url": url, "subscribed_events": list(events), **more}
+    )
+
+
+def settled(server):
+    """The deliveries, once none is on its way."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        deliveries = server.control("GET", "webhooks")["deliveries"]
+        if all(one["state"] != "pending" for one in deliveries):
+            return deliveries
+        time.sleep(0.01)
+    raise AssertionError(deliveries)
+
+
+def test_subscriptions(server):
+    names = server.ok("GET", "/v3/webhook-events")["events"]
+    assert len(names) == len(set(names)) == 75
+    made = subscribe(server, "https://example.com/hook", "message.sent")
+    assert base64.b64decode(made.pop("signing_secret").removeprefix("whsec_"))
+    path = f"/v3/webhook-subscriptions/{made['id']}"
+    assert server.ok("GET", path) == made
+    assert server.ok("GET", "/v3/webhook-subscriptions")["subscriptions"] == [made]
+    changed = server.ok("PUT", path, {"is_active": False, "phone_numbers": [LINE]})
+    assert (changed["is_active"], changed["phone_numbers"], changed["target_url"]) == (
+        False,
+        [LINE],
+        made["target_url"],
+    )
+    assert server.ok("PUT", path, {"phone_numbers": []})["phone_numbers"] is None
+    assert server.call("DELETE", path).status_code == 204
+    assert server.refused("GET", path) == (404, 2010)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"target_url": "http://example.com/hook"}, (400, 1005)),
+        ({"target_url": "nowhere"}, (400, 1005)),
+        ({"target_url": None}, (400, 1001)),
+        ({"target_url": "https://example.com/?version=2024-01-01"}, (400, 1005)),
+        ({"subscribed_events": []}, (400, 1005)),
+        ({"subscribed_events": ["message.whispered"]}, (400, 1005)),
+        ({"phone_numbers": ["202"]}, (400, 1002)),
+    ],
+)
+def test_refused_subscriptions(server, change, refusal):
+    body = {"target_url": "https://example.com/hook", "subscribed_events": ["message.sent"]} | change
+    assert server.refused("POST", "/v3/webhook-subscriptions", body) == refusal
+
+
+def test_a_target_url_is_used_once(server):
+    subscribe(server, "https://example.com/hook", "message.sent")
+    body = {"target_url": "https://example.com/hook", "subscribed_events": ["message.sent"]}
+    assert server.refused("POST", "/v3/webhook-subscriptions", body) == (409, 2015)
+    server.switch(duplicate_target_url="allowed")
+    assert server.ok("POST", "/v3/webhook-subscriptions", body)
+
+
+def test_both_signatures_and_the_envelope(server, receiver):
+    made = subscribe(server, receiver.url, "message.sent")
+    sent = server.call("POST", "/v3/chats", {"from": LINE, "to": [ANN], "message": text("hi", idempotency_key="k")})
+    server.advance(60)
+    event = receiver.wait(1)[0]
+    headers, body = receiver.got[0]
+    headers = {name.lower(): value for name, value in headers.items()}
+    identifier, stamp = headers["webhook-id"], headers["webhook-timestamp"]
+    key = base64.b64decode(made["signing_secret"].removeprefix("whsec_"))
+    signed = hmac.new(key, f"{identifier}.{stamp}.".encode() + body, sha256).digest()
+    assert headers["webhook-signature"] == "v1," + base64.b64encode(signed).decode()
+    legacy = hmac.new(made["signing_secret"].encode(), f"{stamp}.".encode() + body, sha256).hexdigest()
+    assert headers["x-webhook-signature"] == legacy
+    assert headers["x-webhook-event"] == event["event_type"] == "message.sent"
+    assert headers["x-webhook-subscription-id"] == made["id"]
+    assert identifier == event["event_id"]
+    assert event["created_at"] == "2026-11-21T10:00:01.000Z", "sent one second after acceptance"
+    assert stamp == headers["x-webhook-timestamp"] == "1795255201"
+    assert event["trace_id"] == sent.headers["X-Trace-ID"]
+    assert (event["api_version"], event["webhook_version"]) == ("v3", "2026-02-03")
+    data = event["data"]
+    assert (data["direction"], data["sender_handle"]["handle"], data["idempotency_key"]) == ("outbound", LINE, "k")
+    assert data["chat"]["id"] == sent.json()["chat"]["id"]
+    assert "reactions" not in data["parts"][0]
+
+
+def text(value, **more):
+    return {"parts": [{"type": "text", "value": value}], **more}
+
+
+def test_the_older_version_lacks_edits(server, receiver):
+    subscribe(server, f"{receiver.url}?version=2025-01-01", "message.received", "message.edited")
+    inbound = server.inbound(ANN, "helo")
+    server.control("POST", "edits", {"message_id": inbound["id"], "text": "hello"})
+    event = receiver.wait(1)[0]
+    assert event["webhook_version"] == "2025-01-01"
+    assert (event["data"]["is_from_me"], event["data"]["message"]["parts"][0]["value"]) == (False, "helo")
+    assert event["data"]["from_handle"]["handle"] == ANN
+
+
+def test_every_kind_of_event(server, receiver):
+    names = server.ok("GET", "/v3/webhook-events")["events"]
+    subscribe(server, receiver.url, *names)
+    server.switch(read_share=1, group_update_seconds=0)
+    chat = server.create(ANN)
+    server.advance(60)
+    message = chat["message"]["id"]
+    server.ok("PATCH", f"/v3/messages/{message}", {"text": "edited"})
+    for operation in ("add", "remove"):
+        server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": operation, "type": "love"})
+    server.control("POST", "receipts", {"message_id": message, "status": "failed", "code": 4002})
+    server.inbound(ANN)
+    server.control("POST", "typing", {"chat_id": chat["id"], "from": ANN})
+    server.control("POST", "typing", {"chat_id": chat["id"], "from": ANN, "started": False})
+    for place in ({"longitude": 1, "latitude": 2}, {"longitude": 2, "latitude": 2}, None):
+        server.control("POST", "handles", {"handle": ANN, "location": place})
+    server.control("POST", "lines", {"phone_number": LINE, "reputation": "CRITICAL"})
+    group = server.create(ANN, BOB)["id"]
+    server.ok("PUT", f"/v3/chats/{group}", {"display_name": "x", "group_chat_icon": "https://example.com/i.png"})
+    server.ok("POST", f"/v3/chats/{group}/participants", {"handle": CAT})
+    server.ok("DELETE", f"/v3/chats/{group}/participants", {"handle": CAT})
+    wanted = [
+        "chat.created", "message.sent", "message.delivered", "message.read", "message.edited", "reaction.added",
+        "reaction.removed", "message.failed", "message.received", "chat.typing_indicator.started",
+        "chat.typing_indicator.stopped", "location.sharing.started", "location.sharing.stopped",
+        "phone_number.status_updated", "chat.created", "chat.group_name_updated", "chat.group_icon_updated",
+        "participant.added", "participant.removed",
+    ]  # fmt: skip
+    deliveries = settled(server)
+    assert [one["event_type"] for one in deliveries] == wanted
+    assert sorted(event["event_type"] for event in receiver.wait(len(wanted))) == sorted(wanted)
+    failed = next(json.loads(one["body"]) for one in deliveries if one["event_type"] == "message.failed")
+    assert (failed["data"]["code"], failed["data"]["message_id"]) == (4002, message)
+
+
+def test_an_update_that_fails(server, receiver):
+    subscribe(server, receiver.url, "chat.group_name_update_failed")
+    group = server.create(ANN, BOB, CAT)["id"]
+    server.ok("POST", f"/v3/chats/{group}/leave")
+    server.ok("PUT", f"/v3/chats/{group}", {"display_name": "x"})
+    server.advance(2)
+    assert receiver.wait(1)[0]["data"]["chat_id"] == group
+
+
+def test_filters(server, receiver):
+    subscribe(server, receiver.url, "message.received", phone_numbers=[OTHER_LINE])
+    server.inbound(ANN)
+    server.control("POST", "inbound", {"line": OTHER_LINE, "from": ANN, "text": "this one"})
+    assert receiver.wait(1)[0]["data"]["chat"]["owner_handle"]["handle"] == OTHER_LINE
+    assert len(settled(server)) == 1
+
+
+def attempts(server):
+    return server.control("GET", "webhooks")["deliveries"][0]["attempts"]
+
+
+def until(server, count):
+    deadline = time.monotonic() + 10
+    while len(attempts(server)) < count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return attempts(server)
+
+
+@pytest.mark.parametrize("answer", [500, 503, 429])
+def test_retries_are_on_the_virtual_clock(server, receiver, answer):
+    subscribe(server, receiver.url, "message.received")
+    receiver.answers = [answer, answer]
+    server.inbound(ANN)
+    assert len(until(server, 1)) == 1
+    server.advance(4)
+    assert len(attempts(server)) == 1
+    server.advance(1)
+    assert len(until(server, 2)) == 2
+    server.advance(10)
+    assert [(one["at"][14:19], one["status"]) for one in until(server, 3)] == [
+        ("00:00", answer),
+        ("00:05", answer),
+        ("00:15", 204),
+    ]
+    assert settled(server)[0]["state"] == "delivered"
+    assert len({json.loads(body)["event_id"] for _, body in receiver.got}) == 1
+
+
+@pytest.mark.parametrize(("schedule", "tries", "last"), [("exponential", 10, 1800), ("ten", 10, 1533), ("six", 6, 60)])
+def test_the_end_of_retries(server, receiver, schedule, tries, last):
+    server.switch(webhook_retries=schedule)
+    subscribe(server, receiver.url, "message.received")
+    receiver.answers = [500] * 20
+    server.inbound(ANN)
+    server.advance(4000)
+    delivery = settled(server)[0]
+    assert (delivery["state"], len(delivery["attempts"])) == ("failed", tries)
+    minutes, seconds = divmod(last, 60)
+    assert delivery["attempts"][-1]["at"][14:19] == f"{minutes:02d}:{seconds:02d}"
+
+
+def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
+    subscribe(server, receiver.url, "message.received")
+    receiver.answers = [404]
+    server.inbound(ANN)
+    assert [one["state"] for one in settled(server)] == ["failed"]
+    receiver.stop()
+    server.inbound(ANN)
+    deadline = time.monotonic() + 10
+    while not (tried := server.control("GET", "webhooks")["deliveries"][1]["attempts"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert tried[0]["status"] is None
+    receiver.__init__()
+
+
+def test_nothing_leaves_the_machine(server):
+    subscribe(server, "https://example.com/hook", "message.received")
+    server.inbound(ANN)
+    delivery = server.control("GET", "webhooks")["deliveries"][0]
+    assert (delivery["state"], delivery["attempts"]) == ("undeliverable", [])
+
+
+def test_affinity(server, receiver):
+    subscribe(server, receiver.url, "message.received", routing_key_header="X-Cluster")
+    receiver.headers = {"X-Cluster": "blue"}
+    first = server.inbound(ANN)
+    receiver.wait(1)
+    settled(server)
+    server.inbound(ANN)
+    receiver.wait(2)
+    headers = [{name.lower(): value for name, value in one.items()} for one, _ in receiver.got]
+    assert [one["linq-chat-id"] for one in headers] == [first["chat_id"]] * 2
+    assert [one.get("x-cluster") for one in headers] == [None, "blue"]
