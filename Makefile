@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
@@ -18,6 +18,9 @@ lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## What the tap costs, beside a plain tap and the vendor's client: ratios, in some minutes
+	$(BIN)/python -m benchmarks
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'

@@ -1,0 +1,47 @@
+"""An account to measure on: an emulator in another process, filled in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+
+from benchmarks.measure import Run, median_run
+from tests.emulator_process import Emulator, running_emulator
+
+LINE = "+12025550101"
+#: With this text, a message is 1 kB of JSON: 18 fields, one of them a handle of 8 and one a part of 3.
+KILOBYTE_TEXT = 310
+
+
+@contextmanager
+def account(
+    chats: int, per_chat: int, *options: str, text_bytes: int = KILOBYTE_TEXT, hours: float = 20
+) -> Iterator[Emulator]:
+    """An emulator with one line and so many chats with so many messages each, encoded beforehand."""
+    with running_emulator("--seed", "1", "--line", LINE, *options) as emulator:
+        if chats:
+            order: dict[str, Any] = {"chats": chats, "messages_per_chat": per_chat, "text_bytes": text_bytes}
+            emulator.control("POST", "seed", {**order, "hours": hours, "warm": True})
+        yield emulator
+
+
+def start_up(program: list[str]) -> Run:
+    """What a program takes on an account without chats: its imports, mostly."""
+    with account(0, 0) as emulator:
+        return median_run(program, emulator)
+
+
+def slow_down(emulator: Emulator, seconds: float) -> None:
+    """Let each request to the API wait, as long as the network would."""
+    emulator.control("POST", "faults", {"kind": "latency", "seconds": seconds})
+
+
+def get(emulator: Emulator, path: str, **params: Any) -> Any:
+    """Ask the API for something."""
+    headers = {"Authorization": f"Bearer {emulator.api_key}"}
+    answer = requests.get(f"{emulator.base_url}/v3/{path}", params=params, headers=headers, timeout=60)
+    answer.raise_for_status()
+    return answer.json()
