@@ -6,7 +6,7 @@ from linq_emulator import changes, inbound, sending, validate
 from linq_emulator.endpoints import find
 from linq_emulator.errors import ApiError
 from linq_emulator.gate import NO_CONTENT, Call, Operation, Reply, answer
-from linq_emulator.wire import chat_bytes, page
+from linq_emulator.wire import chat_bytes, chat_fields, page
 
 
 def list_chats(call: Call) -> Reply:
@@ -28,7 +28,7 @@ def list_chats(call: Call) -> Reply:
 
 def get_chat(call: Call) -> Reply:
     """GET /v3/chats/{chat_id}."""
-    return Reply(200, chat_bytes(find.chat(call)))
+    return answer(200, chat_fields(find.chat(call)))
 
 
 def update_chat(call: Call) -> Reply:
