@@ -105,3 +105,8 @@ def test_what_examples_may_miss(server):
         step(server, chat["id"], message)
         server.advance(1)
     assert_fresh(server)
+    direct = server.create(ANN)
+    for step in (answer, wait, read, reply, edit):
+        assert_fresh(server)
+        step(server, direct["id"], direct["message"]["id"])
+    assert_fresh(server)
