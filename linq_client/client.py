@@ -10,10 +10,12 @@ import logging
 import os
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
+from threading import Lock
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,9 +37,11 @@ from linq_client.errors import (
     APIConnectionError,
     InvalidRequestError,
     LinqError,
+    RateLimitedError,
     error_from_answer,
 )
 from linq_client.listing import Reply
+from linq_client.pacing import Pace
 
 DEFAULT_BASE_URL: Final = "https://api.linqapp.com/api/partner"
 
@@ -45,10 +49,19 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """What a client has sent so far: all requests, files included, and how many of them were second tries or later."""
+
+    requests: int = 0
+    retries: int = 0
+
+
 class LinqClient:
     """The Linq Partner API v3.
 
-    Safe to use from several threads; close it, or use it as a context manager.
+    Safe to use from several threads; close it, or use it as a context manager. When the API limits reads (429), all
+    threads slow down together and recover, see `linq_client.pacing`.
 
     Args:
         api_key: from the environment variable `LINQ_API_KEY` if None.
@@ -82,6 +95,9 @@ class LinqClient:
         # Files lie on other hosts, whose URLs carry their own signature: this session has no key to give away.
         self._files = _session(pool_size, _NoAuth())
         self._server_time: datetime | None = None
+        self._pace = Pace(pool_size, retry_budget)
+        self._count_lock = Lock()
+        self._traffic = Traffic()
 
         self.chats = resources.Chats(self)
         self.participants = resources.Participants(self)
@@ -117,6 +133,11 @@ class LinqClient:
         assert self._server_time is not None
         return self._server_time
 
+    @property
+    def traffic(self) -> Traffic:
+        """What this client has sent so far."""
+        return self._traffic
+
     def request(
         self,
         method: str,
@@ -142,7 +163,8 @@ class LinqClient:
             repeatable = method in ("GET", "PUT", "DELETE")
         params = {name: value for name, value in (params or {}).items() if value is not None}
 
-        def once() -> Reply:
+        def send() -> Reply:
+            self._count(requests=1)
             response = _send(
                 self._api,
                 method,
@@ -166,6 +188,18 @@ class LinqClient:
                     reply.status, body, response.headers, request=f"{method} {path}", detail=not has_text
                 )
             return reply
+
+        def paced() -> Reply:
+            with self._pace:
+                try:
+                    reply = send()
+                except RateLimitedError as error:
+                    self._pace.limited(error.retry_after)
+                    raise
+                self._pace.worked()
+                return reply
+
+        once = paced if method == "GET" else send
 
         return self._retrying(once) if repeatable else once()
 
@@ -197,6 +231,7 @@ class LinqClient:
         start = {file: file.tell() for file in (data, into) if file is not None and not isinstance(file, bytes)}
 
         def once() -> int:
+            self._count(requests=1)
             for file, position in start.items():
                 file.seek(position)
             with _send(
@@ -213,9 +248,19 @@ class LinqClient:
             retry=retry_if_exception(lambda error: isinstance(error, LinqError) and error.retryable),
             wait=_wait,
             stop=stop_after_attempt(self._max_retries + 1) | stop_before_delay(self._retry_budget),
-            before_sleep=_log_retry,
+            before_sleep=self._before_retry,
             reraise=True,
         )(once)
+
+    def _before_retry(self, state: RetryCallState) -> None:
+        self._count(retries=1)
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
+
+    def _count(self, *, requests: int = 0, retries: int = 0) -> None:
+        with self._count_lock:
+            before = self._traffic
+            self._traffic = Traffic(before.requests + requests, before.retries + retries)
 
 
 class _BearerAuth(requests.auth.AuthBase):
@@ -244,11 +289,6 @@ def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, LinqError) else None
     return _exponential(state) if asked is None else asked
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
 
 
 def _session(pool_size: int, auth: requests.auth.AuthBase) -> requests.Session:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import pendulum
 
 from linq_client import InvalidRequestError, RetentionWindow, check_line
+from tap_linq.extraction.decisions import QUARTER
+
+#: How often a full sweep is due on the standard tier, where nothing expires.
+STANDARD_SWEEP_INTERVAL: Final = timedelta(hours=24)
+MAX_CONCURRENCY: Final = 64
+MEGABYTE: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,10 @@ class Settings:
     Attributes:
         phone_numbers: the lines to extract, in E.164 form; None for all of the account.
         window: None for the standard tier, where messages don't expire.
+        concurrency: requests under way at once.
+        fail_on_gap: whether a run that finds a gap ends with an error, after all is extracted.
+        attachments_path: where media is stored; None for nowhere.
+        attachment_max_bytes: larger files are not stored.
     """
 
     api_key: str = field(repr=False)
@@ -26,6 +36,12 @@ class Settings:
     start_date: datetime | None
     phone_numbers: tuple[str, ...] | None
     window: RetentionWindow | None
+    sweep_interval: timedelta
+    overlap: timedelta
+    concurrency: int
+    fail_on_gap: bool
+    attachments_path: str | None
+    attachment_max_bytes: int
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -34,12 +50,22 @@ class Settings:
         Raises:
             InvalidRequestError: names setting, rule and value.
         """
+        window = _window(config.get("retention_window_hours"))
         return cls(
             api_key=config["api_key"],
             base_url=config.get("base_url"),
             start_date=_start_date(config.get("start_date")),
             phone_numbers=_phone_numbers(config.get("phone_numbers")),
-            window=_window(config.get("retention_window_hours")),
+            window=window,
+            sweep_interval=_sweep_interval(config.get("full_sweep_interval_hours"), window),
+            overlap=timedelta(minutes=_number("overlap_minutes", config["overlap_minutes"], 0, 24 * 60, "minutes")),
+            concurrency=int(_number("concurrency", config["concurrency"], 1, MAX_CONCURRENCY, "requests")),
+            fail_on_gap=config["on_gap"] == "fail",
+            attachments_path=config.get("attachments_path") or None,
+            attachment_max_bytes=int(
+                _number("attachment_max_megabytes", config["attachment_max_megabytes"], 0, 10_000, "megabytes")
+                * MEGABYTE
+            ),
         )
 
 
@@ -80,3 +106,28 @@ def _window(value: float | str | None) -> RetentionWindow | None:
         raise InvalidRequestError(
             f"retention_window_hours: must be 1 to 24 hours, or null for the standard tier, got {value!r}"
         ) from None
+
+
+def _sweep_interval(value: float | str | None, window: RetentionWindow | None) -> timedelta:
+    if window is None:
+        if value is None:
+            return STANDARD_SWEEP_INTERVAL
+        return timedelta(hours=_number("full_sweep_interval_hours", value, 0, 24 * 365, "hours"))
+    most = QUARTER * window.hours
+    if value is None:
+        return timedelta(hours=most)
+    return timedelta(
+        hours=_number(
+            "full_sweep_interval_hours", value, 0, most, f"hours, a quarter of the window of {window.hours:g}"
+        )
+    )
+
+
+def _number(name: str, value: float | str, least: float, most: float, unit: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not least <= number <= most:
+        raise InvalidRequestError(f"{name}: must be {least:g} to {most:g} {unit}, got {value!r}")
+    return number

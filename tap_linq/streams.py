@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from singer_sdk import typing as th
 from typing_extensions import override
 
-from linq_client import LinqError
-from tap_linq.client import LinqStream
-from tap_linq.extraction.decisions import format_moment, parse_moment
-from tap_linq.extraction.line_pass import LinePass
-
-Context = Mapping[str, Any]
+from tap_linq.client import Context, LinqStream, PassStream
+from tap_linq.extraction.locations import locations
 
 
 def _object(*properties: th.Property[Any]) -> th.ObjectType:
@@ -21,15 +17,19 @@ def _object(*properties: th.Property[Any]) -> th.ObjectType:
     return th.ObjectType(*properties, additional_properties=True)
 
 
-_HANDLE = _object(
-    th.Property("id", th.StringType),
-    th.Property("handle", th.StringType, description="E.164 number or e-mail address."),
+_LINE = th.Property("line", th.StringType, description="The own line of the chat, in E.164 form.")
+_OF_HANDLE = (
     th.Property("joined_at", th.DateTimeType),
     th.Property("left_at", th.DateTimeType),
     th.Property("service", th.StringType, description="iMessage, RCS or SMS."),
     th.Property("is_me", th.BooleanType, description="Whether it is the own line."),
     th.Property("status", th.StringType, description="active, left or removed."),
     th.Property("line_type", th.StringType),
+)
+_HANDLE = _object(
+    th.Property("id", th.StringType),
+    th.Property("handle", th.StringType, description="E.164 number or e-mail address."),
+    *_OF_HANDLE,
 )
 _HEALTH = _object(
     th.Property("status", th.StringType, description="HEALTHY, AT_RISK, CRITICAL, or of a chat OPTED_OUT."),
@@ -45,6 +45,12 @@ _PART = _object(
     th.Property("mime_type", th.StringType),
     th.Property("size_bytes", th.IntegerType),
     th.Property("reactions", th.ArrayType(_object())),
+)
+_OF_PART = (
+    th.Property("message_id", th.StringType, required=True),
+    th.Property("part_index", th.IntegerType, required=True, description="Which part of the message, from 0."),
+    th.Property("chat_id", th.StringType),
+    _LINE,
 )
 
 
@@ -65,13 +71,13 @@ class PhoneNumbersStream(LinqStream):
         return self.run.phone_numbers
 
 
-class ChatsStream(LinqStream):
+class ChatsStream(PassStream):
     """All chats of the lines, in every run: whether `updated_at` shows every change of a chat is not documented."""
 
     name = "chats"
     schema = _object(
         th.Property("id", th.StringType, required=True),
-        th.Property("line", th.StringType, description="The own line of the chat, in E.164 form."),
+        _LINE,
         th.Property("display_name", th.StringType),
         th.Property("service", th.StringType, description="iMessage, RCS or SMS."),
         th.Property("is_group", th.BooleanType),
@@ -83,21 +89,26 @@ class ChatsStream(LinqStream):
         th.Property("updated_at", th.DateTimeType),
     ).to_dict()
 
-    @override
-    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        for line in self.run.lines:
-            try:
-                for chat in self.run.chats(line):
-                    yield {**chat, "line": line}
-            except LinqError as error:
-                self.run.note_failure(f"the chats of line {line}", error)
+
+class ChatParticipantsStream(PassStream):
+    """Who is or was in which chat, from the same listing as `chats`."""
+
+    name = "chat_participants"
+    primary_keys = ("chat_id", "handle")
+    schema = _object(
+        th.Property("chat_id", th.StringType, required=True),
+        th.Property("handle", th.StringType, required=True, description="E.164 number or e-mail address."),
+        _LINE,
+        th.Property("id", th.StringType),
+        *_OF_HANDLE,
+    ).to_dict()
 
 
-class MessagesStream(LinqStream):
-    """The messages of all chats; those that are new or changed since the bookmark of their line.
+class MessagesStream(PassStream):
+    """The messages of all chats: in an incremental pass those that are new or changed, in a full sweep all.
 
-    The bookmark is the server's time when the last complete pass over the line began, less an overlap. It is no
-    function of the records, so all that the SDK does to find the newest record is switched off.
+    The bookmark of a line is the server's time when its last complete pass began, less an overlap. It is no function
+    of the records, so all that the SDK does to find the newest record is switched off.
     """
 
     name = "messages"
@@ -105,7 +116,7 @@ class MessagesStream(LinqStream):
     schema = _object(
         th.Property("id", th.StringType, required=True),
         th.Property("chat_id", th.StringType),
-        th.Property("line", th.StringType, description="The own line of the chat, in E.164 form."),
+        _LINE,
         th.Property("direction", th.StringType, description="inbound or outbound."),
         th.Property("text", th.StringType, description="The text parts, one a line; null if there is none."),
         th.Property("parts", th.ArrayType(_PART)),
@@ -131,27 +142,101 @@ class MessagesStream(LinqStream):
         th.Property("expires_at", th.DateTimeType, description="When the platform may delete it (ephemeral lines)."),
     ).to_dict()
 
-    @property
-    @override
-    def partitions(self) -> list[dict[str, Any]]:
-        """One a line: so state holds one bookmark a line, however many chats there are."""
-        return [{"line": line} for line in self.run.lines]
-
-    @override
-    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        if context is None:
-            return  # the account has no lines
-        state = self.get_context_state(context)
-        this_pass = LinePass(self.run, context["line"], parse_moment(state.get("replication_key_value")))
-        yield from this_pass.records()
-        if this_pass.new_bookmark is not None:
-            state["replication_key"] = self.replication_key
-            state["replication_key_value"] = format_moment(this_pass.new_bookmark)
-
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
         """None: the worker's clock has no say."""
 
+
+class ReactionsStream(PassStream):
+    """The reactions that the emitted messages show; one that was taken back is in no later row of its message."""
+
+    name = "reactions"
+    schema = _object(
+        th.Property("id", th.StringType, required=True),
+        *_OF_PART,
+        th.Property("type", th.StringType, description="love, like, dislike, laugh, emphasize, question, custom ..."),
+        th.Property("custom_emoji", th.StringType),
+        th.Property("is_me", th.BooleanType, description="Whether the own line reacted."),
+        th.Property("handle", _HANDLE, description="Who reacted."),
+        th.Property("sticker", _object()),
+    ).to_dict()
+
+
+class AttachmentsStream(PassStream):
+    """The files in the emitted messages, one row a media part, and where each of them was stored."""
+
+    name = "attachments"
+    primary_keys = ("message_id", "part_index")
+    schema = _object(
+        *_OF_PART,
+        th.Property("attachment_id", th.StringType),
+        th.Property("filename", th.StringType, description="As the sender named it: data, never a path."),
+        th.Property("mime_type", th.StringType),
+        th.Property("size_bytes", th.IntegerType),
+        th.Property("url", th.StringType, description="Signed, works for minutes to an hour."),
+        th.Property("stored_at", th.StringType, description="Where the file was stored; null if it was not."),
+        th.Property("sha256", th.StringType, description="Digest of the stored file, in hexadecimal."),
+        th.Property("error", th.StringType, description="Why the file was not stored."),
+    ).to_dict()
+
+
+class ExtractionGapsStream(PassStream):
+    """Times of which messages may have expired before a run read them."""
+
+    name = "extraction_gaps"
+    schema = _object(
+        th.Property("id", th.StringType, required=True),
+        th.Property("line", th.StringType, description="In E.164 form."),
+        th.Property("gap_start", th.DateTimeType, description="From when on; null for everything before the end."),
+        th.Property("gap_end", th.DateTimeType, description="Messages created from here on could be read."),
+        th.Property("last_complete_pass", th.DateTimeType, description="The last one that counts before the gap."),
+        th.Property("window_hours", th.NumberType),
+        th.Property("detected_at", th.DateTimeType),
+        th.Property("reason", th.StringType, description="first_run, late_run or hidden_activity."),
+    ).to_dict()
+
+
+class ChatLocationsStream(LinqStream):
+    """Where the people are who share their location: one request a chat, so it is not selected by default."""
+
+    name = "chat_locations"
+    primary_keys = ("chat_id", "handle")
+    selected_by_default = False
+    schema = _object(
+        th.Property("chat_id", th.StringType, required=True),
+        th.Property("handle", th.StringType, required=True, description="Who shares."),
+        _LINE,
+        th.Property("geometry", _object(), description="GeoJSON point: longitude, latitude, and altitude if known."),
+        th.Property("address", th.StringType),
+        th.Property("locality", th.StringType),
+        th.Property("updated_at", th.DateTimeType),
+        th.Property("observed_at", th.DateTimeType, description="When the API said so."),
+    ).to_dict()
+
     @override
-    def _increment_stream_state(self, latest_record: Any, *, context: Context | None = None) -> None:
-        """Do nothing: no record moves the bookmark."""
+    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
+        for line in self.run.lines:
+            yield from locations(self.run, line)
+
+
+class WebhookSubscriptionsStream(LinqStream):
+    """Where the platform sends which events."""
+
+    name = "webhook_subscriptions"
+    schema = _object(
+        th.Property("id", th.StringType, required=True),
+        th.Property("target_url", th.StringType),
+        th.Property("subscribed_events", th.ArrayType(th.StringType)),
+        th.Property("is_active", th.BooleanType),
+        th.Property("phone_numbers", th.ArrayType(th.StringType), description="Only events of these lines; null: all."),
+        th.Property("routing_key_header", th.StringType),
+        th.Property("routing_id_header", th.StringType),
+        th.Property("created_at", th.DateTimeType),
+        th.Property("updated_at", th.DateTimeType),
+    ).to_dict()
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
+        for one in self.run.client.webhook_subscriptions.list():
+            # The secret is no part of a list as documented; should it ever be, a warehouse is no place for it.
+            yield one.model_dump(mode="json", exclude_unset=True, exclude={"signing_secret"})

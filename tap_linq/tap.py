@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from singer_sdk import Tap
+from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
-from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from typing_extensions import override
 
 from linq_client import InvalidRequestError
-from tap_linq.client import LinqStream
+from tap_linq import streams
+from tap_linq.client import LinqStream, PassStream
 from tap_linq.extraction.run import Run
 from tap_linq.settings import Settings
-from tap_linq.streams import ChatsStream, MessagesStream, PhoneNumbersStream
+from tap_linq.writer import RecordWriter
 
 
 class TapLinq(Tap):
@@ -25,7 +25,7 @@ class TapLinq(Tap):
 
     name = "tap-linq"
     package_name = "linq-connectors"
-    message_writer_class = MsgSpecWriter
+    message_writer_class = RecordWriter
     # Without ACTIVATE_VERSION: it lets a target delete what has expired at the source.
     capabilities = [  # noqa: RUF012
         TapCapabilities.CATALOG,
@@ -45,14 +45,6 @@ class TapLinq(Tap):
             description="Root of the API, ending in `/api/partner`; the vendor's own if left out.",
         ),
         th.Property(
-            "start_date",
-            th.DateTimeType,
-            description=(
-                "Messages that were last changed before this moment (RFC 3339) are not emitted; they are read all "
-                "the same, so it saves rows and not requests."
-            ),
-        ),
-        th.Property(
             "phone_numbers",
             th.ArrayType(th.StringType),
             description=(
@@ -67,6 +59,68 @@ class TapLinq(Tap):
             description=(
                 'Hours after which the platform deletes a message of an ephemeral line, 1 to 24, or "null" on '
                 "the standard tier, where none expires; the tap must run more often than this, or messages are lost."
+            ),
+        ),
+        th.Property(
+            "full_sweep_interval_hours",
+            th.CustomType({"type": ["number", "string", "null"]}),
+            description=(
+                "Hours after which a run reads every chat again, and not only those that show activity: at most, and "
+                "by default, a quarter of the window, 24 on the standard tier; a sweep costs one request a chat or "
+                "more and emits every message that still lives."
+            ),
+        ),
+        th.Property(
+            "overlap_minutes",
+            th.CustomType({"type": ["number", "string"]}),
+            default=10,
+            description=(
+                "Minutes before the last pass in which chats are read again, for what the API shows late; each chat "
+                "that was active in them costs a request more."
+            ),
+        ),
+        th.Property(
+            "on_gap",
+            th.StringType,
+            default="warn",
+            allowed_values=["warn", "fail"],
+            description=(
+                "What a run does that comes too late for some messages: `warn` in the log, or `fail` at the end, "
+                "after all that is left has been extracted."
+            ),
+        ),
+        th.Property(
+            "start_date",
+            th.DateTimeType,
+            description=(
+                "Messages that were last changed before this moment (RFC 3339) are not emitted; they are read all "
+                "the same, so it saves rows and not requests."
+            ),
+        ),
+        th.Property(
+            "concurrency",
+            th.IntegerType,
+            default=8,
+            description=(
+                "Requests under way at once, 1 to 64; each costs a connection and up to a megabyte of memory, and the "
+                "API may answer too many with 429, which slows all of them down together."
+            ),
+        ),
+        th.Property(
+            "attachments_path",
+            th.StringType,
+            description=(
+                "Folder, or URL that fsspec knows (s3://, gs://, ...), where the files of messages are stored, which "
+                "expire too; one request a file, and none if left out."
+            ),
+        ),
+        th.Property(
+            "attachment_max_megabytes",
+            th.CustomType({"type": ["number", "string"]}),
+            default=100,
+            description=(
+                "Files above this many megabytes (of 1,000,000 bytes) are not stored; up to `concurrency` files "
+                "of this size lie in the temporary folder at once."
             ),
         ),
     ).to_dict()
@@ -88,6 +142,30 @@ class TapLinq(Tap):
         """
         return Run(Settings.from_config(self.config))
 
+    def line_state(self, line: str) -> dict[str, Any]:
+        """The part of STATE, to be read and changed, that belongs to a line."""
+        return self.streams[streams.MessagesStream.name].get_context_state({"line": line})
+
     @override
     def discover_streams(self) -> Sequence[LinqStream]:
-        return [ChatsStream(self), MessagesStream(self), PhoneNumbersStream(self)]
+        return [
+            streams.AttachmentsStream(self),
+            streams.ChatLocationsStream(self),
+            streams.ChatParticipantsStream(self),
+            streams.ChatsStream(self),
+            streams.ExtractionGapsStream(self),
+            streams.MessagesStream(self),
+            streams.PhoneNumbersStream(self),
+            streams.ReactionsStream(self),
+            streams.WebhookSubscriptionsStream(self),
+        ]
+
+    @property
+    @override
+    def streams(self) -> dict[str, Stream]:
+        """All streams, `messages` first, and those of the passes before those that use what these have found."""
+
+        def rank(stream: Stream) -> tuple[bool, bool, str]:
+            return not isinstance(stream, PassStream), stream.name != streams.MessagesStream.name, stream.name
+
+        return {stream.name: stream for stream in sorted(super().streams.values(), key=rank)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from linq_client import models
 from linq_client.errors import InvalidRequestError
-from linq_client.listing import Listing
+from linq_client.listing import Listing, Page
 from linq_client.outgoing import (
     MessageLike,
     check_handle,
@@ -161,9 +161,13 @@ class LocationSharing(Resource):
 
     def get(self, chat_id: str) -> list[models.Location]:
         """Return the location of each participant who shares it."""
+        return [parse(models.Location, feature) for feature in self.features(chat_id).items]
+
+    def features(self, chat_id: str) -> Page:
+        """Return the location of each participant who shares it, as the GeoJSON features that the API answers."""
         path = path_to("/v3/chats/{}/location", chat_id=chat_id)
         reply = self._client.request("GET", path, headers={"Accept": "application/geo+json"})
-        return [parse(models.Location, feature) for feature in reply.body["data"]["features"]]
+        return Page(reply.body["data"]["features"], None, reply.server_time)
 
     def stop(self, chat_id: str, handle: str) -> models.Accepted:
         """End what a handle shares with this account, in every chat."""

@@ -1,33 +1,31 @@
 """The decisions of a pass, as pure functions over plain values: nothing here touches the network, a clock or state.
 
-Times are aware UTC datetimes. *Bookmark* is a line's: the server's time when its last complete pass began, less
-`OVERLAP`. It is not the newest timestamp seen, since messages become visible out of order.
+Times are aware UTC datetimes, and *now* is always the server's. *Bookmark* is a line's: the server's time when its
+last complete pass began, less the overlap. It is not the newest timestamp seen, since messages become visible out of
+order. What a record looks like is said in `rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
 from linq_client import RetentionWindow
 
-#: How far passes overlap: covers messages that the API shows a little late, and servers whose clocks differ.
-OVERLAP: Final = timedelta(minutes=10)
+#: How far `updated_at` of a chat and the arrival of its newest message may be apart and still mean the same event.
+TOLERANCE: Final = timedelta(minutes=1)
 
-_MOMENTS: Final = ("updated_at", "created_at", "sent_at", "delivered_at", "read_at", "reconciled_at")
-_DIRECTIONS: Final = {True: "outbound", False: "inbound"}
+#: Share of the window that has to be left when a run begins, and after which a full sweep is due at the latest.
+QUARTER: Final = 0.25
 
-
-@dataclass(frozen=True)
-class Gap:
-    """A time in which messages of a line may have expired unread: created from `start` on, before `end`."""
-
-    start: datetime
-    end: datetime
+_MESSAGE_MOMENTS: Final = ("updated_at", "created_at", "sent_at", "delivered_at", "read_at", "reconciled_at")
+_CHAT_MOMENTS: Final = ("updated_at", "created_at")
+_HANDLE_MOMENTS: Final = ("joined_at", "left_at")
 
 
 def parse_moment(value: object) -> datetime | None:
@@ -41,7 +39,62 @@ def parse_moment(value: object) -> datetime | None:
 
 def format_moment(moment: datetime) -> str:
     """Return a datetime in RFC 3339, in UTC with `Z`."""
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return f"{moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat()}Z"
+
+
+@dataclass(frozen=True)
+class LineState:
+    """What STATE keeps of a line from one run to the next; None where there is nothing yet.
+
+    Attributes:
+        bookmark: the server's time when the last complete pass began, less the overlap.
+        swept_at: the server's time when the last complete full sweep began.
+        evidence: whether chats have been seen to show new messages in `updated_at` (True) or not to (False).
+    """
+
+    bookmark: datetime | None = None
+    swept_at: datetime | None = None
+    evidence: bool | None = None
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LineState:
+        """Read it from a partition of Singer state; what is not there or makes no sense is None."""
+        evidence = state.get("evidence")
+        return cls(
+            bookmark=parse_moment(state.get("replication_key_value")),
+            swept_at=parse_moment(state.get("swept_at")),
+            evidence=evidence if isinstance(evidence, bool) else None,
+        )
+
+    def to_state(self) -> dict[str, Any]:
+        """Return it as it is put into a partition of Singer state."""
+        return {
+            "replication_key_value": self.bookmark and format_moment(self.bookmark),
+            "swept_at": self.swept_at and format_moment(self.swept_at),
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which kind of pass a line gets, and why, in words for the log."""
+
+    sweep: bool
+    reason: str
+
+
+def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime) -> Plan:
+    """Decide between a full sweep and an incremental pass."""
+    if state.bookmark is None:
+        return Plan(True, "it is the first pass over this line")
+    if state.evidence is False:
+        return Plan(True, "chats have been seen not to show new messages in updated_at")
+    if state.swept_at is None:
+        return Plan(True, "no full sweep is on record")
+    since = now - state.swept_at
+    if since >= sweep_interval:
+        return Plan(True, f"the last one is {hours(since)} ago, and one is due every {hours(sweep_interval)}")
+    return Plan(False, f"the last full sweep is {hours(since)} ago")
 
 
 def emit_from(bookmark: datetime | None, start_date: datetime | None) -> datetime | None:
@@ -51,18 +104,31 @@ def emit_from(bookmark: datetime | None, start_date: datetime | None) -> datetim
 
 def is_due(message: Mapping[str, Any], since: datetime | None) -> bool:
     """Whether a message has to be emitted: all its times must prove that it was the same before `since`."""
-    if since is None:
+    return since is None or not _all_before((message.get(name) for name in _MESSAGE_MOMENTS), since)
+
+
+def is_active(chat: Mapping[str, Any], since: datetime | None) -> bool:
+    """Whether a chat, as listed, may hold something new: all its times must prove that nothing happened in it."""
+    if since is None or not _all_before((chat.get("updated_at"),), since):
         return True
+    health = chat.get("health_status")
+    more = [chat.get(name) for name in _CHAT_MOMENTS]
+    more.append(health.get("updated_at") if isinstance(health, dict) else None)
+    more.extend(handle.get(name) for handle in chat.get("handles") or () for name in _HANDLE_MOMENTS)
+    return not _all_before(more, since)
+
+
+def _all_before(values: Iterable[object], since: datetime) -> bool:
+    """Whether there is a time among the values, and each is one before `since`. None stands for no time."""
     proven = False
-    for name in _MOMENTS:
-        value = message.get(name)
+    for value in values:
         if value is None:
             continue
         moment = parse_moment(value)
         if moment is None or moment >= since:
-            return True
+            return False
         proven = True
-    return not proven
+    return proven
 
 
 def was_there(item: Mapping[str, Any], moment: datetime) -> bool:
@@ -71,40 +137,117 @@ def was_there(item: Mapping[str, Any], moment: datetime) -> bool:
     return created is None or created < moment
 
 
-def next_bookmark(started: datetime) -> datetime:
-    """Return the bookmark after a complete pass that began at `started`, the server's time."""
-    return started - OVERLAP
+class Witness(Enum):
+    """What one chat says about whether `updated_at` of a chat shows its new messages."""
+
+    NOTHING = "nothing"
+    SHOWS = "shows"
+    HIDES = "hides"
+
+
+def arrival(message: Mapping[str, Any], created: datetime | None) -> datetime | None:
+    """When a message came to be listed, as far as its times tell.
+
+    Args:
+        created: its `created_at`, parsed; of a message that was recovered late this may be the old time.
+    """
+    recovered = message.get("reconciled_at")
+    return created if recovered is None else max(filter(None, (created, parse_moment(recovered))), default=None)
+
+
+def witness_of(created: datetime | None, updated: datetime | None, newest: datetime | None) -> Witness:
+    """Compare when a chat says that it last changed with when its newest message arrived.
+
+    Only a message that came clearly after the chat began can tell, and only by a time that is its own: a chat that was
+    renamed the day after is no witness for the message before.
+
+    Args:
+        created: of the chat.
+        updated: of the chat, as listed.
+        newest: arrival of the newest message that was there, with certainty, when the chat was listed.
+    """
+    if newest is None or updated is None:
+        return Witness.NOTHING
+    if newest > updated + TOLERANCE:
+        return Witness.HIDES
+    is_its_own = updated - newest <= TOLERANCE and created is not None and newest > created + TOLERANCE
+    return Witness.SHOWS if is_its_own else Witness.NOTHING
+
+
+def judge(before: bool | None, witnesses: Iterable[Witness]) -> bool | None:
+    """Return what is to be believed of a line after a pass: one chat that hides a message outweighs all others."""
+    heard = set(witnesses)
+    if Witness.HIDES in heard:
+        return False
+    return True if Witness.SHOWS in heard else before
+
+
+def next_state(
+    plan: Plan, before: LineState, *, started: datetime, overlap: timedelta, evidence: bool | None
+) -> LineState:
+    """Return the state of a line after a complete pass that began at `started`, the server's time."""
+    return LineState(started - overlap, started if plan.sweep else before.swept_at, evidence)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A time in which messages of a line may have expired unread: created from `start` on, before `end`.
+
+    Attributes:
+        start: None for everything before `end`.
+        last_complete_pass: the server's time when it began; None if there was none.
+        reason: first_run, late_run, or hidden_activity.
+    """
+
+    start: datetime | None
+    end: datetime
+    last_complete_pass: datetime | None
+    reason: str
 
 
 def find_gap(
-    bookmark: datetime | None, start_date: datetime | None, window: RetentionWindow | None, now: datetime
+    state: LineState,
+    *,
+    overlap: timedelta,
+    start_date: datetime | None,
+    window: RetentionWindow | None,
+    now: datetime,
+    evidence: bool | None,
 ) -> Gap | None:
-    """Return the time since the last complete pass of which messages may be gone, None if there is none.
+    """Return the time of which messages may be gone unread, None if there is none.
+
+    An incremental pass counts as complete as long as chats show their new messages. Once one of them is seen not to,
+    only the last full sweep counts.
 
     Args:
-        now: the server's time.
+        now: the server's time when the pass began.
+        evidence: what is believed of the line after the pass.
     """
-    if bookmark is None or window is None:
+    if window is None:
         return None
-    start = max(bookmark + OVERLAP, start_date or bookmark)
     end = window.oldest_kept(now)
-    return Gap(start, end) if start < end else None
+    if state.bookmark is None:
+        return Gap(start_date, end, None, "first_run") if start_date is None or start_date < end else None
+    late = last_pass = state.bookmark + overlap
+    reason = "late_run"
+    if evidence is False and state.swept_at is not None and state.swept_at < last_pass:
+        late, reason = state.swept_at, "hidden_activity" if last_pass >= end else "late_run"
+    start = max(late, start_date or late)
+    return Gap(start, end, late, reason) if start < end else None
 
 
-def message_record(message: Mapping[str, Any], line: str, window: RetentionWindow | None) -> dict[str, Any]:
-    """Return the record of a message: all that the API answered, and what follows from it."""
-    record = {
-        **message,
-        "line": line,
-        "direction": _DIRECTIONS.get(message.get("is_from_me")),  # type: ignore[arg-type]  # None finds nothing
-        "text": _text(message.get("parts")),
-    }
-    if window is not None:
-        created = parse_moment(message.get("created_at"))
-        record["expires_at"] = created and format_moment(window.expires_at(created))
-    return record
+def time_left(state: LineState, overlap: timedelta, window: RetentionWindow | None, now: datetime) -> timedelta | None:
+    """Return how long a message that came right after the last complete pass can still be read; None if for ever."""
+    if state.bookmark is None or window is None:
+        return None
+    return window.expires_at(state.bookmark + overlap) - now
 
 
-def _text(parts: Any) -> str | None:
-    texts = [part["value"] for part in parts or () if part.get("type") == "text" and part.get("value") is not None]
-    return "\n".join(texts) if texts else None
+def is_short(left: timedelta | None, window: RetentionWindow | None) -> bool:
+    """Whether so little is left of the window that the next delay may cost messages; what is over is a gap."""
+    return left is not None and window is not None and timedelta(0) <= left < QUARTER * timedelta(hours=window.hours)
+
+
+def hours(duration: timedelta) -> str:
+    """Return a duration for the log, such as `5.5 h`."""
+    return f"{duration / timedelta(hours=1):.1f} h"

@@ -13,6 +13,13 @@ again until a reading shows nothing of that kind for the first time. Why that cl
 just left of the edge of a page, or at the front, and so a page away from the next place where it could be hidden. To
 hide it again, about a page of items (100) must move in the time of two readings; fewer, all in one direction, can't.
 Where each reading still finds something after `MAX_READINGS`, the list is given up, loudly.
+
+A second reading may be short where only the recent items matter (`recent_from`) and the pages of the first one have
+proven the order: each item at or before the one above it in `updated_at`, from the first page to the last. Then all
+that matters stands in front, and what jumps goes to the front, so the reading ends with the first page that goes back
+beyond the moment. Whatever has no order, or another one, is read again to its end.
+
+A reading remembers ids, so the memory it takes grows with one list, never with all lists of a run.
 """
 
 from __future__ import annotations
@@ -22,7 +29,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from linq_client import LinqError, Page
-from tap_linq.extraction.decisions import was_there
+from tap_linq.extraction.decisions import parse_moment, was_there
 
 MAX_READINGS: Final = 6
 
@@ -36,13 +43,15 @@ class Reading:
 
     Args:
         pages: starts the list anew and yields its pages.
+        recent_from: only items whose `updated_at` is at or after this moment must not be missed; None for all items.
 
     Attributes:
         started: the server's time (UTC) in the first answer; None before it came.
     """
 
-    def __init__(self, pages: Callable[[], Iterator[Page]]) -> None:
+    def __init__(self, pages: Callable[[], Iterator[Page]], recent_from: datetime | None = None) -> None:
         self._pages = pages
+        self._recent_from = recent_from
         self.started: datetime | None = None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -52,17 +61,77 @@ class Reading:
             UnstableListError: the list did not hold still.
             LinqError: a page could not be had.
         """
-        seen: set[str] = set()
+        for page in self.pages():
+            yield from page.items
+
+    def pages(self) -> Iterator[Page]:
+        """Yield the pages with those items that were not seen before; raises as `__iter__`."""
+        seen: set[int | str] = set()
+        order = _Order()
         for reading in range(MAX_READINGS):
-            page_count, found_late = 0, 0
-            for page in self._pages():
-                page_count += 1
+            found_late = 0
+            for number, page in enumerate(self._pages()):
                 started = self.started = self.started or page.server_time
-                for item in page.items:
-                    if item["id"] not in seen:
-                        seen.add(item["id"])
-                        found_late += was_there(item, started)
-                        yield item
-            if page_count == 1 or (reading > 0 and not found_late):
+                if reading == 0 and self._recent_from is not None:
+                    order.look_at(page.items)
+                fresh = _unseen(page.items, seen)
+                found_late += sum(was_there(item, started) for item in fresh) if reading else 0
+                yield Page(fresh, page.next_cursor, page.server_time)
+                if reading == number == 0 and not page.next_cursor:
+                    return
+                if reading and order.is_newest_first and _goes_beyond(page.items, self._recent_from):
+                    break
+            if reading and not found_late:
                 return
         raise UnstableListError(f"the list still showed something new after {MAX_READINGS} readings")
+
+
+class _Order:
+    """What the items of one reading prove about their order."""
+
+    def __init__(self) -> None:
+        self._newest: datetime | None = None
+        self._last: datetime | None = None
+        self._descends = True
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether every item was as old as the one before or older, and the last one older than the first."""
+        ends = self._newest, self._last
+        return self._descends and ends[0] is not None and ends[1] is not None and ends[1] < ends[0]
+
+    def look_at(self, items: list[dict[str, Any]]) -> None:
+        for item in items:
+            moment = parse_moment(item.get("updated_at"))
+            if moment is None or (self._last is not None and moment > self._last):
+                self._descends = False
+                return
+            self._newest = self._newest or moment
+            self._last = moment
+
+
+def _unseen(items: list[dict[str, Any]], seen: set[int | str]) -> list[dict[str, Any]]:
+    fresh = []
+    for item in items:
+        key = _compact(item["id"])
+        if key not in seen:
+            seen.add(key)
+            fresh.append(item)
+    return fresh
+
+
+def _compact(id_: str) -> int | str:
+    """The same id in half the memory, if it is a UUID in its usual form: a chat can hold a million messages."""
+    if len(id_) == 36 and id_.count("-") == 4:
+        try:
+            return int(id_.replace("-", ""), 16)
+        except ValueError:
+            pass
+    return id_
+
+
+def _goes_beyond(items: list[dict[str, Any]], moment: datetime | None) -> bool:
+    if not items or moment is None:
+        return False
+    last = parse_moment(items[-1].get("updated_at"))
+    return last is not None and last < moment

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
 from linq_client import AuthenticationError, InvalidRequestError, LinqClient, LinqError
+from tap_linq.extraction.media import MediaStore
 from tap_linq.extraction.reading import Reading
 from tap_linq.settings import Settings
 
@@ -22,26 +23,28 @@ class IncompleteRunError(Exception):
     """Some chats could not be read: the run has emitted the others, and left the bookmarks of their lines."""
 
 
-@dataclass(frozen=True)
-class ListedChats:
-    """The chats of a line: their ids, and the server's time (UTC) when the listing began."""
-
-    started: datetime
-    chat_ids: tuple[str, ...]
+class GapError(Exception):
+    """Messages may have expired unread since the last run, and `on_gap` says that this is to fail the run."""
 
 
 class Run:
-    """The client, the lines, the listings of chats, and what failed.
+    """The client, the lines, where media goes, what failed, and what it all came to.
 
     Raises:
-        InvalidRequestError: the API key or the base URL can't be right. No request is made yet.
+        InvalidRequestError: a setting can't be right. No request is made yet.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._client = LinqClient(settings.api_key, base_url=settings.base_url)
-        self._listed: dict[str, ListedChats] = {}
+        self.client = LinqClient(settings.api_key, base_url=settings.base_url, pool_size=settings.concurrency)
+        self.media = MediaStore.from_settings(settings, self.client)
+        self.messages = 0
+        self.chat_ids: dict[str, tuple[str, ...]] = {}
+        self.is_driven = False
+        self._started = time.monotonic()
         self._failures: dict[str, LinqError] = {}
+        self._gaps: list[str] = []
+        self._is_closed = False
 
     @cached_property
     def phone_numbers(self) -> list[dict[str, Any]]:
@@ -50,7 +53,7 @@ class Run:
         Raises:
             InvalidRequestError: the setting names one that the account does not have.
         """
-        own = [number.model_dump(mode="json", exclude_unset=True) for number in self._client.phone_numbers.list()]
+        own = [number.model_dump(mode="json", exclude_unset=True) for number in self.client.phone_numbers.list()]
         wanted = self.settings.phone_numbers
         if wanted is None:
             return own
@@ -64,26 +67,19 @@ class Run:
         """The phone numbers of the lines to extract."""
         return [number["phone_number"] for number in self.phone_numbers]
 
-    def chats(self, line: str) -> Iterator[dict[str, Any]]:
-        """List the chats of a line, each once, as the API answers them."""
-        reading = Reading(lambda: self._client.chats.list(from_=line).pages())
-        ids = []
-        for chat in reading:
-            ids.append(chat["id"])
-            yield chat
-        assert reading.started is not None, "a listing has at least one page"
-        self._listed[line] = ListedChats(reading.started, tuple(ids))
+    def chats(self, line: str, recent_from: datetime | None = None) -> Reading:
+        """List the chats of a line; see `Reading` for `recent_from`."""
+        return Reading(lambda: self.client.chats.list(from_=line).pages(), recent_from)
 
-    def listed_chats(self, line: str) -> ListedChats:
-        """Return the chats of a line as this run has listed them, at most once."""
-        if line not in self._listed:
-            for _ in self.chats(line):
-                pass
-        return self._listed[line]
+    def chat_messages(self, chat_id: str) -> Reading:
+        """List the messages of a chat."""
+        return Reading(lambda: self.client.messages.list(chat_id).pages())
 
-    def messages(self, chat_id: str) -> Reading:
-        """List the messages of a chat, each once, as the API answers them."""
-        return Reading(lambda: self._client.messages.list(chat_id).pages())
+    def ids_of_chats(self, line: str) -> Iterable[str]:
+        """The chats of a line, from the listing of this run if there was one."""
+        if line not in self.chat_ids:
+            self.chat_ids[line] = tuple(chat["id"] for chat in self.chats(line))
+        return self.chat_ids[line]
 
     def note_failure(self, what: str, error: LinqError) -> None:
         """Log what could not be read and remember it for the end of the run.
@@ -96,12 +92,38 @@ class Run:
         log.error("%s could not be read: %s", what, error)
         self._failures[what] = error
 
-    def check_complete(self) -> None:
-        """Raise `IncompleteRunError` if anything failed."""
+    def note_gap(self, what: str) -> None:
+        """Remember a gap for the end of the run."""
+        self._gaps.append(what)
+
+    def close(self) -> None:
+        """End the run: say what it came to.
+
+        Raises:
+            IncompleteRunError: something could not be read.
+            GapError: all could be read, but something had expired before, and that is to fail the run.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            self.client.close()
+            traffic = self.client.traffic
+            log.info(
+                "done: %d requests, %d of them retries, %d messages, %.1f s%s",
+                traffic.requests,
+                traffic.retries,
+                self.messages,
+                time.monotonic() - self._started,
+                f"; {self.media.summary}" if self.media is not None else "",
+            )
         if self._failures:
             named = ", ".join(list(self._failures)[:NAMED_FAILURES])
             more = len(self._failures) - NAMED_FAILURES
             raise IncompleteRunError(
                 f"could not be read: {named}{f' and {more} more' if more > 0 else ''}; "
                 "the bookmarks of these lines stay, so that the next run reads them again"
+            )
+        if self._gaps and self.settings.fail_on_gap:
+            raise GapError(
+                f"messages may have expired unread: {'; '.join(self._gaps)}. All that was left is extracted, and the "
+                "bookmarks have moved on"
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from tests.emulator_process import Emulator
 
 FIRST_LINE = "+12025550101"
 SECOND_LINE = "+12025550102"
+PERSON = "+12125550100"
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,21 @@ def config_for(emulator: Emulator, **settings: Any) -> dict[str, Any]:
     return {"api_key": emulator.api_key, "base_url": emulator.base_url, **settings}
 
 
-def run_tap(emulator: Emulator, *, state: dict[str, Any] | None = None, **settings: Any) -> Output:
-    """Run all streams once, with all that a target would see."""
+def run_tap(
+    emulator: Emulator, *, state: dict[str, Any] | None = None, select: Collection[str] | None = None, **settings: Any
+) -> Output:
+    """Run once, with all that a target would see.
+
+    Args:
+        select: names of streams; what is selected by default if None.
+    """
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error = None
     with redirect_stdout(out):
         # Handed over as text, as between processes, so that runs share no objects.
         tap = TapLinq(config=config_for(emulator, **settings), state=json.loads(json.dumps(state or {})))
+        for name, stream in tap.streams.items() if select is not None else ():
+            stream.selected = name in (select or ())
         try:
             tap.sync_all()
         except Exception as raised:
@@ -69,6 +79,31 @@ def succeed(emulator: Emulator, **options: Any) -> Output:
     if output.error is not None:
         raise output.error
     return output
+
+
+def inbound(emulator: Emulator, text: str = "hello", **more: Any) -> str:
+    """Let a message come in, on the first line unless told otherwise, and return its id."""
+    body = {"from": PERSON, "text": text, **more}
+    if "chat_id" not in body:
+        body.setdefault("line", FIRST_LINE)
+    if "parts" in body:
+        del body["text"]
+    return str(emulator.control("POST", "inbound", body)["id"])
+
+
+def history(emulator: Emulator, **more: Any) -> list[str]:
+    """Two messages of one chat, so far apart that the chat is a witness: `updated_at` shows its messages."""
+    first = inbound(emulator, **more)
+    emulator.advance(300)
+    second = inbound(emulator, **more)
+    emulator.advance(300)
+    return [first, second]
+
+
+def set_window(emulator: Emulator, hours: float | None) -> None:
+    """Put all lines of the emulator on a window."""
+    for line in emulator.lines:
+        emulator.control("POST", "lines", {"phone_number": line, "retention_hours": hours})
 
 
 def seed(emulator: Emulator, chats: int, messages_per_chat: int, **options: Any) -> None:

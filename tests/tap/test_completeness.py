@@ -31,7 +31,7 @@ def test_every_message_under_every_reading_of_the_contract(emulator: Emulator, o
     output = succeed(emulator)
     assert_complete(emulator, output.ids())
     assert len(output.ids("chats")) == len(set(output.ids("chats"))) == 252
-    assert output.schemas() == {"chats": 1, "messages": 1, "phone_numbers": 1}
+    assert set(output.schemas().values()) == {1}
 
 
 @pytest.fixture
@@ -75,9 +75,12 @@ def test_chats_that_move_while_they_are_listed(
     ledger = emulator.ledger()
     people = {row["chat_id"]: row["from"] if row["direction"] == "inbound" else row["to"][0] for row in ledger}
     after_each_page("/v3/chats", move_some)
-    output = succeed(emulator)
-    assert set(output.ids("chats")) == set(chats)
-    assert_complete(emulator, output.ids())
+    first = succeed(emulator)
+    assert set(first.ids("chats")) == set(chats)
+    assert {row["id"] for row in ledger} <= set(first.ids())
+    emulator.advance(600)
+    second = succeed(emulator, state=first.state)
+    assert_complete(emulator, list({*first.ids(), *second.ids()}))
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,22 @@ from tests.tap.running import FIRST_LINE, run_tap, seed
 
 TAP = Path(sys.executable).with_name("tap-linq")
 MELTANO = Path(__file__).parents[2] / "meltano.yml"
+STREAMS = {
+    "attachments",
+    "chat_locations",
+    "chat_participants",
+    "chats",
+    "extraction_gaps",
+    "messages",
+    "phone_numbers",
+    "reactions",
+    "webhook_subscriptions",
+}
 NOWHERE = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
+
+
+def settings(**config: Any) -> Settings:
+    return TapLinq(config={**NOWHERE, **config}).run.settings
 
 
 def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +55,13 @@ def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         ("start_date", "12:00", "must be an RFC 3339 date or date-time, got '12:00'"),
         ("phone_numbers", ["202-555-0101"], "must be E.164"),
         ("phone_numbers", [], "must name a line, or be left out for all of the account, got []"),
+        ("full_sweep_interval_hours", 6.5, "must be 0 to 6 hours, a quarter of the window of 24, got 6.5"),
+        ("full_sweep_interval_hours", "often", "must be 0 to 6 hours"),
+        ("overlap_minutes", -5, "must be 0 to 1440 minutes, got -5"),
+        ("concurrency", 0, "must be 1 to 64 requests, got 0"),
+        ("concurrency", 65, "must be 1 to 64 requests, got 65"),
+        ("attachment_max_megabytes", -1, "must be 0 to 10000 megabytes, got -1"),
+        ("attachments_path", "nowhere://files", "must be a folder or a URL that fsspec knows"),
         ("base_url", "ftp://example.com", "must be an http or https URL"),
         ("api_key", "", "must be given"),
     ],
@@ -48,6 +71,12 @@ def test_a_wrong_setting(setting: str, value: Any, told: str) -> None:
         TapLinq(config={**NOWHERE, setting: value})
     assert str(raised.value).startswith(f"{setting}: ")
     assert told in str(raised.value)
+
+
+def test_only_two_things_can_be_done_about_a_gap() -> None:
+    with pytest.raises(ConfigValidationError) as raised:
+        TapLinq(config={**NOWHERE, "on_gap": "ignore"})
+    assert raised.value.errors == ["'ignore' is not one of ['warn', 'fail'] in config['on_gap']"]
 
 
 def test_a_key_is_needed() -> None:
@@ -65,8 +94,16 @@ def test_a_line_of_somebody_else_is_refused_after_one_request(emulator: Emulator
 
 @pytest.mark.parametrize(("value", "hours"), [(24, 24), ("6", 6), (1.5, 1.5), (None, None), ("null", None)])
 def test_the_window_may_come_as_text(value: Any, hours: float | None) -> None:
-    window = Settings.from_config({**NOWHERE, "retention_window_hours": value}).window
+    window = settings(retention_window_hours=value).window
     assert (window.hours if window else None) == hours
+
+
+@pytest.mark.parametrize(
+    ("window", "value", "hours"), [(24, None, 6), (2, None, 0.5), (2, "0.25", 0.25), (2, 0, 0), (None, None, 24)]
+)
+def test_a_sweep_is_due_each_quarter_of_the_window(window: float | None, value: Any, hours: float) -> None:
+    chosen = settings(retention_window_hours=window, full_sweep_interval_hours=value)
+    assert chosen.sweep_interval == timedelta(hours=hours)
 
 
 def test_the_window_is_a_day_by_default() -> None:
@@ -77,7 +114,14 @@ def test_the_window_is_a_day_by_default() -> None:
 
 def test_discovery_and_about_need_no_settings() -> None:
     catalog = json.loads(cli("--discover").stdout)
-    assert [entry["tap_stream_id"] for entry in catalog["streams"]] == ["chats", "messages", "phone_numbers"]
+    selected = {
+        entry["tap_stream_id"]: one["metadata"].get("selected-by-default", True)
+        for entry in catalog["streams"]
+        for one in entry["metadata"]
+        if one["breadcrumb"] == []
+    }
+    assert [name for name, by_default in selected.items() if not by_default] == ["chat_locations"]
+    assert set(selected) == STREAMS
     about = json.loads(cli("--about", "--format=json").stdout)
     assert about["settings"]["properties"]["api_key"]["secret"] is True
     assert all(setting["description"] for setting in about["settings"]["properties"].values())
@@ -124,5 +168,5 @@ def test_meltano_knows_every_setting() -> None:
     assert declared["api_key"]["sensitive"] is True
     for name in own:
         assert declared[name]["description"] == ours[name]["description"]
-    assert declared["retention_window_hours"]["value"] == ours["retention_window_hours"]["default"]
+        assert declared[name].get("value") == ours[name].get("default")
     assert sorted(plugin["capabilities"]) == sorted(one.value for one in TapLinq.capabilities)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from singer_sdk.testing import get_tap_test_class
 
+from linq_client import LinqClient
+from tap_linq.client import LinqStream
 from tap_linq.tap import TapLinq
 from tests.emulator_process import running_emulator
-from tests.tap.running import FIRST_LINE, config_for, seed
+from tests.tap.running import PERSON, config_for, inbound, seed
 
 # The SDK makes its tests when this module is imported; the emulator's address comes later.
 CONFIG: dict[str, Any] = {"api_key": "replaced-later"}
 
-Standard = get_tap_test_class(TapLinq, config=CONFIG, parse_env_config=False)
+
+class WithAllStreams(TapLinq):
+    """The suite takes a stream that is not selected by default for one without fields."""
+
+    def discover_streams(self) -> Sequence[LinqStream]:
+        streams = super().discover_streams()
+        for stream in streams:
+            stream.selected_by_default = True
+        return streams
+
+
+Standard = get_tap_test_class(WithAllStreams, config=CONFIG, parse_env_config=False)
 
 
 class TestTapLinq(Standard):  # type: ignore[misc, valid-type]  # made at run time
@@ -24,7 +37,12 @@ class TestTapLinq(Standard):  # type: ignore[misc, valid-type]  # made at run ti
     def seeded_emulator(cls) -> Iterator[None]:
         with running_emulator("--freeze", "2026-03-01T12:00:00Z") as emulator:
             seed(emulator, 8, 3)
-            late = {"from": "+12125550100", "line": FIRST_LINE, "text": "late", "sent_at": "2026-02-28T09:00:00Z"}
-            emulator.control("POST", "inbound", {**late, "reconciled": True})
+            with_media = [{"type": "media", "url": "https://example.com/a.png"}]
+            message = inbound(emulator, parts=with_media, sent_at="2026-02-28T09:00:00Z", reconciled=True)
+            emulator.control("POST", "reactions", {"message_id": message, "from": PERSON, "type": "love"})
+            where = {"longitude": -77.0, "latitude": 38.9}
+            emulator.control("POST", "handles", {"handle": PERSON, "location": where})
+            with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+                client.webhook_subscriptions.create("https://example.com/hook", ["message.received"])
             CONFIG.update(config_for(emulator))
             yield

@@ -1,0 +1,109 @@
+"""What the records of each stream look like, made from the API's answers: pure functions over plain values.
+
+All that the API answered is kept as it came; what follows from it is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from linq_client import RetentionWindow
+from tap_linq.extraction.decisions import Gap, format_moment
+
+Row = dict[str, Any]
+
+#: What the row of an attachment says about a file that was not stored.
+NOT_STORED: Final[Row] = {"stored_at": None, "sha256": None, "error": None}
+
+_DIRECTIONS: Final = {True: "outbound", False: "inbound"}
+
+
+def chat_row(chat: Mapping[str, Any], line: str) -> Row:
+    """Return the record of a chat."""
+    return {**chat, "line": line}
+
+
+def participant_rows(chat: Mapping[str, Any], line: str) -> list[Row]:
+    """Return a record for each handle of a chat; of one that left and came back, the later entry."""
+    by_handle = {one.get("handle"): one for one in chat.get("handles") or ()}
+    return [{**one, "chat_id": chat["id"], "line": line} for one in by_handle.values()]
+
+
+def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow | None, created: datetime | None) -> Row:
+    """Return the record of a message.
+
+    Args:
+        created: its `created_at`, parsed; None if it has none.
+    """
+    row = {
+        **message,
+        "line": line,
+        "direction": _DIRECTIONS.get(message.get("is_from_me")),  # type: ignore[arg-type]  # None finds nothing
+        "text": _text(message.get("parts")),
+    }
+    if window is not None:
+        row["expires_at"] = created and format_moment(window.expires_at(created))
+    return row
+
+
+def _text(parts: Any) -> str | None:
+    texts = [part["value"] for part in parts or () if part.get("type") == "text" and part.get("value") is not None]
+    return "\n".join(texts) if texts else None
+
+
+def attachment_rows(message: Mapping[str, Any], line: str) -> Iterator[Row]:
+    """Yield a record for each media part of a message, with nothing said yet about where it is stored."""
+    for index, part in enumerate(message.get("parts") or ()):
+        if part.get("type") == "media":
+            rest = {name: value for name, value in part.items() if name not in ("id", "type", "reactions")}
+            yield {
+                **rest,
+                "message_id": message["id"],
+                "part_index": index,
+                "attachment_id": part.get("id"),
+                "chat_id": message.get("chat_id"),
+                "line": line,
+                **NOT_STORED,
+            }
+
+
+def reaction_rows(message: Mapping[str, Any], line: str) -> list[Row]:
+    """Return a record for each reaction that a message shows."""
+    rows: dict[str, Row] = {}
+    for index, part in enumerate(message.get("parts") or ()):
+        for reaction in part.get("reactions") or ():
+            handle = (reaction.get("handle") or {}).get("handle")
+            kind = reaction.get("custom_emoji") or reaction.get("type")
+            # The API does not promise an id; whoever reacts, with what and to which part, is one reaction.
+            key = reaction.get("id") or f"{message['id']}/{index}/{handle}/{kind}"
+            where = {"message_id": message["id"], "part_index": index, "chat_id": message.get("chat_id"), "line": line}
+            rows[key] = {**reaction, "id": key, **where}
+    return list(rows.values())
+
+
+def gap_row(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Row:
+    """Return the record of a gap; the same gap has the same `id` whenever it is found."""
+    after = "the beginning" if gap.last_complete_pass is None else format_moment(gap.last_complete_pass)
+    return {
+        "id": f"{line} after {after}",
+        "line": line,
+        "gap_start": gap.start and format_moment(gap.start),
+        "gap_end": format_moment(gap.end),
+        "last_complete_pass": gap.last_complete_pass and format_moment(gap.last_complete_pass),
+        "window_hours": window.hours,
+        "detected_at": format_moment(detected_at),
+        "reason": gap.reason,
+    }
+
+
+def location_row(feature: Mapping[str, Any], chat_id: str, line: str, observed_at: datetime) -> Row:
+    """Return the record of one feature of the API's GeoJSON: whoever shares, and the point."""
+    return {
+        **(feature.get("properties") or {}),
+        "geometry": feature.get("geometry"),
+        "chat_id": chat_id,
+        "line": line,
+        "observed_at": format_moment(observed_at),
+    }

@@ -1,0 +1,113 @@
+"""What could not be read any more is said: in a record, in the log and, if wanted, by the end of the run."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tap_linq.extraction.run import GapError
+from tests.emulator_process import Emulator
+from tests.tap.running import FIRST_LINE, SECOND_LINE, history, inbound, run_tap, set_window, succeed
+
+HOUR = 3600
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    caplog.clear()
+    return found
+
+
+def test_a_first_run_on_an_ephemeral_line_says_how_far_it_reached(emulator: Emulator) -> None:
+    first = succeed(emulator, retention_window_hours=2)
+    assert first.records("extraction_gaps")[0] == {
+        "id": f"{FIRST_LINE} after the beginning",
+        "line": FIRST_LINE,
+        "gap_start": None,
+        "gap_end": "2026-03-01T10:00:00Z",
+        "last_complete_pass": None,
+        "window_hours": 2,
+        "detected_at": "2026-03-01T12:00:00Z",
+        "reason": "first_run",
+    }
+    assert [row["line"] for row in first.records("extraction_gaps")] == [FIRST_LINE, SECOND_LINE]
+    assert succeed(emulator, state=first.state).records("extraction_gaps") == []
+    assert succeed(emulator, retention_window_hours=None).records("extraction_gaps") == []
+    assert succeed(emulator, start_date="2026-03-01T11:00:00Z").records("extraction_gaps") == []
+
+
+def test_a_run_that_comes_too_late_says_so_once(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"retention_window_hours": 2, "phone_numbers": [FIRST_LINE]}
+    history(emulator)
+    first = succeed(emulator, **options)
+    emulator.advance(2 * HOUR)
+    in_time = succeed(emulator, state=first.state, **options)
+    assert in_time.records("extraction_gaps") == []
+    assert warnings(caplog) == [
+        f"line {FIRST_LINE}: 0.0 h of the window is left since the last complete pass; run the tap more often"
+    ]
+
+    emulator.advance(5 * HOUR)
+    late = succeed(emulator, state=in_time.state, **options)
+    (record,) = late.records("extraction_gaps")
+    assert (record["gap_start"], record["gap_end"]) == ("2026-03-01T14:10:00Z", "2026-03-01T17:10:00Z")
+    assert (record["last_complete_pass"], record["reason"]) == ("2026-03-01T14:10:00Z", "late_run")
+    (warning,) = warnings(caplog)
+    told = f"line {FIRST_LINE}: messages created from 2026-03-01T14:10:00Z to 2026-03-01T17:10:00Z have expired"
+    assert warning.startswith(told)
+
+    assert succeed(emulator, state=late.state, **options).records("extraction_gaps") == []
+    assert warnings(caplog) == []
+
+
+def test_a_gap_is_told_without_its_stream(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    first = succeed(emulator, select=["messages"])
+    emulator.advance(30 * HOUR)
+    late = succeed(emulator, state=first.state, select=["messages"])
+    assert late.records("extraction_gaps") == []
+    assert "have expired" in caplog.text
+    caplog.clear()
+    succeed(emulator, state=late.state, select=["messages"])
+    assert "have expired" not in caplog.text
+
+
+def test_a_gap_can_fail_the_run_which_still_extracts_all_and_moves_on(emulator: Emulator) -> None:
+    options = {"on_gap": "fail"}
+    first = succeed(emulator, **options)
+    emulator.advance(30 * HOUR)
+    message = inbound(emulator)
+    late = run_tap(emulator, state=first.state, **options)
+    assert isinstance(late.error, GapError)
+    assert f"line {FIRST_LINE}: messages created from 2026-03-01T12:00:00Z to" in str(late.error)
+    assert late.ids() == [message]
+    assert len(late.records("extraction_gaps")) == 2
+    assert succeed(emulator, state=late.state, **options).records("extraction_gaps") == []
+
+
+def test_a_gap_is_recorded_when_the_pass_that_finds_it_is_complete(emulator: Emulator) -> None:
+    """Otherwise each run of a bad night would record it again, with another end."""
+    first = succeed(emulator)
+    emulator.advance(30 * HOUR)
+    emulator.control("POST", "faults", {"kind": "status", "status": 400, "path": r"/v3/chats$"})
+    failed = run_tap(emulator, state=first.state)
+    assert failed.error is not None
+    assert failed.records("extraction_gaps") == []
+    emulator.control("DELETE", "faults")
+    assert len(succeed(emulator, state=failed.state).records("extraction_gaps")) == 2
+
+
+def test_messages_that_only_full_sweeps_would_have_found(emulator: Emulator) -> None:
+    """The API shows activity for a while and then no longer: what came after the last sweep and is gone is a gap."""
+    set_window(emulator, 24)
+    history(emulator)
+    first = succeed(emulator, phone_numbers=[FIRST_LINE])
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    emulator.advance(5 * HOUR)
+    second = succeed(emulator, state=first.state, phone_numbers=[FIRST_LINE])
+    emulator.advance(20 * HOUR)
+    inbound(emulator)
+    emulator.advance(300)
+    third = succeed(emulator, state=second.state, phone_numbers=[FIRST_LINE])
+    (record,) = third.records("extraction_gaps")
+    assert (record["reason"], record["gap_start"]) == ("hidden_activity", "2026-03-01T12:10:00Z")

@@ -1,0 +1,200 @@
+"""Which kind of pass a line gets, what it reads, and how it finds out that it can't rely on what chats show."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from tests.emulator_process import Emulator
+from tests.tap.running import FIRST_LINE, Output, chat_ids, history, inbound, run_tap, seed, set_window, succeed
+
+HOUR = 3600
+
+
+@pytest.fixture(autouse=True)
+def one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def run(emulator: Emulator, before: Output | None = None, **settings: Any) -> Output:
+    return succeed(emulator, state=before.state if before else None, phone_numbers=[FIRST_LINE], **settings)
+
+
+def line_state(output: Output) -> dict[str, Any]:
+    (partition,) = output.state["bookmarks"]["messages"]["partitions"]
+    return partition
+
+
+def chats_read(emulator: Emulator) -> int:
+    """How many requests for messages of chats there were since this was asked last."""
+    count = sum(row["path"].endswith("/messages") for row in emulator.requests_served())
+    before, chats_read.before = getattr(chats_read, "before", 0), count  # type: ignore[attr-defined]
+    return count - before
+
+
+@pytest.fixture(autouse=True)
+def from_nought() -> None:
+    chats_read.before = 0  # type: ignore[attr-defined]
+
+
+def fill(emulator: Emulator, chats: int = 200) -> list[str]:
+    """Chats whose last message is more than an hour old, one of them a witness."""
+    set_window(emulator, 24)
+    seed(emulator, chats, 1, hours=1, lines=[FIRST_LINE])
+    history(emulator)
+    emulator.advance(HOUR)
+    return chat_ids(emulator)
+
+
+def test_an_incremental_pass_reads_what_was_active_and_a_sample(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(emulator)
+    first = run(emulator)
+    assert chats_read(emulator) == 201
+    assert "full sweep, as it is the first pass over this line" in caplog.text
+    emulator.advance(HOUR)
+    new = inbound(emulator)
+    emulator.advance(300)
+    second = run(emulator, first)
+    assert second.ids() == [new]
+    assert chats_read(emulator) == 1 + 64
+    assert "incremental pass, as the last full sweep is 1.1 h ago" in caplog.text
+    assert len(second.records("chats")) == 201
+    assert line_state(second)["swept_at"] == line_state(first)["swept_at"]
+
+
+def test_a_sweep_is_due_after_a_quarter_of_the_window(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    fill(emulator)
+    first = run(emulator)
+    emulator.advance(5 * HOUR)
+    second = run(emulator, first)
+    assert second.ids() == []
+    emulator.advance(HOUR)
+    caplog.clear()
+    third = run(emulator, second)
+    assert "full sweep, as the last one is 6.0 h ago, and one is due every 6.0 h" in caplog.text
+    assert set(third.ids()) == {row["id"] for row in emulator.ledger()}
+    assert line_state(third)["swept_at"] > line_state(first)["swept_at"]
+
+
+def test_a_hidden_message_makes_it_a_sweep_at_once_and_from_then_on(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    chats = fill(emulator, 60)
+    first = run(emulator)
+    assert line_state(first)["evidence"] is True
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    emulator.advance(HOUR)
+    people = {
+        row["chat_id"]: row["from"] if row["direction"] == "inbound" else row["to"][0] for row in emulator.ledger()
+    }
+    new = inbound(emulator, chat_id=chats[5], **{"from": people[chats[5]]})
+    emulator.advance(300)
+    second = run(emulator, first)
+    assert "turns into a full sweep, as a chat holds a message that came after its updated_at" in caplog.text
+    assert new in second.ids()
+    assert sorted(second.ids()) == sorted(row["id"] for row in emulator.ledger()), "each once, also of chats read twice"
+    assert line_state(second)["evidence"] is False
+
+    emulator.advance(60)
+    third = run(emulator, second)
+    assert "full sweep, as chats have been seen not to show new messages in updated_at" in caplog.text
+    assert set(third.ids()) == {row["id"] for row in emulator.ledger()}
+
+
+def test_a_line_is_trusted_again_when_nothing_contradicts_any_more(emulator: Emulator) -> None:
+    set_window(emulator, 2)
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    history(emulator)
+    output = run(emulator, retention_window_hours=2)
+    assert line_state(output)["evidence"] is False
+    emulator.control("PATCH", "switches", {"message_moves_chat": True})
+    emulator.advance(HOUR)
+    history(emulator)
+    output = run(emulator, output, retention_window_hours=2)
+    assert line_state(output)["evidence"] is True
+
+
+def test_nothing_is_believed_before_a_chat_has_shown_it(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """Chats of a single message say nothing: their `updated_at` is that of their beginning."""
+    seed(emulator, 20, 1, hours=1, lines=[FIRST_LINE])
+    emulator.advance(HOUR)
+    first = run(emulator)
+    assert line_state(first)["evidence"] is None
+    emulator.advance(HOUR)
+    second = run(emulator, first)
+    assert "turns into a full sweep, as no chat has shown yet that new messages move updated_at" in caplog.text
+    assert len(second.ids()) == 20
+    caplog.clear()
+    for chat in chat_ids(emulator)[:3]:
+        row = next(row for row in emulator.ledger() if row["chat_id"] == chat)
+        sender = row["from"] if row["direction"] == "inbound" else row["to"][0]
+        inbound(emulator, chat_id=chat, **{"from": sender})
+    emulator.advance(300)
+    third = run(emulator, second)
+    assert "turns into" not in caplog.text
+    assert len(third.ids()) == 3
+    assert line_state(third)["evidence"] is True
+
+
+def test_what_a_failed_pass_has_found_out_is_kept(emulator: Emulator) -> None:
+    set_window(emulator, 24)
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    history(emulator)
+    inbound(emulator, **{"from": "+12125550101"})
+    broken = chat_ids(emulator)[1]
+    emulator.control("POST", "faults", {"kind": "status", "status": 403, "path": f"/v3/chats/{broken}/messages"})
+    failed = run_tap(emulator, phone_numbers=[FIRST_LINE])
+    assert failed.error is not None
+    assert line_state(failed)["evidence"] is False
+    assert line_state(failed)["replication_key_value"] is None
+
+
+def test_a_change_that_only_a_sweep_can_see(emulator: Emulator) -> None:
+    """A reaction moves neither the chat nor, with this switch, the message."""
+    set_window(emulator, 24)
+    emulator.control("PATCH", "switches", {"reaction_moves_message": False})
+    message, _ = history(emulator)
+    emulator.advance(HOUR)
+    first = run(emulator)
+    emulator.control("POST", "reactions", {"message_id": message, "from": "+12125550100", "type": "love"})
+    emulator.advance(HOUR)
+    second = run(emulator, first)
+    assert second.records("reactions") == []
+    emulator.advance(5 * HOUR)
+    third = run(emulator, second)
+    (reaction,) = third.records("reactions")
+    assert (reaction["message_id"], reaction["type"]) == (message, "love")
+
+
+def test_only_the_front_of_a_list_that_is_newest_first_is_listed_twice(emulator: Emulator) -> None:
+    fill(emulator, 450)
+    first = run(emulator)
+    emulator.advance(HOUR)
+    before = len([row for row in emulator.requests_served() if row["path"] == "/v3/chats"])
+    second = run(emulator, first)
+    listings = [row for row in emulator.requests_served() if row["path"] == "/v3/chats"]
+    assert (before, len(listings) - before) == (10, 5 + 1)
+    emulator.control("PATCH", "switches", {"chat_order": "oldest"})
+    run(emulator, second)
+    assert len([row for row in emulator.requests_served() if row["path"] == "/v3/chats"]) - len(listings) == 10
+
+
+def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
+    seed(emulator, 10_000, 1)
+    lines = [
+        {"context": {"line": line}, "replication_key_value": "2026-03-01T11:50:00Z", "swept_at": "2026-03-01T12:00:00Z"}
+        for line in emulator.lines
+    ]
+    state = {"bookmarks": {"messages": {"partitions": [{**line, "evidence": True} for line in lines]}}}
+    emulator.advance(HOUR)
+    output = succeed(emulator, state=state)
+    states = [len(json.dumps(one, separators=(",", ":"))) for one in output.messages if one["type"] == "STATE"]
+    assert len(output.ids("chats")) == 10_000
+    assert max(states) < 500
+    assert sum(states) < 5_000
+    assert set(output.schemas().values()) == {1}
