@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from linq_client.client import LinqClient
 from linq_client.errors import (
+    CODES,
     APIConnectionError,
     AuthenticationError,
     BlockedError,
@@ -25,8 +26,9 @@ from linq_client.errors import (
     PermissionDeniedError,
     RateLimitedError,
     ServerError,
+    SettingsError,
 )
-from linq_client.listing import Listing, Page
+from linq_client.listing import Listing, Page, Reply
 from linq_client.outgoing import (
     Decoration,
     Effect,
@@ -34,7 +36,9 @@ from linq_client.outgoing import (
     Media,
     Message,
     MessageLike,
+    ReactionType,
     ReplyTo,
+    Service,
     Text,
     check_handle,
     check_line,
@@ -44,6 +48,7 @@ from linq_client.outgoing import (
 from linq_client.retention import RetentionWindow
 
 __all__ = [
+    "CODES",
     "APIConnectionError",
     "AuthenticationError",
     "BlockedError",
@@ -65,9 +70,13 @@ __all__ = [
     "PaginationError",
     "PermissionDeniedError",
     "RateLimitedError",
+    "ReactionType",
+    "Reply",
     "ReplyTo",
     "RetentionWindow",
     "ServerError",
+    "Service",
+    "SettingsError",
     "Text",
     "check_handle",
     "check_line",

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import requests
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -37,7 +38,9 @@ from linq_client.errors import (
     APIConnectionError,
     InvalidRequestError,
     LinqError,
+    NotFoundError,
     RateLimitedError,
+    SettingsError,
     error_from_answer,
 )
 from linq_client.listing import Reply
@@ -69,11 +72,11 @@ class LinqClient:
         timeout: seconds to wait for a connection, and for each read of an answer.
         max_retries: tries after the first one. Only calls that may safely be repeated are retried: reads, calls that
             set a state, and sends (which always carry an idempotency key).
-        retry_budget: seconds that one call may take with all its retries; a `Retry-After` that does not fit ends it.
+        retry_budget: seconds after which no other try of a call begins; a `Retry-After` that does not fit ends it.
         pool_size: connections kept open, and so the number of threads that can be served at once.
 
     Raises:
-        InvalidRequestError: no key, or a base URL that is none.
+        SettingsError: no key, a base URL that is none, or a number out of range.
     """
 
     def __init__(
@@ -86,12 +89,25 @@ class LinqClient:
         retry_budget: float = 120.0,
         pool_size: int = 10,
     ) -> None:
-        self._key = _checked_key(api_key or os.environ.get("LINQ_API_KEY", ""))
-        self.base_url = _checked_base_url(base_url or os.environ.get("LINQ_BASE_URL") or DEFAULT_BASE_URL)
+        # An empty argument is a mistake of the caller's, and must not turn into another account or another server.
+        self._key = _checked_key(os.environ.get("LINQ_API_KEY", "") if api_key is None else api_key)
+        self.base_url = _checked_base_url(
+            os.environ.get("LINQ_BASE_URL", DEFAULT_BASE_URL) if base_url is None else base_url
+        )
+        for name, value, least in (
+            ("timeout", timeout[0], 0.001),
+            ("timeout", timeout[1], 0.001),
+            ("max_retries", max_retries, 0),
+            ("retry_budget", retry_budget, 0),
+            ("pool_size", pool_size, 1),
+        ):
+            if not isinstance(value, int | float) or not value >= least:
+                raise SettingsError(f"{name}: must be a number of at least {least}, got {value!r}")
         self._timeout = timeout
         self._max_retries = max_retries
         self._retry_budget = retry_budget
         self._api = _session(pool_size, _BearerAuth(self._key))
+        _settle_environment(self._api, self.base_url)
         # Files lie on other hosts, whose URLs carry their own signature: this session has no key to give away.
         self._files = _session(pool_size, _NoAuth())
         self._server_time: datetime | None = None
@@ -127,7 +143,7 @@ class LinqClient:
 
     @property
     def server_time(self) -> datetime:
-        """The API's clock (UTC, whole seconds) in its latest answer; asks the API if there was none yet."""
+        """The API's clock (UTC, whole seconds) at its latest answer to this client; asks if there was none yet."""
         if self._server_time is None:
             self.request("GET", "/v3/phone_numbers")
         assert self._server_time is not None
@@ -148,6 +164,7 @@ class LinqClient:
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         has_text: bool = False,
+        list_field: str | None = None,
     ) -> Reply:
         """Send one request to the API, and again while that is safe and may help.
 
@@ -155,53 +172,72 @@ class LinqClient:
             path: from `/v3` on.
             repeatable: whether a second copy of the request does no harm; by default that of the HTTP method.
             has_text: the request carries message text, so the API's words about it are not quoted in errors.
+            list_field: the field of the answer that holds a list (or null, for an empty one). An answer without it is
+                no answer: it must not pass for an empty list.
 
         Raises:
             LinqError: the class says what to do about it, see `linq_client.errors`.
         """
         if repeatable is None:
             repeatable = method in ("GET", "PUT", "DELETE")
-        params = {name: value for name, value in (params or {}).items() if value is not None}
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        tries = 0
 
-        def send() -> Reply:
-            self._count(requests=1)
-            response = _send(
-                self._api,
-                method,
-                self.base_url + path,
-                label=f"{method} {path}",
-                params=params,
-                json=json,
-                headers=headers,
-                timeout=self._timeout,
-                # An API does not redirect; whoever does it in its place must not be followed with the key.
-                allow_redirects=False,
-            )
-            body = _decoded(response, f"{method} {path}")
-            reply = Reply(body, response.status_code, response.headers.get("X-Trace-ID"), _date(response))
-            self._server_time = reply.server_time
-            if response.is_redirect:
-                target = urlsplit(response.headers["Location"]).hostname
-                raise InvalidRequestError(f"base_url: must be the API itself, got a redirect to {target!r}")
-            if response.status_code >= 300:
-                raise error_from_answer(
-                    reply.status, body, response.headers, request=f"{method} {path}", detail=not has_text
+        def once() -> Reply:
+            nonlocal tries
+            tries += 1
+            try:
+                return self._exchange(
+                    method, path, has_text=has_text, list_field=list_field, params=given, json=json, headers=headers
                 )
-            return reply
+            except NotFoundError as error:
+                if method != "DELETE" or tries == 1:
+                    raise
+                # The try before has deleted it, and its answer was lost.
+                return Reply({}, error.status or 404, error.trace_id, self.server_time)
 
         def paced() -> Reply:
             with self._pace:
                 try:
-                    reply = send()
+                    reply = once()
                 except RateLimitedError as error:
                     self._pace.limited(error.retry_after)
                     raise
                 self._pace.worked()
                 return reply
 
-        once = paced if method == "GET" else send
+        attempt = paced if method == "GET" else once
+        return self._retrying(attempt) if repeatable else attempt()
 
-        return self._retrying(once) if repeatable else once()
+    def _exchange(self, method: str, path: str, *, has_text: bool, list_field: str | None, **request: Any) -> Reply:
+        """Send one request once."""
+        label = f"{method} {path}"
+        self._count(requests=1)
+        # An API does not redirect; whoever does it in its place must not be followed with the key.
+        response = _send(
+            self._api,
+            method,
+            self.base_url + path,
+            label=label,
+            timeout=self._timeout,
+            allow_redirects=False,
+            **request,
+        )
+        status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
+        self._server_time = _date(response)
+        body = _decoded(response)
+        if response.is_redirect:
+            raise SettingsError(f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status)
+        if status >= 300:
+            raise error_from_answer(status, body, response.headers, request=label, detail=not has_text)
+        wrong = None
+        if not isinstance(body, dict):
+            wrong = "is not a JSON object"
+        elif list_field is not None and not isinstance(body.get(list_field, ...), list | None):
+            wrong = f"has no list {list_field}"
+        if wrong or not isinstance(body, dict):
+            raise APIConnectionError(f"{label}: the answer {wrong}", status=status, trace_id=trace_id)
+        return Reply(body, status, trace_id, self._server_time)
 
     def transfer(
         self,
@@ -235,7 +271,16 @@ class LinqClient:
             for file, position in start.items():
                 file.seek(position)
             with _send(
-                self._files, method, url, label=label, data=data, headers=headers, timeout=self._timeout, stream=True
+                self._files,
+                method,
+                url,
+                label=label,
+                data=data,
+                headers=headers,
+                timeout=self._timeout,
+                stream=True,
+                # A redirected upload arrives as a GET, which would seem to have worked.
+                allow_redirects=data is None,
             ) as response:
                 if response.status_code >= 300:
                     raise error_from_answer(response.status_code, None, response.headers, request=label, detail=False)
@@ -288,7 +333,8 @@ def _wait(state: RetryCallState) -> float:
     """Seconds until the next try: what the API asked for, else exponential with full jitter."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, LinqError) else None
-    return _exponential(state) if asked is None else asked
+    # On top of what the API asked for too: so that all who were told the same don't come back together.
+    return _exponential(state) + (asked or 0.0)
 
 
 def _session(pool_size: int, auth: requests.auth.AuthBase) -> requests.Session:
@@ -306,27 +352,45 @@ def _session(pool_size: int, auth: requests.auth.AuthBase) -> requests.Session:
     return session
 
 
+def _settle_environment(session: requests.Session, url: str) -> None:
+    """Read proxies and CA bundle from the environment once, and not, as requests does, for each request."""
+    session.proxies.update(requests.utils.get_environ_proxies(url, no_proxy=None))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.trust_env = False
+
+
 def _send(session: requests.Session, method: str, url: str, *, label: str, **options: Any) -> requests.Response:
     try:
         return session.request(method, url, **options)
+    except (InvalidURL, MissingSchema, InvalidSchema, InvalidHeader) as error:
+        failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
     except requests.RequestException as error:
-        raise APIConnectionError(f"{label}: no usable answer ({type(error).__name__})") from error
+        failure = APIConnectionError(f"{label}: no usable answer ({_reason(error)})")
+    # Raised out here, where it takes nothing along: the request that hangs on the error holds the key and the text.
+    raise failure
 
 
-def _decoded(response: requests.Response, label: str) -> Any:
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, by class, and by the words of the system where it was the system that refused."""
+    root: BaseException = error
+    while root.__context__ is not None:
+        root = root.__context__
+    words = getattr(root, "strerror", None)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _decoded(response: requests.Response) -> Any:
+    """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
     if response.status_code == 204:
-        return None
+        return {}
     try:
-        body = from_json(response.content)
+        return from_json(response.content)
     except ValueError:
-        body = None
-    if response.status_code < 300 and not isinstance(body, dict):
-        raise APIConnectionError(f"{label}: the answer is not a JSON object", status=response.status_code)
-    return body  # of an error, it may be None: a proxy's page, say, whose status says enough
+        return None
 
 
 def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, label: str) -> int:
-    size = 0
+    size, cut = 0, None
     try:
         for chunk in response.iter_content(64 * 1024):
             size += len(chunk)
@@ -334,7 +398,9 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
                 raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
             into.write(chunk)
     except requests.RequestException as error:
-        raise APIConnectionError(f"{label}: the file was cut short ({type(error).__name__})") from error
+        cut = _reason(error)
+    if cut is not None:
+        raise APIConnectionError(f"{label}: the file was cut short ({cut})")
     into.truncate()
     return size
 
@@ -349,16 +415,25 @@ def _date(response: requests.Response) -> datetime:
 
 def _checked_key(key: str) -> str:
     if not key:
-        raise InvalidRequestError("api_key: must be given, or stand in LINQ_API_KEY, got none")
+        raise SettingsError("api_key: must be given, or stand in LINQ_API_KEY, got none")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise InvalidRequestError(f"api_key: must be printable ASCII without spaces, got {len(key)} other characters")
+        raise SettingsError(
+            "api_key: must be ASCII without spaces and line breaks, got some (its end is the usual place)"
+        )
     return key
 
 
 def _checked_base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-        raise InvalidRequestError(f"base_url: must be an http or https URL, got {parts.hostname or url!r}")
-    if url.rstrip("/").endswith("/v3"):
-        raise InvalidRequestError(f"base_url: must end in /api/partner, without /v3, got {url!r}")
+    """Return the URL without a slash at its end; what is refused may hold a password, so only its host is shown."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise SettingsError("base_url: must be a URL, got something else") from None
+    if parts.scheme not in ("http", "https") or not host or url != url.strip():
+        raise SettingsError(f"base_url: must be an http or https URL, got scheme {parts.scheme!r} and host {host!r}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError(f"base_url: must hold no user, password, query or fragment, got one with host {host!r}")
+    if "/v3" in parts.path:
+        raise SettingsError(f"base_url: must end in /api/partner, without /v3, got path {parts.path!r}")
     return url.rstrip("/")

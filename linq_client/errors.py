@@ -8,10 +8,9 @@ Sources: API reference, "Errors"; linq-python 0.65.0 docstrings for the codes ab
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Final
-
-import pendulum
 
 #: What each error code of the API means. The set is open: the vendor adds codes without a new API version.
 CODES: Final[Mapping[int, str]] = {
@@ -86,9 +85,11 @@ class LinqError(Exception):
         doc_url: the API's page about this code.
         retry_after: seconds to wait before the next try, where the API named them (429, some 5xx).
         retryable: whether the same request can succeed later without a change.
+        idempotency_key: of a send that failed, to ask again with; None of other calls.
     """
 
     retryable: bool = False
+    idempotency_key: str | None = None
 
     def __init__(
         self,
@@ -144,6 +145,10 @@ class InvalidRequestError(LinqError, ValueError):
     """The request is wrong and will stay wrong (400, 413, 422, or refused here before it was sent): mend it."""
 
 
+class SettingsError(InvalidRequestError):
+    """The client itself is set up wrongly (key, base URL, limits): mend that, the request may be right."""
+
+
 class ServerError(LinqError):
     """The API failed (5xx, 408): it may work later."""
 
@@ -155,7 +160,7 @@ class APIConnectionError(LinqError):
 
 
 class PaginationError(LinqError):
-    """A list named a cursor that it had named before: reading on would never end."""
+    """A list named no usable cursor, or one that it had named before: reading on would never end."""
 
 
 _BY_CODE: Final[Mapping[int, type[LinqError]]] = {
@@ -190,7 +195,7 @@ def error_from_answer(
     envelope = body if isinstance(body, dict) else {}
     error = envelope.get("error")
     error = error if isinstance(error, dict) else {}
-    code = error.get("code") if isinstance(error.get("code"), int) else None
+    code = error["code"] if type(error.get("code")) is int else None
     trace_id = envelope.get("trace_id") or headers.get("X-Trace-ID")
     kind = _BY_CODE.get(code or 0) or _BY_STATUS.get(status)
     if kind is None:
@@ -200,7 +205,10 @@ def error_from_answer(
     if detail and isinstance(error.get("message"), str):
         meaning = f"{meaning}: {error['message']}" if meaning else error["message"]
     facts = [f"HTTP {status}"] + [f"code {code}"] * (code is not None) + [f"trace {trace_id}"] * bool(trace_id)
-    message = f"{request}: {meaning or 'the API refused the request'} ({', '.join(facts)})"
+    if meaning is None:
+        # Without the API's own word it may not have been the API that answered.
+        meaning = "no such path, is the base URL right?" if status == 404 else "the API refused the request"
+    message = f"{request}: {meaning} ({', '.join(facts)})"
 
     made = kind(
         message,
@@ -216,15 +224,19 @@ def error_from_answer(
 
 def _retry_after(header: str | None, in_body: object, date: str | None) -> float | None:
     """Seconds to wait, from `Retry-After` (seconds, or an HTTP date measured against the answer's own `Date`)."""
-    if header is None:
-        return float(in_body) if isinstance(in_body, int | float) and in_body >= 0 else None
     try:
-        return max(0.0, float(header))
+        given = header if header is not None else in_body
+        seconds = float(given) if type(given) in (str, int, float) else None  # type: ignore[arg-type]
+    except OverflowError:
+        seconds = None
     except ValueError:
-        pass
+        seconds = _seconds_until(str(header), date)
+    return seconds if seconds is not None and seconds >= 0 else None  # not a number is not, either
+
+
+def _seconds_until(moment: str, date: str | None) -> float | None:
     try:
-        until = parsedate_to_datetime(header)
-        now = parsedate_to_datetime(date) if date else pendulum.now("UTC")
-        return max(0.0, (until - now).total_seconds())
+        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
+        return max(0.0, (parsedate_to_datetime(moment) - now).total_seconds())
     except (ValueError, TypeError):
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from linq_client.errors import InvalidRequestError, PaginationError
+from linq_client.errors import InvalidRequestError, LinqError, PaginationError
 
 MAX_PAGE: Final = 100
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer of the API: decoded JSON body (None if empty), HTTP status, trace id, and the server's clock (UTC)."""
+    """One answer of the API: decoded JSON body ({} if there was none), HTTP status, trace id, server's clock (UTC)."""
 
-    body: Any
+    body: dict[str, Any]
     status: int
     trace_id: str | None
     server_time: datetime
@@ -57,12 +57,19 @@ class Listing(Generic[T]):
         self._model = model
         self._params = params
         self._items = (model(item) for page in self.pages() for item in page.items)
+        self._error: LinqError | None = None
 
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        return next(self._items)
+        if self._error is not None:  # a list that broke must not look like one that has come to its end
+            raise self._error
+        try:
+            return next(self._items)
+        except LinqError as error:
+            self._error = error
+            raise
 
     def pages(self) -> Iterator[Page]:
         """Yield the raw pages from the first on, each fetched when it is asked for.
@@ -75,8 +82,10 @@ class Listing(Generic[T]):
         seen: set[str] = set()
         while True:
             reply = self._fetch(params)
-            items, cursor = reply.body.get(self._key), reply.body.get("next_cursor")
-            yield Page(items or [], cursor, reply.server_time)
+            cursor = reply.body.get("next_cursor")
+            if not isinstance(cursor, str | None):
+                raise PaginationError(f"list of {self._key}: next_cursor must be text, got {type(cursor).__name__}")
+            yield Page(reply.body[self._key] or [], cursor, reply.server_time)
             if not cursor:
                 return
             if cursor in seen:

@@ -10,10 +10,17 @@ Source for names and types: linq-python 0.65.0, `types/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, TypeAlias
+from datetime import datetime, timezone
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+Moment: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Answer(BaseModel):
@@ -21,14 +28,30 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        """Let a null stand for the default where that is something else, an empty list for example."""
+        if not isinstance(value, dict):
+            return value
+        nulls = {
+            name
+            for name, field in cls.model_fields.items()
+            if name in value
+            and value[name] is None
+            and field.get_default(call_default_factory=True) is not None
+            and not field.is_required()
+        }
+        return {name: item for name, item in value.items() if name not in nulls} if nulls else value
+
 
 class ChatHandle(Answer):
     """A participant of a chat: `service` is iMessage, RCS or SMS; `status` is active, left or removed."""
 
     id: str
     handle: str
-    joined_at: datetime | None = None
-    left_at: datetime | None = None
+    joined_at: Moment | None = None
+    left_at: Moment | None = None
     service: str | None = None
     is_me: bool | None = None
     status: str | None = None
@@ -38,17 +61,17 @@ class ChatHandle(Answer):
 class Health(Answer):
     """Advisory health of a chat or reputation of a line: HEALTHY, AT_RISK, CRITICAL or (chats) OPTED_OUT."""
 
-    status: str
+    status: str | None = None
     doc_url: str | None = None
-    updated_at: datetime | None = None
+    updated_at: Moment | None = None
 
 
 class Chat(Answer):
     """A conversation between one own line and one or more handles."""
 
     id: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     display_name: str | None = None
     handles: list[ChatHandle] = Field(default_factory=list)
     health_status: Health | None = None
@@ -60,7 +83,7 @@ class Chat(Answer):
 class Reaction(Answer):
     """A reaction on a part: `type` is love, like, dislike, laugh, emphasize, question, custom or sticker."""
 
-    type: str
+    type: str | None = None
     is_me: bool | None = None
     handle: ChatHandle | None = None
     id: str | None = None
@@ -99,15 +122,20 @@ class LinkPart(Answer):
 
 
 class OtherPart(Answer):
-    """A part of a type that this version does not know; its fields are in `model_extra`."""
+    """A part of a type, or in a form, that this version does not know; its fields are in `model_extra`."""
 
     type: str | None = None
     reactions: list[Reaction] | None = None
 
 
-def _part_tag(value: object) -> str:
-    kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
-    return kind if kind in ("text", "media", "link") else "other"
+#: What makes a part one of its type.
+_DEFINING: Final[Mapping[object, str]] = {"text": "value", "media": "id", "link": "value"}
+
+
+def _part_tag(part: object) -> str:
+    fields = part if isinstance(part, Mapping) else vars(part) if isinstance(part, Answer) else {}
+    kind = fields.get("type")
+    return kind if isinstance(kind, str) and fields.get(_DEFINING.get(kind, "")) is not None else "other"
 
 
 Part: TypeAlias = Annotated[
@@ -137,11 +165,11 @@ class SentMessage(Answer):
     """A message as the sending calls answer it; `sent_at` is None while it is queued."""
 
     id: str
-    created_at: datetime
+    created_at: Moment
     delivery_status: str
     parts: list[Part] = Field(default_factory=list)
-    sent_at: datetime | None = None
-    delivered_at: datetime | None = None
+    sent_at: Moment | None = None
+    delivered_at: Moment | None = None
     service: str | None = None
     preferred_service: str | None = None
     from_handle: ChatHandle | None = None
@@ -157,16 +185,10 @@ class Message(SentMessage):
     """
 
     chat_id: str
-    updated_at: datetime
+    updated_at: Moment
     is_from_me: bool
-    read_at: datetime | None = None
-    reconciled_at: datetime | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_parts(cls, value: Any) -> Any:
-        """`parts` may be null, for example where a line keeps nothing."""
-        return {**value, "parts": []} if isinstance(value, dict) and value.get("parts", ()) is None else value
+    read_at: Moment | None = None
+    reconciled_at: Moment | None = None
 
 
 class SendResult(Answer):
@@ -218,7 +240,7 @@ class VoiceMemo(Answer):
 
     id: str
     status: str
-    created_at: datetime
+    created_at: Moment
     voice_memo: dict[str, Any]
     chat: dict[str, Any]
     from_line: str | None = Field(default=None, alias="from")
@@ -262,7 +284,7 @@ class UploadSlot(Answer):
     upload_url: str
     download_url: str | None = None
     http_method: str = "PUT"
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
     required_headers: dict[str, str] = Field(default_factory=dict)
 
 
@@ -273,7 +295,7 @@ class Attachment(Answer):
     filename: str
     content_type: str | None = None
     size_bytes: int | None = None
-    created_at: datetime | None = None
+    created_at: Moment | None = None
     status: str | None = None
     download_url: str | None = None
 
@@ -287,15 +309,15 @@ class Location(Answer):
     altitude: float | None = None
     address: str | None = None
     locality: str | None = None
-    updated_at: datetime | None = None
+    updated_at: Moment | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _from_feature(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.get("type") == "Feature":
-            longitude, latitude, *altitude = value["geometry"]["coordinates"]
-            place = {"longitude": longitude, "latitude": latitude, "altitude": altitude[0] if altitude else None}
-            return {**value["properties"], **place}
+            geometry = value.get("geometry") or {}
+            place = zip(("longitude", "latitude", "altitude"), geometry.get("coordinates") or (), strict=False)
+            return {**(value.get("properties") or {}), **dict(place)}
         return value
 
 
@@ -316,8 +338,8 @@ class WebhookSubscription(Answer):
     target_url: str
     subscribed_events: list[str]
     is_active: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
     phone_numbers: list[str] | None = None
     routing_key_header: str | None = None
     routing_id_header: str | None = None

@@ -9,17 +9,19 @@ Source: API reference, "Message content rules"; linq-python 0.65.0 `types/messag
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from typing_extensions import Self
 
 from linq_client.errors import InvalidRequestError
 
 Service: TypeAlias = Literal["iMessage", "RCS", "SMS"]
-ReactionType: TypeAlias = Literal["love", "like", "dislike", "laugh", "emphasize", "question", "custom", "sticker"]
+#: Stickers can be received, but not sent from here: they need an image and a place.
+ReactionType: TypeAlias = Literal["love", "like", "dislike", "laugh", "emphasize", "question", "custom"]
 
 MAX_TEXT: Final = 10_000
 MAX_PARTS: Final = 100
@@ -28,8 +30,11 @@ MAX_RECIPIENTS: Final = 31
 MAX_IDEMPOTENCY_KEY: Final = 255
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
-_EMAIL: Final = re.compile(r"[^@\s()]+@[^@\s()]+\.[^@\s()]+")
+_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _URL: Final = re.compile(r"https?://|\bwww\.", re.IGNORECASE)
+_PART_TYPES: Final = ("text", "media", "link")
+#: Fields whose values a refusal may show: what is wrong in them is a word, not a text.
+_SHOWN: Final = ("style", "animation", "preferred_service")
 _HANDLE_RULE: Final = "must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address"
 _EFFECTS: Final[Mapping[str, Sequence[str]]] = {
     "screen": (
@@ -51,9 +56,24 @@ def _handle(value: str) -> str:
 
 
 def _https(url: str) -> str:
-    if not re.match(r"https://[^\s/]+", url, re.IGNORECASE):
-        raise ValueError(f"must be an https URL, got {url[:80]!r}")
+    if not re.fullmatch(r"https://[^\s/]\S*", url, re.IGNORECASE):
+        # Of what is no URL only the beginning is shown: it may be text in the wrong place.
+        raise ValueError(f"must be an https URL without spaces, got {url[:8]!r} and {len(url[8:])} more characters")
     return url
+
+
+def _link(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]\S*", url, re.IGNORECASE):
+        raise ValueError(f"must be an http or https URL without spaces, got {len(url):,} characters")
+    return url
+
+
+def _key(key: str) -> str:
+    # Some calls carry it in a header, which takes nothing but printable ASCII.
+    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key) or len(key) > MAX_IDEMPOTENCY_KEY:
+        rule = f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without space at the ends"
+        raise ValueError(f"{rule}, got {key[:40]!r} of {len(key)}")
+    return key
 
 
 Handle: TypeAlias = Annotated[str, AfterValidator(_handle)]
@@ -117,6 +137,10 @@ class Text(_Outgoing):
             if self.mention is None:
                 raise ValueError(f"mention_range: needs a mention, got {list(self.mention_range)} without one")
             ranges.append(("mention_range", self.mention_range))
+        styled = [(*decoration.range, decoration.animation) for decoration in self.text_decorations or ()]
+        for (start, end, animation), (start2, end2, animation2) in combinations(styled, 2):
+            if (animation or animation2) and start < end2 and start2 < end:
+                raise ValueError(f"text_decorations: an animation must not overlap, got {[start, end], [start2, end2]}")
         for field, (start, end) in ranges:
             if not 0 <= start < end <= units:
                 raise ValueError(f"{field}: must lie within the {units} UTF-16 units of value, got {[start, end]}")
@@ -152,7 +176,7 @@ class Link(_Outgoing):
     """
 
     type: Literal["link"] = "link"
-    value: Annotated[str, Field(max_length=2_048, pattern=r"^https?://[^\s/]+")]
+    value: Annotated[str, Field(max_length=2_048), AfterValidator(_link)]
 
 
 class Effect(_Outgoing):
@@ -199,18 +223,18 @@ class Message(_Outgoing):
     """A message to send.
 
     Args:
-        parts: 1 to 100 parts in order; a string stands for a `Text`. No two texts in a row; a link stands alone.
+        parts: 1 to 100 in order; no two texts in a row; a link stands alone. See `message_from` for shorter forms.
         effect: entrance effect.
         reply_to: the message answered.
         preferred_service: `iMessage` (no fallback), `RCS` or `SMS` (never iMessage); absent: the best there is.
-        idempotency_key: at most 255 characters. The API sends one message for a key, however often it is asked.
+        idempotency_key: at most 255 ASCII characters. The API sends one message for a key, however often it is asked.
     """
 
     parts: tuple[Part, ...]
     effect: Effect | None = None
     reply_to: ReplyTo | None = None
     preferred_service: Service | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_IDEMPOTENCY_KEY)] | None = None
+    idempotency_key: Annotated[str, AfterValidator(_key)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -261,7 +285,8 @@ def message_from(value: MessageLike) -> Message:
     """Build and check a message.
 
     Args:
-        value: a string (one text part), a sequence of parts, the JSON form `{"parts": [...], ...}`, or a `Message`.
+        value: a string (one text part), a sequence of parts (a string stands for a `Text`), the JSON form
+            `{"parts": [...], ...}`, or a `Message`.
 
     Raises:
         InvalidRequestError: a rule is broken; the error names field, rule and value.
@@ -293,10 +318,21 @@ def check_handle(value: str, field: str = "handle") -> str:
 
 def check_recipients(value: str | Sequence[str], field: str = "to") -> list[str]:
     """Return 1 to 31 handles as a list (one string stands for one handle), else raise `InvalidRequestError`."""
+    if not isinstance(value, str) and (isinstance(value, Mapping) or not isinstance(value, Iterable)):
+        raise InvalidRequestError(f"{field}: must be a handle or a list of them, got {type(value).__name__}")
     handles = [value] if isinstance(value, str) else list(value)
     if not 1 <= len(handles) <= MAX_RECIPIENTS:
         raise InvalidRequestError(f"{field}: must be 1 to {MAX_RECIPIENTS} handles, got {len(handles)}")
     return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]
+
+
+def check_https(value: str, field: str) -> str:
+    """Return an https URL unchanged, else raise `InvalidRequestError`."""
+    try:
+        return _https(value)
+    except (ValueError, TypeError) as error:
+        refused = InvalidRequestError(f"{field}: {error}")
+    raise refused
 
 
 def check_text(value: str, field: str) -> str:
@@ -308,7 +344,7 @@ def check_text(value: str, field: str) -> str:
 
 
 def _refusal(error: ValidationError) -> InvalidRequestError:
-    """Say what pydantic found in our form: `message.parts[0].value: rule, got value`."""
+    """Say what pydantic found in our form: `parts[0].value: rule, got value`."""
     lines = []
     for found in error.errors(include_url=False):
         inner = found.get("ctx", {}).get("error")
@@ -318,7 +354,7 @@ def _refusal(error: ValidationError) -> InvalidRequestError:
         elif inner is not None:
             lines.append(f"{path}: {inner}" if path else str(inner))
         else:
-            lines.append(f"{path}: {found['msg'][:1].lower()}{found['msg'][1:]}, got {_shown(path, found['input'])}")
+            lines.append(f"{path}: {_rule(found)}, got {_shown(found['loc'], found['input'])}")
     return InvalidRequestError("; ".join(lines))
 
 
@@ -327,14 +363,24 @@ def _path(loc: tuple[int | str, ...]) -> str:
     for before, step in zip((None, *loc), loc, strict=False):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif not (isinstance(before, int) and step in ("text", "media", "link")):  # the union's tag is no field
-            path += f".{step}" if path else step
+        elif isinstance(before, int) and step in _PART_TYPES:  # the union's tag is no field
+            continue
+        else:
+            name = step if re.fullmatch(r"[a-z_]{1,30}", step) else "(unknown field)"
+            path += f".{name}" if path else name
     return path
 
 
-def _shown(path: str, value: object) -> str:
-    if isinstance(value, str) and path.endswith("value"):
-        return f"{len(value):,} characters"
-    if isinstance(value, str | int | float | bool | None):
+def _rule(found: ErrorDetails) -> str:
+    if found["type"].startswith("union_tag"):  # its own words would quote the value
+        return f"type must be one of {', '.join(_PART_TYPES)}"
+    return found["msg"][:1].lower() + found["msg"][1:]
+
+
+def _shown(loc: tuple[int | str, ...], value: object) -> str:
+    """The value, where it can't be the text of a message in the wrong place; else its kind and length."""
+    if value is None or isinstance(value, int | float) or (loc and loc[-1] in _SHOWN):
         return repr(value)[:80]
+    if isinstance(value, str):
+        return f"{len(value):,} characters"
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, Mapping | Sequence) else type(value).__name__

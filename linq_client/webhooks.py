@@ -8,18 +8,18 @@ Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.p
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
-from pydantic import Field, ValidationError, model_validator
-from standardwebhooks import Webhook, WebhookVerificationError
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from linq_client import models
-from linq_client.errors import LinqError
+from linq_client.errors import LinqError, SettingsError
+from linq_client.models import Moment
 
 TOLERANCE_SECONDS: Final = 300
 
@@ -46,19 +46,19 @@ class MessageEvent(models.Answer):
 
     id: str
     chat: EventChat
-    direction: str
+    direction: str | None
     sender_handle: models.ChatHandle | None = None
     parts: list[models.Part] = Field(default_factory=list)
     service: str | None = None
-    sent_at: datetime | None = None
-    delivered_at: datetime | None = None
-    read_at: datetime | None = None
-    received_at: datetime | None = None
+    sent_at: Moment | None = None
+    delivered_at: Moment | None = None
+    read_at: Moment | None = None
+    received_at: Moment | None = None
     effect: models.MessageEffect | None = None
     reply_to: models.MessageReply | None = None
     preferred_service: str | None = None
     idempotency_key: str | None = None
-    reconciled_at: datetime | None = None
+    reconciled_at: Moment | None = None
     zero_retention: bool | None = None
 
     @model_validator(mode="before")
@@ -71,10 +71,10 @@ class MessageEvent(models.Answer):
         return {
             **around,
             **message,
-            "direction": "outbound" if from_me else "inbound",
+            "direction": "outbound" if from_me else None if from_me is None else "inbound",
             "sender_handle": value.get("from_handle"),
             "chat": {
-                "id": value["chat_id"],
+                "id": value.get("chat_id"),
                 "is_group": value.get("is_group"),
                 "owner_handle": value.get("from_handle" if from_me else "recipient_handle"),
             },
@@ -94,7 +94,7 @@ class MessageEditedEvent(models.Answer):
     id: str
     chat: EventChat
     direction: str
-    edited_at: datetime
+    edited_at: Moment
     part: EditedPart
     sender_handle: models.ChatHandle | None = None
 
@@ -103,7 +103,7 @@ class MessageFailedEvent(models.Answer):
     """`data` of message.failed; a delivery can still follow."""
 
     code: int
-    failed_at: datetime
+    failed_at: Moment
     chat_id: str | None = None
     message_id: str | None = None
     reason: str | None = None
@@ -120,7 +120,7 @@ class ReactionEvent(models.Answer):
     part_index: int | None = None
     custom_emoji: str | None = None
     from_handle: models.ChatHandle | None = None
-    reacted_at: datetime | None = None
+    reacted_at: Moment | None = None
     reaction_id: str | None = None
 
 
@@ -129,12 +129,12 @@ class ParticipantEvent(models.Answer):
 
     chat_id: str | None = None
     participant: models.ChatHandle | None = None
-    added_at: datetime | None = None
-    removed_at: datetime | None = None
+    added_at: Moment | None = None
+    removed_at: Moment | None = None
 
 
 class OtherEvent(models.Answer):
-    """`data` of any other event; its fields are in `model_extra`."""
+    """`data` of any other event, or in an unknown form; its fields are in `model_extra`, or all of it in `value`."""
 
 
 class Event(models.Answer):
@@ -145,11 +145,11 @@ class Event(models.Answer):
 
     event_id: str
     event_type: str
-    created_at: datetime
+    created_at: Moment
     webhook_version: str | None = None
     trace_id: str | None = None
-    partner_id: str | None = None
-    data: models.Answer
+    partner_id: str | int | None = None
+    data: SerializeAsAny[models.Answer]
 
 
 _DATA: Final[Mapping[str, type[models.Answer]]] = {
@@ -190,7 +190,15 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str) -> None:
 
     Raises:
         SignatureError: a header is missing, the signature does not fit, or the delivery is too old or too new.
+        SettingsError: the secret is none. No delivery can be judged with it: answer 5xx, so that all come again.
+        ImportError: the extra `[webhooks]` is not installed.
     """
+    try:
+        from standardwebhooks import Webhook, WebhookVerificationError
+    except ImportError:
+        raise ImportError("verifying webhooks needs: pip install 'linq-connectors[webhooks]'") from None
+
+    check_secret(secret)
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         if "webhook-signature" in lower:
@@ -202,9 +210,25 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str) -> None:
         raise SignatureError(f"webhook delivery: refused, {type(error).__name__}: {error}") from None
 
 
+def check_secret(secret: str) -> str:
+    """Return a signing secret unchanged; an empty one would let everybody in.
+
+    Raises:
+        SettingsError: it is not `whsec_` and base64 (without being shown).
+    """
+    try:
+        if isinstance(secret, str) and secret.startswith("whsec_"):
+            key = secret.removeprefix("whsec_")
+            if base64.b64decode(key + "=" * (-len(key) % 4), validate=True):
+                return secret
+    except ValueError:
+        pass
+    raise SettingsError("secret: must be the signing_secret of the subscription, whsec_ and base64, got something else")
+
+
 def _verify_deprecated(body: bytes, headers: Mapping[str, str], secret: str) -> None:
     sent = headers["x-webhook-timestamp"]
-    if abs(time.time() - float(sent)) > TOLERANCE_SECONDS:
+    if not abs(time.time() - float(sent)) <= TOLERANCE_SECONDS:
         raise ValueError("too old or too new")
     expected = hmac.new(secret.encode(), sent.encode() + b"." + body, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected.encode(), headers["x-webhook-signature"].encode()):
@@ -218,10 +242,16 @@ def parse(body: bytes) -> Event:
         LinqError: the body is no event.
     """
     try:
-        event = models.Answer.model_validate_json(body)
-        fields = dict(event.model_extra or {})
-        data = _DATA.get(fields.get("event_type", ""), OtherEvent).model_validate(fields.get("data"))
-        return Event.model_validate({**fields, "data": data})
+        fields = models.Answer.model_validate_json(body).model_extra or {}
+        return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, found["loc"])) or "body" for found in error.errors(include_input=False))
         raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}") from None
+
+
+def _data(event_type: object, data: object) -> models.Answer:
+    kind = _DATA.get(event_type, OtherEvent) if isinstance(event_type, str) else OtherEvent
+    try:
+        return kind.model_validate(data)
+    except ValidationError:  # the platform has changed the form: what it said must not be lost for that
+        return OtherEvent.model_validate(data if isinstance(data, dict) else {"value": data})

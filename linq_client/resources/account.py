@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linq_client import models
+from linq_client.errors import InvalidRequestError
 from linq_client.outgoing import (
     check_handle,
     check_line,
 )
-from linq_client.resources.base import Resource, given, parse, path_to
+from linq_client.resources.base import Resource, given, path_to
 
 
 class PhoneNumbers(Resource):
@@ -17,17 +18,14 @@ class PhoneNumbers(Resource):
 
     def list(self) -> list[models.PhoneNumber]:
         """Return all lines of the account."""
-        reply = self._client.request("GET", "/v3/phone_numbers")
-        return [parse(models.PhoneNumber, item) for item in reply.body["phone_numbers"]]
+        return self._items(models.PhoneNumber, "/v3/phone_numbers", "phone_numbers")
 
     def set_forwarding(self, phone_number_id: str, forwarding_number: str | None) -> models.PhoneNumber:
         """Forward the calls to a line to another number, or (None) no longer."""
         if forwarding_number is not None:
             check_line(forwarding_number, "forwarding_number")
         path = path_to("/v3/phone_numbers/{}", phone_number_id=phone_number_id)
-        return parse(
-            models.PhoneNumber, self._client.request("PUT", path, json={"forwarding_number": forwarding_number}).body
-        )
+        return self._call(models.PhoneNumber, "PUT", path, json={"forwarding_number": forwarding_number})
 
 
 class ContactCards(Resource):
@@ -35,8 +33,7 @@ class ContactCards(Resource):
 
     def get(self, phone_number: str | None = None) -> list[models.ContactCard]:
         """Return the cards of all lines, or of one."""
-        reply = self._client.request("GET", "/v3/contact_card", params={"phone_number": phone_number})
-        return [parse(models.ContactCard, item) for item in reply.body["contact_cards"]]
+        return self._items(models.ContactCard, "/v3/contact_card", "contact_cards", phone_number=phone_number)
 
     def create(
         self, phone_number: str, first_name: str, *, last_name: str | None = None, image_url: str | None = None
@@ -48,7 +45,7 @@ class ContactCards(Resource):
         """
         body = {"phone_number": check_line(phone_number, "phone_number"), "first_name": first_name}
         body = given(body, last_name=last_name, image_url=image_url)
-        return parse(models.ContactCard, self._client.request("POST", "/v3/contact_card", json=body).body)
+        return self._call(models.ContactCard, "POST", "/v3/contact_card", json=body)
 
     def update(
         self,
@@ -61,9 +58,7 @@ class ContactCards(Resource):
         """Change the given fields of a line's card."""
         body = given({}, first_name=first_name, last_name=last_name, image_url=image_url)
         params = {"phone_number": check_line(phone_number, "phone_number")}
-        return parse(
-            models.ContactCard, self._client.request("PATCH", "/v3/contact_card", params=params, json=body).body
-        )
+        return self._call(models.ContactCard, "PATCH", "/v3/contact_card", params=params, json=body)
 
 
 class Capabilities(Resource):
@@ -90,8 +85,7 @@ class Capabilities(Resource):
 
     def _check(self, name: str, address: str, from_: str | None) -> models.Capability:
         body = given({"address": address}, **{"from": check_line(from_) if from_ is not None else None})
-        reply = self._client.request("POST", f"/v3/capability/{name}", json=body, repeatable=True)
-        return parse(models.Capability, reply.body)
+        return self._call(models.Capability, "POST", f"/v3/capability/{name}", json=body, repeatable=True)
 
 
 class WebhookSubscriptions(Resource):
@@ -116,24 +110,21 @@ class WebhookSubscriptions(Resource):
             routing_id_header: the same, for the id.
         """
         body = given(
-            {"target_url": target_url, "subscribed_events": list(subscribed_events)},
+            {"target_url": target_url, "subscribed_events": _checked_events(subscribed_events)},
             phone_numbers=_checked_lines(phone_numbers),
             routing_key_header=routing_key_header,
             routing_id_header=routing_id_header,
         )
-        return parse(
-            models.WebhookSubscription, self._client.request("POST", "/v3/webhook-subscriptions", json=body).body
-        )
+        return self._call(models.WebhookSubscription, "POST", "/v3/webhook-subscriptions", json=body)
 
     def list(self) -> list[models.WebhookSubscription]:
         """Return all subscriptions."""
-        reply = self._client.request("GET", "/v3/webhook-subscriptions")
-        return [parse(models.WebhookSubscription, item) for item in reply.body["subscriptions"]]
+        return self._items(models.WebhookSubscription, "/v3/webhook-subscriptions", "subscriptions")
 
     def get(self, subscription_id: str) -> models.WebhookSubscription:
         """Get one subscription."""
         path = path_to("/v3/webhook-subscriptions/{}", subscription_id=subscription_id)
-        return parse(models.WebhookSubscription, self._client.request("GET", path).body)
+        return self._call(models.WebhookSubscription, "GET", path)
 
     def update(
         self,
@@ -143,17 +134,22 @@ class WebhookSubscriptions(Resource):
         subscribed_events: Sequence[str] | None = None,
         is_active: bool | None = None,
         phone_numbers: Sequence[str] | None = None,
+        routing_key_header: str | None = None,
+        routing_id_header: str | None = None,
     ) -> models.WebhookSubscription:
-        """Change the given fields; an empty `phone_numbers` means all lines again."""
+        """Change the given fields; an empty `phone_numbers` means all lines again, an empty header none."""
         path = path_to("/v3/webhook-subscriptions/{}", subscription_id=subscription_id)
         body = given(
             {},
             target_url=target_url,
-            subscribed_events=list(subscribed_events) if subscribed_events is not None else None,
+            subscribed_events=None if subscribed_events is None else _checked_events(subscribed_events),
             is_active=is_active,
             phone_numbers=_checked_lines(phone_numbers),
         )
-        return parse(models.WebhookSubscription, self._client.request("PUT", path, json=body).body)
+        for name, header in (("routing_key_header", routing_key_header), ("routing_id_header", routing_id_header)):
+            if header is not None:
+                body[name] = header or None
+        return self._call(models.WebhookSubscription, "PUT", path, json=body)
 
     def delete(self, subscription_id: str) -> None:
         """End a subscription."""
@@ -165,8 +161,15 @@ class WebhookEvents(Resource):
 
     def list(self) -> list[str]:
         """Return the names that the API knows today; the set grows."""
-        return [str(name) for name in self._client.request("GET", "/v3/webhook-events").body["events"]]
+        reply = self._client.request("GET", "/v3/webhook-events", list_field="events")
+        return [str(name) for name in reply.body["events"] or ()]
 
 
 def _checked_lines(lines: Sequence[str] | None) -> list[str] | None:
     return None if lines is None else [check_line(line, "phone_numbers") for line in lines]
+
+
+def _checked_events(names: Sequence[str]) -> list[str]:
+    if isinstance(names, str) or not names:
+        raise InvalidRequestError(f"subscribed_events: must be a list of one event name or more, got {names!r}")
+    return list(names)

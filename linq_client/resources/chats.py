@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from linq_client import models
-from linq_client.errors import InvalidRequestError
+from linq_client.errors import APIConnectionError, InvalidRequestError
 from linq_client.listing import Listing, Page
 from linq_client.outgoing import (
     MessageLike,
     check_handle,
+    check_https,
     check_line,
     check_recipients,
     message_from,
 )
-from linq_client.resources.base import Resource, given, parse, path_to, with_key
+from linq_client.resources.base import Resource, given, parse, path_to
 
 
 class Chats(Resource):
@@ -35,18 +35,8 @@ class Chats(Resource):
         """
         outgoing = message_from(message)
         outgoing.check_first_in_chat()
-        body, key = with_key(outgoing.to_wire())
-        reply = self._client.request(
-            "POST",
-            "/v3/chats",
-            json=given(
-                {"from": check_line(from_), "to": check_recipients(to), "message": body},
-                override_optout=override_optout,
-            ),
-            repeatable=True,
-            has_text=True,
-        )
-        return parse(models.CreatedChat, {**reply.body, "idempotency_key": key, "trace_id": reply.trace_id})
+        fields = {"from": check_line(from_), "to": check_recipients(to)}
+        return self._send(models.CreatedChat, "/v3/chats", outgoing, fields, override_optout=override_optout)
 
     def list(self, *, from_: str | None = None, to: str | None = None, limit: int = 100) -> Listing[models.Chat]:
         """List chats, of all lines or of one.
@@ -60,11 +50,11 @@ class Chats(Resource):
             check_line(from_)
         if to is not None:
             check_handle(to, "to")
-        return self._list("/v3/chats", "chats", models.Chat, **{"from": from_, "to": to, "limit": limit})
+        return self._list(models.Chat, "/v3/chats", "chats", **{"from": from_, "to": to, "limit": limit})
 
     def get(self, chat_id: str) -> models.Chat:
         """Get one chat."""
-        return parse(models.Chat, self._client.request("GET", path_to("/v3/chats/{}", chat_id=chat_id)).body)
+        return self._call(models.Chat, "GET", path_to("/v3/chats/{}", chat_id=chat_id))
 
     def update(
         self, chat_id: str, *, display_name: str | None = None, group_chat_icon: str | None = None
@@ -77,11 +67,11 @@ class Chats(Resource):
         if display_name is None and group_chat_icon is None:
             raise InvalidRequestError("display_name: give it or group_chat_icon, got neither")
         body = given({}, display_name=display_name, group_chat_icon=group_chat_icon)
-        return self._accepted("PUT", path_to("/v3/chats/{}", chat_id=chat_id), body)
+        return self._call(models.Accepted, "PUT", path_to("/v3/chats/{}", chat_id=chat_id), json=body)
 
     def leave(self, chat_id: str) -> models.Accepted:
         """Leave an iMessage group of four or more; nothing can be sent to it afterwards."""
-        return self._accepted("POST", path_to("/v3/chats/{}/leave", chat_id=chat_id))
+        return self._call(models.Accepted, "POST", path_to("/v3/chats/{}/leave", chat_id=chat_id))
 
     def share_contact_card(self, chat_id: str) -> None:
         """Share the line's contact card, once in 5 minutes at most."""
@@ -107,16 +97,15 @@ class Chats(Resource):
         Args:
             voice_memo_url: public https URL; excludes `attachment_id`.
         """
+        if voice_memo_url is not None:
+            check_https(voice_memo_url, "voice_memo_url")
         if (voice_memo_url is None) == (attachment_id is None):
             raise InvalidRequestError(
                 f"voice_memo_url: give it or attachment_id, not both, got {voice_memo_url!r} and {attachment_id!r}"
             )
         body = given({}, voice_memo_url=voice_memo_url, attachment_id=attachment_id, override_optout=override_optout)
         reply = self._client.request("POST", path_to("/v3/chats/{}/voicememo", chat_id=chat_id), json=body)
-        return parse(models.VoiceMemo, reply.body["voice_memo"])
-
-    def _accepted(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> models.Accepted:
-        return parse(models.Accepted, self._client.request(method, path, json=body).body)
+        return parse(models.VoiceMemo, reply.body.get("voice_memo"), reply)
 
 
 class Participants(Resource):
@@ -132,7 +121,7 @@ class Participants(Resource):
 
     def _change(self, method: str, chat_id: str, handle: str) -> models.Accepted:
         path = path_to("/v3/chats/{}/participants", chat_id=chat_id)
-        return parse(models.Accepted, self._client.request(method, path, json={"handle": check_handle(handle)}).body)
+        return self._call(models.Accepted, method, path, json={"handle": check_handle(handle)})
 
 
 class Typing(Resource):
@@ -157,7 +146,7 @@ class LocationSharing(Resource):
             ConflictError: a group (2016), another service (2017), or it shares already.
         """
         path = path_to("/v3/chats/{}/location/request", chat_id=chat_id)
-        return parse(models.Accepted, self._client.request("POST", path).body)
+        return self._call(models.Accepted, "POST", path)
 
     def get(self, chat_id: str) -> list[models.Location]:
         """Return the location of each participant who shares it."""
@@ -167,9 +156,13 @@ class LocationSharing(Resource):
         """Return the location of each participant who shares it, as the GeoJSON features that the API answers."""
         path = path_to("/v3/chats/{}/location", chat_id=chat_id)
         reply = self._client.request("GET", path, headers={"Accept": "application/geo+json"})
-        return Page(reply.body["data"]["features"], None, reply.server_time)
+        data = reply.body.get("data")
+        features = data.get("features") if isinstance(data, dict) else None
+        if not isinstance(features, list):
+            raise APIConnectionError(f"GET {path}: the answer has no features", status=reply.status)
+        return Page(features, None, reply.server_time)
 
     def stop(self, chat_id: str, handle: str) -> models.Accepted:
         """End what a handle shares with this account, in every chat."""
         path = path_to("/v3/chats/{}/location", chat_id=chat_id)
-        return parse(models.Accepted, self._client.request("DELETE", path, json={"handle": check_handle(handle)}).body)
+        return self._call(models.Accepted, "DELETE", path, json={"handle": check_handle(handle)})

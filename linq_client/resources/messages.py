@@ -7,7 +7,7 @@ import mimetypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from linq_client import models
 from linq_client.errors import APIConnectionError, InvalidRequestError
@@ -20,7 +20,7 @@ from linq_client.outgoing import (
     check_text,
     message_from,
 )
-from linq_client.resources.base import Resource, given, parse, path_to, with_key
+from linq_client.resources.base import Resource, given, path_to
 
 MAX_ATTACHMENT_BYTES: Final = 100 * 1024 * 1024
 
@@ -39,15 +39,8 @@ class Messages(Resource):
             NotFoundError: no such chat (code 2001), or the message of this idempotency key is gone (2002): it was
                 sent, and not again.
         """
-        body, key = with_key(message_from(message).to_wire())
-        reply = self._client.request(
-            "POST",
-            path_to("/v3/chats/{}/messages", chat_id=chat_id),
-            json=given({"message": body}, override_optout=override_optout),
-            repeatable=True,
-            has_text=True,
-        )
-        return parse(models.SendResult, {**reply.body, "idempotency_key": key, "trace_id": reply.trace_id})
+        path = path_to("/v3/chats/{}/messages", chat_id=chat_id)
+        return self._send(models.SendResult, path, message_from(message), override_optout=override_optout)
 
     def send_from_any_line(
         self,
@@ -66,21 +59,19 @@ class Messages(Resource):
             exclude_from: lines not to use.
             override_optout: send although the recipient has opted out; the platform records it.
         """
-        body, key = with_key(message_from(message).to_wire())
-        fields = {"to": check_recipients(to), "message": body}
+        fields: dict[str, Any] = {"to": check_recipients(to)}
         if continuation_text is not None:
             fields["continuation_message"] = {"text": check_text(continuation_text, "continuation_text")}
         if exclude_from:
             fields["exclude_from"] = [check_line(line, "exclude_from") for line in exclude_from]
-        reply = self._client.request(
-            "POST",
+        return self._send(
+            models.RoutedSendResult,
             "/v3/messages",
-            json=given(fields, override_optout=override_optout),
-            headers={"Idempotency-Key": key},
-            repeatable=True,
-            has_text=True,
+            message_from(message),
+            fields,
+            override_optout=override_optout,
+            key_in_header=True,
         )
-        return parse(models.RoutedSendResult, {**reply.body, "idempotency_key": key, "trace_id": reply.trace_id})
 
     def list(self, chat_id: str, *, limit: int = 100) -> Listing[models.Message]:
         """List the messages of a chat. The API promises no order.
@@ -88,7 +79,7 @@ class Messages(Resource):
         Args:
             limit: items a page, 1 to 100.
         """
-        return self._list(path_to("/v3/chats/{}/messages", chat_id=chat_id), "messages", models.Message, limit=limit)
+        return self._list(models.Message, path_to("/v3/chats/{}/messages", chat_id=chat_id), "messages", limit=limit)
 
     def get(self, message_id: str) -> models.Message:
         """Get one message.
@@ -96,15 +87,15 @@ class Messages(Resource):
         Raises:
             NotFoundError: it never was, was deleted, or has expired (code 2002).
         """
-        return parse(
-            models.Message, self._client.request("GET", path_to("/v3/messages/{}", message_id=message_id)).body
-        )
+        return self._call(models.Message, "GET", path_to("/v3/messages/{}", message_id=message_id))
 
     def edit(self, message_id: str, text: str, *, part_index: int = 0) -> models.Message:
         """Change a text part that was sent by iMessage: 5 times at most, within 15 minutes."""
         path = path_to("/v3/messages/{}", message_id=message_id)
+        if part_index < 0:
+            raise InvalidRequestError(f"part_index: must be 0 or more, got {part_index}")
         body = {"text": check_text(text, "text"), "part_index": part_index}
-        return parse(models.Message, self._client.request("PATCH", path, json=body, has_text=True).body)
+        return self._call(models.Message, "PATCH", path, json=body, has_text=True)
 
     def delete(self, message_id: str) -> None:
         """Delete the platform's record of a message. The recipient keeps theirs."""
@@ -120,7 +111,7 @@ class Messages(Resource):
             limit: items a page, 1 to 100.
         """
         path = path_to("/v3/messages/{}/thread", message_id=message_id)
-        return self._list(path, "messages", models.Message, limit=limit, order=order)
+        return self._list(models.Message, path, "messages", limit=limit, order=order)
 
     def react(
         self,
@@ -141,7 +132,7 @@ class Messages(Resource):
             raise InvalidRequestError(f"custom_emoji: goes with type custom alone, got {custom_emoji!r} with {type!r}")
         body = given({"operation": operation, "type": type}, custom_emoji=custom_emoji, part_index=part_index)
         path = path_to("/v3/messages/{}/reactions", message_id=message_id)
-        return parse(models.Accepted, self._client.request("POST", path, json=body).body)
+        return self._call(models.Accepted, "POST", path, json=body)
 
 
 class Attachments(Resource):
@@ -161,9 +152,7 @@ class Attachments(Resource):
             raise InvalidRequestError(f"size_bytes: must be 1 to {MAX_ATTACHMENT_BYTES}, got {size_bytes}")
         body = {"filename": filename, "content_type": content_type, "size_bytes": size_bytes}
         # A second slot does no harm: one that is never filled goes away by itself.
-        return parse(
-            models.UploadSlot, self._client.request("POST", "/v3/attachments", json=body, repeatable=True).body
-        )
+        return self._call(models.UploadSlot, "POST", "/v3/attachments", json=body, repeatable=True)
 
     def upload(
         self, file: bytes | IO[bytes] | Path | str, *, filename: str | None = None, content_type: str | None = None
@@ -191,7 +180,7 @@ class Attachments(Resource):
     def get(self, attachment_id: str) -> models.Attachment:
         """Get what is known of a file, with a fresh `download_url`."""
         path = path_to("/v3/attachments/{}", attachment_id=attachment_id)
-        return parse(models.Attachment, self._client.request("GET", path).body)
+        return self._call(models.Attachment, "GET", path)
 
     def download(self, attachment_id: str, into: IO[bytes], *, max_bytes: int = MAX_ATTACHMENT_BYTES) -> int:
         """Write the bytes of a file to a seekable binary file and return their number.

@@ -39,16 +39,24 @@ def test_all_ways_to_build_a_message_agree() -> None:
         (["a", Media(attachment_id="m")] * 51, "parts: must be 1 to 100, got 102"),
         (["a", "b"], "parts: two texts must not follow each other, got them at 0 and 1"),
         ([Link(value="https://x.example"), "a"], "parts: a link must be the only part, got ['link', 'text']"),
-        ([{"type": "link", "value": "ftp://x.example"}], "parts[0].value: string should match pattern"),
+        ([{"type": "link", "value": "ftp://x.example"}], "parts[0].value: must be an http or https URL without spaces"),
         ([{"type": "link", "value": "https://x.example/" + "a" * 2_048}], "got 2,066 characters"),
         ([{"type": "media"}], "parts[0].url: give it or attachment_id, not both, got None and None"),
         ([{"type": "media", "url": "https://x.example/a", "attachment_id": "m"}], "not both"),
-        ([{"type": "media", "url": "http://x.example/a"}], "parts[0].url: must be an https URL, got 'http://x."),
-        ([{"type": "poll"}], "parts[0]: input tag 'poll'"),
+        (
+            [{"type": "media", "url": "http://x.example/a"}],
+            "parts[0].url: must be an https URL without spaces, got 'http://x'",
+        ),
+        ([{"type": "poll"}], "parts[0]: type must be one of text, media, link"),
         ({"parts": ["a"], "efect": {}}, "efect: extra inputs are not permitted"),
         ({"parts": ["a"], "effect": {"type": "screen", "name": "slam"}}, "effect.name: must be one of confetti"),
         ({"parts": ["a"], "preferred_service": "Fax"}, "preferred_service: input should be 'iMessage', 'RCS' or 'SMS'"),
-        ({"parts": ["a"], "idempotency_key": "k" * 256}, "idempotency_key: string should have at most 255"),
+        ({"parts": ["a"], "idempotency_key": "k" * 256}, "idempotency_key: must be 1 to 255 printable ASCII"),
+        ({"parts": ["a"], "idempotency_key": ""}, "got '' of 0"),
+        ({"parts": ["a"], "idempotency_key": " k"}, "got ' k' of 2"),
+        ({"parts": ["a"], "idempotency_key": "k\n"}, "got 'k\\n' of 2"),
+        ({"parts": ["a"], "idempotency_key": "\u65e5"}, "idempotency_key: must be 1 to 255 printable ASCII"),
+        ([{"type": "link", "value": "https://x.example/a b"}], "without spaces"),
         ({"parts": ["a"], "reply_to": {"message_id": "m", "part_index": -1}}, "reply_to.part_index"),
         (7, "message: must be text, parts or a message, got int"),
     ],
@@ -66,6 +74,16 @@ def test_a_refusal_names_field_rule_and_value(value: Any, words: str) -> None:
         {"parts": [{"type": "text", "value": SECRET, "colour": 1}]},
         {"parts": [SECRET], "effect": {"type": "screen", "name": "none"}},
         SECRET * 1_000,
+        [{"type": "text", "text": SECRET}],
+        {"text": SECRET},
+        {"parts": SECRET},
+        {"parts": ["a"], "body": SECRET},
+        {SECRET: 1},
+        [{"type": SECRET}],
+        [{"type": "media", "url": SECRET}],
+        [{"type": "link", "value": SECRET}],
+        {"parts": ["a"], "effect": SECRET},
+        {"parts": ["a"], "reply_to": SECRET},
     ],
 )
 def test_a_refusal_never_holds_the_text(value: Any) -> None:
@@ -105,6 +123,16 @@ def test_decoration_ranges_count_utf16_units(text: str, start: int, length: int)
         assert "text_decorations" in refusal([part])
 
 
+def test_an_animation_overlaps_nothing() -> None:
+    def styled(*ranges: tuple[int, int, str, str]) -> Any:
+        decorations = [{"range": [start, end], kind: name} for start, end, kind, name in ranges]
+        return [{"type": "text", "value": "a" * 20, "text_decorations": decorations}]
+
+    assert message_from(styled((0, 5, "style", "bold"), (3, 8, "style", "italic"))).parts
+    assert message_from(styled((0, 5, "style", "bold"), (5, 8, "animation", "shake"))).parts
+    assert "must not overlap" in refusal(styled((0, 5, "style", "bold"), (4, 8, "animation", "shake")))
+
+
 @given(st.from_regex(r"\A\+[1-9][0-9]{1,14}\Z"))
 def test_every_e164_number_is_a_handle(number: str) -> None:
     assert check_handle(number) == number
@@ -112,7 +140,17 @@ def test_every_e164_number_is_a_handle(number: str) -> None:
 
 @pytest.mark.parametrize(
     "handle",
-    ["", "12025550101", "+0125550101", "+1 202 555 0101", "+1(202)5550101", "+1-202-5550101", "a@b", "a b@c.d"],
+    [
+        "",
+        "12025550101",
+        "+0125550101",
+        "+1 202 555 0101",
+        "+1(202)5550101",
+        "+1-202-5550101",
+        "a@b",
+        "a b@c.d",
+        "<a@b.cd>",
+    ],
 )
 def test_what_is_no_handle(handle: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"^to: must be an E\.164 number"):
@@ -121,6 +159,12 @@ def test_what_is_no_handle(handle: str) -> None:
 
 def test_handles_may_be_email_addresses() -> None:
     assert check_recipients("ann@mail.example") == ["ann@mail.example"]
+
+
+@pytest.mark.parametrize("value", [None, 7, {"+12025550101": 1}])
+def test_what_is_no_list_of_recipients(value: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="^to: must be a handle or a list of them"):
+        check_recipients(value)
 
 
 @pytest.mark.parametrize("count", [0, 32])

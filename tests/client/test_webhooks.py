@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linq_client import LinqError, webhooks
+from linq_client import LinqError, SettingsError, webhooks
 
 KEY = b"k" * 24
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -108,6 +108,16 @@ def test_a_wrong_standard_signature_is_not_saved_by_a_right_deprecated_one() -> 
         webhooks.verify(body, headers, SECRET)
 
 
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64", "plain", SECRET + "\n", None])
+@pytest.mark.parametrize("style", [standard, deprecated])
+def test_a_secret_that_is_none_lets_nobody_in(secret: Any, style: Any) -> None:
+    body = event("message.received", FLAT)
+    headers = style(body, secret=b"" if style is standard else "")
+    with pytest.raises(SettingsError, match="^secret: must be") as caught:
+        webhooks.verify(body, headers, secret)
+    assert SECRET not in str(caught.value)
+
+
 @given(
     body=st.binary(max_size=30),
     headers=st.dictionaries(
@@ -137,6 +147,7 @@ def test_both_payload_versions_say_the_same() -> None:
         ("reaction.added", {"reaction_type": "sparkle", "is_from_me": False}, webhooks.ReactionEvent),
         ("participant.removed", {"chat_id": "c1"}, webhooks.ParticipantEvent),
         ("parade.started", {"floats": 3}, webhooks.OtherEvent),
+        ("message.received", {"id": 3, "parts": "changed"}, webhooks.OtherEvent),
     ],
 )
 def test_each_event_has_its_class_and_unknown_ones_are_kept(
@@ -147,9 +158,21 @@ def test_each_event_has_its_class_and_unknown_ones_are_kept(
     assert isinstance(parsed.data, kind)
     if kind is webhooks.OtherEvent:
         assert parsed.data.model_extra == data
+    stored = json.loads(parsed.model_dump_json())["data"]
+    assert data.keys() <= stored.keys(), "what is stored of an event is all of it"
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"event_type": "message.received", "data": null}'])
+def test_what_a_delivery_may_lack() -> None:
+    kept = webhooks.parse(event("message.received", {**FLAT, "parts": None, "zero_retention": True})).data
+    assert isinstance(kept, webhooks.MessageEvent)
+    assert kept.parts == []
+    unknown = webhooks.parse(event("message.sent", {"chat_id": "c", "message": {"id": "m"}})).data
+    assert isinstance(unknown, webhooks.MessageEvent)
+    assert unknown.direction is None
+    assert webhooks.parse(event("parade.started", None)).data.model_extra == {"value": None}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"event_type": [], "data": null}', b"\xff"])
 def test_a_body_that_is_no_event(body: bytes) -> None:
     with pytest.raises(LinqError, match="not an event"):
         webhooks.parse(body)
