@@ -1,12 +1,14 @@
-"""Which failures are worth Airflow's retries, and which end a task at once."""
+"""Which failures are worth Airflow's retries, which end a task at once, and which are a result."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final, Literal, TypeAlias, get_args
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq.results import Refusal
 from linq_client import (
     AuthenticationError,
     BlockedError,
@@ -28,12 +30,36 @@ PERMANENT = (
     PermissionDeniedError,
 )
 
-MESSAGE_GONE = 2002
+#: Conflicts with what a chat is, not with what goes on in it: a direct chat, a group, another service, a chat left.
+LASTING_CONFLICTS: Final = frozenset({1006, 2013, 2014, 2016, 2017, 2018, 2023})
+
+MESSAGE_GONE: Final = 2002
+
+#: What a recipient who can't be written to makes of a task.
+OnOptOut: TypeAlias = Literal["fail", "skip", "return"]
+
+#: The refusals that are part of the business: they say something about the recipient, not about the request.
+REFUSALS: Final = (OptedOutError, BlockedError)
+
+
+def refusal(error: OptedOutError | BlockedError) -> Refusal:
+    """Name a refusal as results do."""
+    return "opted_out" if isinstance(error, OptedOutError) else "blocked"
+
+
+def check_choice(field: str, value: str, choices: object) -> None:
+    """
+    Refuse an argument that is none of the strings of a `Literal`, when the DAG is parsed.
+
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+    """
+    if value not in get_args(choices):
+        raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, got {value!r}")
 
 
 def is_permanent(error: LinqError) -> bool:
     """Whether the same request will fail in the same way however often it is tried."""
-    return isinstance(error, PERMANENT) and not error.retryable
+    return (isinstance(error, PERMANENT) or error.code in LASTING_CONFLICTS) and not error.retryable
 
 
 @contextmanager

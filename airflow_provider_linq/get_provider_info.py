@@ -20,8 +20,28 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.hooks.linq"]}],
-        "operators": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.operators.linq"]}],
+        "operators": [
+            {
+                "integration-name": "Linq",
+                "python-modules": [
+                    "airflow_provider_linq.operators.linq",
+                    "airflow_provider_linq.operators.linq_chats",
+                ],
+            }
+        ],
         "sensors": [{"integration-name": "Linq", "python-modules": ["airflow_provider_linq.sensors.linq"]}],
+        "triggers": [
+            {
+                "integration-name": "Linq",
+                "python-modules": [
+                    "airflow_provider_linq.triggers.linq",
+                    "airflow_provider_linq.triggers.linq_inbound",
+                ],
+            }
+        ],
+        "notifications": ["airflow_provider_linq.notifications.linq.LinqNotifier"],
+        # Passed over by Airflow where the common-messaging provider is not installed.
+        "queues": ["airflow_provider_linq.queues.linq.LinqMessageQueueProvider"],
         "connection-types": [_connection_type()],
     }
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Final
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
 from airflow_provider_linq.results import SendResult, send_result
 from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
 from linq_client.client import DEFAULT_BASE_URL
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+T = TypeVar("T")
 
 #: The Test button waits for its answer, so it tries once and not for long: seconds to connect, and to read.
 TEST_TIMEOUT: Final = (5.0, 10.0)
@@ -82,7 +88,9 @@ class LinqHook(BaseHook):
 
         :raises InvalidRequestError: a field is missing or wrong.
         """
-        conn = self.get_connection(self.linq_conn_id)
+        return self._settings_of(self.get_connection(self.linq_conn_id))
+
+    def _settings_of(self, conn: Connection) -> LinqSettings:
         if not conn.password:  # the client would look into the environment, where another account's key may stand
             raise InvalidRequestError(f"connection {self.linq_conn_id!r}: password: must be the API key, got none")
         fields = {**_filled(conn.extra_dejson), **_filled(self._arguments)}
@@ -172,6 +180,39 @@ class LinqHook(BaseHook):
             )
         chat = self.client.chats.create(line, to, message)
         return send_result(chat.id, chat.message, trace_id=chat.trace_id, idempotency_key=chat.idempotency_key)
+
+
+class LinqAsyncHook(LinqHook):
+    """
+    The hook for triggers and other code in an event loop, which it never blocks.
+
+    Takes the arguments of :class:`LinqHook`. The connection is fetched without blocking, and calls of the client run in
+    a thread. Hooks of the same connection share one client, which tries each call once: what polls comes again anyway.
+    """
+
+    async def aclient(self) -> LinqClient:
+        """Return the client that the hooks of this connection share."""
+        if "settings" not in vars(self):
+            # Fills the cached property: `settings` itself would fetch the connection in a way that blocks the loop.
+            vars(self)["settings"] = self._settings_of(await self.aget_connection(self.linq_conn_id))
+        return _polling_client(self.settings)
+
+    def forget_connection(self) -> None:
+        """Fetch the connection again at the next call: its key may have been changed."""
+        vars(self).pop("settings", None)
+
+    async def call(self, function: Callable[[LinqClient], T]) -> T:
+        """
+        Return what a function makes of the client, in a thread.
+
+        :param function: for example ``lambda client: client.messages.get(message_id)``.
+        """
+        return await asyncio.to_thread(function, await self.aclient())
+
+
+@lru_cache(maxsize=32)
+def _polling_client(settings: LinqSettings) -> LinqClient:
+    return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=0)
 
 
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Operators that send messages.
+"""Operators that send a message.
 
 Each sends one message, once: all tries of a task carry one idempotency key, and the platform sends one message for a
 key. Everything that the API would refuse in a message is refused before a request is made.
@@ -6,24 +6,31 @@ key. Everything that the API would refuse in a message is refused before a reque
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, conf
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq.failures import failing_at_once, sending
+from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
+from airflow_provider_linq.failures import REFUSALS, OnOptOut, check_choice, failing_at_once, refusal, sending
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import idempotency_key
-from airflow_provider_linq.results import SendResult
-from linq_client import Message, MessageLike, message_from
+from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, check_key, plan_send, recorded
+from airflow_provider_linq.results import SendResult, refused_result
+from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
+from airflow_provider_linq.uploads import check_message, with_uploads
+from linq_client import BlockedError, Message, MessageLike, OptedOutError, message_from
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class _LinqSendOperator(BaseOperator):
-    """What the sending operators share: the connection, the message and its idempotency key."""
+class _LinqSendOperator(BaseOperator, ABC):
+    """What the sending operators share: the message, its key and record, and the wait for its delivery."""
 
     def __init__(
         self,
@@ -31,31 +38,69 @@ class _LinqSendOperator(BaseOperator):
         message: MessageLike,
         idempotency_key: str | None = None,
         linq_conn_id: str = LinqHook.default_conn_name,
+        on_opt_out: OnOptOut = "fail",
+        on_clear: OnClear = "keep",
+        wait_for_delivery: Until | None = None,
+        delivery_timeout: timedelta | float = 3600,
+        failure_grace: timedelta | float = FAILURE_GRACE,
+        poll_interval: float = 15,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         multiple_outputs: bool = True,  # so that other tasks can take send.output["chat_id"]
         **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        check_choice("on_opt_out", on_opt_out, OnOptOut)
+        check_choice("on_clear", on_clear, OnClear)
+        if wait_for_delivery is not None:
+            check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.message = message
         self.idempotency_key = idempotency_key
         self.linq_conn_id = linq_conn_id
+        self.on_opt_out = on_opt_out
+        self.on_clear = on_clear
+        self.wait_for_delivery = wait_for_delivery
+        self.delivery_timeout = as_timedelta(delivery_timeout)
+        self.failure_grace = as_timedelta(failure_grace)
+        self.poll_interval = poll_interval
+        self.deferrable = deferrable
 
     @cached_property
     def hook(self) -> LinqHook:
         return LinqHook(self.linq_conn_id)
 
+    @abstractmethod
     def send(self, message: Message) -> SendResult:
         """Send the message, complete with its key."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> SendResult:
+        result = self._send_once(context)
+        if self.wait_for_delivery is None or result["refused"] is not None:
+            return result
+        return self._await_delivery(self.wait_for_delivery, result)
+
+    def _send_once(self, context: Context) -> SendResult:
+        store = RecordStore(context)
         with failing_at_once():
-            message = message_from(self.message)
-            key = self.idempotency_key
-            if key is None:
-                key = message.idempotency_key or idempotency_key(context["ti"])
-            message = message_from({**message.to_wire(), "idempotency_key": key})
-        with sending(key):
-            result = self.send(message)
+            checked = check_message(self.message)
+            given = check_key(self.idempotency_key)
+            given = given if given is not None else check_key(checked.idempotency_key)
+            plan = plan_send(context["ti"], store.load(), given, self.on_clear)
+            _with_key(checked, plan.key)
+        if plan.note:
+            self.log.warning("%s", plan.note)
+        if plan.result is not None:
+            self.log.info("Message %s was sent in an earlier try", plan.result["message_id"])
+            return cast(SendResult, plan.result)
+        with sending(plan.key):
+            message = _with_key(with_uploads(self.message, self.hook.client), plan.key)
+            record = Record(plan.key, context["ti"].max_tries)
+            # Before the request: whatever becomes of this process, the next try knows that it may have been made.
+            store.save(record)
+            try:
+                result = self.send(message)
+            except REFUSALS as error:
+                return self._refused(error, plan.key)
+            store.save(recorded(record, result))
         self.log.info(
             "Message %s in chat %s: %s (trace %s)",
             result["message_id"],
@@ -65,6 +110,57 @@ class _LinqSendOperator(BaseOperator):
         )
         return result
 
+    def _refused(self, error: OptedOutError | BlockedError, key: str) -> SendResult:
+        """Make of a recipient who can't be written to what the user has chosen."""
+        if self.on_opt_out == "fail":
+            raise error
+        if self.on_opt_out == "skip":
+            raise AirflowSkipException(f"Not sent: {error}") from error
+        self.log.warning("Not sent: %s", error)
+        chat_id = getattr(self, "chat_id", None)
+        return refused_result(refusal(error), chat_id=chat_id, trace_id=error.trace_id, idempotency_key=key)
+
+    def _await_delivery(self, until: Until, result: SendResult) -> SendResult:
+        """Wait on the worker, or in a triggerer, until the message has come so far."""
+        watch = DeliveryWatch(str(result["message_id"]), until, self.failure_grace)
+        deadline = time.monotonic() + self.delivery_timeout.total_seconds()
+        while True:
+            with failing_at_once():
+                verdict, delivery = watch.look(self.hook.client)
+            if verdict is not Verdict.WAIT:
+                return self._after(result, verdict.value, delivery)
+            if self.deferrable:
+                self.defer(
+                    trigger=LinqDeliveryTrigger(
+                        linq_conn_id=self.linq_conn_id,
+                        message_id=delivery["message_id"],
+                        until=until,
+                        failure_grace=self.failure_grace.total_seconds(),
+                        poll_interval=self.poll_interval,
+                    ),
+                    method_name="execute_complete",
+                    kwargs={"result": result},
+                    timeout=self.delivery_timeout,
+                )
+            if time.monotonic() >= deadline:
+                raise AirflowException(
+                    f"Message {delivery['message_id']} is {delivery['delivery_status']}, and not {until}, after "
+                    f"{self.delivery_timeout.total_seconds():g} seconds"
+                )
+            time.sleep(self.poll_interval)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any], result: SendResult) -> SendResult:
+        """Return from the triggerer."""
+        raise_for_event(event)
+        return self._after(result, event["verdict"], event["delivery"])
+
+    def _after(self, result: SendResult, verdict: str, delivery: Mapping[str, Any]) -> SendResult:
+        if verdict == Verdict.FAILED.value:
+            # A retry would not send again, and so not mend it.
+            raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
+        self.log.info("Message %s: %s", delivery["message_id"], delivery["delivery_status"])
+        return {**result, "delivery_status": delivery["delivery_status"], "service": delivery["service"]}
+
 
 class LinqSendMessageOperator(_LinqSendOperator):
     """
@@ -73,20 +169,31 @@ class LinqSendMessageOperator(_LinqSendOperator):
     The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too
     (``send.output["chat_id"]``): the platform has accepted the message, and delivers it later.
 
-    A task whose message was sent before and is gone since (its key is known, the message deleted or expired) fails
-    without a retry and sends nothing.
+    A task whose message was sent before and is gone since (its key is known, the message deleted or expired, and no
+    result is on record) fails without a retry and sends nothing.
 
-    :param message: text, a list of parts, or the JSON form of a message (``{"parts": [...], "effect": ...}``)
-        (templated)
+    :param message: text, a list of parts, or the JSON form of a message (``{"parts": [...], "effect": ...}``). A
+        media part is a public ``url``, an ``attachment_id``, or the ``path`` of a local or object-store file, which is
+        uploaded first: ``{"type": "media", "path": "s3://conn_id@bucket/menu.png"}`` (templated)
     :param chat_id: the chat to send to; excludes ``to`` and ``from_`` (templated)
     :param to: handle (E.164 number or e-mail address), or a list of them for a group chat (templated)
     :param from_: own line to send to ``to`` from; by default that of the connection, and if it has none, one that the
         platform chooses. From a line, the message may be the first of a new chat, so it must hold no link, URL, reply
         or effect (templated)
     :param idempotency_key: the platform sends one message for a key. By default made of DAG id, run id, task id and
-        map index, so that a retried or cleared task does not send again. Give one where two Airflow installations
-        share an account and run DAGs of the same name, or to send again on purpose (templated)
+        map index, so that no retry sends again. Give one where two Airflow installations share an account and run
+        DAGs of the same name (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
+    :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
+        "return" a result whose ``refused`` says why.
+    :param on_clear: what a cleared task does whose message was sent: "keep" it and return the earlier result, or
+        "resend" it under another key. A retry never sends again.
+    :param wait_for_delivery: finish only when the message is "sent", "delivered" or "read"; messages to groups and by
+        SMS end at sent. By default don't wait.
+    :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
+    :param failure_grace: for how long a failed delivery is not believed, since it may still succeed.
+    :param poll_interval: seconds between two looks at the delivery.
+    :param deferrable: wait in the triggerer.
     """
 
     template_fields: Sequence[str] = ("message", "chat_id", "to", "from_", "idempotency_key", "linq_conn_id")
@@ -116,14 +223,19 @@ class LinqCreateChatOperator(_LinqSendOperator):
     The result is a :class:`~airflow_provider_linq.results.SendResult`, of which each key is an XCom of its own too:
     ``create.output["chat_id"]`` is what later tasks send to and wait in.
 
-    A task whose message was sent before and is gone since fails without a retry and sends nothing.
-
     :param to: handle (E.164 number or e-mail address), or a list of them for a group chat (templated)
-    :param message: text, a list of parts, or the JSON form of a message, without link, URL, reply and effect
-        (templated)
+    :param message: text, a list of parts, or the JSON form of a message, without link, URL, reply and effect; files as
+        in :class:`LinqSendMessageOperator` (templated)
     :param from_: own line to send from; by default that of the connection (templated)
-    :param idempotency_key: as in :class:`LinqSendMessageOperator` (templated)
+    :param idempotency_key: as in :class:`LinqSendMessageOperator`, as are all that follow (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
+    :param on_opt_out: "fail", "skip" or "return".
+    :param on_clear: "keep" or "resend".
+    :param wait_for_delivery: "sent", "delivered" or "read"; by default don't wait.
+    :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
+    :param failure_grace: for how long a failed delivery is not believed.
+    :param poll_interval: seconds between two looks at the delivery.
+    :param deferrable: wait in the triggerer.
     """
 
     template_fields: Sequence[str] = ("message", "to", "from_", "idempotency_key", "linq_conn_id")
@@ -137,3 +249,12 @@ class LinqCreateChatOperator(_LinqSendOperator):
 
     def send(self, message: Message) -> SendResult:
         return self.hook.create_chat(self.to, message, from_=self.from_)
+
+
+def _with_key(message: Message, key: str) -> Message:
+    return message_from({**message.to_wire(), "idempotency_key": key})
+
+
+def as_timedelta(value: timedelta | float) -> timedelta:
+    """Read a span that may be given in seconds."""
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)

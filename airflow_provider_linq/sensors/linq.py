@@ -1,77 +1,169 @@
-"""Sensors that wait for what recipients do."""
+"""Sensors that wait for what recipients do, and for what becomes of a message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.timezone import convert_to_utc, parse
+from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq.failures import failing_at_once
-from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.results import inbound_message
-from linq_client import InvalidRequestError, check_handle
-from linq_client.models import Message
+from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
+from airflow_provider_linq.failures import check_choice, failing_at_once
+from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
+from airflow_provider_linq.inbound import InboundReader, Wanted, moment, on_clock
+from airflow_provider_linq.results import DeliveryResult, InboundMessage, inbound_message, rfc3339
+from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger, raise_for_event
+from linq_client import InvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
 
-class LinqMessageSensor(BaseSensorOperator):
-    """
-    Wait for an inbound message in a chat; the earliest one that fits goes to XCom.
-
-    The result is an :class:`~airflow_provider_linq.results.InboundMessage`, of which each key is an XCom of its own
-    too (``wait.output["text"]``). Each poke reads the whole chat, because
-    the API promises no order. Where the connection has a retention window, ``poke_interval`` must be shorter: a message
-    that came and expired between two pokes is never seen.
-
-    :param chat_id: the chat to watch (templated)
-    :param from_handle: only messages of this handle; by default of anyone but the own line (templated)
-    :param since: only messages created at this moment or later, by the API's clock: a datetime or an ISO 8601 string
-        (without an offset, in Airflow's default time zone). The best one is the ``created_at`` of the message that is
-        to be answered, from the XCom of the task that sent it. By default the start of the DAG run, corrected for the
-        difference between this worker's clock and the API's; a cleared DAG run starts anew (templated)
-    :param linq_conn_id: connection of type ``linq`` (templated)
-    """
-
-    template_fields: Sequence[str] = ("chat_id", "from_handle", "since", "linq_conn_id")
+class _LinqSensor(BaseSensorOperator, ABC):
+    """What the sensors share: poke once, then defer, if they are deferrable."""
 
     def __init__(
         self,
         *,
-        chat_id: str,
-        from_handle: str | None = None,
-        since: datetime | str | None = None,
         linq_conn_id: str = LinqHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         multiple_outputs: bool = True,  # so that other tasks can take wait.output["text"]
         **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
-        self.chat_id = chat_id
-        self.from_handle = from_handle
-        self.since = since
         self.linq_conn_id = linq_conn_id
+        self.deferrable = deferrable
 
     @cached_property
     def hook(self) -> LinqHook:
         return LinqHook(self.linq_conn_id)
 
+    @abstractmethod
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+
+    @abstractmethod
+    def trigger(self) -> BaseTrigger:
+        """Return what goes on waiting after the first poke."""
+
+    def execute(self, context: Context) -> Any:
+        if not self.deferrable:
+            return super().execute(context)
+        found = self._first_poke(context)
+        if found:
+            return found.xcom_value
+        return self.defer(
+            trigger=self.trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
+        )
+
+    def _first_poke(self, context: Context) -> PokeReturnValue:
+        """Poke, with what ``soft_fail``, ``never_fail`` and ``silent_fail`` make of an exception in Airflow's loop."""
+        try:
+            return self.poke(context)
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            lasting = isinstance(error, AirflowFailException)
+            if self.never_fail or (self.soft_fail and lasting):
+                raise AirflowSkipException("Skipping, since the sensor may not fail") from error
+            if lasting or not self.silent_fail:
+                raise
+            self.log.exception("Sensor poke failed")
+            return PokeReturnValue(False)
+
+
+class LinqMessageSensor(_LinqSensor):
+    """
+    Wait for an inbound message; the earliest one that fits goes to XCom.
+
+    The result is an :class:`~airflow_provider_linq.results.InboundMessage`, of which each key is an XCom of its own
+    too (``wait.output["text"]``). A chat is read whole at each look, because the API promises no order, and for a line
+    every chat is read now and then. Where the connection has a retention window, ``poke_interval`` must be shorter: a
+    message that came and expired between two looks is never seen.
+
+    :param chat_id: wait in this chat; excludes ``line`` (templated)
+    :param from_handle: only messages of this handle; without ``chat_id``, in any chat with it (templated)
+    :param line: only messages to this own line (templated)
+    :param since: only messages created at this moment or later, by the API's clock: a datetime or an ISO 8601 string
+        (without an offset, in Airflow's default time zone). The best one is the ``created_at`` of the message that is
+        to be answered, from the XCom of the task that sent it. By default the start of the DAG run, corrected for the
+        difference between this worker's clock and the API's; a cleared DAG run starts anew (templated)
+    :param text_matches: only messages in whose text this regular expression is found (templated)
+    :param predicate: only messages for which this function is true: its dotted path; it gets an ``InboundMessage``,
+        and must be importable where the triggerer runs too.
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    :param deferrable: wait in the triggerer.
+    """
+
+    template_fields: Sequence[str] = ("chat_id", "from_handle", "line", "since", "text_matches", "linq_conn_id")
+
+    def __init__(
+        self,
+        *,
+        chat_id: str | None = None,
+        from_handle: str | None = None,
+        line: str | None = None,
+        since: datetime | str | None = None,
+        text_matches: str | None = None,
+        predicate: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.chat_id = chat_id
+        self.from_handle = from_handle
+        self.line = line
+        self.since = since
+        self.text_matches = text_matches
+        self.predicate = predicate
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        return Wanted(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
+
+    @cached_property
+    def _reader(self) -> InboundReader:
+        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.wanted)
+
     def poke(self, context: Context) -> PokeReturnValue:
         with failing_at_once():
             self._check_interval()
-            if self.from_handle is not None:
-                check_handle(self.from_handle, "from_handle")
-            since = None if self.since is None else moment(self.since)
-            messages = list(self.hook.client.messages.list(self.chat_id))
-            if since is None:
-                run = context["dag_run"]
-                since = on_clock(run.start_date or run.run_after, self.hook.client.server_time)
-        found = earliest(messages, since=since, from_handle=self.from_handle)
+            reader = self._reader
+            since = self._since_on_their_clock(context)
+            seen = asyncio.run(reader.look(since))
+            found = self.wanted.earliest(seen.messages, since)
         return PokeReturnValue(found is not None, None if found is None else inbound_message(found))
+
+    def trigger(self) -> BaseTrigger:
+        assert isinstance(self.since, datetime)  # the first poke has seen to it
+        return LinqMessageTrigger(
+            linq_conn_id=self.linq_conn_id,
+            since=rfc3339(self.since),
+            chat_id=self.chat_id,
+            from_handle=self.from_handle,
+            line=self.line,
+            text_matches=self.text_matches,
+            predicate=self.predicate,
+            poll_interval=self.poke_interval,
+        )
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> InboundMessage:
+        """Return from the triggerer."""
+        raise_for_event(event)
+        with failing_at_once():
+            return inbound_message(self.hook.client.messages.get(event["message_id"]))
+
+    def _since_on_their_clock(self, context: Context) -> datetime:
+        if self.since is None:
+            run = context["dag_run"]
+            self.since = on_clock(run.start_date or run.run_after, self.hook.client.server_time)
+        self.since = moment(self.since)
+        return self.since
 
     def _check_interval(self) -> None:
         window = self.hook.settings.retention_window
@@ -82,36 +174,64 @@ class LinqMessageSensor(BaseSensorOperator):
             )
 
 
-def moment(value: datetime | str, field: str = "since") -> datetime:
-    """Return an aware UTC datetime; one without an offset is in Airflow's default time zone, as everywhere in Airflow.
-
-    :raises InvalidRequestError: it is no moment.
+class LinqDeliverySensor(_LinqSensor):
     """
-    try:
-        parsed = parse(value, strict=True) if isinstance(value, str) else value
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, datetime):
-        raise InvalidRequestError(f"{field}: must be a datetime or an ISO 8601 string, got {value!r}")
-    return convert_to_utc(parsed)
+    Wait until a message that was sent has come so far.
 
+    The result is a :class:`~airflow_provider_linq.results.DeliveryResult`, of which each key is an XCom of its own
+    too. Messages to groups and by SMS end at sent, since nothing more is ever reported of them. Not everybody sends
+    read receipts: wait for "read" with a timeout that suits, and ``soft_fail``.
 
-def on_clock(ours: datetime, their_now: datetime) -> datetime:
-    """Translate a moment of our clock to that of another, which shows `their_now`.
-
-    Theirs is rounded down to a second and was read a little while ago: the result is never late.
+    :param message_id: the message, ``send.output["message_id"]`` for example (templated)
+    :param until: "sent", "delivered" or "read".
+    :param failure_grace: for how long a failed delivery is not believed, since it may still succeed: a timedelta or
+        seconds. After that the task fails, without a retry.
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    :param deferrable: wait in the triggerer.
     """
-    return ours + (their_now - datetime.now(timezone.utc))
 
+    template_fields: Sequence[str] = ("message_id", "linq_conn_id")
 
-def earliest(messages: Iterable[Message], *, since: datetime, from_handle: str | None) -> Message | None:
-    """Return the first inbound message at or after a moment, whatever the order of the list."""
+    def __init__(
+        self,
+        *,
+        message_id: str,
+        until: Until = "delivered",
+        failure_grace: timedelta | float = FAILURE_GRACE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("until", until, Until)
+        self.message_id = message_id
+        self.until = until
+        self.failure_grace = failure_grace if isinstance(failure_grace, timedelta) else timedelta(seconds=failure_grace)
 
-    def fits(message: Message) -> bool:
-        if message.is_from_me or message.created_at < since:
-            return False
-        return from_handle is None or (
-            message.from_handle is not None and message.from_handle.handle.casefold() == from_handle.casefold()
+    @cached_property
+    def _watch(self) -> DeliveryWatch:
+        return DeliveryWatch(self.message_id, self.until, self.failure_grace)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        with failing_at_once():
+            verdict, delivery = self._watch.look(self.hook.client)
+        self._raise_if_failed(verdict.value, delivery)
+        return PokeReturnValue(verdict is Verdict.REACHED, delivery)
+
+    def trigger(self) -> BaseTrigger:
+        return LinqDeliveryTrigger(
+            linq_conn_id=self.linq_conn_id,
+            message_id=self.message_id,
+            until=self.until,
+            failure_grace=self.failure_grace.total_seconds(),
+            poll_interval=self.poke_interval,
         )
 
-    return min(filter(fits, messages), key=lambda message: (message.created_at, message.id), default=None)
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> DeliveryResult:
+        """Return from the triggerer."""
+        raise_for_event(event)
+        delivery: DeliveryResult = event["delivery"]
+        self._raise_if_failed(event["verdict"], delivery)
+        return delivery
+
+    def _raise_if_failed(self, verdict: str, delivery: DeliveryResult) -> None:
+        if verdict == Verdict.FAILED.value:
+            raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")

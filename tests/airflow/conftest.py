@@ -14,13 +14,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.emulator_process import Emulator
+from tests.emulator_process import Emulator, running_emulator
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -62,6 +64,20 @@ def airflow_db() -> Iterator[None]:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def _emulator() -> Iterator[Emulator]:
+    with running_emulator() as started:
+        yield started
+
+
+@pytest.fixture
+def emulator(_emulator: Emulator) -> Emulator:
+    """The emulator as if it had just been started, frozen at noon of 2026-03-01; one process serves all tests."""
+    _emulator.control("POST", "reset")
+    _emulator.control("POST", "clock", {"freeze": True, "now": "2026-03-01T12:00:00Z", "speed": 1})
+    return _emulator
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `linq_default` a connection to port 1, where nothing listens: whoever asks the API fails."""
@@ -100,6 +116,30 @@ def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run
         return Run(found.test(run_conf=params))
 
     return run_dag
+
+
+class Store:
+    """A task state store in memory."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self.values = dict(values or {})
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.values[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+def context(store: Store | None = None, **instance: Any) -> Any:
+    """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
+    ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 0}
+    run = SimpleNamespace(start_date=datetime.now(timezone.utc))
+    state = {} if store is None else {"task_state_store": store}
+    return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
 
 
 class Run:

@@ -32,7 +32,9 @@ def test_fits_the_schema_of_provider_info() -> None:
     assert get_provider_info().keys() <= known["properties"].keys()
 
 
-@pytest.mark.parametrize("part", ["connection-types", "hooks", "operators", "sensors", "integrations"])
+@pytest.mark.parametrize(
+    "part", ["connection-types", "hooks", "operators", "sensors", "triggers", "notifications", "queues", "integrations"]
+)
 def test_fits_the_stricter_schema_of_providers(part: str) -> None:
     strict = schema("provider.yaml.schema.json")
     value = get_provider_info()[part]
@@ -49,13 +51,15 @@ def test_names_the_distribution_and_is_its_entry_point() -> None:
 
 def test_lists_every_module_that_dags_import() -> None:
     info = get_provider_info()
-    listed = {module for kind in ("hooks", "operators", "sensors") for module in info[kind][0]["python-modules"]}
+    kinds = ("hooks", "operators", "sensors", "triggers")
+    listed = {module for kind in kinds for module in info[kind][0]["python-modules"]}
+    listed |= {path.rpartition(".")[0] for kind in ("notifications", "queues") for path in info[kind]}
     found = {
         module.name
         for module in pkgutil.walk_packages(airflow_provider_linq.__path__, "airflow_provider_linq.")
-        if module.name.endswith(".linq")
+        if module.name.count(".") == 2
     }
-    assert listed == found
+    assert listed == found - {"airflow_provider_linq.retry_policies.linq"}, "for policies the metadata has no place"
     for module in listed:
         importlib.import_module(module)
 
@@ -87,3 +91,6 @@ def test_airflow_shows_provider_and_connection_type() -> None:
     (hook,) = [row for row in ask("hooks") if row["connection_type"] == "linq"]
     assert hook["class"] == "airflow_provider_linq.hooks.linq.LinqHook"
     assert hook["conn_id_attribute_name"] == "linq_conn_id"
+    assert "airflow_provider_linq.triggers.linq_inbound" in str(ask("triggers"))
+    assert "LinqNotifier" in str(ask("notifications"))
+    assert "LinqMessageQueueProvider" in str(ask("queues"))

@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.failures import failing_at_once, sending
 from airflow_provider_linq.idempotency import idempotency_key
+from airflow_provider_linq.inbound import Wanted, moment, on_clock
 from airflow_provider_linq.results import inbound_message
-from airflow_provider_linq.sensors.linq import earliest, moment, on_clock
 from linq_client import (
     APIConnectionError,
     AuthenticationError,
@@ -135,22 +135,22 @@ def message(id: str, minutes: float = 0, sender: str | None = ANN, **fields: Any
 def test_the_earliest_message_is_found_in_any_order() -> None:
     messages = [message("late", 9), message("old", -1), message("first", 1), message("mine", 0, None)]
     for listed in (messages, messages[::-1]):
-        found = earliest(listed, since=NOON, from_handle=None)
+        found = Wanted("chat").earliest(listed, NOON)
         assert found is not None
         assert found.id == "first"
 
 
 def test_a_message_of_the_same_moment_counts() -> None:
     # Clocks may be coarse, and the message answered is an own one.
-    assert earliest([message("same", 0)], since=NOON, from_handle=None) is not None
+    assert Wanted("chat").earliest([message("same", 0)], NOON) is not None
 
 
 def test_only_the_handle_asked_for_counts() -> None:
     messages = [message("bob", 1, BOB), message("unknown", 2, from_handle=None), message("mail", 3, "Ann@Example.com")]
-    found = earliest(messages, since=NOON, from_handle="ann@example.com")
+    found = Wanted(from_handle="ann@example.com").earliest(messages, NOON)
     assert found is not None
     assert found.id == "mail"
-    assert earliest(messages, since=NOON, from_handle=ANN) is None
+    assert Wanted(from_handle=ANN).earliest(messages, NOON) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,261 @@
+"""Operators around a chat: voice memos, name and participants, locations, and what an address can receive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.bases.branch import BranchMixIn
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_linq.failures import check_choice, failing_at_once
+from airflow_provider_linq.hooks.linq import LinqHook
+from airflow_provider_linq.idempotency import OnClear
+from airflow_provider_linq.results import (
+    CapabilityResult,
+    ChatUpdate,
+    LocationRequestResult,
+    VoiceMemoResult,
+    rfc3339,
+)
+from airflow_provider_linq.unrepeatable import once_at_most
+from airflow_provider_linq.uploads import upload
+from linq_client import InvalidRequestError, check_handle
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class _LinqOperator(BaseOperator):
+    """What these operators share: the connection."""
+
+    def __init__(
+        self,
+        *,
+        linq_conn_id: str = LinqHook.default_conn_name,
+        multiple_outputs: bool = True,  # so that other tasks can take check.output["available"]
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.linq_conn_id = linq_conn_id
+
+    @cached_property
+    def hook(self) -> LinqHook:
+        return LinqHook(self.linq_conn_id)
+
+
+class LinqSendVoiceMemoOperator(_LinqOperator):
+    """
+    Send an audio file as a voice memo to a chat, at most once.
+
+    The API has no idempotency key for voice memos, so the operator never repeats one: if it does not learn whether a
+    memo was sent (no answer came, an error of the server, a killed worker), it fails at once and says so, and does not
+    use its retries. On Airflow 3.2, which keeps nothing from one try to the next, no try after the first sends. What
+    the API refuses was not sent, and is retried where that can help.
+
+    The result is a :class:`~airflow_provider_linq.results.VoiceMemoResult`.
+
+    :param chat_id: the chat to send to (templated)
+    :param path: local path or object-store URL of the file, 10 MB at most; it is uploaded first (templated)
+    :param voice_memo_url: public https URL of the file; excludes ``path`` (templated)
+    :param attachment_id: a file uploaded before; excludes ``path`` and ``voice_memo_url`` (templated)
+    :param on_clear: what a cleared task does whose memo was, or may have been, sent: "keep" it and return the earlier
+        result, or "resend" it.
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    """
+
+    template_fields: Sequence[str] = ("chat_id", "path", "voice_memo_url", "attachment_id", "linq_conn_id")
+
+    def __init__(
+        self,
+        *,
+        chat_id: str,
+        path: str | None = None,
+        voice_memo_url: str | None = None,
+        attachment_id: str | None = None,
+        on_clear: OnClear = "keep",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_choice("on_clear", on_clear, OnClear)
+        self.chat_id = chat_id
+        self.path = path
+        self.voice_memo_url = voice_memo_url
+        self.attachment_id = attachment_id
+        self.on_clear = on_clear
+
+    def execute(self, context: Context) -> VoiceMemoResult:
+        if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
+            raise AirflowFailException("path: give it, voice_memo_url or attachment_id, and only one of them")
+        client = self.hook.client
+        with failing_at_once():
+            attachment = self.attachment_id if self.path is None else upload(self.path, client)
+
+        def send() -> VoiceMemoResult:
+            memo = client.chats.send_voice_memo(
+                self.chat_id, voice_memo_url=self.voice_memo_url, attachment_id=attachment
+            )
+            return VoiceMemoResult(
+                chat_id=self.chat_id,
+                message_id=memo.id,
+                created_at=rfc3339(memo.created_at),
+                delivery_status=memo.status,
+                service=memo.service,
+            )
+
+        return once_at_most(context, "The voice memo", self.on_clear, send)
+
+
+class LinqUpdateChatOperator(_LinqOperator):
+    """
+    Bring name, icon and participants of a group chat to what they should be.
+
+    Safe to retry: it looks who is in the chat, adds only who is missing, and removes only who is there. The platform
+    accepts the changes and makes them a little later. The result is a
+    :class:`~airflow_provider_linq.results.ChatUpdate`.
+
+    :param chat_id: a group chat (templated)
+    :param display_name: its name (templated)
+    :param group_chat_icon: https URL of its icon (templated)
+    :param add: handles that should be in it (templated)
+    :param remove: handles that should not be in it; three participants must remain (templated)
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    """
+
+    template_fields: Sequence[str] = ("chat_id", "display_name", "group_chat_icon", "add", "remove", "linq_conn_id")
+
+    def __init__(
+        self,
+        *,
+        chat_id: str,
+        display_name: str | None = None,
+        group_chat_icon: str | None = None,
+        add: str | Sequence[str] = (),
+        remove: str | Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.chat_id = chat_id
+        self.display_name = display_name
+        self.group_chat_icon = group_chat_icon
+        self.add = add
+        self.remove = remove
+
+    def execute(self, context: Context) -> ChatUpdate:
+        client = self.hook.client
+        with failing_at_once():
+            add, remove = _handles(self.add, "add"), _handles(self.remove, "remove")
+            if not (add or remove or self.display_name is not None or self.group_chat_icon is not None):
+                raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
+            if both := {handle.casefold() for handle in add} & {handle.casefold() for handle in remove}:
+                raise InvalidRequestError(f"add: must not name who is to be removed, got {sorted(both)}")
+            added, removed = [], []
+            if add or remove:
+                chat = client.chats.get(self.chat_id)
+                inside = {handle.handle.casefold() for handle in chat.handles if handle.status in (None, "active")}
+                added = [handle for handle in add if handle.casefold() not in inside]
+                removed = [handle for handle in remove if handle.casefold() in inside]
+            for handle in added:
+                client.participants.add(self.chat_id, handle)
+            for handle in removed:
+                client.participants.remove(self.chat_id, handle)
+            if self.display_name is not None or self.group_chat_icon is not None:
+                client.chats.update(self.chat_id, display_name=self.display_name, group_chat_icon=self.group_chat_icon)
+        self.log.info("Chat %s: %d added, %d removed", self.chat_id, len(added), len(removed))
+        return ChatUpdate(chat_id=self.chat_id, display_name=self.display_name, added=added, removed=removed)
+
+
+class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
+    """
+    Check whether an address can be reached by iMessage or by RCS; as a value, or as a branch.
+
+    The platform allows one check in 10 seconds; the client waits for its turn. The result is a
+    :class:`~airflow_provider_linq.results.CapabilityResult`, of which each key is an XCom of its own too. With
+    ``if_available`` or ``if_unavailable`` the operator also branches, and skips the other tasks directly downstream.
+
+    :param address: phone number or e-mail address (templated)
+    :param service: "iMessage" or "RCS" (phone numbers only) (templated)
+    :param from_: own line to check with; by default that of the connection (templated)
+    :param if_available: task id, or list of them, to go on with if it can.
+    :param if_unavailable: task id, or list of them, to go on with if it can't.
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    """
+
+    template_fields: Sequence[str] = ("address", "service", "from_", "linq_conn_id")
+    inherits_from_skipmixin = True
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        service: Literal["iMessage", "RCS"] = "iMessage",
+        from_: str | None = None,
+        if_available: str | Sequence[str] | None = None,
+        if_unavailable: str | Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.address = address
+        self.service = service
+        self.from_ = from_
+        self.if_available = if_available
+        self.if_unavailable = if_unavailable
+
+    def execute(self, context: Context) -> CapabilityResult:
+        with failing_at_once():
+            found = self._check()
+        self.log.info("Reachable by %s: %s", self.service, found["available"])
+        if self.if_available is not None or self.if_unavailable is not None:
+            self.do_branch(context, self.if_available if found["available"] else self.if_unavailable)
+        return found
+
+    def _check(self) -> CapabilityResult:
+        capability = self.hook.client.capability
+        checks = {"iMessage": capability.check_imessage, "RCS": capability.check_rcs}
+        if self.service not in checks:
+            raise InvalidRequestError(f"service: must be iMessage or RCS, got {self.service!r}")
+        line = self.from_ if self.from_ is not None else self.hook.settings.default_line
+        answer = checks[self.service](self.address, from_=line)
+        return CapabilityResult(
+            address=answer.address, service=self.service, available=answer.available, reason=answer.reason
+        )
+
+
+class LinqRequestLocationOperator(_LinqOperator):
+    """
+    Ask the other side of a direct iMessage chat to share its location, at most once.
+
+    They get a request and must agree to it; read it later with ``LinqHook().client.location.get(chat_id)``. As for a
+    voice memo, there is no idempotency key, so a request whose outcome is unknown is not repeated. The result is a
+    :class:`~airflow_provider_linq.results.LocationRequestResult`.
+
+    :param chat_id: a direct chat (templated)
+    :param on_clear: whether a cleared task asks again: "keep" or "resend".
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    """
+
+    template_fields: Sequence[str] = ("chat_id", "linq_conn_id")
+
+    def __init__(self, *, chat_id: str, on_clear: OnClear = "keep", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_choice("on_clear", on_clear, OnClear)
+        self.chat_id = chat_id
+        self.on_clear = on_clear
+
+    def execute(self, context: Context) -> LocationRequestResult:
+        client = self.hook.client
+
+        def ask() -> LocationRequestResult:
+            accepted = client.location.request(self.chat_id)
+            return LocationRequestResult(
+                chat_id=self.chat_id, requested_at=rfc3339(client.server_time), trace_id=accepted.trace_id
+            )
+
+        return once_at_most(context, "The request", self.on_clear, ask)
+
+
+def _handles(value: str | Sequence[str], field: str) -> list[str]:
+    handles = [value] if isinstance(value, str) else list(value)
+    return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]

@@ -1,0 +1,95 @@
+"""Reading for triggers: one request for all triggers of a process that want to know the same, and failures counted.
+
+Triggers poll. Ten of them that wait in one chat would ask for the same list ten times an interval; here the one that
+asks first makes the request, and the others get its answer as long as it is new enough for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from linq_client import LinqError
+
+T = TypeVar("T")
+
+#: How old an answer may be that is shared, as a share of the poll interval. Below 1, so that a trigger whose sleep
+#: ends a little early does not see the same answer twice.
+SHARED_FOR: Final = 0.9
+
+MAX_BACK_OFF: Final = 300.0
+_FORGET_AFTER: Final = 300.0
+
+
+@dataclass(frozen=True)
+class Reading(Generic[T]):
+    """What a request brought, and when it began, by the clock of the event loop."""
+
+    value: T
+    began: float
+
+
+class SharedReads:
+    """The latest answer to each question, and the questions under way, of one event loop."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def read(self, question: Hashable, ask: Callable[[], T], *, not_before: float) -> Reading[T]:
+        """Return an answer whose request began at `not_before` or later, from another caller if there is one.
+
+        A failure reaches all who wait for it, and nobody who comes later.
+
+        :param question: equal for those who ask the same; it names the client, so accounts don't mix.
+        :param ask: makes the request, in a thread.
+        """
+        now = asyncio.get_running_loop().time()
+        began, task = self._under_way.get(question, (float("-inf"), None))
+        if task is None or began < not_before or (task.done() and (task.cancelled() or task.exception())):
+            self._forget(now - _FORGET_AFTER)
+            # A task of its own, shielded below: the trigger that asked first may be cancelled, the others still wait.
+            began, task = now, asyncio.create_task(asyncio.to_thread(ask))
+            self._under_way[question] = (began, task)
+        return Reading(await asyncio.shield(task), began)
+
+    def _forget(self, before: float) -> None:
+        old = [question for question, (began, task) in self._under_way.items() if began < before and task.done()]
+        for question in old:
+            del self._under_way[question]
+
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedReads] = WeakKeyDictionary()
+
+
+def shared_reads() -> SharedReads:
+    """Return what the triggers of the running event loop share."""
+    return _of_loop.setdefault(asyncio.get_running_loop(), SharedReads())
+
+
+class Failures:
+    """Polls that failed one after another, and how long to wait after each.
+
+    :param poll_interval: seconds between polls that work.
+    """
+
+    def __init__(self, poll_interval: float) -> None:
+        self._poll_interval = poll_interval
+        self.count = 0
+
+    def reset(self) -> None:
+        self.count = 0
+
+    def add(self, error: Exception) -> float:
+        """Count one more, and return the seconds to wait: the interval doubled each time, or what the API asked for."""
+        self.count += 1
+        back_off = min(self._poll_interval * 2.0 ** min(self.count, 30), max(MAX_BACK_OFF, self._poll_interval))
+        asked = error.retry_after if isinstance(error, LinqError) else None
+        return max(back_off, asked or 0.0)
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong. Only our own errors are known to hold neither key nor text, so of others only the class."""
+    return str(error) if isinstance(error, LinqError) else type(error).__name__

@@ -1,0 +1,84 @@
+"""Requests that the API takes without an idempotency key: made once at most, whatever happens to the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_linq.failures import failing_at_once
+from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, idempotency_key, recorded
+from linq_client import InvalidRequestError, LinqError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+RECORD: Final = "linq_unrepeatable"
+
+R = TypeVar("R", bound=Mapping[str, Any])
+
+Step = Literal["make", "return", "refuse"]
+
+
+def plan_request(record: Record | None, *, max_tries: int, has_store: bool, try_number: int, on_clear: OnClear) -> Step:
+    """Decide whether a try makes the request, returns the result of an earlier one, or refuses.
+
+    :param record: what an earlier try left before its request; it has a result if the outcome became known.
+    :param max_tries: of the instance; another number than that of the record means that the task was cleared.
+    :param has_store: whether a record could have been left at all.
+    """
+    if record is None:
+        # Without a store, nobody knows what an earlier try did before it ended.
+        return "make" if has_store or try_number == 1 else "refuse"
+    if record.max_tries != max_tries and on_clear == "resend":
+        return "make"
+    return "refuse" if record.result is None else "return"
+
+
+def once_at_most(context: Context, what: str, on_clear: OnClear, request: Callable[[], R]) -> R:
+    """
+    Make a request that must not be repeated, unless an earlier try has made it or may have made it.
+
+    :param what: for messages, "The voice memo" for example.
+    :param on_clear: "resend" makes it again when the task has been cleared.
+    :raises AirflowFailException: it may have been made and nobody knows what came of it, or no retry can mend it.
+    """
+    ti, store = context["ti"], RecordStore(context)
+    record = store.load(RECORD)
+    step = plan_request(
+        record, max_tries=ti.max_tries, has_store=bool(store), try_number=ti.try_number, on_clear=on_clear
+    )
+    if step == "return" and record is not None:
+        return cast(R, record.result)
+    if step == "refuse":
+        raise AirflowFailException(_unknown(what, "in an earlier try"))
+    begun = Record(idempotency_key(ti), ti.max_tries)
+    store.save(begun, RECORD)
+    try:
+        with failing_at_once():
+            result = request()
+    except (LinqError, AirflowFailException) as error:
+        if not _was_refused(error):
+            raise AirflowFailException(f"{_unknown(what, 'now')}: {error}") from error
+        store.forget(RECORD)
+        raise
+    store.save(recorded(begun, result), RECORD)
+    return result
+
+
+def _was_refused(error: BaseException) -> bool:
+    """Whether the API, or we before it, said no, so that certainly nothing was sent."""
+    cause = error if isinstance(error, LinqError) else error.__cause__
+    if not isinstance(cause, LinqError):
+        return False
+    if cause.status is None:
+        return isinstance(cause, InvalidRequestError)
+    return 400 <= cause.status < 500 and cause.status != 408
+
+
+def _unknown(what: str, when: str) -> str:
+    return (
+        f"{what} may have been sent {when}, and the API has no idempotency key for it, so it is not sent again. "
+        "Look into the chat; with on_clear='resend', clearing the task sends it once more"
+    )
