@@ -45,7 +45,7 @@ def main() -> int:
         emulator.control("POST", "seed", {"chats": 40, "messages_per_chat": 25, "hours": 20, "seed": 1})
         say(f"Some history to begin with: {len(emulator.ledger())} messages of the last 20 hours in 40 chats.")
 
-        run_campaign(emulator)
+        answered = run_campaign(emulator)
 
         state = f"demo-{int(time.time())}"
         first = extract(emulator, state)
@@ -54,17 +54,17 @@ def main() -> int:
         second = extract(emulator, state)
         say(f"Second extraction, from Meltano's own state, incremental: {second} messages written.")
 
-        let_it_expire(emulator)
+        expired = let_it_expire(emulator)
         complete = compare(emulator.ledger(), OUTPUT, say)
-    if not complete or not 0 < second < first:
+    if not (complete and expired and answered == len(RECIPIENTS) and 0 < second < first):
         say("FAILED: see above.")
         return 1
     say("Done: the API has deleted every message, and the warehouse holds them all.")
     return 0
 
 
-def run_campaign(emulator: Emulator) -> None:
-    """Run the example DAG, with recipients who answer while its sensors wait."""
+def run_campaign(emulator: Emulator) -> int:
+    """Run the example DAG, with recipients who answer while its sensors wait, and return how many did."""
     settings = {
         "AIRFLOW_HOME": str(HOME / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags_examples"),
@@ -89,6 +89,7 @@ def run_campaign(emulator: Emulator) -> None:
             HOME / "airflow-dag.log",
         )
     say(f"Airflow: the DAG has succeeded; {len(answered)} of {len(RECIPIENTS)} recipients have answered.")
+    return len(answered)
 
 
 @contextmanager
@@ -153,18 +154,19 @@ def life_goes_on(emulator: Emulator) -> None:
     say("An hour and a half later: answers, a new chat, an edit and a reaction have come.")
 
 
-def let_it_expire(emulator: Emulator) -> None:
-    """Move the clock past the window, and look at what the API still has."""
+def let_it_expire(emulator: Emulator) -> bool:
+    """Move the clock past the window, look at what the API still has, and return whether it is nothing."""
     emulator.advance((WINDOW_HOURS + 1) * 3_600)
     one = emulator.ledger()[-1]["id"]
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         left = sum(1 for chat in client.chats.list() for _ in client.messages.list(chat.id))
         try:
             client.messages.get(one)
-            answer = "200"
+            gone, answer = False, "200"
         except NotFoundError as error:
-            answer = f"{error.status}, code {error.code}"
+            gone, answer = True, f"{error.status}, code {error.code}"
     say(f"{WINDOW_HOURS + 1} hours later: the API lists {left} messages; GET of the newest answers {answer}.")
+    return gone and left == 0
 
 
 def run(command: list[str], settings: dict[str, str], log: Path) -> None:

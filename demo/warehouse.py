@@ -38,5 +38,8 @@ def compare(ledger: Sequence[Mapping[str, Any]], output: Path, say: Callable[[st
         for row in accepted:
             if row not in found or row in different:
                 print(f"    {row['id']} is {'different' if row in found else 'missing'}")
+    extra = len(stored.keys() - {row["id"] for row in ledger})
     print(f"  {'all':<25}{total[0]:>8}{total[1]:>11}{total[2]:>9}{total[3]:>11}")
-    return total[0] > 0 and total[2] == 0 and total[3] == 0
+    if extra:
+        print(f"    {extra} in the warehouse that the ledger does not know")
+    return total[0] > 0 and total[2] == 0 and total[3] == 0 and not extra
