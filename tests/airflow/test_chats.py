@@ -1,0 +1,208 @@
+"""Operators around a chat, and files in messages, against the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_linq.operators.linq import LinqCreateChatOperator, LinqSendMessageOperator
+from airflow_provider_linq.operators.linq_chats import (
+    LinqCheckCapabilityOperator,
+    LinqRequestLocationOperator,
+    LinqSendVoiceMemoOperator,
+    LinqUpdateChatOperator,
+)
+from linq_client import LinqClient, RateLimitedError, ServerError
+from tests.airflow.conftest import Store, context
+from tests.emulator_process import Emulator
+
+ANN, BOB, CAT, DAN = "+12125550121", "+12125550122", "+12125550123", "+12125550124"
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    """The emulator, to which `linq_default` is a connection."""
+    return emulator
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> LinqClient:
+    return LinqClient(emulator.api_key, base_url=emulator.base_url)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    file = tmp_path / "greeting.m4a"
+    file.write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    return file
+
+
+def run(operator: BaseOperator, store: Store | None = None, **instance: Any) -> Any:
+    return operator.execute(context(store, **instance))
+
+
+def chat_with(*handles: str) -> str:
+    to = handles[0] if len(handles) == 1 else list(handles)
+    sent = run(LinqCreateChatOperator(task_id="t", to=to, message="Hi"), task_id=str(handles))
+    return str(sent["chat_id"])
+
+
+def memos(emulator: Emulator) -> int:
+    return sum(request["path"].endswith("/voicememo") for request in emulator.requests_served())
+
+
+def lose_the_answer(emulator: Emulator, path: str) -> None:
+    emulator.control("POST", "faults", {"kind": "reset", "method": "POST", "path": path, "when": "after", "count": 1})
+
+
+def refuse_once(emulator: Emulator, path: str, status: int, code: int) -> None:
+    fault = {"kind": "status", "path": path, "status": status, "code": code, "count": 1}
+    emulator.control("POST", "faults", fault)
+
+
+def test_a_file_is_uploaded_and_sent(emulator: Emulator, client: LinqClient, tmp_path: Path) -> None:
+    (tmp_path / "map.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 50)
+    parts = ["Here is how to find us", {"type": "media", "path": f"file://{tmp_path}/map.png"}]
+    store = Store()
+    sent = run(LinqSendMessageOperator(task_id="t", to=ANN, message=parts), store)
+    (row,) = emulator.ledger()
+    assert [part["type"] for part in row["parts"]] == ["text", "media"]
+    assert client.messages.get(sent["message_id"]).parts[1].model_extra is not None
+    uploads = [request for request in emulator.requests_served() if request["path"].endswith("/attachments")]
+    run(LinqSendMessageOperator(task_id="t", to=ANN, message=parts), store)
+    assert len(uploads) == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "refusal"),
+    [
+        ({"type": "media", "path": "/nowhere/map.png"}, "path: must be a file that can be read, got '/nowhere/map"),
+        ({"type": "media", "path": ""}, r"message.parts\[0\].path: must be a path"),
+        ({"type": "media", "path": "/a.png", "url": "https://a.example/a.png"}, "give path, url or attachment_id"),
+        ({"type": "media", "path": "/a.png", "caption": "A map"}, "caption"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_a_file_that_cannot_be_sent(part: Mapping[str, Any], refusal: str) -> None:
+    with pytest.raises(AirflowFailException, match=refusal):
+        run(LinqSendMessageOperator(task_id="t", chat_id="c", message={"parts": [part]}))
+
+
+def test_a_voice_memo_is_sent_once(emulator: Emulator, recording: Path) -> None:
+    chat, store = chat_with(ANN), Store()
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
+    sent = run(operator, store)
+    assert sent.keys() == {"chat_id", "message_id", "created_at", "delivery_status", "service"}
+    assert run(operator, store) == sent
+    assert run(operator, store, max_tries=1) == sent
+    assert memos(emulator) == 1
+    again = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording), on_clear="resend")
+    assert run(again, store, max_tries=1)["message_id"] != sent["message_id"]
+    assert memos(emulator) == 2
+
+
+def test_a_voice_memo_of_unknown_outcome_is_not_repeated(emulator: Emulator, recording: Path) -> None:
+    chat, store = chat_with(ANN), Store()
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
+    lose_the_answer(emulator, "/voicememo")
+    with pytest.raises(AirflowFailException, match=r"may have been sent now, .*no usable answer"):
+        run(operator, store)
+    for tries in (0, 1):  # another try, and a cleared task that keeps what it has
+        with pytest.raises(AirflowFailException, match="may have been sent in an earlier try"):
+            run(operator, store, try_number=2, max_tries=tries)
+    assert memos(emulator) == 1
+    again = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording), on_clear="resend")
+    assert run(again, store, try_number=2, max_tries=1)["message_id"]
+
+
+def test_a_voice_memo_that_was_refused_may_be_tried_again(emulator: Emulator, recording: Path) -> None:
+    chat, store = chat_with(ANN), Store()
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
+    refuse_once(emulator, "/voicememo", 429, 1007)
+    with pytest.raises(RateLimitedError):
+        run(operator, store)
+    refuse_once(emulator, "/voicememo", 403, 2024)
+    with pytest.raises(AirflowFailException, match="opted out"):
+        run(operator, store)
+    assert run(operator, store)["message_id"]
+
+
+def test_without_a_store_only_the_first_try_sends_a_voice_memo(emulator: Emulator, recording: Path) -> None:
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat_with(ANN), path=str(recording))
+    assert run(operator)["message_id"]
+    with pytest.raises(AirflowFailException, match="may have been sent in an earlier try"):
+        run(operator, try_number=2)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_voice_memo_has_one_source() -> None:
+    for sources in ({}, {"path": "/a.m4a", "attachment_id": "a"}):
+        with pytest.raises(AirflowFailException, match="only one of them"):
+            run(LinqSendVoiceMemoOperator(task_id="t", chat_id="c", **sources))
+
+
+def test_a_group_gets_a_name_and_other_members(emulator: Emulator, client: LinqClient) -> None:
+    chat = chat_with(ANN, BOB, CAT)
+    operator = LinqUpdateChatOperator(task_id="t", chat_id=chat, display_name="Friday", add=[DAN, ANN], remove=BOB)
+    assert run(operator) == {"chat_id": chat, "display_name": "Friday", "added": [DAN], "removed": [BOB]}
+    emulator.advance(10)
+    found = client.chats.get(chat)
+    assert found.display_name == "Friday"
+    assert {handle.handle for handle in found.handles if handle.status == "active"} >= {ANN, CAT, DAN}
+    assert run(operator)["added"] == run(operator)["removed"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        ({}, "display_name: give it, group_chat_icon, add or remove"),
+        ({"add": ANN, "remove": [ANN]}, "add: must not name who is to be removed"),
+        ({"add": "Ann"}, r"add\[0\]: must be an E.164"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_an_update_that_makes_no_sense(arguments: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(AirflowFailException, match=refusal):
+        run(LinqUpdateChatOperator(task_id="t", chat_id="c", **arguments))
+
+
+def test_a_direct_chat_has_no_name_and_no_retry_gives_it_one(emulator: Emulator) -> None:
+    with pytest.raises(AirflowFailException, match="direct chat"):
+        run(LinqUpdateChatOperator(task_id="t", chat_id=chat_with(ANN), display_name="Ann"))
+
+
+def test_capabilities(emulator: Emulator) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, "services": ["SMS"]})
+    check = LinqCheckCapabilityOperator(task_id="t", address=ANN)
+    assert run(check) == {"address": ANN, "service": "iMessage", "available": False, "reason": "not_supported"}
+    emulator.advance(10)
+    assert run(LinqCheckCapabilityOperator(task_id="t", address=BOB, service="RCS"))["available"]
+    emulator.control("POST", "faults", {"kind": "status", "path": "/check_rcs", "status": 503, "code": 4009})
+    with pytest.raises(ServerError):
+        run(LinqCheckCapabilityOperator(task_id="t", address=BOB, service="RCS"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_there_is_no_check_for_sms() -> None:
+    with pytest.raises(AirflowFailException, match="service: must be iMessage or RCS"):
+        run(LinqCheckCapabilityOperator(task_id="t", address=ANN, service="SMS"))  # type: ignore[arg-type]
+
+
+def test_a_location_is_asked_for_once(emulator: Emulator) -> None:
+    chat, store = chat_with(ANN), Store()
+    operator = LinqRequestLocationOperator(task_id="t", chat_id=chat)
+    asked = run(operator, store)
+    assert asked["requested_at"] == "2026-03-01T12:00:00Z"
+    assert run(operator, store) == asked
+    asks = [request for request in emulator.requests_served() if request["path"].endswith("/location/request")]
+    assert len(asks) == 1
+
+
+def test_a_group_is_not_asked_where_it_is(emulator: Emulator) -> None:
+    with pytest.raises(AirflowFailException, match="not possible in a group"):
+        run(LinqRequestLocationOperator(task_id="t", chat_id=chat_with(ANN, BOB)), Store())

@@ -1,0 +1,244 @@
+"""Event-driven scheduling: the trigger of an AssetWatcher, its cursor over restarts, and the message queue."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
+from airflow.triggers.base import BaseEventTrigger
+
+from airflow_provider_linq.inbound import Wanted
+from airflow_provider_linq.triggers.linq_inbound import OVERLAP, Cursor, LinqInboundMessageTrigger
+from linq_client.models import Message
+from tests.emulator_process import Emulator
+
+ANN, BOB = "+12125550121", "+12125550122"
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+ANYWHERE = Wanted(anywhere=True)
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    """The emulator, to which `linq_default` is a connection."""
+    return emulator
+
+
+def message(id: str, minutes: float, **fields: Any) -> Message:
+    at = NOON + timedelta(minutes=minutes)
+    common = {"chat_id": "c", "created_at": at, "updated_at": at, "delivery_status": "received", "is_from_me": False}
+    return Message.model_validate({"id": id, **common, **fields})
+
+
+def test_a_cursor_passes_over_what_it_knows_and_what_is_old() -> None:
+    messages = [message("late", 3), message("old", -1), message("first", 1), message("mine", 2, is_from_me=True)]
+    cursor = Cursor(NOON)
+    new = cursor.new(messages, ANYWHERE)
+    assert [found.id for found in new] == ["first", "late"]
+    moved = cursor.moved(new, NOON + timedelta(minutes=4))
+    assert moved.after == NOON, "it stays behind by the overlap"
+    assert not moved.new(messages, ANYWHERE)
+    assert [found.id for found in moved.new([*messages, message("slow", 0.5)], ANYWHERE)] == ["slow"]
+
+    later = moved.moved([], NOON + OVERLAP + timedelta(minutes=2))
+    assert later.after == NOON + timedelta(minutes=2)
+    assert set(later.known) == {"late"}, "what is before the cursor need not be known"
+    assert Cursor.from_json(json.loads(json.dumps(later.to_json()))) == later
+
+
+def test_a_message_that_was_recovered_late_counts_from_then_on() -> None:
+    recovered = message("recovered", -600, reconciled_at=NOON + timedelta(minutes=1))
+    assert Cursor(NOON).new([recovered], ANYWHERE) == [recovered]
+
+
+class AssetStore:
+    """The state store of an asset, in memory; it can be out of order."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.broken = False
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        return self.value
+
+    async def aset(self, key: str, value: Any) -> None:
+        if self.broken:
+            raise ConnectionError
+        self.value = json.loads(json.dumps(value))
+
+
+class Triggerer:
+    """Runs the trigger, ends and starts it again, and keeps its events."""
+
+    def __init__(self, store: AssetStore | None, **arguments: Any) -> None:
+        self._store = store
+        self._arguments = {"poll_interval": 0.05, **arguments}
+        self.events: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Triggerer:
+        trigger = LinqInboundMessageTrigger(**self._arguments)
+        path, kwargs = trigger.serialize()
+        assert path == "airflow_provider_linq.triggers.linq_inbound.LinqInboundMessageTrigger"
+        assert BaseEventTrigger.hash(path, kwargs) == BaseEventTrigger.hash(path, json.loads(json.dumps(kwargs)))
+        trigger.asset_state_store = self._store  # type: ignore[assignment]
+        self._task = asyncio.create_task(self._run(trigger))
+        await asyncio.sleep(0.3)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await asyncio.sleep(0.3)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, trigger: LinqInboundMessageTrigger) -> None:
+        async for event in trigger.run():
+            self.events.append(event.payload)
+
+    async def has(self, count: int) -> None:
+        for _ in range(100):
+            if len(self.events) >= count:
+                break
+            await asyncio.sleep(0.05)
+        assert len(self.events) == count, self.events
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["message_id"] for event in self.events]
+
+
+async def inbound(emulator: Emulator, sender: str = ANN, text: str = "Hi", **more: Any) -> str:
+    order = {"line": emulator.lines[0], "from": sender, "text": text, **more}
+    await asyncio.to_thread(emulator.advance, 1)
+    return str((await asyncio.to_thread(emulator.control, "POST", "inbound", order))["id"])
+
+
+def test_nothing_is_missed_and_nothing_comes_twice_over_restarts(emulator: Emulator) -> None:
+    async def story() -> None:
+        await inbound(emulator, text="Before anybody watched")
+        await asyncio.to_thread(emulator.advance, 60)
+        triggerer = Triggerer(AssetStore())
+        async with triggerer:
+            first = await inbound(emulator)
+            await triggerer.has(1)
+        meanwhile = [await inbound(emulator), await inbound(emulator, BOB)]
+        async with triggerer:
+            await triggerer.has(3)
+            last = await inbound(emulator, BOB)
+            await triggerer.has(4)
+        assert triggerer.ids == [first, *meanwhile, last]
+
+    asyncio.run(story())
+
+
+def test_a_message_between_the_first_start_and_the_first_event_is_not_missed(emulator: Emulator) -> None:
+    async def story() -> None:
+        triggerer = Triggerer(AssetStore())
+        async with triggerer:
+            pass
+        missed = await inbound(emulator)
+        async with triggerer:
+            await triggerer.has(1)
+        assert triggerer.ids == [missed]
+
+    asyncio.run(story())
+
+
+def test_an_event_whose_cursor_was_not_saved_comes_again(emulator: Emulator) -> None:
+    """At least once: the triggerer may die before Airflow has stored the event."""
+
+    async def story() -> None:
+        store = AssetStore()
+        triggerer = Triggerer(store, poll_interval=5)
+        await store.aset("", Cursor(NOON).to_json())
+        only = await inbound(emulator)
+        async with triggerer:
+            await triggerer.has(1)
+        async with triggerer:
+            await triggerer.has(2)
+        assert triggerer.ids == [only, only]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("order", ["newest", "unordered"])
+@pytest.mark.parametrize("moves", [True, False])
+def test_every_message_of_many_chats_has_its_event(emulator: Emulator, order: str, moves: bool) -> None:
+    switches = {"message_order": order, "chat_order": order, "message_moves_chat": moves, "empty_pages": True}
+    emulator.control("PATCH", "switches", switches)
+    emulator.control("POST", "seed", {"chats": 12, "messages_per_chat": 8, "hours": 20, "seed": 3})
+
+    async def story() -> None:
+        triggerer = Triggerer(AssetStore())
+        async with triggerer:
+            sent = [await inbound(emulator, f"+121255502{number:02}") for number in range(5)]
+            sent += [await inbound(emulator, "+12125550200") for _ in range(3)]
+            await triggerer.has(8)
+        assert sorted(triggerer.ids) == sorted(sent)
+
+    asyncio.run(story())
+
+
+def test_filters_and_payload(emulator: Emulator) -> None:
+    async def story() -> None:
+        silent = Triggerer(None, line=emulator.lines[0], from_handle=BOB)
+        telling = Triggerer(None, text_matches="^(?i:yes)", include_text=True)
+        async with silent, telling:
+            yes = await inbound(emulator, ANN, "Yes, do")
+            no = await inbound(emulator, BOB, "No")
+            await silent.has(1)
+            await telling.has(1)
+        (of_bob,), (of_ann,) = silent.events, telling.events
+        assert of_bob["message_id"] == no
+        assert of_bob.keys() == {"chat_id", "message_id", "line", "from_handle", "created_at", "service"}
+        assert (of_bob["line"], of_bob["from_handle"]) == (emulator.lines[0], BOB)
+        assert (of_ann["message_id"], of_ann["text"]) == (yes, "Yes, do")
+
+    asyncio.run(story())
+
+
+def test_bad_polls_and_a_store_that_fails_do_not_end_it(emulator: Emulator) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        triggerer = Triggerer(store)
+        async with triggerer:
+            fault = {"kind": "status", "status": 401, "code": 2004, "count": 2}
+            await asyncio.to_thread(emulator.control, "POST", "faults", fault)
+            store.broken = True
+            first = await inbound(emulator)
+            await triggerer.has(1)
+            await asyncio.sleep(0.3)
+            store.broken = False
+            second = await inbound(emulator)
+            await triggerer.has(2)
+        assert triggerer.ids == [first, second]
+        assert set(store.value["known"]) == {first, second}
+
+    asyncio.run(story())
+
+
+def test_the_message_queue(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("airflow.providers.common.messaging", reason="the common-messaging provider is optional")
+    from airflow.providers.common.messaging.triggers.msg_queue import MessageQueueTrigger
+
+    path, kwargs = MessageQueueTrigger(scheme="linq", line=emulator.lines[0]).serialize()
+    assert path == "airflow_provider_linq.triggers.linq_inbound.LinqInboundMessageTrigger"
+    assert kwargs["line"] == emulator.lines[0]
+    with pytest.warns(DeprecationWarning, match="`queue` parameter is deprecated"):
+        older = MessageQueueTrigger(queue="linq://other_account/+12025550102", poll_interval=60)
+    assert older.serialize()[1] == {
+        **kwargs,
+        "linq_conn_id": "other_account",
+        "line": "+12025550102",
+        "poll_interval": 60,
+    }
+
+
+def test_without_common_messaging_the_queue_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "airflow.providers.common.messaging.providers.base_provider", None)
+    monkeypatch.delitem(__import__("sys").modules, "airflow_provider_linq.queues.linq", raising=False)
+    with pytest.raises(AirflowOptionalProviderFeatureException, match="common-messaging"):
+        __import__("airflow_provider_linq.queues.linq")
