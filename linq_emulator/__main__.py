@@ -10,7 +10,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         # The script is installed with every extra of the distribution, what it needs only with its own.
         raise SystemExit(f"linq-emulator: {error}; it needs pip install 'linq-connectors[emulator]'") from None
-    command()
+    command(prog_name="linq-emulator")
 
 
 if __name__ == "__main__":
