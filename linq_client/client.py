@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -214,18 +214,20 @@ class LinqClient:
         label = f"{method} {path}"
         self._count(requests=1)
         # An API does not redirect; whoever does it in its place must not be followed with the key.
-        response = _send(
+        with _send(
             self._api,
             method,
             self.base_url + path,
             label=label,
             timeout=self._timeout,
             allow_redirects=False,
+            stream=True,
             **request,
-        )
+        ) as response:
+            content = _content(response, label)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
         self._server_time = _date(response)
-        body = _decoded(response)
+        body = _decoded(status, content)
         if response.is_redirect:
             raise SettingsError(f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status)
         if status >= 300:
@@ -379,30 +381,41 @@ def _reason(error: requests.RequestException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-def _decoded(response: requests.Response) -> Any:
+def _decoded(status: int, content: bytes) -> Any:
     """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
-    if response.status_code == 204:
+    if status == 204:
         return {}
     try:
-        return from_json(response.content)
+        return from_json(content)
     except ValueError:
         return None
 
 
+def _content(response: requests.Response, label: str) -> bytes:
+    """The whole body, in pieces as large as it comes: requests by itself takes 10 kB at a time, ten times a page."""
+    return b"".join(_pieces(response, 1024 * 1024, f"{label}: no usable answer"))
+
+
 def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, label: str) -> int:
-    size, cut = 0, None
-    try:
-        for chunk in response.iter_content(64 * 1024):
-            size += len(chunk)
-            if max_bytes is not None and size > max_bytes:
-                raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
-            into.write(chunk)
-    except requests.RequestException as error:
-        cut = _reason(error)
-    if cut is not None:
-        raise APIConnectionError(f"{label}: the file was cut short ({cut})")
+    size = 0
+    for piece in _pieces(response, 64 * 1024, f"{label}: the file was cut short"):
+        size += len(piece)
+        if max_bytes is not None and size > max_bytes:
+            raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
+        into.write(piece)
     into.truncate()
     return size
+
+
+def _pieces(response: requests.Response, size: int, trouble: str) -> Iterator[bytes]:
+    """Yield a body, and raise `APIConnectionError` where it breaks off."""
+    try:
+        yield from response.iter_content(size)
+    except requests.RequestException as error:
+        cut = _reason(error)
+    else:
+        return
+    raise APIConnectionError(f"{trouble} ({cut})")
 
 
 def _date(response: requests.Response) -> datetime:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 
 import pendulum
 
@@ -34,9 +35,14 @@ class RetentionWindow:
         if not isinstance(self.hours, int | float) or not 1 <= self.hours <= 24:
             raise InvalidRequestError(f"retention window: must be 1 to 24 hours, got {self.hours!r}")
 
+    @cached_property
+    def length(self) -> timedelta:
+        """The window as a duration."""
+        return timedelta(hours=self.hours)
+
     def expires_at(self, created_at: datetime) -> datetime:
         """The first moment at which a message created at `created_at` may be gone (the sweep comes minutes later)."""
-        return _utc(created_at) + timedelta(hours=self.hours)
+        return _utc(created_at) + self.length
 
     def time_left(self, created_at: datetime, *, now: datetime) -> pendulum.Duration:
         """How long a message created at `created_at` can still be read with certainty; zero when it may be gone."""
@@ -45,10 +51,11 @@ class RetentionWindow:
 
     def oldest_kept(self, now: datetime) -> datetime:
         """Messages created before this moment may be gone; all later ones are still there."""
-        return _utc(now) - timedelta(hours=self.hours)
+        return _utc(now) - self.length
 
 
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise InvalidRequestError(f"datetime: must carry a time zone, got {moment.isoformat()}")
-    return moment.astimezone(timezone.utc)
+    # The most common case, and asked of every message, is one that needs no conversion.
+    return moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)

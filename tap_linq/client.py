@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream, metrics
-from singer_sdk import singerlib as singer
-from singer_sdk.helpers._util import utc_now
 from singer_sdk.helpers.conform import TypeConformanceLevel
+from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
 
 from tap_linq.extraction.decisions import LineState
@@ -61,21 +62,6 @@ class LinqStream(Stream):
             self._is_declared = True
             super()._write_schema_message()
 
-    @cached_property
-    def _is_whole(self) -> bool:
-        return all(self.mask.values())
-
-    @override
-    def _generate_record_messages(self, record: dict[str, Any]) -> Generator[singer.RecordMessage, None, None]:
-        """Skip the search for deselected properties where there are none: it copies every object of every record."""
-        if not self._is_whole:
-            yield from super()._generate_record_messages(record)
-            return
-        for stream_map in self.stream_maps:
-            mapped = stream_map.transform(record)
-            if mapped is not None:
-                yield singer.RecordMessage(stream_map.stream_alias, mapped, time_extracted=utc_now())
-
 
 class PassStream(LinqStream):
     """A stream whose records come from the passes over the lines.
@@ -88,6 +74,7 @@ class PassStream(LinqStream):
     def __init__(self, tap: TapLinq) -> None:
         super().__init__(tap)
         self._written = 0
+        self._counter: metrics.Counter | None = None
 
     @property
     @override
@@ -96,39 +83,60 @@ class PassStream(LinqStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        if self.run.is_driven:
-            return
-        self.run.is_driven = True
-        fed = {one.name: one for one in self._linq_tap.streams.values() if isinstance(one, PassStream) and one.selected}
+        """Drive the passes if no other stream has done so; the records, its own too, are written by `write`."""
+        if not self.run.is_driven:
+            self.run.is_driven = True
+            self._drive()
+        return ()
+
+    def _drive(self) -> None:
+        tap = self._linq_tap
+        selected = {stream.name: stream for stream in tap.streams.values() if stream.selected}
+        fed = {name: stream for name, stream in selected.items() if isinstance(stream, PassStream)}
         for stream in fed.values():
             stream._write_schema_message()
-        wanted = frozenset(one.name for one in self._linq_tap.streams.values() if one.selected)
         for line in self.run.lines:
-            state = self._linq_tap.line_state(line)
-            this_pass = LinePass(self.run, line, LineState.from_state(state), wanted)
-            for batch in this_pass.batches():
-                if batch.stream == self.name:
-                    yield from batch.rows
-                else:
+            state = tap.line_state(line)
+            this_pass = LinePass(self.run, line, LineState.from_state(state), frozenset(selected))
+            with closing(this_pass.batches()) as batches:
+                for batch in batches:
                     fed[batch.stream].write(batch.rows)
             if this_pass.new_state is not None:
                 state.clear()
                 state.update({"context": {"line": line}, **this_pass.new_state.to_state()})
-                self._linq_tap.state_writer.write_state(self.tap_state)
+                tap.state_writer.write_state(self.tap_state)
 
-    def write(self, records: list[dict[str, Any]]) -> None:
-        """Write records before this stream's turn."""
-        for record in records:
-            self._write_record_message(record)
+    def write(self, records: Sequence[dict[str, Any]]) -> None:
+        """Write records, whether or not it is this stream's turn.
+
+        Where no property is deselected, the SDK's search for those is left out: it copies every object of every
+        record.
+        """
+        if self.ABORT_AT_RECORD_COUNT is not None:
+            self._check_max_record_limit(self._written)
+            records = records[: self.ABORT_AT_RECORD_COUNT]
+        if self._is_whole:
+            now = datetime.now(timezone.utc)
+            for stream_map in self.stream_maps:
+                for record in records:
+                    mapped = stream_map.transform(record)
+                    if mapped is not None:
+                        message = RecordMessage(stream_map.stream_alias, mapped, time_extracted=now)
+                        self._linq_tap.write_message(message)
+        else:
+            for record in records:
+                self._write_record_message(record)
         self._written += len(records)
+        if self._counter is not None:
+            self._counter.increment(len(records))
+
+    @cached_property
+    def _is_whole(self) -> bool:
+        return all(self.mask.values())
 
     @override
     def get_record_counter(self, **options: Any) -> metrics.Counter:
-        """Count what was written before the turn, too."""
-        counter = super().get_record_counter(**options)
-        counter.value, self._written = self._written, 0
-        return counter
-
-    @override
-    def _increment_stream_state(self, latest_record: Any, *, context: Context | None = None) -> None:
-        """Do nothing: no record moves the bookmark."""
+        """Count what was written before this stream's turn, too."""
+        self._counter = super().get_record_counter(**options)
+        self._counter.value = self._written
+        return self._counter

@@ -39,7 +39,8 @@ def parse_moment(value: object) -> datetime | None:
 
 def format_moment(moment: datetime) -> str:
     """Return a datetime in RFC 3339, in UTC with `Z`."""
-    return f"{moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat()}Z"
+    utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
+    return f"{utc.isoformat()[:-6]}Z"
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,7 @@ def time_left(state: LineState, overlap: timedelta, window: RetentionWindow | No
 
 def is_short(left: timedelta | None, window: RetentionWindow | None) -> bool:
     """Whether so little is left of the window that the next delay may cost messages; what is over is a gap."""
-    return left is not None and window is not None and timedelta(0) <= left < QUARTER * timedelta(hours=window.hours)
+    return left is not None and window is not None and timedelta(0) <= left < QUARTER * window.length
 
 
 def hours(duration: timedelta) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -133,7 +133,7 @@ class LinePass:
         self._failed_in_a_row = 0
         self._given_up: LinqError | None = None
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Generator[Batch, None, None]:
         """Yield the rows of all wanted streams.
 
         What can't be read is noted with the run, and leaves the bookmark as it is.

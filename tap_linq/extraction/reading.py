@@ -74,11 +74,12 @@ class Reading:
                 started = self.started = self.started or page.server_time
                 if reading == 0 and self._recent_from is not None:
                     order.look_at(page.items)
+                if reading == number == 0 and not page.next_cursor:
+                    yield page
+                    return
                 fresh = _unseen(page.items, seen)
                 found_late += sum(was_there(item, started) for item in fresh) if reading else 0
                 yield Page(fresh, page.next_cursor, page.server_time)
-                if reading == number == 0 and not page.next_cursor:
-                    return
                 if reading and order.is_newest_first and _goes_beyond(page.items, self._recent_from):
                     break
             if reading and not found_late:

@@ -1,0 +1,97 @@
+"""What the tap relies on in the Singer SDK beyond its documented face: these fail when an update changes it."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stdout
+from inspect import signature
+from typing import Any
+
+import pytest
+from singer_sdk import Stream
+from singer_sdk.singerlib import RecordMessage, StateMessage
+
+from tap_linq.tap import TapLinq
+from tests.emulator_process import Emulator
+from tests.tap.running import seed, succeed
+
+CONFIG = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
+
+
+def test_sync_declares_a_stream_by_the_method_that_is_overridden() -> None:
+    assert list(signature(Stream._write_schema_message).parameters) == ["self"]
+    assert "_write_schema_message" in Stream.sync.__code__.co_names
+
+
+def test_the_order_of_streams_is_that_of_the_property() -> None:
+    assert "streams" in TapLinq.sync_all.__code__.co_names
+    tap = TapLinq(config=dict(CONFIG))
+    names = list(tap.streams)
+    assert names[0] == "messages", "it drives the passes"
+    assert set(names[:6]) == {"messages", "attachments", "chat_participants", "chats", "extraction_gaps", "reactions"}
+    assert tap.streams["messages"] is tap.streams["messages"]
+
+
+def test_the_bookmark_is_nobody_s_but_ours() -> None:
+    messages = TapLinq(config=dict(CONFIG)).streams["messages"]
+    assert messages.replication_method == "INCREMENTAL"
+    assert messages.get_replication_key_signpost(None) is None
+    assert messages.partitions is None
+
+
+def written(stream: Stream, record: dict[str, Any], *, by_sdk: bool) -> dict[str, Any]:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        if by_sdk:
+            stream._write_record_message(record)
+        else:
+            stream.write([record])  # type: ignore[attr-defined]
+        stream._tap.write_message(StateMessage({}))
+    out.seek(0)
+    message: dict[str, Any] = json.loads(out.readline())
+    assert message.pop("time_extracted").endswith("Z")
+    return message
+
+
+def test_the_short_way_writes_what_the_sdk_writes() -> None:
+    record = {"id": "1", "new": {"a": [1.5, None]}, "parts": [{"type": "text", "value": "\u00e4"}], "read_at": None}
+    stream = TapLinq(config=dict(CONFIG)).streams["messages"]
+    assert written(stream, dict(record), by_sdk=False) == written(stream, dict(record), by_sdk=True)
+    assert list(signature(RecordMessage).parameters) == ["stream", "record", "version", "time_extracted"]
+
+
+@pytest.mark.parametrize("by_sdk", [True, False])
+def test_deselected_properties_and_stream_maps(by_sdk: bool) -> None:
+    maps = {"messages": {"id": "id", "read_at": "read_at", "kind": "'sms'", "__else__": None}}
+    tap = TapLinq(config={**CONFIG, "stream_maps": maps})
+    message = written(tap.streams["messages"], {"id": "1", "read_at": None, "text": "x"}, by_sdk=by_sdk)
+    assert message["record"] == {"id": "1", "read_at": None, "kind": "sms"}
+
+    catalog = TapLinq(config=dict(CONFIG)).catalog_dict
+    (entry,) = (one for one in catalog["streams"] if one["tap_stream_id"] == "messages")
+    for one in entry["metadata"]:
+        if one["breadcrumb"] == ["properties", "text"]:
+            one["metadata"]["selected"] = False
+    stream = TapLinq(config=dict(CONFIG), catalog=catalog).streams["messages"]
+    assert written(stream, {"id": "1", "text": "x"}, by_sdk=by_sdk)["record"] == {"id": "1"}
+
+
+def test_a_connection_test_ends_after_the_first_records(emulator: Emulator) -> None:
+    seed(emulator, 300, 1)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        tap = TapLinq(config={"api_key": emulator.api_key, "base_url": emulator.base_url})
+        assert tap.run_connection_test()
+    assert sum(row["path"].endswith("/messages") for row in emulator.requests_served()) < 60
+
+
+def test_no_record_is_left_behind_a_state(emulator: Emulator) -> None:
+    """Records are put together before they are written; a STATE may only come after all that it stands for."""
+    seed(emulator, 4, 2)
+    messages = succeed(emulator).messages
+    moved = [place for place, one in enumerate(messages) if one["type"] == "STATE" and "partitions" in str(one)]
+    last = [place for place, one in enumerate(messages) if one["type"] == "RECORD" and one["stream"] == "messages"]
+    assert len(last) == 8
+    assert sum(place < moved[0] for place in last) == 4, "those of the first line, before its bookmark"
+    assert max(last) < moved[1]
