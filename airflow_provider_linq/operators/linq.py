@@ -136,10 +136,10 @@ class _LinqSendOperator(BaseOperator, ABC):
                         message_id=delivery["message_id"],
                         until=until,
                         failure_grace=self.failure_grace.total_seconds(),
+                        sent=result,
                         poll_interval=self.poll_interval,
                     ),
                     method_name="execute_complete",
-                    kwargs={"result": result},
                     timeout=self.delivery_timeout,
                 )
             if time.monotonic() >= deadline:
@@ -149,10 +149,10 @@ class _LinqSendOperator(BaseOperator, ABC):
                 )
             time.sleep(self.poll_interval)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any], result: SendResult) -> SendResult:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""
         raise_for_event(event)
-        return self._after(result, event["verdict"], event["delivery"])
+        return self._after(event["sent"], event["verdict"], event["delivery"])
 
     def _after(self, result: SendResult, verdict: str, delivery: Mapping[str, Any]) -> SendResult:
         if verdict == Verdict.FAILED.value:

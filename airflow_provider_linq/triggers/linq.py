@@ -114,34 +114,52 @@ class LinqDeliveryTrigger(_PollingTrigger):
     """
     Wait until a message has come so far, or has failed.
 
-    The event is ``{"verdict": "reached" or "failed", "delivery": DeliveryResult}``.
+    The event is ``{"verdict": "reached" or "failed", "delivery": DeliveryResult, "sent": ...}``.
 
     :param linq_conn_id: connection of type ``linq``.
     :param message_id: a message that was sent.
     :param until: "sent", "delivered" or "read".
     :param failure_grace: seconds for which a failed delivery is not believed.
+    :param sent: handed back in the event: what the task knows of the send. Next to the event, as keyword arguments of
+        the method that the task goes on with, ``dag.test()`` would lose it.
     :param poll_interval: seconds between two polls.
     :param max_consecutive_failures: how many polls may fail one after another.
     """
 
-    def __init__(self, *, message_id: str, until: str, failure_grace: float = 300, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        message_id: str,
+        until: str,
+        failure_grace: float = 300,
+        sent: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.sent = sent
         self.message_id = message_id
         self.until = until
         self.failure_grace = failure_grace
 
     def arguments(self) -> dict[str, Any]:
-        return {"message_id": self.message_id, "until": self.until, "failure_grace": self.failure_grace}
+        return {
+            "message_id": self.message_id,
+            "until": self.until,
+            "failure_grace": self.failure_grace,
+            "sent": self.sent,
+        }
 
     def watch(self, hook: LinqAsyncHook) -> Watch:
-        return _DeliveryPoll(hook, self.message_id, self.until, self.failure_grace)
+        return _DeliveryPoll(hook, self)
 
 
 class _DeliveryPoll(Watch):
-    def __init__(self, hook: LinqAsyncHook, message_id: str, until: str, failure_grace: float) -> None:
+    def __init__(self, hook: LinqAsyncHook, trigger: LinqDeliveryTrigger) -> None:
         self._hook = hook
-        self._question = (message_id, until, failure_grace)
-        self._watch = DeliveryWatch(message_id, check_until(until), timedelta(seconds=failure_grace))
+        self._question = (trigger.message_id, trigger.until, trigger.failure_grace)
+        grace = timedelta(seconds=trigger.failure_grace)
+        self._watch = DeliveryWatch(trigger.message_id, check_until(trigger.until), grace)
+        self._sent = trigger.sent
 
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
         client = await self._hook.aclient()
@@ -150,7 +168,9 @@ class _DeliveryPoll(Watch):
             (client, *self._question), lambda: self._watch.look(client), not_before=not_before
         )
         verdict, delivery = seen.value
-        return None if verdict is Verdict.WAIT else {"verdict": verdict.value, "delivery": delivery}
+        if verdict is Verdict.WAIT:
+            return None
+        return {"verdict": verdict.value, "delivery": delivery, "sent": self._sent}
 
 
 class LinqMessageTrigger(_PollingTrigger):

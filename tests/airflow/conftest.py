@@ -7,7 +7,6 @@ inherit them.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from tests.emulator_process import Emulator, running_emulator
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
+    from airflow.sdk import DAG
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
@@ -104,18 +104,19 @@ def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run
     """Run a DAG of `dags_examples` or `tests/airflow/dags` with these params to its end, task after task."""
 
     def run_dag(dag_id: str, **params: Any) -> Run:
-        (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
-        from airflow.sdk import DAG
-
-        spec = importlib.util.spec_from_file_location(dag_id, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        (found,) = (value for value in vars(module).values() if isinstance(value, DAG))
-        return Run(found.test(run_conf=params))
+        return Run(load_dag(dag_id).test(run_conf=params))
 
     return run_dag
+
+
+def load_dag(dag_id: str) -> DAG:
+    """Import a DAG file of `dags_examples` or `tests/airflow/dags` as Airflow does."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
+    bag = DagBag(path)
+    assert not bag.import_errors
+    return bag.dags[dag_id]
 
 
 class Store:

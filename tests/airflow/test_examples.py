@@ -1,0 +1,130 @@
+"""Each example of `dags_examples` runs as it stands, real Airflow in this process, against the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.conftest import BUNDLES, Run, load_dag
+from tests.airflow.test_dags import answering
+from tests.emulator_process import Emulator
+
+ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
+RunDag = Callable[..., Run]
+
+# Warnings are errors here too, but for those that Airflow's own dependencies give when `dag.test` first imports them.
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+
+
+@pytest.fixture
+def emulator(emulator: Emulator) -> Emulator:
+    """The emulator, whose clock runs: examples wait for deliveries and answers."""
+    emulator.control("POST", "clock", {"freeze": False, "speed": 5})
+    return emulator
+
+
+def texts(emulator: Emulator) -> list[str]:
+    return [row["text"] for row in emulator.ledger() if row["direction"] == "outbound"]
+
+
+def test_every_example_has_a_test_and_says_what_it_shows() -> None:
+    names = {path.stem for path in BUNDLES["examples"].glob("*.py")}
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_linq")}
+    assert names == tested | {"linq_campaign_with_replies"}  # that one is run by test_dags, and by the demo
+    for name in names:
+        dag = load_dag(name)
+        assert dag.dag_id == name
+        assert (dag.doc_md or "").strip().startswith("### ")
+        assert not dag.catchup
+
+
+def test_linq_send_message(emulator: Emulator, run_dag: RunDag) -> None:
+    run = run_dag("linq_send_message", quiet_from=24, quiet_to=0)
+    assert run.tries("send") == [1]
+    assert run.states("send") == ["success"]
+    assert run.xcom("send")["delivery_status"] == "delivered"
+
+    quiet = run_dag("linq_send_message", quiet_from=0, quiet_to=24)
+    assert quiet.states("send") == ["skipped"]
+    assert len(emulator.ledger()) == 1
+
+
+def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
+    run = run_dag("linq_group_chat")
+    assert run.state == "success"
+    assert run.xcom("name")["display_name"].startswith("Shift of ")
+    assert [len(row["to"]) for row in emulator.ledger()] == [3, 3]
+
+
+@pytest.mark.parametrize(("answer", "reply"), [("Yes please", "Wonderful"), ("no, sorry", "No problem")])
+def test_linq_ask_and_branch(emulator: Emulator, run_dag: RunDag, answer: str, reply: str) -> None:
+    with answering(emulator, {ANN: answer}):
+        run = run_dag("linq_ask_and_branch")
+    assert run.state == "success"
+    assert texts(emulator)[1].startswith(reply)
+    assert sorted(run.states("confirm") + run.states("cancel")) == ["skipped", "success"]
+
+
+def test_who_opted_out_is_not_asked(emulator: Emulator, run_dag: RunDag) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
+    run = run_dag("linq_ask_and_branch")
+    assert run.states("ask") == run.states("wait") == run.states("confirm") == ["skipped"]
+
+
+def test_linq_voice_memo(emulator: Emulator, run_dag: RunDag, tmp_path: Path) -> None:
+    (tmp_path / "greeting.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    run = run_dag("linq_voice_memo", path=f"{tmp_path}/greeting.m4a")
+    assert run.xcom("memo")["chat_id"] == run.xcom("hello")["chat_id"]
+    assert len(emulator.ledger()) == 2
+
+
+@pytest.mark.parametrize(("services", "sent"), [(["iMessage", "SMS"], "by_imessage"), (["SMS"], "by_sms")])
+def test_linq_check_capability(emulator: Emulator, run_dag: RunDag, services: list[str], sent: str) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, "services": services})
+    run = run_dag("linq_check_capability")
+    assert run.state == "success"
+    assert {task: run.states(task) for task in ("by_imessage", "by_sms")} == {
+        task: ["success" if task == sent else "skipped"] for task in ("by_imessage", "by_sms")
+    }
+
+
+def test_linq_on_inbound_message(emulator: Emulator, run_dag: RunDag) -> None:
+    """Started by hand, it has no events; tests/e2e runs it on a real Airflow with some."""
+    assert run_dag("linq_on_inbound_message").xcom("answer") == 0
+
+
+def test_linq_alert_on_failure(emulator: Emulator, run_dag: RunDag) -> None:
+    assert run_dag("linq_alert_on_failure").state == "failed"
+    assert texts(emulator) == ["linq_alert_on_failure: load has failed in try 1."]
+
+
+def test_linq_extract_hourly(emulator: Emulator, run_dag: RunDag, connect: Callable[..., None], tmp_path: Path) -> None:
+    connect(retention_window_hours=24)
+    for line in emulator.lines:
+        emulator.control("POST", "lines", {"phone_number": line, "retention_hours": 24})
+    emulator.control("POST", "seed", {"chats": 6, "messages_per_chat": 5, "hours": 10, "seed": 1})
+    assert emulator.control("GET", "clock")
+
+    def rows() -> list[dict[str, Any]]:
+        files = tmp_path.glob("*/*.jsonl")
+        read = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [row["record"] for row in read if row["stream"] == "messages"]
+
+    first = run_dag("linq_extract_hourly", folder=str(tmp_path))
+    assert first.states("extract") == ["success", "success"]
+    assert {row["id"] for row in rows()} == {row["id"] for row in emulator.ledger()}
+    count = len(rows())
+
+    late = emulator.control("POST", "inbound", {"line": emulator.lines[1], "from": ANN, "text": "Hello"})["id"]
+    assert run_dag("linq_extract_hourly", folder=str(tmp_path)).states("check_gaps") == ["success"]
+    assert late in {row["id"] for row in rows()}
+    assert len(rows()) < 2 * count, "the second run goes on from the state of the first"
+
+    emulator.advance(30 * 3600)
+    behind = run_dag("linq_extract_hourly", folder=str(tmp_path))
+    assert behind.states("extract") == ["success", "success"]
+    assert behind.states("check_gaps") == ["failed"]
