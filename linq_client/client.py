@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from importlib.metadata import version
+from datetime import datetime
 from threading import Lock
 from typing import IO, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-import requests
-from pydantic_core import from_json
-from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -36,7 +28,6 @@ from typing_extensions import Self
 from linq_client import resources
 from linq_client.errors import (
     APIConnectionError,
-    InvalidRequestError,
     LinqError,
     NotFoundError,
     RateLimitedError,
@@ -45,6 +36,17 @@ from linq_client.errors import (
 )
 from linq_client.listing import Reply
 from linq_client.pacing import Pace
+from linq_client.transport import (
+    BearerAuth,
+    NoAuth,
+    content,
+    decoded,
+    new_session,
+    save,
+    send,
+    server_date,
+    settle_environment,
+)
 
 DEFAULT_BASE_URL: Final = "https://api.linqapp.com/api/partner"
 
@@ -106,10 +108,10 @@ class LinqClient:
         self._timeout = timeout
         self._max_retries = max_retries
         self._retry_budget = retry_budget
-        self._api = _session(pool_size, _BearerAuth(self._key))
-        _settle_environment(self._api, self.base_url)
+        self._api = new_session(pool_size, BearerAuth(self._key))
+        settle_environment(self._api, self.base_url)
         # Files lie on other hosts, whose URLs carry their own signature: this session has no key to give away.
-        self._files = _session(pool_size, _NoAuth())
+        self._files = new_session(pool_size, NoAuth())
         self._server_time: datetime | None = None
         self._pace = Pace(pool_size, retry_budget)
         self._count_lock = Lock()
@@ -214,7 +216,7 @@ class LinqClient:
         label = f"{method} {path}"
         self._count(requests=1)
         # An API does not redirect; whoever does it in its place must not be followed with the key.
-        with _send(
+        with send(
             self._api,
             method,
             self.base_url + path,
@@ -224,10 +226,10 @@ class LinqClient:
             stream=True,
             **request,
         ) as response:
-            content = _content(response, label)
+            raw = content(response, label)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        self._server_time = _date(response)
-        body = _decoded(status, content)
+        self._server_time = server_date(response)
+        body = decoded(status, raw)
         if response.is_redirect:
             raise SettingsError(f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status)
         if status >= 300:
@@ -272,7 +274,7 @@ class LinqClient:
             self._count(requests=1)
             for file, position in start.items():
                 file.seek(position)
-            with _send(
+            with send(
                 self._files,
                 method,
                 url,
@@ -286,7 +288,7 @@ class LinqClient:
             ) as response:
                 if response.status_code >= 300:
                     raise error_from_answer(response.status_code, None, response.headers, request=label, detail=False)
-                return _save(response, into, max_bytes, label) if into is not None else 0
+                return save(response, into, max_bytes, label) if into is not None else 0
 
         return self._retrying(once)
 
@@ -310,24 +312,6 @@ class LinqClient:
             self._traffic = Traffic(before.requests + requests, before.retries + retries)
 
 
-class _BearerAuth(requests.auth.AuthBase):
-    """Puts the key on a request. As an auth object, and not a header, it also keeps `~/.netrc` from replacing it."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
-class _NoAuth(requests.auth.AuthBase):
-    """Nothing, not even what `~/.netrc` would give."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 _exponential = wait_random_exponential(multiplier=0.5, max=30)
 
 
@@ -337,93 +321,6 @@ def _wait(state: RetryCallState) -> float:
     asked = error.retry_after if isinstance(error, LinqError) else None
     # On top of what the API asked for too: so that all who were told the same don't come back together.
     return _exponential(state) + (asked or 0.0)
-
-
-def _session(pool_size: int, auth: requests.auth.AuthBase) -> requests.Session:
-    session = requests.Session()
-    session.auth = auth
-    session.headers["User-Agent"] = (
-        f"linq-connectors/{version('linq-connectors')} python/{platform.python_version()} "
-        f"requests/{requests.__version__}"
-    )
-    # The API sets no cookies, and a cookie jar is the one part of a session that threads would share and change.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_maxsize=pool_size, pool_block=True)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _settle_environment(session: requests.Session, url: str) -> None:
-    """Read proxies and CA bundle from the environment once, and not, as requests does, for each request."""
-    session.proxies.update(requests.utils.get_environ_proxies(url, no_proxy=None))
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    session.trust_env = False
-
-
-def _send(session: requests.Session, method: str, url: str, *, label: str, **options: Any) -> requests.Response:
-    try:
-        return session.request(method, url, **options)
-    except (InvalidURL, MissingSchema, InvalidSchema, InvalidHeader) as error:
-        failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
-    except requests.RequestException as error:
-        failure = APIConnectionError(f"{label}: no usable answer ({_reason(error)})")
-    # Raised out here, where it takes nothing along: the request that hangs on the error holds the key and the text.
-    raise failure
-
-
-def _reason(error: requests.RequestException) -> str:
-    """What went wrong, by class, and by the words of the system where it was the system that refused."""
-    root: BaseException = error
-    while root.__context__ is not None:
-        root = root.__context__
-    words = getattr(root, "strerror", None)
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
-
-
-def _decoded(status: int, content: bytes) -> Any:
-    """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
-    if status == 204:
-        return {}
-    try:
-        return from_json(content)
-    except ValueError:
-        return None
-
-
-def _content(response: requests.Response, label: str) -> bytes:
-    """The whole body, in pieces as large as it comes: requests by itself takes 10 kB at a time, ten times a page."""
-    return b"".join(_pieces(response, 1024 * 1024, f"{label}: no usable answer"))
-
-
-def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, label: str) -> int:
-    size = 0
-    for piece in _pieces(response, 64 * 1024, f"{label}: the file was cut short"):
-        size += len(piece)
-        if max_bytes is not None and size > max_bytes:
-            raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
-        into.write(piece)
-    into.truncate()
-    return size
-
-
-def _pieces(response: requests.Response, size: int, trouble: str) -> Iterator[bytes]:
-    """Yield a body, and raise `APIConnectionError` where it breaks off."""
-    try:
-        yield from response.iter_content(size)
-    except requests.RequestException as error:
-        cut = _reason(error)
-    else:
-        return
-    raise APIConnectionError(f"{trouble} ({cut})")
-
-
-def _date(response: requests.Response) -> datetime:
-    """The server's clock; the worker's own only where a proxy took the header off."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-    except (KeyError, ValueError):
-        return datetime.now(timezone.utc)
 
 
 def _checked_key(key: str) -> str:
