@@ -44,6 +44,9 @@ from tap_linq.extraction.run import Run
 #: Chats that fail one after the other before the API, and not the chats, is taken to be the trouble.
 GIVE_UP_AFTER: Final = 10
 
+#: The API's code for a chat that does not exist.
+NO_SUCH_CHAT: Final = 2001
+
 #: Quiet chats that an incremental pass reads to see whether they are quiet.
 SAMPLE: Final = 64
 
@@ -207,7 +210,7 @@ class LinePass:
             stage.complete, stage.skipped, stage.skipped_because = False, stage.skipped + 1, self._given_up
         elif error is None:
             self._failed_in_a_row = 0
-        elif isinstance(error, NotFoundError) and error.code is not None:
+        elif isinstance(error, NotFoundError) and error.code == NO_SUCH_CHAT:
             # The API's own word, not that of a proxy: the chat is gone, and nothing is left to be read.
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         else:

@@ -1,0 +1,75 @@
+"""`kill -9` at random moments: the next run starts from the last STATE that reached the loader, and nothing is missing.
+
+The loader is one that keeps each record it has read and, as Meltano does, the last STATE line that came whole.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.emulator_process import Emulator
+from tests.tap.running import PERSON, config_for, inbound, seed, set_window
+
+TAP = Path(sys.executable).with_name("tap-linq")
+KILLS = {True: 50, False: 10}
+
+
+class Loader:
+    """What is left of the runs on the other side of the pipe."""
+
+    def __init__(self, emulator: Emulator, folder: Path) -> None:
+        self.messages: set[str] = set()
+        self.state: dict[str, Any] | None = None
+        self._config = folder / "config.json"
+        self._config.write_text(json.dumps(config_for(emulator)))
+        self._state = folder / "state.json"
+
+    def run(self, *, kill_after: float | None = None, kill_at_line: int | None = None) -> bool:
+        """Run the tap, and kill it after so many seconds or when so many lines have come; whether it was killed."""
+        command = [str(TAP), "--config", str(self._config)]
+        if self.state is not None:
+            self._state.write_text(json.dumps(self.state))
+            command += ["--state", str(self._state)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            if kill_after is not None:
+                time.sleep(kill_after)
+                process.kill()
+            for number, line in enumerate(process.stdout, 1):
+                if line.endswith(b"\n"):
+                    self._take(json.loads(line))
+                if number == kill_at_line:
+                    process.kill()
+        return process.returncode == -9
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "STATE":
+            self.state = message["value"]
+        elif message["type"] == "RECORD" and message["stream"] == "messages":
+            self.messages.add(message["record"]["id"])
+
+
+def test_nothing_is_missing_after_kills(emulator: Emulator, tmp_path: Path, is_full: bool) -> None:
+    rng = random.Random(9)
+    set_window(emulator, 24)
+    seed(emulator, 60, 20, hours=1)
+    emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.01})
+    loader = Loader(emulator, tmp_path)
+    kills = 0
+    while kills < KILLS[is_full]:
+        if rng.random() < 0.5:
+            killed = loader.run(kill_after=rng.uniform(0.3, 1.5))
+        else:
+            killed = loader.run(kill_at_line=rng.randint(1, 1500))
+        kills += killed
+        emulator.advance(120)
+        inbound(emulator, **{"from": rng.choice([PERSON, "+12125550101", "+12125550102"])})
+        emulator.advance(120)
+    assert not loader.run()
+    assert loader.messages == {row["id"] for row in emulator.ledger()}
