@@ -1,10 +1,10 @@
 """
 ### A DAG that runs when messages come in
 
-The triggerer watches a line; each message that comes in is an event of the asset `linq_inbound`, and starts this DAG,
+The triggerer watches the account; messages that come in are an event of the asset `linq_inbound`, and start this DAG,
 which marks the chat as read and answers whoever asks for the opening hours.
 
-* Airflow may make one run of several events, so the DAG goes through all of them.
+* An event may hold several messages, and a run may have several events, so the DAG goes through all of them.
 * Events carry ids and no text: the task reads the message itself.
 * The answer carries an idempotency key made of the message that it answers. An event may come twice (at least once is
   what the watcher promises); the answer goes out once.
@@ -41,8 +41,9 @@ def linq_on_inbound_message() -> None:
     def answer(triggering_asset_events: Any = None) -> int:
         client = LinqHook().client
         answered = 0
-        for event in triggering_asset_events[inbound]:
-            message_id, chat_id = event.extra["payload"]["message_id"], event.extra["payload"]["chat_id"]
+        events = triggering_asset_events[inbound]
+        for found in [found for event in events for found in event.extra["payload"]["messages"]]:
+            message_id, chat_id = found["message_id"], found["chat_id"]
             try:
                 message = client.messages.get(message_id)
                 client.chats.mark_read(chat_id)

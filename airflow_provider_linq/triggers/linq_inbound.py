@@ -65,23 +65,23 @@ class Cursor:
 
 class LinqInboundMessageTrigger(BaseEventTrigger):
     """
-    Fire for each message that comes in: for the ``AssetWatcher`` of an asset that DAGs are scheduled on.
+    Fire when messages come in: for the ``AssetWatcher`` of an asset that DAGs are scheduled on.
 
-    The payload of an event is ``chat_id``, ``message_id``, ``line``, ``from_handle``, ``created_at`` and ``service``;
-    the text only with ``include_text``, since events are stored in Airflow's database and written to the log of the
-    triggerer. Every message has its event at least once: from Airflow 3.3 on a cursor is kept in the asset's state
-    store, so none is missed while no triggerer runs, as long as the platform keeps the messages. On 3.2 each start
-    begins with the messages that come in from then on.
+    The payload of an event is ``{"messages": [...]}``, all that came in between two polls, each with ``chat_id``,
+    ``message_id``, ``line``, ``from_handle``, ``created_at`` and ``service``; with the text only if ``include_text``,
+    since events are stored in Airflow's database and written to the log of the triggerer. Every message is in an event
+    at least once: from Airflow 3.3 on a cursor is kept in the asset's state store, so none is missed while no triggerer
+    runs, as long as the platform keeps the messages. On 3.2 each start begins with what comes in from then on.
 
-    Airflow may make one run of several events, and none of those that occur while the DAG is paused: let the DAG go
-    through all events of its run, and read what it must not miss since a cursor of its own.
+    Airflow may give a run several events, or not all, and makes none of those that occur while the DAG is paused: let
+    the DAG go through all events of its run, and read what it must not miss since a cursor of its own.
 
     :param linq_conn_id: connection of type ``linq``.
     :param line: only messages to this own line; by default to any.
     :param chat_id: only messages in this chat; excludes ``line``.
     :param from_handle: only messages from this handle.
     :param text_matches: only messages in whose text this regular expression is found.
-    :param include_text: put the text into the event.
+    :param include_text: put the texts into the event.
     :param poll_interval: seconds between two polls.
     :param other: what another version of this provider has stored; passed over.
     """
@@ -146,8 +146,10 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
                 wait = failures.add(error)
                 hook.forget_connection()
                 self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(error))
-            for message in new:
-                yield TriggerEvent(self._payload(message, seen))  # type: ignore[no-untyped-call]
+            if new:
+                # One event for all of them: of events that come in a burst, Airflow gives a run only the first.
+                messages = [self._payload(message, seen) for message in new]
+                yield TriggerEvent({"messages": messages})  # type: ignore[no-untyped-call]
             await asyncio.sleep(wait)
 
     def _payload(self, message: Message, seen: Seen) -> dict[str, Any]:

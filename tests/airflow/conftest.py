@@ -111,12 +111,17 @@ def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run
 
 def load_dag(dag_id: str) -> DAG:
     """Import a DAG file of `dags_examples` or `tests/airflow/dags` as Airflow does."""
+    (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
+    return dags_of(path)[dag_id]
+
+
+def dags_of(path: Path) -> dict[str, DAG]:
+    """The DAGs of a file, by id."""
     from airflow.dag_processing.dagbag import DagBag
 
-    (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
     bag = DagBag(path)
     assert not bag.import_errors
-    return bag.dags[dag_id]
+    return bag.dags
 
 
 class Store:

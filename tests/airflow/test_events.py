@@ -96,7 +96,8 @@ class Triggerer:
 
     async def _run(self, trigger: LinqInboundMessageTrigger) -> None:
         async for event in trigger.run():
-            self.events.append(event.payload)
+            assert event.payload.keys() == {"messages"}
+            self.events += event.payload["messages"]
 
     async def has(self, count: int) -> None:
         for _ in range(100):

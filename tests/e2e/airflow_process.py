@@ -1,0 +1,178 @@
+"""A real Airflow for tests: `airflow standalone` with a home of its own, and calls to its REST API."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import requests
+
+from tests.emulator_process import Emulator
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+T = TypeVar("T")
+
+
+class Airflow:
+    """A running `airflow standalone`."""
+
+    def __init__(self, home: Path, emulator: Emulator) -> None:
+        self.home = home
+        port, log_port, trigger_log_port = free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        # Nothing of the Airflow that other tests run in this process, whose home may be in the environment.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        folders = {"examples": ROOT / "dags_examples", "e2e": ROOT / "tests/e2e/dags"}
+        bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+        bundles = [
+            {"name": name, "classpath": bundle, "kwargs": {"path": str(path), "refresh_interval": 3600}}
+            for name, path in folders.items()
+        ]
+        conn = {"conn_type": "linq", "password": emulator.api_key, "host": emulator.base_url}
+        self.environment = {
+            **inherited,
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW_CONN_LINQ_DEFAULT": json.dumps({**conn, "extra": {"default_line": emulator.lines[0]}}),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
+        }
+        self._started = datetime.now(timezone.utc)
+        self._triggerers: list[subprocess.Popen[bytes]] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._headers: dict[str, str] = {}
+
+    def start(self) -> None:
+        self._process = self._spawn("standalone")
+        wait_until(self._is_healthy, 180, "Airflow is healthy")
+        token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def stop(self) -> None:
+        for process in [*self._triggerers, self._process]:
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in [*self._triggerers, self._process]:
+            if process is not None:
+                process.wait(timeout=60)
+
+    def logs(self) -> str:
+        """All that any component or task has written."""
+        files = [path for path in self.home.rglob("*.log") if path.is_file()]
+        return "\n".join(path.read_text(errors="replace") for path in files)
+
+    def call(self, method: str, path: str, body: Any = None, *, root: str = "/api/v2") -> Any:
+        answer = requests.request(method, f"{self.url}{root}/{path}", json=body, headers=self._headers, timeout=60)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:1000]}"
+        return answer.json()
+
+    def unpause(self, dag_id: str) -> None:
+        wait_until(lambda: dag_id in {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}, 120, dag_id)
+        self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
+
+    def asset_state(self, name: str) -> Any:
+        """What the state store of an asset holds."""
+        (asset,) = self.call("GET", f"assets?name_pattern={name}")["assets"]
+        return self.call("GET", f"assets/{asset['id']}/state-store")
+
+    def run(self, dag_id: str, **params: Any) -> str:
+        """Start a run and return its id."""
+        self.unpause(dag_id)
+        run = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": params})
+        return str(run["dag_run_id"])
+
+    def runs(self, dag_id: str) -> list[Mapping[str, Any]]:
+        return list(self.call("GET", f"dags/{dag_id}/dagRuns")["dag_runs"])
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        return found
+
+    def until(self, dag_id: str, run_id: str, task_id: str, *states: str, seconds: float = 120) -> Mapping[str, Any]:
+        """Wait until a task is in one of these states, and return it."""
+
+        def arrived() -> Mapping[str, Any] | None:
+            found = self.task(dag_id, run_id, task_id)
+            assert found["state"] != "failed" or "failed" in states, f"{dag_id}.{task_id} has failed"
+            return found if found["state"] in states else None
+
+        return wait_until(arrived, seconds, f"{dag_id}.{task_id} is {' or '.join(states)}")
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.call("GET", f"{path}?stringify=false")["value"]
+
+    @contextmanager
+    def without_triggerer(self) -> Iterator[None]:
+        """Kill the triggerer without a warning; start another one at the end of the block."""
+        assert self._process is not None
+        for child in psutil.Process(self._process.pid).children():
+            if "triggerer" in " ".join(child.cmdline()):
+                for process in [child, *child.children(recursive=True)]:
+                    process.kill()
+        yield
+        self._triggerers.append(self._spawn("triggerer"))
+
+    def _spawn(self, command: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{command}.out.log").open("wb") as output:
+            # In a session of its own, so that a Ctrl-C in the terminal is not for it; and SIGINT must not be ignored,
+            # as it is in what a shell starts in the background, because that is how it is told to end.
+            return subprocess.Popen(
+                [BIN / "airflow", command],
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.home,
+                start_new_session=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
+
+    def _is_healthy(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, "airflow standalone has ended"
+        try:
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except (requests.RequestException, ValueError):
+            return False
+        beats = [health[part].get(f"latest_{part}_heartbeat") for part in ("scheduler", "triggerer", "dag_processor")]
+        # A row of an Airflow that is gone could look healthy: the heartbeat has to be of this one.
+        return all(beat is not None and datetime.fromisoformat(beat) > self._started for beat in beats)
+
+
+def wait_until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
+    """Return what the condition returns as soon as that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"after {seconds:g} seconds it is still not so that {what}"
+        time.sleep(0.5)
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports

@@ -1,0 +1,27 @@
+"""Sends one message and notes the process that does it, for a test that kills it."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG
+
+from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+
+
+def note_process(context: Any) -> None:
+    Path(context["params"]["pid_file"]).write_text(str(os.getpid()))
+
+
+with DAG("killed_send", schedule=None, params={"to": "", "pid_file": ""}):
+    LinqSendMessageOperator(
+        task_id="send",
+        to="{{ params.to }}",
+        message="Your table is number seventeen",
+        pre_execute=note_process,
+        retries=2,
+        retry_delay=timedelta(seconds=1),
+    )

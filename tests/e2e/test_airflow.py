@@ -1,0 +1,130 @@
+"""The provider on a real Airflow: scheduler, triggerer, API server, LocalExecutor; and the emulator as the API."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.airflow_process import Airflow, wait_until
+from tests.emulator_process import Emulator, running_emulator
+
+ANN, BOB, CAT, DAN = "+12125550121", "+12125550122", "+12125550123", "+12125550124"
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    """An emulator on the real time, for all tests of the module."""
+    with running_emulator() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    started = Airflow(tmp_path_factory.mktemp("airflow"), emulator)
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()
+
+
+def sent_to(emulator: Emulator, handle: str) -> list[str]:
+    rows = [row for row in emulator.ledger() if row["direction"] == "outbound" and row["to"] == [handle]]
+    return [row["text"] for row in rows]
+
+
+def inbound(emulator: Emulator, sender: str, text: str) -> None:
+    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": sender, "text": text})
+
+
+def test_the_connection_form_and_its_test(airflow: Airflow, emulator: Emulator) -> None:
+    (form,) = [
+        hook for hook in airflow.call("GET", "connections/hook_meta", root="/ui") if hook["connection_type"] == "linq"
+    ]
+    assert form["hook_name"] == "Linq"
+    assert form["standard_fields"]["password"]["title"] == "API key"
+    assert set(form["extra_fields"]) >= {"default_line", "retention_window_hours"}
+
+    connection = {"connection_id": "tried", "conn_type": "linq", "host": emulator.base_url}
+    right = airflow.call("POST", "connections/test", {**connection, "password": emulator.api_key})
+    assert right["status"]
+    assert right["message"].startswith("2 lines: +12025550101 HEALTHY")
+    wrong = airflow.call("POST", "connections/test", {**connection, "password": "not-the-key"})
+    assert not wrong["status"]
+    assert "the API key is missing or wrong" in wrong["message"]
+
+
+def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: Emulator, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    # The API has taken the message, and holds the answer back.
+    fault = {"kind": "latency", "seconds": 20, "path": "/chats$", "method": "POST", "when": "after", "count": 1}
+    emulator.control("POST", "faults", fault)
+    run = airflow.run("killed_send", to=ANN, pid_file=str(pid_file))
+    wait_until(lambda: sent_to(emulator, ANN), 60, "the message has been accepted")
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+    done = airflow.until("killed_send", run, "send", "success")
+    assert done["try_number"] == 2
+    assert len(sent_to(emulator, ANN)) == 1
+    (row,) = [row for row in emulator.ledger() if row["to"] == [ANN]]
+    result = airflow.xcom("killed_send", run, "send")
+    assert (result["message_id"], result["idempotency_key"]) == (row["id"], row["idempotency_key"])
+
+    # Cleared by a user: the earlier result is returned, and nothing is sent.
+    wait_until(lambda: airflow.runs("killed_send")[0]["state"] == "success", 60, "the run has ended")
+    order = {"dag_run_id": run, "dry_run": False, "only_failed": False}
+    airflow.call("POST", "dags/killed_send/clearTaskInstances", order)
+    wait_until(lambda: airflow.task("killed_send", run, "send")["try_number"] == 3, 60, "it is tried again")
+    airflow.until("killed_send", run, "send", "success")
+    assert airflow.xcom("killed_send", run, "send") == result
+    assert len(sent_to(emulator, ANN)) == 1
+    assert "on_clear is 'keep'" in airflow.logs()
+
+
+def test_a_deferred_wait_for_a_delivery(airflow: Airflow, emulator: Emulator) -> None:
+    emulator.control("PATCH", "switches", {"delivery_seconds": 8})
+    run = airflow.run("linq_send_message", to=BOB, quiet_from=24, quiet_to=0)
+    airflow.until("linq_send_message", run, "send", "deferred", "success")
+    airflow.until("linq_send_message", run, "send", "success")
+    assert airflow.xcom("linq_send_message", run, "send")["delivery_status"] == "delivered"
+    assert len(sent_to(emulator, BOB)) == 1
+    emulator.control("PATCH", "switches", {"delivery_seconds": 2})
+
+
+def test_a_deferred_sensor_and_a_branch(airflow: Airflow, emulator: Emulator) -> None:
+    run = airflow.run("linq_ask_and_branch", to=CAT)
+    airflow.until("linq_ask_and_branch", run, "wait", "deferred")
+    inbound(emulator, CAT, "Let me see ...")
+    inbound(emulator, CAT, "Yes, a secret between us")
+    airflow.until("linq_ask_and_branch", run, "confirm", "success")
+    assert airflow.xcom("linq_ask_and_branch", run, "wait")["text"].startswith("Yes")
+    assert airflow.task("linq_ask_and_branch", run, "cancel")["state"] == "skipped"
+
+
+def test_events_over_the_death_of_a_triggerer(airflow: Airflow, emulator: Emulator) -> None:
+    def answers() -> int:
+        return len(sent_to(emulator, DAN))
+
+    airflow.unpause("linq_on_inbound_message")
+    # The watcher begins with what comes in after it has: it has saved its cursor then.
+    wait_until(lambda: "linq_inbound_cursor" in str(airflow.asset_state("linq_inbound")), 90, "the line is watched")
+    inbound(emulator, DAN, "When do you open today?")
+    wait_until(lambda: answers() == 1, 90, "the first is answered")
+    with airflow.without_triggerer():
+        inbound(emulator, DAN, "And are you open tomorrow?")
+        inbound(emulator, DAN, "Open on Sunday?")
+    wait_until(lambda: answers() == 3, 120, "those in between are answered")
+    inbound(emulator, DAN, "Open at night?")
+    wait_until(lambda: answers() == 4, 90, "what came later is answered")
+    assert {run["state"] for run in airflow.runs("linq_on_inbound_message")} <= {"success", "running", "queued"}
+
+
+def test_no_log_holds_the_key_or_a_text(airflow: Airflow, emulator: Emulator) -> None:
+    logs = airflow.logs()
+    assert "on_clear is 'keep'" in logs
+    for private in (emulator.api_key, "table is number seventeen", "a secret between us"):
+        assert private not in logs
