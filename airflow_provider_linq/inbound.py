@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -161,13 +162,14 @@ class InboundReader:
     """Reads where messages are waited for, again and again; what it remembers makes the next look cheaper.
 
     :param hook: makes the requests, shared with other readers of the same event loop.
+    :param sweep_first: whether the first look at a line reads every chat; not worth it where another reader follows.
     """
 
-    def __init__(self, hook: LinqAsyncHook, wanted: Wanted) -> None:
+    def __init__(self, hook: LinqAsyncHook, wanted: Wanted, *, sweep_first: bool = True) -> None:
         self._hook = hook
         self._wanted = wanted
         self._read: dict[str, datetime] = {}  # chat -> its updated_at when it was last read
-        self._swept_at = float("-inf")
+        self._swept_at = float("-inf") if sweep_first else time.monotonic()
         self._hidden = False
 
     async def look(self, since: datetime, *, shared_for: float = 0.0) -> Seen:
@@ -176,8 +178,7 @@ class InboundReader:
         :param shared_for: how many seconds old the answers of others may be.
         :raises LinqError: see ``linq_client.errors``; what was read before it is read again in the next look.
         """
-        loop = asyncio.get_running_loop()
-        not_before = loop.time() - shared_for
+        not_before = asyncio.get_running_loop().time() - shared_for
         client = await self._hook.aclient()
         if self._wanted.chat_id is not None:
             chat_id = self._wanted.chat_id
@@ -189,22 +190,18 @@ class InboundReader:
         listed = await shared_reads().read(
             (client, "chats", line, to), lambda: _chats(client, line, to), not_before=not_before
         )
-        sweep = to is not None or self._hidden or loop.time() - self._swept_at >= SWEEP_EVERY
+        sweep = to is not None or self._hidden or time.monotonic() - self._swept_at >= SWEEP_EVERY
         due = [chat for chat in listed.value.chats if sweep or self._is_due(chat, since)]
         messages = await self._read_chats(client, due, listed)
         # Only now, when all of it has worked.
         self._read.update((chat.id, chat.updated_at) for chat in due)
-        self._swept_at = loop.time() if sweep else self._swept_at
+        self._swept_at = time.monotonic() if sweep else self._swept_at
         self._hidden = self._hidden or any(_hides(chat, messages[chat.id], listed.value.server_time) for chat in due)
         return Seen(
             [message for found in messages.values() for message in found],
             listed.value.server_time,
             {chat.id: handle.handle for chat in listed.value.chats for handle in chat.handles if handle.is_me},
         )
-
-    def skip_first_sweep(self) -> None:
-        """Begin with the chats that say that they have changed, for one quick look before others follow."""
-        self._swept_at = asyncio.get_running_loop().time()
 
     def _is_due(self, chat: Chat, since: datetime) -> bool:
         known = self._read.get(chat.id)

@@ -20,6 +20,9 @@ T = TypeVar("T")
 #: ends a little early does not see the same answer twice.
 SHARED_FOR: Final = 0.9
 
+#: An interval of 0 is somebody's mistake, and must not become a loop without a pause.
+LEAST_INTERVAL: Final = 0.05
+
 MAX_BACK_OFF: Final = 300.0
 _FORGET_AFTER: Final = 300.0
 

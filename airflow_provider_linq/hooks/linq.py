@@ -186,16 +186,23 @@ class LinqAsyncHook(LinqHook):
     """
     The hook for triggers and other code in an event loop, which it never blocks.
 
-    Takes the arguments of :class:`LinqHook`. The connection is fetched without blocking, and calls of the client run in
-    a thread. Hooks of the same connection share one client, which tries each call once: what polls comes again anyway.
+    The connection is fetched without blocking, and calls of the client run in a thread. Hooks of the same connection
+    share one client.
+
+    :param linq_conn_id: the connection; the other arguments are those of :class:`LinqHook`.
+    :param max_retries: tries of a call after the first one, where it may be repeated.
     """
+
+    def __init__(self, linq_conn_id: str = LinqHook.default_conn_name, *, max_retries: int = 4, **kwargs: Any) -> None:
+        super().__init__(linq_conn_id, **kwargs)
+        self.max_retries = max_retries
 
     async def aclient(self) -> LinqClient:
         """Return the client that the hooks of this connection share."""
         if "settings" not in vars(self):
             # Fills the cached property: `settings` itself would fetch the connection in a way that blocks the loop.
             vars(self)["settings"] = self._settings_of(await self.aget_connection(self.linq_conn_id))
-        return _polling_client(self.settings)
+        return _shared_client(self.settings, self.max_retries)
 
     def forget_connection(self) -> None:
         """Fetch the connection again at the next call: its key may have been changed."""
@@ -211,8 +218,8 @@ class LinqAsyncHook(LinqHook):
 
 
 @lru_cache(maxsize=32)
-def _polling_client(settings: LinqSettings) -> LinqClient:
-    return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=0)
+def _shared_client(settings: LinqSettings, max_retries: int) -> LinqClient:
+    return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=max_retries)
 
 
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:

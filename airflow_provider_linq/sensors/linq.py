@@ -128,7 +128,8 @@ class LinqMessageSensor(_LinqSensor):
 
     @cached_property
     def _reader(self) -> InboundReader:
-        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.wanted)
+        # The trigger that follows a first poke sweeps, so that one need not.
+        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.wanted, sweep_first=not self.deferrable)
 
     def poke(self, context: Context) -> PokeReturnValue:
         with failing_at_once():

@@ -20,7 +20,7 @@ from airflow_provider_linq.delivery import DeliveryWatch, Verdict, check_until
 from airflow_provider_linq.failures import is_permanent
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.inbound import InboundReader, Wanted, moment
-from airflow_provider_linq.polling import SHARED_FOR, Failures, describe, shared_reads
+from airflow_provider_linq.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe, shared_reads
 from linq_client import LinqError
 
 #: How many polls may fail one after another before a trigger gives up, and its task fails or is retried.
@@ -68,7 +68,7 @@ class _PollingTrigger(BaseTrigger):
         """Begin to watch; may raise ``LinqError``."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        hook = LinqAsyncHook(self.linq_conn_id)
+        hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)  # what fails is polled again anyway
         failures = Failures(self.poll_interval)
         watch: Watch | None = None
         while True:
@@ -89,7 +89,7 @@ class _PollingTrigger(BaseTrigger):
             if event is not None:
                 yield TriggerEvent(event)  # type: ignore[no-untyped-call]
                 return
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(wait, LEAST_INTERVAL))
 
 
 class Watch(ABC):

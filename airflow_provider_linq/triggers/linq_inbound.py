@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.inbound import SWEEP_EVERY, InboundReader, Seen, Wanted, arrival, moment
-from airflow_provider_linq.polling import SHARED_FOR, Failures, describe
+from airflow_provider_linq.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe
 from airflow_provider_linq.results import inbound_message, rfc3339
 from linq_client import LinqClient
 from linq_client.models import Message
@@ -122,7 +122,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         # Wrong arguments end it here, visibly; after that nothing does.
         wanted = Wanted(self.chat_id, self.from_handle, self.line, self.text_matches, anywhere=True)
-        hook = LinqAsyncHook(self.linq_conn_id)
+        hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)
         reader, failures = InboundReader(hook, wanted), Failures(self.poll_interval)
         cursor: Cursor | None = None
         saved: Cursor | None = None
@@ -131,7 +131,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
             try:
                 if cursor is None:
                     cursor = saved = await self._begin(hook)
-                elif cursor is not saved and self._is_worth_saving(cursor, saved):
+                elif _is_worth_saving(cursor, saved):
                     # A poll later than its events: Airflow stores an event some time after the yield, and if the
                     # triggerer died in between, a cursor that had been saved already would have passed it over.
                     await self._save(cursor)
@@ -150,7 +150,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
                 # One event for all of them: of events that come in a burst, Airflow gives a run only the first.
                 messages = [self._payload(message, seen) for message in new]
                 yield TriggerEvent({"messages": messages})  # type: ignore[no-untyped-call]
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(wait, LEAST_INTERVAL))
 
     def _payload(self, message: Message, seen: Seen) -> dict[str, Any]:
         made = inbound_message(message)
@@ -178,10 +178,6 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         for store in self._stores():
             await store.aset(CURSOR, cursor.to_json())
 
-    @staticmethod
-    def _is_worth_saving(cursor: Cursor, saved: Cursor | None) -> bool:
-        return saved is None or cursor.known != saved.known or cursor.after - saved.after >= SAVE_EVERY
-
     def _stores(self) -> list[AssetStateStoreAccessor]:
         """Return the state store of each asset that this trigger watches for; none on Airflow 3.2."""
         found: Any = getattr(self, "asset_state_store", None)
@@ -189,6 +185,10 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
             return []
         # Assets with equal watchers share one trigger, and the accessor of several has no public way to name them.
         return list(getattr(found, "_by_name", {}).values()) or [found]
+
+
+def _is_worth_saving(cursor: Cursor, saved: Cursor | None) -> bool:
+    return saved is None or cursor.known != saved.known or cursor.after - saved.after >= SAVE_EVERY
 
 
 def _server_now(client: LinqClient) -> datetime:

@@ -28,8 +28,13 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
 ROOT = Path(__file__).parents[2]
-BUNDLES = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
 HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
+BUNDLES = {
+    "examples": ROOT / "dags_examples",
+    "tests": Path(__file__).parent / "dags",
+    "documentation": HOME / "documentation",
+}
+BUNDLES["documentation"].mkdir()
 
 assert "airflow" not in sys.modules, "Airflow has been imported: it would use the home of whoever runs the tests"
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:

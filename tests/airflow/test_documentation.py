@@ -1,0 +1,72 @@
+"""Every example of docs/airflow.md and of the README runs as it is written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.airflow.conftest import BUNDLES, ROOT, Run, dags_of
+from tests.airflow.test_dags import answering
+from tests.emulator_process import Emulator
+
+ANN = "+12025550123"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+DOCUMENTS = ("README.md", "docs/airflow.md")
+CODE = [code for document in DOCUMENTS for code in BLOCK.findall((ROOT / document).read_text())]
+EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\("(\w+)"', code))}
+DECORATED = [code for code in CODE if "\n@dag(" in code]
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+
+
+@pytest.fixture
+def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
+    """Run one of the examples against the emulator, whose clock runs fast."""
+    emulator.control("POST", "clock", {"freeze": False, "speed": 60})
+
+    def run_example(name: str, **params: str) -> Run:
+        file = BUNDLES["documentation"] / f"{name}.py"
+        file.write_text(EXAMPLES[name])
+        return Run(dags_of(file)[name].test(run_conf=params))
+
+    return run_example
+
+
+def test_all_examples_are_run_here() -> None:
+    run = {name for name in EXAMPLES if f'"{name}"' in Path(__file__).read_text()}
+    assert run == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("code", DECORATED, ids=lambda code: str(re.findall(r"^def (\w+)", code, re.MULTILINE)))
+def test_what_needs_a_scheduler_can_be_read(code: str, tmp_path: Path) -> None:
+    (tmp_path / "example.py").write_text(code)
+    assert len(dags_of(tmp_path / "example.py")) == 1
+
+
+@pytest.mark.parametrize("name", ["send_two_messages", "chats_and_people", "reputations"])
+def test_it_runs_as_it_stands(run_example: Callable[..., Run], name: str) -> None:
+    assert run_example(name).state == "success"
+
+
+def test_the_ones_with_files(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "today.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 50)
+    (tmp_path / "greeting.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
+    assert run_example("send_a_file", file=f"file://{tmp_path}/today.png").state == "success"
+    assert run_example("send_a_voice_memo", file=f"{tmp_path}/greeting.m4a").state == "success"
+    assert len(emulator.ledger()) == 3
+
+
+def test_the_one_that_waits(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    with answering(emulator, {ANN: "Yes, at five"}):
+        run = run_example("ask_and_wait")
+    assert run.state == "success"
+    assert run.xcom("is_yes") is True
+
+
+def test_the_ones_that_fail(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    assert run_example("alerting").state == "failed"
+    assert [row["text"] for row in emulator.ledger()] == ["load of alerting has failed."]
+    assert run_example("patient").state == "failed"  # its chat does not exist: no retry can mend that
