@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import LinqError, NotFoundError, Page
@@ -179,7 +179,7 @@ class LinePass:
                 )
         return plan
 
-    def _oldest_unread(self, now: datetime) -> Any:
+    def _oldest_unread(self, now: datetime) -> timedelta | None:
         return None if self._state.bookmark is None else now - (self._state.bookmark + self._settings.overlap)
 
     def _run_stage(self, stage: Stage, feed: Callable[[Pool[Any]], None]) -> Iterator[Batch]:
@@ -251,13 +251,27 @@ class LinePass:
             self._submit(pool, chat, wanted, stage)
 
     def _read_the_rest(self, pool: Pool[Any], before: Stage, stage: Stage) -> None:
-        """Emit what an incremental pass, now a full sweep, has left out: of chats it has read, and of the others."""
-        pool.put(Listed(len(before.read) + len(before.quiet)))
+        """Emit what an incremental pass, now a full sweep, has left out: of chats it has read, and of the others.
+
+        The chats are listed anew: the second listing of an incremental pass may have been a short one.
+        """
+        read = {chat.id for chat in before.read}
+        known = read | {chat.id for chat in before.quiet}
         emitted, everything = self._filter(self._state.bookmark), self._filter(None)
-        for chat in before.read:
-            self._submit(pool, chat, lambda message: everything(message) and not emitted(message), stage)
-        for chat in before.quiet:
-            self._submit(pool, chat, everything, stage)
+
+        def rest(message: Mapping[str, Any]) -> bool:
+            return everything(message) and not emitted(message)
+
+        error: LinqError | None = None
+        try:
+            for page in self._run.chats(self._line).pages():
+                self._put_chats(pool, [item for item in page.items if item["id"] not in known])
+                for item in page.items:
+                    wanted = rest if item["id"] in read else everything
+                    self._submit(pool, _listed(item, page.server_time), wanted, stage)
+        except LinqError as raised:
+            error = raised
+        pool.put(Listed(stage.submitted, error))
 
     def _filter(self, bookmark: datetime | None) -> Filter:
         since = emit_from(bookmark, self._settings.start_date)
@@ -287,9 +301,9 @@ class LinePass:
                     outcome.messages += len(page.items)
                     arrivals = self._emit(pool, page.items, wanted)
                     newest = max((one for one in (newest, *arrivals) if one and one < known_by), default=newest)
+                outcome.witness = witness_of(chat.created, chat.updated, newest)
             except LinqError as error:
                 outcome.error = error
-            outcome.witness = witness_of(chat.created, chat.updated, newest)
         pool.put(outcome)
 
     def _emit(self, pool: Pool[Any], messages: list[dict[str, Any]], wanted: Filter) -> list[datetime | None]:
