@@ -7,6 +7,7 @@ inherit them.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -130,9 +131,11 @@ def dags_of(path: Path) -> dict[str, DAG]:
 
 
 class Store:
-    """A task state store in memory."""
+    """A task state store in memory; a test that makes one is skipped on Airflow 3.2, which has none."""
 
     def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        if "NEVER_EXPIRE" not in importlib.import_module("airflow.sdk").__all__:
+            pytest.skip("Airflow 3.2 has no task state store")
         self.values = dict(values or {})
 
     def get(self, key: str, default: Any = None) -> Any:

@@ -23,7 +23,7 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_linq.operators.linq import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
-from tests.airflow.conftest import Store, context
+from tests.airflow.conftest import context
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12125550121", "+12125550122", "+12125550123"
@@ -39,7 +39,7 @@ def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
 
 def send(to: Any = ANN, **arguments: Any) -> Any:
     operator = LinqSendMessageOperator(task_id="t", to=to, message="Hi", poll_interval=0.1, **arguments)
-    return operator.execute(context(Store(), task_id=str(to)))
+    return operator.execute(context(task_id=str(to)))
 
 
 def inbound(emulator: Emulator, sender: str, text: str, **more: Any) -> str:
@@ -81,7 +81,7 @@ def test_a_send_waits_for_its_delivery_on_the_worker_and_in_the_triggerer(emulat
         task_id="t", to=BOB, message="Hi", poll_interval=0.1, wait_for_delivery="delivered", deferrable=True
     )
     with pytest.raises(TaskDeferred) as deferred:
-        operator.execute(context(Store()))
+        operator.execute(context())
     assert deferred.value.timeout == timedelta(hours=1)
     event = asyncio.run(event_of(deferred.value.trigger))
     in_triggerer = resume(operator, deferred.value, event)
