@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RECORD: Final = "linq_unrepeatable"
 
+P = TypeVar("P")
 R = TypeVar("R", bound=Mapping[str, Any])
 
 Step = Literal["make", "return", "refuse"]
@@ -36,12 +37,16 @@ def plan_request(record: Record | None, *, max_tries: int, has_store: bool, try_
     return "refuse" if record.result is None else "return"
 
 
-def once_at_most(context: Context, what: str, on_clear: OnClear, request: Callable[[], R]) -> R:
+def once_at_most(
+    context: Context, what: str, on_clear: OnClear, request: Callable[[P], R], *, prepare: Callable[[], P]
+) -> R:
     """
     Make a request that must not be repeated, unless an earlier try has made it or may have made it.
 
     :param what: for messages, "The voice memo" for example.
     :param on_clear: "resend" makes it again when the task has been cleared.
+    :param request: gets what ``prepare`` returned.
+    :param prepare: what may be done any number of times, an upload for example; only before a request is made.
     :raises AirflowFailException: it may have been made and nobody knows what came of it, or no retry can mend it.
     """
     ti, store = context["ti"], RecordStore(context)
@@ -53,11 +58,13 @@ def once_at_most(context: Context, what: str, on_clear: OnClear, request: Callab
         return cast(R, record.result)
     if step == "refuse":
         raise AirflowFailException(_unknown(what, "in an earlier try"))
+    with failing_at_once():
+        prepared = prepare()
     begun = Record(idempotency_key(ti), ti.max_tries)
     store.save(begun, RECORD)
     try:
         with failing_at_once():
-            result = request()
+            result = request(prepared)
     except (LinqError, AirflowFailException) as error:
         if not _was_refused(error):
             raise AirflowFailException(f"{_unknown(what, 'now')}: {error}") from error

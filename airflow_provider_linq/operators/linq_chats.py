@@ -90,10 +90,11 @@ class LinqSendVoiceMemoOperator(_LinqOperator):
         if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
             raise AirflowFailException("path: give it, voice_memo_url or attachment_id, and only one of them")
         client = self.hook.client
-        with failing_at_once():
-            attachment = self.attachment_id if self.path is None else upload(self.path, client)
 
-        def send() -> VoiceMemoResult:
+        def prepare() -> str | None:
+            return self.attachment_id if self.path is None else upload(self.path, client)
+
+        def send(attachment: str | None) -> VoiceMemoResult:
             memo = client.chats.send_voice_memo(
                 self.chat_id, voice_memo_url=self.voice_memo_url, attachment_id=attachment
             )
@@ -105,7 +106,7 @@ class LinqSendVoiceMemoOperator(_LinqOperator):
                 service=memo.service,
             )
 
-        return once_at_most(context, "The voice memo", self.on_clear, send)
+        return once_at_most(context, "The voice memo", self.on_clear, send, prepare=prepare)
 
 
 class LinqUpdateChatOperator(_LinqOperator):
@@ -247,13 +248,13 @@ class LinqRequestLocationOperator(_LinqOperator):
     def execute(self, context: Context) -> LocationRequestResult:
         client = self.hook.client
 
-        def ask() -> LocationRequestResult:
+        def ask(_: None) -> LocationRequestResult:
             accepted = client.location.request(self.chat_id)
             return LocationRequestResult(
                 chat_id=self.chat_id, requested_at=rfc3339(client.server_time), trace_id=accepted.trace_id
             )
 
-        return once_at_most(context, "The request", self.on_clear, ask)
+        return once_at_most(context, "The request", self.on_clear, ask, prepare=lambda: None)
 
 
 def _handles(value: str | Sequence[str], field: str) -> list[str]:
