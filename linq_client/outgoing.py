@@ -49,9 +49,16 @@ def _is_handle(value: object) -> bool:
     return isinstance(value, str) and bool(_E164.fullmatch(value) or _EMAIL.fullmatch(value))
 
 
+def _shown_handle(value: object) -> str:
+    """A refused handle as it is, if it looks like a mistyped one; what may be a text in the wrong place, by length."""
+    if isinstance(value, str) and not re.fullmatch(r"[+\d\s().-]{0,40}|\S{1,64}@\S{0,64}|\S{0,8}", value):
+        return f"{len(value):,} characters"
+    return repr(value)[:80]
+
+
 def _handle(value: str) -> str:
     if not _is_handle(value):
-        raise ValueError(f"{_HANDLE_RULE}, got {value!r}")
+        raise ValueError(f"{_HANDLE_RULE}, got {_shown_handle(value)}")
     return value
 
 
@@ -264,7 +271,8 @@ class Message(_Outgoing):
         for index, part in enumerate(self.parts):
             if isinstance(part, Link):
                 raise InvalidRequestError(
-                    f"message.parts[{index}]: no link in the first message of a chat, got {part.value!r}"
+                    f"message.parts[{index}]: no link in the first message of a chat, "
+                    f"got one of {len(part.value):,} characters"
                 )
             if isinstance(part, Text) and (found := _URL.search(part.value)):
                 raise InvalidRequestError(
@@ -305,14 +313,16 @@ def message_from(value: MessageLike) -> Message:
 def check_line(value: str, field: str = "from") -> str:
     """Return an own phone number unchanged if it is in E.164 form, else raise `InvalidRequestError`."""
     if not isinstance(value, str) or not _E164.fullmatch(value):
-        raise InvalidRequestError(f"{field}: must be E.164, + and 2 to 15 digits without spaces, got {value!r}")
+        raise InvalidRequestError(
+            f"{field}: must be E.164, + and 2 to 15 digits without spaces, got {_shown_handle(value)}"
+        )
     return value
 
 
 def check_handle(value: str, field: str = "handle") -> str:
     """Return a handle unchanged if it is an E.164 number or an e-mail address, else raise `InvalidRequestError`."""
     if not _is_handle(value):
-        raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, got {value!r}")
+        raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, got {_shown_handle(value)}")
     return value
 
 

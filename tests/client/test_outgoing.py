@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linq_client import InvalidRequestError, Link, Media, Message, Text, check_handle, check_recipients, message_from
+from linq_client import (
+    InvalidRequestError,
+    Link,
+    Media,
+    Message,
+    Text,
+    check_handle,
+    check_line,
+    check_recipients,
+    message_from,
+)
 
 SECRET = "the cake is in the cellar"
 
@@ -165,6 +176,16 @@ def test_handles_may_be_email_addresses() -> None:
 def test_what_is_no_list_of_recipients(value: Any) -> None:
     with pytest.raises(InvalidRequestError, match="^to: must be a handle or a list of them"):
         check_recipients(value)
+
+
+def test_a_refused_handle_is_shown_unless_it_may_be_a_text() -> None:
+    for typo in ("+1 (202) 555-0101", "ann@mail", "home"):
+        with pytest.raises(InvalidRequestError, match=re.escape(repr(typo))):
+            check_handle(typo)
+    for check in (check_handle, check_line):
+        with pytest.raises(InvalidRequestError, match=r"got 25 characters$") as caught:
+            check(SECRET)
+        assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [0, 32])
