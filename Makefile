@@ -6,13 +6,19 @@ BIN := $(VENV)/bin
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test e2e drills lint bench clean
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed  ## All tests but those of `make e2e`
+	$(BIN)/python -m pytest --ignore tests/e2e/test_airflow.py
+
+e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
+	$(BIN)/python -m pytest tests/e2e/test_airflow.py
+
+drills: $(VENV)/.installed  ## The kill and fault drills of the tap at their full length
+	LINQ_DRILLS=full $(BIN)/python -m pytest tests/drills
 
 lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .
