@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any, Final
 
 from linq_client import LinqError, NotFoundError, Page
@@ -133,6 +134,7 @@ class LinePass:
         self._streams = streams
         self._reads_messages = bool(streams & FROM_MESSAGES)
         self._witnesses: set[Witness] = set()
+        self._lock = Lock()
         self._failed_in_a_row = 0
         self._given_up: LinqError | None = None
 
@@ -208,17 +210,11 @@ class LinePass:
         error = outcome.error
         if outcome.skipped:
             stage.complete, stage.skipped, stage.skipped_because = False, stage.skipped + 1, self._given_up
-        elif error is None:
-            self._failed_in_a_row = 0
-        elif isinstance(error, NotFoundError) and error.code == NO_SUCH_CHAT:
-            # The API's own word, not that of a proxy: the chat is gone, and nothing is left to be read.
+        elif error is not None and _is_gone(error):
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
-        else:
+        elif error is not None:
             stage.complete = False
             self._run.note_failure(f"chat {outcome.chat_id} of line {self._line}", error)
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row == GIVE_UP_AFTER:
-                self._given_up = error
 
     # What follows runs in the threads of the pool.
 
@@ -304,7 +300,17 @@ class LinePass:
                 outcome.witness = witness_of(chat.created, chat.updated, newest)
             except LinqError as error:
                 outcome.error = error
+            self._count_failures(outcome.error)
         pool.put(outcome)
+
+    def _count_failures(self, error: LinqError | None) -> None:
+        with self._lock:
+            if error is None:
+                self._failed_in_a_row = 0
+            elif not _is_gone(error):
+                self._failed_in_a_row += 1
+                if self._failed_in_a_row == GIVE_UP_AFTER:
+                    self._given_up = error
 
     def _emit(self, pool: Pool[Any], messages: list[dict[str, Any]], wanted: Filter) -> list[datetime | None]:
         """Hand over the rows of a page of messages; return when each of the messages arrived."""
@@ -387,6 +393,11 @@ class LinePass:
             self._progress.messages,
             self._progress.emitted,
         )
+
+
+def _is_gone(error: LinqError) -> bool:
+    """Whether it is the API's own word, and not that of a proxy, that a chat is gone: nothing is left to be read."""
+    return isinstance(error, NotFoundError) and error.code == NO_SUCH_CHAT
 
 
 def _kind(plan: Plan) -> str:
