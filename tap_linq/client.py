@@ -102,8 +102,10 @@ class PassStream(LinqStream):
                 for batch in batches:
                     fed[batch.stream].write(batch.rows)
             if this_pass.new_state is not None:
-                state.clear()
-                state.update({"context": {"line": line}, **this_pass.new_state.to_state()})
+                new_state = this_pass.new_state.to_state()
+                state.update(new_state)
+                for name in state.keys() - new_state.keys() - {"context"}:
+                    del state[name]
                 tap.state_writer.write_state(self.tap_state)
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:

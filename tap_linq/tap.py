@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from types import FrameType
 from typing import Any
 
 from singer_sdk import Stream, Tap
@@ -26,6 +27,7 @@ class TapLinq(Tap):
     name = "tap-linq"
     package_name = "linq-connectors"
     message_writer_class = RecordWriter
+    message_writer: RecordWriter
     # Without ACTIVATE_VERSION: it lets a target delete what has expired at the source.
     capabilities = [  # noqa: RUF012
         TapCapabilities.CATALOG,
@@ -132,6 +134,20 @@ class TapLinq(Tap):
                 _ = self.run
             except InvalidRequestError as error:
                 raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        """End with the code that says so, and without STATE: all that was reached is out already."""
+        self.message_writer.end(128 + signum)
+
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Leave out what belongs to no line: the SDK could not read past it."""
+        for stream_state in state.get("bookmarks", {}).values():
+            if "partitions" in stream_state:
+                partitions = [one for one in stream_state["partitions"] if "line" in one.get("context", ())]
+                stream_state["partitions"] = partitions
+        super().load_state(state)
 
     @cached_property
     def run(self) -> Run:

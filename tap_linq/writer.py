@@ -24,11 +24,38 @@ class RecordWriter(MsgSpecWriter):
     def __init__(self) -> None:
         super().__init__()
         self._pending = bytearray()
+        self._is_writing = False
+        self._exit_code: int | None = None
 
     @override
     def write_message(self, message: Message) -> None:
         self._pending += self.format_message(message)
         if not isinstance(message, RecordMessage) or len(self._pending) >= PENDING:
-            sys.stdout.buffer.write(self._pending)
+            self._write_pending()
+
+    def end(self, exit_code: int) -> None:
+        """End the process, from a signal handler: after the write that is under way, so that no line is torn.
+
+        A write waits for as long as nobody reads; who asks a second time gets his end at once.
+
+        Raises:
+            SystemExit: nothing is being written.
+        """
+        if not self._is_writing or self._exit_code is not None:
+            raise SystemExit(exit_code)
+        self._exit_code = exit_code
+
+    def _write_pending(self) -> None:
+        # Taken out first: whatever interrupts the write, nothing is written twice.
+        data, self._pending = self._pending, bytearray()
+        self._is_writing = True
+        try:
+            rest = memoryview(data)
+            while rest:
+                # With PYTHONUNBUFFERED, as in many images, this is the bare file, which may take a part only.
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.flush()
-            self._pending.clear()
+        finally:
+            self._is_writing = False
+        if self._exit_code is not None:
+            raise SystemExit(self._exit_code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from enum import Enum
 from typing import Any, Final
 
@@ -29,10 +29,16 @@ _HANDLE_MOMENTS: Final = ("joined_at", "left_at")
 
 
 def parse_moment(value: object) -> datetime | None:
-    """Return an RFC 3339 timestamp as an aware datetime (UTC if it names no offset), or None if it is none."""
+    """Return an RFC 3339 timestamp as an aware datetime (UTC if it names no offset), or None if it is none.
+
+    The first and the last year that a datetime can hold are no times: some use them for *never*, and nothing can be
+    added to them.
+    """
     try:
         parsed = msgspec.convert(value, datetime)
     except msgspec.ValidationError:
+        return None
+    if not MINYEAR < parsed.year < MAXYEAR:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 

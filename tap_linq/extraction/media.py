@@ -82,9 +82,12 @@ class MediaStore:
                     digest, is_new = self._fetch(place, row), True
             outcome.update(stored_at=f"{self._url}/{place}", sha256=digest)
             self._count(stored=is_new, known=not is_new)
-        except (_Refused, LinqError, OSError) as error:
-            # Of an OSError only the kind: its words may hold a path with secrets in its query.
-            outcome["error"] = type(error).__name__ if isinstance(error, OSError) else str(error)
+        except (_Refused, LinqError) as error:
+            outcome["error"] = str(error)
+            self._count(failed=True)
+        except Exception as error:
+            # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
+            outcome["error"] = type(error).__name__
             self._count(failed=True)
         return {**row, **outcome}
 
@@ -108,7 +111,7 @@ class MediaStore:
         try:
             digest, _, noted = self._files.cat_file(f"{path}.sha256").decode().partition(" ")
             there = self._files.size(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
         return digest if str(there) == noted and size in (None, there) else None
 

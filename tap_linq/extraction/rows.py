@@ -1,6 +1,7 @@
 """What the records of each stream look like, made from the API's answers: pure functions over plain values.
 
-All that the API answered is kept as it came; what follows from it is added.
+All that the API answered is kept as it came; what follows from it is added, where the answer has the form that it
+needs. A form that nobody has foreseen must cost no more than that: the message can't be fetched again later.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def chat_row(chat: Mapping[str, Any], line: str) -> Row:
 
 def participant_rows(chat: Mapping[str, Any], line: str) -> list[Row]:
     """Return a record for each handle of a chat; of one that left and came back, the later entry."""
-    by_handle = {one.get("handle"): one for one in chat.get("handles") or ()}
+    by_handle = {str(one.get("handle")): one for one in objects(chat.get("handles"))}
     return [{**one, "chat_id": chat["id"], "line": line} for one in by_handle.values()]
 
 
@@ -40,7 +41,7 @@ def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow |
     row = {
         **message,
         "line": line,
-        "direction": _DIRECTIONS.get(message.get("is_from_me")),  # type: ignore[arg-type]  # None finds nothing
+        "direction": _direction(message.get("is_from_me")),
         "text": _text(message.get("parts")),
     }
     if window is not None:
@@ -48,14 +49,32 @@ def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow |
     return row
 
 
-def _text(parts: Any) -> str | None:
-    texts = [part["value"] for part in parts or () if part.get("type") == "text" and part.get("value") is not None]
-    return "\n".join(texts) if texts else None
+def objects(value: object) -> list[dict[str, Any]]:
+    """Return those items of a list that are objects; none of what is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _direction(is_from_me: object) -> str | None:
+    return _DIRECTIONS[is_from_me] if isinstance(is_from_me, bool) else None
+
+
+def _text(parts: object) -> str | None:
+    texts = [part.get("value") for part in objects(parts) if part.get("type") == "text"]
+    known = [text for text in texts if isinstance(text, str)]
+    return "\n".join(known) if known else None
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the parts of a message with their places."""
+    parts = message.get("parts")
+    for index, part in enumerate(parts if isinstance(parts, list) else ()):
+        if isinstance(part, dict):
+            yield index, part
 
 
 def attachment_rows(message: Mapping[str, Any], line: str) -> Iterator[Row]:
     """Yield a record for each media part of a message, with nothing said yet about where it is stored."""
-    for index, part in enumerate(message.get("parts") or ()):
+    for index, part in _parts(message):
         if part.get("type") == "media":
             rest = {name: value for name, value in part.items() if name not in ("id", "type", "reactions")}
             yield {
@@ -72,12 +91,13 @@ def attachment_rows(message: Mapping[str, Any], line: str) -> Iterator[Row]:
 def reaction_rows(message: Mapping[str, Any], line: str) -> list[Row]:
     """Return a record for each reaction that a message shows."""
     rows: dict[str, Row] = {}
-    for index, part in enumerate(message.get("parts") or ()):
-        for reaction in part.get("reactions") or ():
-            handle = (reaction.get("handle") or {}).get("handle")
+    for index, part in _parts(message):
+        for reaction in objects(part.get("reactions")):
+            handle = reaction.get("handle")
+            handle = handle.get("handle") if isinstance(handle, dict) else handle
             kind = reaction.get("custom_emoji") or reaction.get("type")
             # The API does not promise an id; whoever reacts, with what and to which part, is one reaction.
-            key = reaction.get("id") or f"{message['id']}/{index}/{handle}/{kind}"
+            key = str(reaction.get("id") or f"{message['id']}/{index}/{handle}/{kind}")
             where = {"message_id": message["id"], "part_index": index, "chat_id": message.get("chat_id"), "line": line}
             rows[key] = {**reaction, "id": key, **where}
     return list(rows.values())

@@ -211,6 +211,20 @@ def test_a_retry_after_date_is_measured_on_the_servers_clock() -> None:
         assert client.server_time == datetime(2020, 3, 1, 12, tzinfo=timezone.utc)
 
 
+def test_an_answer_without_a_time_is_none() -> None:
+    """The clock of the worker is no stand-in for the server's: bookmarks are made of it."""
+
+    class Timeless(Handler):
+        def send_header(self, keyword: str, value: str) -> None:
+            if keyword != "Date":
+                super().send_header(keyword, value)
+
+    with serving(OK) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
+        server.RequestHandlerClass = Timeless
+        with pytest.raises(APIConnectionError, match="names no time"):
+            client.phone_numbers.list()
+
+
 def test_a_retry_after_beyond_the_budget_is_not_waited_for() -> None:
     with serving((429, {"Retry-After": "3600"}, b"{}"), OK) as server, client_of(server) as client:
         with pytest.raises(RateLimitedError) as caught:

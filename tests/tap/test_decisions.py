@@ -72,6 +72,12 @@ def test_moments() -> None:
     assert parse_moment(17) is None
 
 
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00"])
+def test_a_stand_in_for_never_is_no_moment(value: str) -> None:
+    assert parse_moment(value) is None
+    assert is_due({"created_at": value}, NOON)
+
+
 def test_the_kind_of_a_pass() -> None:
     interval = timedelta(minutes=30)
     known = LineState(NOON - OVERLAP, NOON, True)

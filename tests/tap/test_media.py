@@ -148,3 +148,25 @@ def test_any_store_that_fsspec_knows(emulator: Emulator) -> None:
     (row,) = output.records("attachments")
     assert row["stored_at"].startswith("memory://linq/files/")
     assert fsspec.filesystem("memory").cat_file(row["stored_at"]) == CONTENT
+
+
+def test_a_store_may_fail_in_its_own_words(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        """As botocore's: no OSError, and with who knows what in its text."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NoCredentialsError("secret")
+
+    receive_file(emulator)
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.makedirs", refuse)
+    output, (row,) = stored(emulator, tmp_path)
+    assert row["error"] == "NoCredentialsError"
+    assert (len(output.ids()), len(output.bookmarks())) == (1, 2)
+
+
+def test_a_note_that_makes_no_sense_is_none(emulator: Emulator, tmp_path: Path) -> None:
+    receive_file(emulator)
+    _, (first,) = stored(emulator, tmp_path)
+    Path(f"{first['stored_at']}.sha256").write_bytes(b"\xff\xfe")
+    _, (second,) = stored(emulator, tmp_path)
+    assert (second["sha256"], second["error"]) == (DIGEST, None)

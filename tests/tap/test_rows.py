@@ -32,6 +32,8 @@ WINDOW = RetentionWindow(2)
         ([{"type": "text", "value": ""}], ""),
         ([], None),
         (None, None),
+        ([None, {"type": "text", "value": {"a": 1}}, {"type": "text", "value": "a"}], "a"),
+        ("x", None),
     ],
 )
 def test_the_text_is_that_of_the_text_parts(parts: Any, text: str | None) -> None:
@@ -100,3 +102,17 @@ def test_a_location_keeps_its_point() -> None:
         1,
         "2026-03-01T12:00:00Z",
     )
+
+
+@pytest.mark.parametrize("parts", ["x", 1, [None, "x"], [{"type": "media", "reactions": "x"}], [{"reactions": [None]}]])
+def test_an_answer_of_another_form_costs_only_what_follows_from_it(parts: Any) -> None:
+    message = {"id": "m", "parts": parts, "is_from_me": {}}
+    assert message_row(message, LINE, WINDOW, NOON)["parts"] == parts
+    assert reaction_rows(message, LINE) == []
+    assert len(list(attachment_rows(message, LINE))) == ("media" in str(parts))
+    assert len(participant_rows({"id": "c", "handles": parts}, LINE)) == ("{" in str(parts))
+
+
+def test_a_reaction_may_name_its_handle_as_text() -> None:
+    message = {"id": "m", "parts": [{"reactions": [{"type": "love", "handle": "+1202"}]}]}
+    assert reaction_rows(message, LINE)[0]["id"] == "m/0/+1202/love"
