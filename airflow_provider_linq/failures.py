@@ -62,6 +62,16 @@ def is_permanent(error: LinqError) -> bool:
     return (isinstance(error, PERMANENT) or error.code in LASTING_CONFLICTS) and not error.retryable
 
 
+def was_refused(error: BaseException) -> bool:
+    """Whether the API, or we before it, said no to a request, so that certainly nothing came of it."""
+    cause = error if isinstance(error, LinqError) else error.__cause__
+    if not isinstance(cause, LinqError):
+        return False
+    if cause.status is None:
+        return isinstance(cause, InvalidRequestError)
+    return 400 <= cause.status < 500 and cause.status != 408
+
+
 @contextmanager
 def failing_at_once() -> Iterator[None]:
     """Turn a permanent error into `AirflowFailException`; let the others through to Airflow's retries."""

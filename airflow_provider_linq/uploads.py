@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath
 
-from linq_client import InvalidRequestError, LinqClient, Message, MessageLike, message_from
+from airflow_provider_linq.idempotency import is_nothing
+from linq_client import InvalidRequestError, LinqClient, Message, MessageLike, Text, message_from
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.
 _NOT_YET = "not-uploaded-yet"
@@ -16,9 +17,16 @@ _NOT_YET = "not-uploaded-yet"
 def check_message(message: MessageLike) -> Message:
     """Build and check a message, with its files as if they were uploaded.
 
-    :raises InvalidRequestError: a rule is broken.
+    :raises InvalidRequestError: a rule is broken, or a text is what a template makes of nothing.
     """
-    return message_from(_with_files(message, lambda path: _NOT_YET))
+    checked = message_from(_with_files(message, lambda path: _NOT_YET))
+    for index, part in enumerate(checked.parts):
+        if isinstance(part, Text) and is_nothing(part.value):
+            raise InvalidRequestError(
+                f"message.parts[{index}].value: must say something, got {part.value[:10]!r}, which looks like a "
+                "template that rendered to nothing"
+            )
+    return checked
 
 
 def with_uploads(message: MessageLike, client: LinqClient) -> Message:

@@ -143,6 +143,9 @@ class LinqHook(BaseHook):
         """
         Send a message to a chat, or to handles.
 
+        Each call makes an idempotency key of its own unless the message carries one, so a task that may be retried
+        gives one.
+
         :param message: text, parts, the JSON form of a message, or a ``linq_client.Message``.
         :param chat_id: the chat; excludes ``to``.
         :param to: one handle, or several for a group chat.
@@ -157,12 +160,25 @@ class LinqHook(BaseHook):
             return send_result(sent.chat_id, sent.message, trace_id=sent.trace_id, idempotency_key=sent.idempotency_key)
         if to is None:
             raise InvalidRequestError("chat_id: must be given, or to, got neither")
-        if from_ is not None or self.settings.default_line is not None:
-            return self.create_chat(to, message, from_=from_)
+        line = self.line_for(from_)
+        return self.send_from_any_line(to, message) if line is None else self.create_chat(to, message, from_=line)
+
+    def send_from_any_line(self, to: str | Sequence[str], message: MessageLike) -> SendResult:
+        """
+        Send a message to handles from the line that the platform chooses, whatever the connection's is.
+
+        :param to: one handle, or several for a group chat.
+        :param message: as for ``send``.
+        :raises LinqError: see ``linq_client.errors``.
+        """
         routed = self.client.messages.send_from_any_line(to, message)
         return send_result(
             routed.chat_id, routed.message, trace_id=routed.trace_id, idempotency_key=routed.idempotency_key
         )
+
+    def line_for(self, from_: str | None) -> str | None:
+        """Return the line that ``send`` uses: the one given, or else the connection's; None if there is neither."""
+        return self.settings.default_line if from_ is None else from_
 
     def create_chat(self, to: str | Sequence[str], message: MessageLike, *, from_: str | None = None) -> SendResult:
         """
@@ -173,7 +189,7 @@ class LinqHook(BaseHook):
         :param from_: the line; by default the connection's.
         :raises LinqError: see ``linq_client.errors``.
         """
-        line = self.settings.default_line if from_ is None else from_
+        line = self.line_for(from_)
         if line is None:
             raise InvalidRequestError(
                 f"from: must be given, or be the default_line of connection {self.linq_conn_id!r}, got neither"

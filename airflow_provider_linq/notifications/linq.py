@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
-from airflow_provider_linq.idempotency import idempotency_key
+from airflow_provider_linq.idempotency import idempotency_key, key_of
 from airflow_provider_linq.results import SendResult
+from airflow_provider_linq.uploads import check_message
 from linq_client import Message, MessageLike, message_from
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class LinqNotifier(BaseNotifier):
 
     For ``on_failure_callback`` and the other callbacks of a task, and as
     ``DeadlineAlert(..., callback=AsyncCallback(LinqNotifier, kwargs={...}))``. A callback that Airflow calls twice in
-    the same try sends once.
+    the same try, or for the same deadline, sends once.
 
     :param message: text, a list of parts, or the JSON form of a message (templated)
     :param chat_id: the chat to send to; excludes ``to`` and ``from_`` (templated)
@@ -70,14 +71,33 @@ class LinqNotifier(BaseNotifier):
         return hook.send(message, chat_id=self.chat_id, to=self.to, from_=self.from_)
 
     def _message(self, context: Context) -> Message:
-        """Build the message, with a key that is the same for this try, these recipients and this text."""
-        message = message_from(self.message)
-        ti = context.get("ti")
-        if message.idempotency_key is not None or ti is None:
+        """Build the message, with a key that is the same for this occasion, these recipients and this text."""
+        message = check_message(self.message)
+        if message.idempotency_key is not None:
             return message
         wire = message.to_wire()
         about = json.dumps([self.chat_id, self.to, self.from_, wire], sort_keys=True)
-        return message_from({**wire, "idempotency_key": idempotency_key(ti, "notifier", ti.try_number, about)})
+        key = _key(context, about)
+        return message if key is None else message_from({**wire, "idempotency_key": key})
 
     def _say(self, result: SendResult) -> None:
         self.log.info("Notified by message %s", result["message_id"])
+
+
+def _key(context: Mapping[str, Any], about: str) -> str | None:
+    """Return the key of what is to be said on the occasion that a context tells of; None if it tells of none."""
+    ti, deadline, run = context.get("ti"), context.get("deadline"), context.get("dag_run")
+    if ti is not None:
+        return idempotency_key(ti, "notifier", ti.try_number, about)
+    # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
+    if deadline is not None:
+        return key_of("deadline", str(deadline["id"]), about)
+    if run is None:
+        return None
+    # A run that is cleared starts again, and then there is something new to say.
+    return key_of("run", *(str(_field(run, name)) for name in ("dag_id", "run_id", "start_date")), about)
+
+
+def _field(run: Any, name: str) -> Any:
+    """Read a field of a run, which is a mapping in the context of a deadline alert."""
+    return run.get(name) if isinstance(run, Mapping) else getattr(run, name, None)

@@ -17,13 +17,21 @@ from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
-from airflow_provider_linq.failures import REFUSALS, OnOptOut, check_choice, failing_at_once, refusal, sending
+from airflow_provider_linq.failures import (
+    MESSAGE_GONE,
+    OnOptOut,
+    check_choice,
+    failing_at_once,
+    refusal,
+    sending,
+    was_refused,
+)
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, check_key, plan_send, recorded
+from airflow_provider_linq.idempotency import OnClear, RecordStore, begin, check_key, plan_send, recorded, target_of
 from airflow_provider_linq.results import SendResult, refused_result
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
 from airflow_provider_linq.uploads import check_message, with_uploads
-from linq_client import BlockedError, Message, MessageLike, OptedOutError, message_from
+from linq_client import BlockedError, InvalidRequestError, LinqError, Message, MessageLike, OptedOutError, message_from
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,7 +51,7 @@ class _LinqSendOperator(BaseOperator, ABC):
         wait_for_delivery: Until | None = None,
         delivery_timeout: timedelta | float = 3600,
         failure_grace: timedelta | float = FAILURE_GRACE,
-        poll_interval: float = 15,
+        poll_interval: timedelta | float = 15,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         multiple_outputs: bool = True,  # so that other tasks can take send.output["chat_id"]
         **kwargs: Any,
@@ -55,13 +63,14 @@ class _LinqSendOperator(BaseOperator, ABC):
             check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.message = message
         self.idempotency_key = idempotency_key
+        self._has_key = idempotency_key is not None
         self.linq_conn_id = linq_conn_id
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
         self.wait_for_delivery = wait_for_delivery
         self.delivery_timeout = as_timedelta(delivery_timeout)
         self.failure_grace = as_timedelta(failure_grace)
-        self.poll_interval = poll_interval
+        self.poll_interval = as_timedelta(poll_interval).total_seconds()
         self.deferrable = deferrable
 
     @cached_property
@@ -69,8 +78,16 @@ class _LinqSendOperator(BaseOperator, ABC):
         return LinqHook(self.linq_conn_id)
 
     @abstractmethod
-    def send(self, message: Message) -> SendResult:
-        """Send the message, complete with its key."""
+    def target(self) -> str:
+        """Return a hash of whom the message is for."""
+
+    @abstractmethod
+    def line(self) -> str | None:
+        """Return the own line that the message is sent from now; None if the task doesn't say."""
+
+    @abstractmethod
+    def send(self, message: Message, line: str | None) -> SendResult:
+        """Send the message, complete with its key, from the line that the first try of the key was sent from."""
 
     def execute(self, context: Context) -> SendResult:
         result = self._send_once(context)
@@ -79,12 +96,15 @@ class _LinqSendOperator(BaseOperator, ABC):
         return self._await_delivery(self.wait_for_delivery, result)
 
     def _send_once(self, context: Context) -> SendResult:
-        store = RecordStore(context)
+        ti, store = context["ti"], RecordStore(context)
+        earlier, target = store.load(), self.target()
         with failing_at_once():
             checked = check_message(self.message)
+            if self._has_key and self.idempotency_key is None:  # rendered to None, as native objects
+                raise InvalidRequestError("idempotency_key: must tell this message from others, got None")
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
-            plan = plan_send(context["ti"], store.load(), given, self.on_clear)
+            plan = plan_send(ti, earlier, given, self.on_clear, target=target)
             _with_key(checked, plan.key)
         if plan.note:
             self.log.warning("%s", plan.note)
@@ -92,14 +112,20 @@ class _LinqSendOperator(BaseOperator, ABC):
             self.log.info("Message %s was sent in an earlier try", plan.result["message_id"])
             return cast(SendResult, plan.result)
         with sending(plan.key):
+            record = begin(ti, earlier, plan, target, self.line())
             message = _with_key(with_uploads(self.message, self.hook.client), plan.key)
-            record = Record(plan.key, context["ti"].max_tries)
             # Before the request: whatever becomes of this process, the next try knows that it may have been made.
             store.save(record)
+            retries = self.hook.client.traffic.retries
             try:
-                result = self.send(message)
-            except REFUSALS as error:
-                return self._refused(error, plan.key)
+                result = self.send(message, record.line)
+            except LinqError as error:
+                first = (earlier is None or earlier.key != plan.key) and self.hook.client.traffic.retries == retries
+                if first and was_refused(error) and error.status != 409 and error.code != MESSAGE_GONE:
+                    store.forget()  # the key was sent this one time and not taken: the next try is free to do it anew
+                if isinstance(error, OptedOutError | BlockedError):
+                    return self._refused(error, plan.key)
+                raise
             store.save(recorded(record, result))
         self.log.info(
             "Message %s in chat %s: %s (trace %s)",
@@ -152,7 +178,11 @@ class _LinqSendOperator(BaseOperator, ABC):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""
         raise_for_event(event)
-        return self._after(event["sent"], event["verdict"], event["delivery"])
+        record = None if event.get("sent") else RecordStore(context).load()
+        sent = event.get("sent") or (record.result if record else None)
+        if sent is None:
+            raise AirflowFailException(f"Message {event['delivery']['message_id']} was sent, but nothing more is known")
+        return self._after(cast(SendResult, sent), event["verdict"], event["delivery"])
 
     def _after(self, result: SendResult, verdict: str, delivery: Mapping[str, Any]) -> SendResult:
         if verdict == Verdict.FAILED.value:
@@ -186,13 +216,13 @@ class LinqSendMessageOperator(_LinqSendOperator):
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.
-    :param on_clear: what a cleared task does whose message was sent: "keep" it and return the earlier result, or
-        "resend" it under another key. A retry never sends again.
+    :param on_clear: what a cleared task does whose message was sent: "keep" it and return the earlier result,
+        whatever ``idempotency_key`` says then, or "resend" it under another key. A retry never sends again.
     :param wait_for_delivery: finish only when the message is "sent", "delivered" or "read"; messages to groups and by
         SMS end at sent. By default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed, since it may still succeed.
-    :param poll_interval: seconds between two looks at the delivery.
+    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 
@@ -212,8 +242,17 @@ class LinqSendMessageOperator(_LinqSendOperator):
         self.to = to
         self.from_ = from_
 
-    def send(self, message: Message) -> SendResult:
-        return self.hook.send(message, chat_id=self.chat_id, to=self.to, from_=self.from_)
+    def target(self) -> str:
+        return target_of(self.chat_id, self.to, self.from_)
+
+    def line(self) -> str | None:
+        return None if self.chat_id is not None else self.hook.line_for(self.from_)
+
+    def send(self, message: Message, line: str | None) -> SendResult:
+        if self.chat_id is None and self.to is not None and line is None:
+            return self.hook.send_from_any_line(self.to, message)
+        from_ = line if self.chat_id is None else self.from_
+        return self.hook.send(message, chat_id=self.chat_id, to=self.to, from_=from_)
 
 
 class LinqCreateChatOperator(_LinqSendOperator):
@@ -234,7 +273,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
     :param wait_for_delivery: "sent", "delivered" or "read"; by default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed.
-    :param poll_interval: seconds between two looks at the delivery.
+    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 
@@ -247,8 +286,14 @@ class LinqCreateChatOperator(_LinqSendOperator):
         self.to = to
         self.from_ = from_
 
-    def send(self, message: Message) -> SendResult:
-        return self.hook.create_chat(self.to, message, from_=self.from_)
+    def target(self) -> str:
+        return target_of(None, self.to, self.from_)
+
+    def line(self) -> str | None:
+        return self.hook.line_for(self.from_)
+
+    def send(self, message: Message, line: str | None) -> SendResult:
+        return self.hook.create_chat(self.to, message, from_=line)
 
 
 def _with_key(message: Message, key: str) -> Message:

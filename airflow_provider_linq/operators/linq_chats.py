@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.failures import check_choice, failing_at_once
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import OnClear
+from airflow_provider_linq.idempotency import OnClear, is_nothing
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,
@@ -150,6 +150,8 @@ class LinqUpdateChatOperator(_LinqOperator):
             add, remove = _handles(self.add, "add"), _handles(self.remove, "remove")
             if not (add or remove or self.display_name is not None or self.group_chat_icon is not None):
                 raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
+            if self.display_name is not None and is_nothing(self.display_name):
+                raise InvalidRequestError(f"display_name: must be a name, got {self.display_name[:10]!r}")
             if both := {handle.casefold() for handle in add} & {handle.casefold() for handle in remove}:
                 raise InvalidRequestError(f"add: must not name who is to be removed, got {sorted(both)}")
             added, removed = [], []

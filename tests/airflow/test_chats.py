@@ -164,6 +164,7 @@ def test_a_group_gets_a_name_and_other_members(emulator: Emulator, client: LinqC
     [
         ({}, "display_name: give it, group_chat_icon, add or remove"),
         ({"add": ANN, "remove": [ANN]}, "add: must not name who is to be removed"),
+        ({"display_name": "None"}, "display_name: must be a name"),
         ({"add": "Ann"}, r"add\[0\]: must be an E.164"),
     ],
 )

@@ -68,6 +68,30 @@ def test_in_an_event_loop(emulator: Emulator) -> None:
     assert texts(emulator) == [(ANN, "Late: nightly")]
 
 
+def test_a_callback_without_a_task_sends_once_an_occasion(emulator: Emulator) -> None:
+    """A restarted triggerer calls a deadline alert again."""
+    run = {"dag_id": "nightly", "run_id": "run", "start_date": "2026-03-01T00:00:00Z"}
+
+    async def alert(context: Any) -> None:
+        notifier = LinqNotifier(to=ANN, message="Late")
+        notifier.context = context
+        await notifier
+
+    for context in ({"dag_run": run, "deadline": {"id": "d"}}, {"dag_run": run}, {"dag_run": SimpleNamespace(**run)}):
+        for _ in range(2):
+            asyncio.run(alert(dict(context)))
+    assert len(emulator.ledger()) == 2, "one of the deadline and one of the run"
+    asyncio.run(alert({"dag_run": run, "deadline": {"id": "another"}}))
+    asyncio.run(alert({"dag_run": {**run, "start_date": "2026-03-02T00:00:00Z"}}))
+    assert len(emulator.ledger()) == 4
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_notifier_sends_no_text_that_a_template_made_of_nothing() -> None:
+    with pytest.raises(InvalidRequestError, match="must say something"):
+        LinqNotifier(to=ANN, message="{{ missing }}")({**context(), "missing": None})
+
+
 def test_a_notifier_that_cannot_send_says_so(emulator: Emulator) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
     with pytest.raises(OptedOutError):
