@@ -21,7 +21,7 @@ from airflow.sdk.timezone import convert_to_utc, parse
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.polling import Reading, shared_reads
 from airflow_provider_linq.results import inbound_message
-from linq_client import InvalidRequestError, LinqClient, Page, check_handle, check_line
+from linq_client import InvalidRequestError, LinqClient, NotFoundError, Page, check_handle, check_line
 from linq_client.models import Chat, Message
 
 #: How often every chat of a line is read: a quarter of the shortest retention window there is.
@@ -29,6 +29,9 @@ SWEEP_EVERY: Final = 900.0
 #: How far `updated_at` of a chat and its newest message may be apart and still mean the same event.
 TOLERANCE: Final = timedelta(minutes=1)
 _AT_ONCE: Final = 4
+_NO_SUCH_CHAT: Final = 2001
+#: After so many chats that could not be read, it is not the chats: the rest waits for the next look.
+_GIVE_UP_AFTER: Final = 3
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,13 @@ class Seen:
     """What a look brought: messages, of either direction, and the API's clock when it began.
 
     :param lines: the own line of each chat that was listed.
+    :param error: why some chats could not be read, if so.
     """
 
     messages: list[Message]
     server_time: datetime
     lines: dict[str, str]
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,9 @@ class InboundReader:
         """Return all messages of the chats in which something may have come in since a moment.
 
         :param shared_for: how many seconds old the answers of others may be.
-        :raises LinqError: see ``linq_client.errors``; what was read before it is read again in the next look.
+        One chat that can't be read does not hold up the others: it is read again in the next look.
+
+        :raises LinqError: see ``linq_client.errors``; nothing could be read.
         """
         not_before = asyncio.get_running_loop().time() - shared_for
         client = await self._hook.aclient()
@@ -192,15 +199,16 @@ class InboundReader:
         )
         sweep = to is not None or self._hidden or time.monotonic() - self._swept_at >= SWEEP_EVERY
         due = [chat for chat in listed.value.chats if sweep or self._is_due(chat, since)]
-        messages = await self._read_chats(client, due, listed)
-        # Only now, when all of it has worked.
-        self._read.update((chat.id, chat.updated_at) for chat in due)
-        self._swept_at = time.monotonic() if sweep else self._swept_at
-        self._hidden = self._hidden or any(_hides(chat, messages[chat.id], listed.value.server_time) for chat in due)
+        messages, error = await self._read_chats(client, due, listed)
+        read = [chat for chat in due if chat.id in messages]
+        self._read.update((chat.id, chat.updated_at) for chat in read)
+        self._swept_at = time.monotonic() if sweep and error is None else self._swept_at
+        self._hidden = self._hidden or any(_hides(chat, messages[chat.id], listed.value.server_time) for chat in read)
         return Seen(
             [message for found in messages.values() for message in found],
             listed.value.server_time,
             {chat.id: handle.handle for chat in listed.value.chats for handle in chat.handles if handle.is_me},
+            error,
         )
 
     def _is_due(self, chat: Chat, since: datetime) -> bool:
@@ -209,18 +217,30 @@ class InboundReader:
 
     async def _read_chats(
         self, client: LinqClient, chats: list[Chat], listed: Reading[_Listed]
-    ) -> dict[str, list[Message]]:
+    ) -> tuple[dict[str, list[Message]], Exception | None]:
+        """Return the messages of each chat that could be read, and why others could not."""
         limit = asyncio.Semaphore(_AT_ONCE)
+        messages: dict[str, list[Message]] = {}
+        errors: list[Exception] = []
 
-        async def read(chat_id: str) -> tuple[str, list[Message]]:
+        async def read(chat_id: str) -> None:
             async with limit:
-                # An answer from before the list was made may lack the message that the list tells of.
-                seen = await shared_reads().read(
-                    (client, "messages", chat_id), lambda: _messages(client, chat_id), not_before=listed.began
-                )
-                return chat_id, seen.value.messages
+                if len(errors) >= _GIVE_UP_AFTER:
+                    return
+                try:
+                    # An answer from before the list was made may lack the message that the list tells of.
+                    seen = await shared_reads().read(
+                        (client, "messages", chat_id), lambda: _messages(client, chat_id), not_before=listed.began
+                    )
+                    messages[chat_id] = seen.value.messages
+                except Exception as error:
+                    if isinstance(error, NotFoundError) and error.code == _NO_SUCH_CHAT:
+                        messages[chat_id] = []  # gone since it was listed
+                    else:
+                        errors.append(error)
 
-        return dict(await asyncio.gather(*(read(chat.id) for chat in chats)))
+        await asyncio.gather(*(read(chat.id) for chat in chats))
+        return messages, errors[0] if errors else None
 
 
 def _hides(chat: Chat, messages: Iterable[Message], listed_at: datetime) -> bool:

@@ -7,7 +7,9 @@ asks first makes the request, and the others get its answer as long as it is new
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -25,6 +27,26 @@ LEAST_INTERVAL: Final = 0.05
 
 MAX_BACK_OFF: Final = 300.0
 _FORGET_AFTER: Final = 300.0
+
+
+#: Threads of our own: the client pauses all reads of an account where the API asks for it, and in the threads of the
+#: event loop that would hold up whatever else the triggerer does.
+_threads: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="linq")
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Return what a function that makes requests returns, in one of our threads."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, function)
+
+
+def run_to_end(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine from code that is not one, even within a running loop (``dag.test()`` in a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(begin())
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(copy_context().run, lambda: asyncio.run(begin())).result()
 
 
 @dataclass(frozen=True)
@@ -54,7 +76,7 @@ class SharedReads:
         if task is None or began < not_before or (task.done() and (task.cancelled() or task.exception())):
             self._forget(now - _FORGET_AFTER)
             # A task of its own, shielded below: the trigger that asked first may be cancelled, the others still wait.
-            began, task = now, asyncio.create_task(asyncio.to_thread(ask))
+            began, task = now, asyncio.create_task(in_thread(ask))
             self._under_way[question] = (began, task)
         return Reading(await asyncio.shield(task), began)
 

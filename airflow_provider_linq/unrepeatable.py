@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.failures import failing_at_once
+from airflow_provider_linq.failures import failing_at_once, was_refused
 from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, idempotency_key, recorded
-from linq_client import InvalidRequestError, LinqError
+from linq_client import LinqError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,8 +31,11 @@ def plan_request(record: Record | None, *, max_tries: int, has_store: bool, try_
     :param has_store: whether a record could have been left at all.
     """
     if record is None:
-        # Without a store, nobody knows what an earlier try did before it ended.
-        return "make" if has_store or try_number == 1 else "refuse"
+        # Without a store, or where Airflow empties it when the task succeeds ([state_store] clear_on_success), nobody
+        # knows what an earlier try did. In a store that is only emptied so, a try without a record follows a clear.
+        return "make" if try_number == 1 or (has_store and on_clear == "resend") else "refuse"
+    if record.unsent:
+        return "make"
     if record.max_tries != max_tries and on_clear == "resend":
         return "make"
     return "refuse" if record.result is None else "return"
@@ -58,30 +62,22 @@ def once_at_most(
         return cast(R, record.result)
     if step == "refuse":
         raise AirflowFailException(_unknown(what, "in an earlier try"))
+    begun = Record(idempotency_key(ti), ti.max_tries)
+    unsent = replace(begun, unsent=True)
+    store.save(unsent, RECORD)
     with failing_at_once():
         prepared = prepare()
-    begun = Record(idempotency_key(ti), ti.max_tries)
     store.save(begun, RECORD)
     try:
         with failing_at_once():
             result = request(prepared)
     except (LinqError, AirflowFailException) as error:
-        if not _was_refused(error):
+        if not was_refused(error):
             raise AirflowFailException(f"{_unknown(what, 'now')}: {error}") from error
-        store.forget(RECORD)
+        store.save(unsent, RECORD)
         raise
     store.save(recorded(begun, result), RECORD)
     return result
-
-
-def _was_refused(error: BaseException) -> bool:
-    """Whether the API, or we before it, said no, so that certainly nothing was sent."""
-    cause = error if isinstance(error, LinqError) else error.__cause__
-    if not isinstance(cause, LinqError):
-        return False
-    if cause.status is None:
-        return isinstance(cause, InvalidRequestError)
-    return 400 <= cause.status < 500 and cause.status != 408
 
 
 def _unknown(what: str, when: str) -> str:

@@ -21,7 +21,7 @@ from airflow.sdk import Asset, AssetWatcher, dag, task
 
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
-from linq_client import NotFoundError, OptedOutError
+from linq_client import BlockedError, NotFoundError, OptedOutError
 
 inbound = Asset(
     "linq_inbound",
@@ -51,8 +51,8 @@ def linq_on_inbound_message() -> None:
                     reply = {"parts": ["We are open from 9 to 6."], "idempotency_key": f"answer-{message_id}"}
                     client.messages.send(chat_id, reply)
                     answered += 1
-            except (NotFoundError, OptedOutError):
-                continue  # expired by now, or they don't want to hear from us
+            except (NotFoundError, OptedOutError, BlockedError):
+                continue  # expired by now, or they don't want to hear from us, or we from them
         return answered
 
     answer()

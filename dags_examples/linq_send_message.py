@@ -1,10 +1,11 @@
 """
 ### One message, on weekday mornings
 
-Sends a message at nine on weekdays, by New York time, and finishes when it has been delivered.
+Sends a message at nine on weekdays, by New York time, and waits until it has been delivered.
 
 * The schedule is in the time zone of the people who get it, so nobody is woken by a change of daylight saving time.
-* `quiet_hours` stops a run that comes late, after an outage or by hand in the night: its message is skipped.
+* In the quiet hours the message is skipped: that of a run that comes late, after an outage or by hand, and that of a
+  retry. They are checked right before the send, since a task of its own may be hours ahead of it.
 * A retry never sends a second message.
 
 It needs the connection `linq_default` with a default line.
@@ -13,13 +14,29 @@ It needs the connection `linq_default` with a default line.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pendulum
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.sensors.linq import LinqDeliverySensor
 
 NEW_YORK = pendulum.timezone("America/New_York")
+
+
+def is_quiet(hour: int, quiet_from: int, quiet_to: int) -> bool:
+    """Whether an hour is in the quiet ones, which may go over midnight."""
+    if quiet_from < quiet_to:
+        return quiet_from <= hour < quiet_to
+    return hour >= quiet_from or hour < quiet_to
+
+
+def skip_in_quiet_hours(context: Any) -> None:
+    params = context["params"]
+    if is_quiet(datetime.now(NEW_YORK).hour, params["quiet_from"], params["quiet_to"]):
+        raise AirflowSkipException("These are quiet hours")
 
 
 @dag(
@@ -37,21 +54,21 @@ NEW_YORK = pendulum.timezone("America/New_York")
     },
 )
 def linq_send_message() -> None:
-    @task.short_circuit
-    def quiet_hours(params: dict[str, int]) -> bool:
-        hour = datetime.now(NEW_YORK).hour
-        return params["quiet_to"] <= hour < params["quiet_from"]
-
     send = LinqSendMessageOperator(
         task_id="send",
         to="{{ params.to }}",
         message="{{ params.text }}",
-        wait_for_delivery="delivered",
-        delivery_timeout=timedelta(hours=1),
-        poll_interval=5,
+        pre_execute=skip_in_quiet_hours,
+    )
+    # A task of its own: what is checked before a task is executed is checked again when it comes back from the
+    # triggerer, and a message that has been sent must not be marked as skipped.
+    LinqDeliverySensor(
+        task_id="arrived",
+        message_id=send.output["message_id"],
+        timeout=timedelta(hours=1),
+        poke_interval=5,
         deferrable=True,
     )
-    quiet_hours() >> send
 
 
 linq_send_message()

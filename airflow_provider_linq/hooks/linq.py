@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import queue
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_linq.polling import in_thread
 from airflow_provider_linq.results import SendResult, send_result
 from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
 from linq_client.client import DEFAULT_BASE_URL
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The Test button waits for its answer, so it tries once and not for long: seconds to connect, and to read.
+#: The Test button waits for its answer, so it tries once and not for long: seconds to connect, for each read, in all.
 TEST_TIMEOUT: Final = (5.0, 10.0)
+TEST_DEADLINE: Final = 15.0
 TEST_LINES_SHOWN: Final = 10
 
 
@@ -93,6 +96,10 @@ class LinqHook(BaseHook):
     def _settings_of(self, conn: Connection) -> LinqSettings:
         if not conn.password:  # the client would look into the environment, where another account's key may stand
             raise InvalidRequestError(f"connection {self.linq_conn_id!r}: password: must be the API key, got none")
+        if not isinstance(conn.extra_dejson, Mapping):
+            raise InvalidRequestError(
+                f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
+            )
         fields = {**_filled(conn.extra_dejson), **_filled(self._arguments)}
         line = fields.get("default_line")
         hours = _positive(fields, "retention_window_hours")
@@ -118,19 +125,16 @@ class LinqHook(BaseHook):
         """Ask the API for the account's lines, once, and say what came of it."""
         try:
             settings = self.settings
-            with LinqClient(
-                settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0
-            ) as client:
-                lines = client.phone_numbers.list()
+            client = LinqClient(settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0)
         except LinqError as error:
             return False, str(error)
-        shown = [
-            f"{line.phone_number} {line.reputation.status if line.reputation else 'of unknown reputation'}"
-            for line in lines[:TEST_LINES_SHOWN]
-        ]
-        if len(lines) > len(shown):
-            shown.append(f"and {len(lines) - len(shown)} more")
-        return True, f"{len(lines)} line{'s' * (len(lines) != 1)}{': ' * bool(lines)}{', '.join(shown)}"
+        answers: queue.Queue[tuple[bool, str]] = queue.Queue()
+        # The timeout of a read starts anew with each byte, so it alone would let a slow server hold up the UI.
+        Thread(target=lambda: answers.put(_lines_of(client)), daemon=True).start()
+        try:
+            return answers.get(timeout=TEST_DEADLINE)
+        except queue.Empty:
+            return False, f"no complete answer within {TEST_DEADLINE:g} seconds"
 
     def send(
         self,
@@ -230,12 +234,29 @@ class LinqAsyncHook(LinqHook):
 
         :param function: for example ``lambda client: client.messages.get(message_id)``.
         """
-        return await asyncio.to_thread(function, await self.aclient())
+        client = await self.aclient()
+        return await in_thread(lambda: function(client))
 
 
 @lru_cache(maxsize=32)
 def _shared_client(settings: LinqSettings, max_retries: int) -> LinqClient:
     return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=max_retries)
+
+
+def _lines_of(client: LinqClient) -> tuple[bool, str]:
+    """Ask for the account's lines, and say so as the Test button does."""
+    try:
+        with client:
+            lines = client.phone_numbers.list()
+    except LinqError as error:
+        return False, str(error)
+    shown = [
+        f"{line.phone_number} {line.reputation.status if line.reputation else 'of unknown reputation'}"
+        for line in lines[:TEST_LINES_SHOWN]
+    ]
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown)} more")
+    return True, f"{len(lines)} line{'s' * (len(lines) != 1)}{': ' * bool(lines)}{', '.join(shown)}"
 
 
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:

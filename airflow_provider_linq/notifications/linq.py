@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,6 +11,7 @@ from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.idempotency import idempotency_key, key_of
+from airflow_provider_linq.polling import in_thread
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.uploads import check_message
 from linq_client import Message, MessageLike, message_from
@@ -64,7 +64,7 @@ class LinqNotifier(BaseNotifier):
     async def async_notify(self, context: Context) -> None:
         hook = LinqAsyncHook(self.linq_conn_id)
         await hook.aclient()  # fetches the connection without blocking; the send is the hook's own, with its retries
-        self._say(await asyncio.to_thread(self._send, hook, context))
+        self._say(await in_thread(lambda: self._send(hook, context)))
 
     def _send(self, hook: LinqHook, context: Context) -> SendResult:
         message = self._message(context)

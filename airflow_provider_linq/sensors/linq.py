@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, 
 from airflow_provider_linq.failures import check_choice, failing_at_once
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.inbound import InboundReader, Wanted, moment, on_clock
+from airflow_provider_linq.polling import run_to_end
 from airflow_provider_linq.results import DeliveryResult, InboundMessage, inbound_message, rfc3339
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger, raise_for_event
 from linq_client import InvalidRequestError
@@ -49,7 +49,7 @@ class _LinqSensor(BaseSensorOperator, ABC):
         """Look once."""
 
     @abstractmethod
-    def trigger(self) -> BaseTrigger:
+    def trigger(self, context: Context) -> BaseTrigger:
         """Return what goes on waiting after the first poke."""
 
     def execute(self, context: Context) -> Any:
@@ -59,7 +59,7 @@ class _LinqSensor(BaseSensorOperator, ABC):
         if found:
             return found.xcom_value
         return self.defer(
-            trigger=self.trigger(), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
+            trigger=self.trigger(context), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
         )
 
     def _first_poke(self, context: Context) -> PokeReturnValue:
@@ -136,15 +136,20 @@ class LinqMessageSensor(_LinqSensor):
             self._check_interval()
             reader = self._reader
             since = self._since_on_their_clock(context)
-            seen = asyncio.run(reader.look(since))
+            seen = run_to_end(lambda: reader.look(since))
             found = self.wanted.earliest(seen.messages, since)
+            if found is None and seen.error is not None:
+                raise seen.error
         return PokeReturnValue(found is not None, None if found is None else inbound_message(found))
 
-    def trigger(self) -> BaseTrigger:
-        assert isinstance(self.since, datetime)  # the first poke has seen to it
+    def trigger(self, context: Context) -> BaseTrigger:
+        # A first poke that failed silently may not have learned of the API's clock: then it is the worker's.
+        since = _start(context) if self.since is None else self.since
+        with failing_at_once():
+            begin = rfc3339(moment(since))
         return LinqMessageTrigger(
             linq_conn_id=self.linq_conn_id,
-            since=rfc3339(self.since),
+            since=begin,
             chat_id=self.chat_id,
             from_handle=self.from_handle,
             line=self.line,
@@ -161,8 +166,7 @@ class LinqMessageSensor(_LinqSensor):
 
     def _since_on_their_clock(self, context: Context) -> datetime:
         if self.since is None:
-            run = context["dag_run"]
-            self.since = on_clock(run.start_date or run.run_after, self.hook.client.server_time)
+            self.since = on_clock(_start(context), self.hook.client.server_time)
         self.since = moment(self.since)
         return self.since
 
@@ -217,7 +221,7 @@ class LinqDeliverySensor(_LinqSensor):
         self._raise_if_failed(verdict.value, delivery)
         return PokeReturnValue(verdict is Verdict.REACHED, delivery)
 
-    def trigger(self) -> BaseTrigger:
+    def trigger(self, context: Context) -> BaseTrigger:
         return LinqDeliveryTrigger(
             linq_conn_id=self.linq_conn_id,
             message_id=self.message_id,
@@ -236,3 +240,8 @@ class LinqDeliverySensor(_LinqSensor):
     def _raise_if_failed(self, verdict: str, delivery: DeliveryResult) -> None:
         if verdict == Verdict.FAILED.value:
             raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
+
+
+def _start(context: Context) -> datetime:
+    run = context["dag_run"]
+    return run.start_date or run.run_after

@@ -234,4 +234,6 @@ class _MessagePoll(Watch):
         seen = await self._reader.look(self._since, shared_for=shared_for)
         # In a thread: the predicate is the user's, and may take its time.
         found = await asyncio.to_thread(self._wanted.earliest, seen.messages, self._since)
+        if found is None and seen.error is not None:
+            raise seen.error
         return None if found is None else {"chat_id": found.chat_id, "message_id": found.id}

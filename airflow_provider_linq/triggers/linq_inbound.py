@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -126,6 +128,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         reader, failures = InboundReader(hook, wanted), Failures(self.poll_interval)
         cursor: Cursor | None = None
         saved: Cursor | None = None
+        failed: Exception | None
         while True:
             wait = self.poll_interval
             try:
@@ -138,14 +141,17 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
                     saved = cursor
                 seen = await reader.look(cursor.after, shared_for=self.poll_interval * SHARED_FOR)
                 new = await asyncio.to_thread(cursor.new, seen.messages, wanted)
-                cursor = cursor.moved(new, seen.server_time)
-                failures.reset()
+                cursor = cursor.moved(new, seen.server_time if seen.error is None else cursor.after)
+                failed = seen.error
             except Exception as error:
+                new, failed = [], error
+            if failed is None:
+                failures.reset()
+            else:
                 # It never gives up: a watcher that ended would not come back by itself, and a key can be renewed.
-                new = []
-                wait = failures.add(error)
+                wait = failures.add(failed)
                 hook.forget_connection()
-                self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(error))
+                self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(failed))
             if new:
                 # One event for all of them: of events that come in a burst, Airflow gives a run only the first.
                 messages = [self._payload(message, seen) for message in new]
@@ -166,7 +172,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
 
     async def _begin(self, hook: LinqAsyncHook) -> Cursor:
         """Return the cursor of the store, or one that begins now, by the API's clock."""
-        kept = [stored for store in self._stores() if (stored := await store.aget(CURSOR)) is not None]
+        kept = [stored for store in self._stores() if (stored := await store.aget(self._cursor_name)) is not None]
         if kept:
             return min(map(Cursor.from_json, kept), key=lambda cursor: cursor.after)
         cursor = Cursor(await hook.call(_server_now))
@@ -176,7 +182,13 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
 
     async def _save(self, cursor: Cursor) -> None:
         for store in self._stores():
-            await store.aset(CURSOR, cursor.to_json())
+            await store.aset(self._cursor_name, cursor.to_json())
+
+    @property
+    def _cursor_name(self) -> str:
+        """An asset may have several watchers, each with a cursor; how often one polls does not make it another one."""
+        watched = [self.linq_conn_id, self.line, self.chat_id, self.from_handle, self.text_matches]
+        return f"{CURSOR}_{hashlib.sha256(json.dumps(watched).encode()).hexdigest()[:16]}"
 
     def _stores(self) -> list[AssetStateStoreAccessor]:
         """Return the state store of each asset that this trigger watches for; none on Airflow 3.2."""

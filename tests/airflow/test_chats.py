@@ -141,6 +141,30 @@ def test_without_a_store_only_the_first_try_sends_a_voice_memo(emulator: Emulato
         run(operator, try_number=2)
 
 
+def test_a_voice_memo_is_not_repeated_where_the_store_is_emptied(emulator: Emulator, recording: Path) -> None:
+    """[state_store] clear_on_success: what a cleared task finds is a store without a record."""
+    chat = chat_with(ANN)
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
+    assert run(operator, Store())["message_id"]
+    with pytest.raises(AirflowFailException, match="may have been sent in an earlier try"):
+        run(operator, Store(), try_number=2, max_tries=1)
+    again = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording), on_clear="resend")
+    assert run(again, Store(), try_number=2, max_tries=1)["message_id"]
+    assert memos(emulator) == 2
+
+
+def test_what_was_not_sent_yet_is_sent_by_a_later_try(emulator: Emulator, recording: Path) -> None:
+    chat, store = chat_with(ANN), Store()
+    operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
+    refuse_once(emulator, "/attachments", 400, 1002)
+    with pytest.raises(AirflowFailException):
+        run(operator, store)
+    refuse_once(emulator, "/voicememo", 429, 1007)
+    with pytest.raises(RateLimitedError):
+        run(operator, store, try_number=2)
+    assert run(operator, store, try_number=3)["message_id"]
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_voice_memo_has_one_source() -> None:
     for sources in ({}, {"path": "/a.m4a", "attachment_id": "a"}):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.inbound import Wanted
+from airflow_provider_linq.polling import SharedReads
 from airflow_provider_linq.triggers.linq_inbound import OVERLAP, Cursor, LinqInboundMessageTrigger
 from linq_client.models import Message
 from tests.emulator_process import Emulator
@@ -59,16 +63,16 @@ class AssetStore:
     """The state store of an asset, in memory; it can be out of order."""
 
     def __init__(self) -> None:
-        self.value: Any = None
+        self.values: dict[str, Any] = {}
         self.broken = False
 
     async def aget(self, key: str, default: Any = None) -> Any:
-        return self.value
+        return self.values.get(key, default)
 
     async def aset(self, key: str, value: Any) -> None:
         if self.broken:
             raise ConnectionError
-        self.value = json.loads(json.dumps(value))
+        self.values[key] = json.loads(json.dumps(value))
 
 
 class Triggerer:
@@ -154,7 +158,7 @@ def test_an_event_whose_cursor_was_not_saved_comes_again(emulator: Emulator) -> 
     async def story() -> None:
         store = AssetStore()
         triggerer = Triggerer(store, poll_interval=5)
-        await store.aset("", Cursor(NOON).to_json())
+        await store.aset(LinqInboundMessageTrigger()._cursor_name, Cursor(NOON).to_json())
         only = await inbound(emulator)
         async with triggerer:
             await triggerer.has(1)
@@ -216,9 +220,102 @@ def test_bad_polls_and_a_store_that_fails_do_not_end_it(emulator: Emulator) -> N
             second = await inbound(emulator)
             await triggerer.has(2)
         assert triggerer.ids == [first, second]
-        assert set(store.value["known"]) == {first, second}
+        (cursor,) = store.values.values()
+        assert set(cursor["known"]) == {first, second}
 
     asyncio.run(story())
+
+
+def test_several_watchers_of_an_asset_have_each_its_cursor(emulator: Emulator) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        of_ann, of_bob = Triggerer(store, from_handle=ANN), Triggerer(store, from_handle=BOB)
+        async with of_ann, of_bob:
+            pass
+        sent = await inbound(emulator, ANN)
+        async with of_bob:  # it passes the message over, and must not do so for the other
+            await asyncio.sleep(0.2)
+        await asyncio.to_thread(emulator.advance, 2 * OVERLAP.total_seconds())
+        async with of_bob:
+            await asyncio.sleep(0.2)
+        async with of_ann:
+            await of_ann.has(1)
+        assert (of_ann.ids, of_bob.ids) == ([sent], [])
+        assert len(store.values) == 2
+
+    asyncio.run(story())
+
+
+def test_how_it_polls_does_not_change_the_cursor_of_a_watcher() -> None:
+    names = {LinqInboundMessageTrigger(poll_interval=at, include_text=at > 30)._cursor_name for at in (5, 30, 60)}
+    assert len(names) == 1
+    others = [{"line": "+12025550101"}, {"chat_id": "c"}, {"from_handle": ANN}, {"text_matches": "a"}]
+    others.append({"linq_conn_id": "other"})
+    assert len(names | {LinqInboundMessageTrigger(**other)._cursor_name for other in others}) == 6  # type: ignore[arg-type]
+
+
+def test_a_chat_that_cannot_be_read_does_not_hold_up_the_others(emulator: Emulator) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        triggerer = Triggerer(store)
+        async with triggerer:
+            chats = [await inbound(emulator, sender) for sender in (ANN, BOB)]
+            await triggerer.has(2)
+            broken = next(event["chat_id"] for event in triggerer.events if event["message_id"] == chats[0])
+            fault = {"kind": "status", "path": f"/chats/{broken}/messages", "status": 500, "code": 3006}
+            await asyncio.to_thread(emulator.control, "POST", "faults", fault)
+            late = await inbound(emulator, ANN)
+            for number in range(3):
+                await inbound(emulator, BOB)
+                await triggerer.has(3 + number)
+            await asyncio.to_thread(emulator.advance, 2 * OVERLAP.total_seconds())
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(emulator.control, "DELETE", "faults")
+            await triggerer.has(6)
+        assert triggerer.ids[-1] == late
+
+    asyncio.run(story())
+
+
+def test_a_chat_that_is_gone_since_it_was_listed_is_no_failure(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        triggerer = Triggerer(AssetStore())
+        async with triggerer:
+            await inbound(emulator, ANN)
+            await triggerer.has(1)
+            fault = {
+                "kind": "status",
+                "status": 404,
+                "code": 2001,
+                "path": f"{triggerer.events[0]['chat_id']}/messages",
+            }
+            await asyncio.to_thread(emulator.control, "POST", "faults", fault)
+            await inbound(emulator, ANN)
+            await inbound(emulator, BOB)
+            await triggerer.has(2)
+
+    asyncio.run(story())
+    assert "Poll failed" not in caplog.text
+
+
+def test_polls_have_threads_of_their_own(emulator: Emulator) -> None:
+    """The client pauses the reads of an account after a 429: nothing else of the triggerer may wait for that."""
+    names: set[str] = set()
+
+    async def story() -> None:
+        def ask(client: Any = None) -> str:
+            names.add(threading.current_thread().name)
+            return contextvar.get()
+
+        contextvar.set("of the task")
+        assert await LinqAsyncHook().call(ask) == "of the task"
+        assert (await SharedReads().read("question", ask, not_before=0)).value == "of the task"
+
+    contextvar: ContextVar[str] = ContextVar("name")
+    asyncio.run(story())
+    assert all(name.startswith("linq") for name in names)
 
 
 def test_the_message_queue(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

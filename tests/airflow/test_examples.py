@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -46,11 +47,18 @@ def test_linq_send_message(emulator: Emulator, run_dag: RunDag) -> None:
     run = run_dag("linq_send_message", quiet_from=24, quiet_to=0)
     assert run.tries("send") == [1]
     assert run.states("send") == ["success"]
-    assert run.xcom("send")["delivery_status"] == "delivered"
+    assert run.xcom("arrived")["delivery_status"] == "delivered"
 
     quiet = run_dag("linq_send_message", quiet_from=0, quiet_to=24)
-    assert quiet.states("send") == ["skipped"]
+    assert quiet.states("send") == quiet.states("arrived") == ["skipped"]
     assert len(emulator.ledger()) == 1
+
+
+def test_quiet_hours_may_go_over_midnight() -> None:
+    send: Any = load_dag("linq_send_message").get_task("send")
+    is_quiet = send._pre_execute_hook.__globals__["is_quiet"]
+    for quiet_from, quiet_to, quiet in ((21, 8, {*range(21, 24), *range(8)}), (1, 7, set(range(1, 7))), (24, 0, set())):
+        assert {hour for hour in range(24) if is_quiet(hour, quiet_from, quiet_to)} == quiet
 
 
 def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
@@ -95,6 +103,22 @@ def test_linq_check_capability(emulator: Emulator, run_dag: RunDag, services: li
 def test_linq_on_inbound_message(emulator: Emulator, run_dag: RunDag) -> None:
     """Started by hand, it has no events; tests/e2e runs it on a real Airflow with some."""
     assert run_dag("linq_on_inbound_message").xcom("answer") == 0
+
+
+def test_who_is_blocked_does_not_keep_others_from_their_answer(
+    emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    dag = load_dag("linq_on_inbound_message")
+    sent = [
+        emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": who, "text": "When are you open?"})
+        for who in (ANN, BOB)
+    ]
+    emulator.control("POST", "handles", {"handle": ANN, "blocked": True})
+    messages = [{"message_id": row["id"], "chat_id": row["chat_id"]} for row in sent]
+    answer: Any = dag.get_task("answer")
+    inbound = answer.python_callable.__globals__["inbound"]
+    assert answer.python_callable({inbound: [SimpleNamespace(extra={"payload": {"messages": messages}})]}) == 1
+    assert texts(emulator) == ["We are open from 9 to 6."]
 
 
 def test_linq_alert_on_failure(emulator: Emulator, run_dag: RunDag) -> None:

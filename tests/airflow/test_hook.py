@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +72,7 @@ def test_arguments_go_before_fields(connection: Callable[..., None]) -> None:
     ("fields", "refusal"),
     [
         ({"password": None}, "connection 'linq_default': password: must be the API key, got none"),
+        ({"extra": "[1]"}, "extra: must be a JSON object"),
         ({"extra": '{"default_line": "202-555-0101"}'}, "default_line: must be E.164"),
         ({"extra": '{"retention_window_hours": 48}'}, "retention window: must be 1 to 24 hours"),
         ({"extra": '{"read_timeout": "soon"}'}, "read_timeout: must be a number above 0, got 'soon'"),
@@ -111,6 +114,28 @@ def test_the_test_button_without_a_server() -> None:
     works, reason = LinqHook().test_connection()
     assert not works
     assert "no usable answer" in reason
+
+
+def test_the_test_button_does_not_wait_for_a_server_that_drips(
+    connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_linq.hooks.linq.TEST_DEADLINE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = threading.Event()
+
+        def drip() -> None:
+            caller, _ = server.accept()
+            with caller:
+                caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not done.wait(0.1):
+                    caller.sendall(b" ")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        connection(host=f"http://127.0.0.1:{server.getsockname()[1]}/api/partner")
+        assert LinqHook().test_connection() == (False, "no complete answer within 0.3 seconds")
+        done.set()
+        thread.join()
 
 
 @pytest.mark.usefixtures("offline")

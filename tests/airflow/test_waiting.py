@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -23,7 +23,8 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_linq.operators.linq import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
-from tests.airflow.conftest import context
+from linq_client import APIConnectionError
+from tests.airflow.conftest import Store, context
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12125550121", "+12125550122", "+12125550123"
@@ -260,6 +261,62 @@ def test_the_first_poke_of_a_deferrable_sensor_may_fail_softly(emulator: Emulato
     emulator.control("POST", "faults", {"kind": "status", "status": 500, "code": 3006, "count": 5})
     with suppress(TaskDeferred):
         LinqMessageSensor(**nowhere, deferrable=True, silent_fail=True).execute(context())
+
+
+@pytest.mark.usefixtures("emulator")
+def test_a_silent_first_poke_that_learned_no_time_waits_from_the_start_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(sensor: object, context: object) -> None:
+        raise APIConnectionError("down")
+
+    monkeypatch.setattr(LinqMessageSensor, "_since_on_their_clock", fail)
+    now = context()
+    with pytest.raises(TaskDeferred) as deferred:
+        LinqMessageSensor(task_id="s", chat_id="c", deferrable=True, silent_fail=True).execute(now)
+    assert datetime.fromisoformat(deferred.value.trigger.serialize()[1]["since"]) == now["dag_run"].start_date
+
+
+def test_a_sensor_pokes_within_a_running_loop(emulator: Emulator) -> None:
+    """As `dag.test()` does in a notebook."""
+    inbound(emulator, ANN, "Hi")
+    sensor = LinqMessageSensor(task_id="s", line=emulator.lines[0], since=EARLY)
+
+    async def notebook() -> Any:
+        return sensor.poke(context())
+
+    assert asyncio.run(notebook()).xcom_value["text"] == "Hi"
+
+
+def test_a_sensor_passes_over_a_chat_that_cannot_be_read(emulator: Emulator) -> None:
+    broken = send(ANN)["chat_id"]
+    fault = {"kind": "status", "path": f"/chats/{broken}/messages", "status": 400, "code": 1002}
+    emulator.control("POST", "faults", fault)
+    sensor = LinqMessageSensor(task_id="s", line=emulator.lines[0], since=EARLY)
+    with pytest.raises(AirflowFailException):  # nothing found, and nobody knows what is in the other
+        sensor.poke(context())
+    inbound(emulator, BOB, "Hi")
+    assert sensor.poke(context()).xcom_value["text"] == "Hi"
+
+
+def test_an_interval_may_be_a_timedelta(emulator: Emulator) -> None:
+    emulator.control("POST", "clock", {"freeze": False, "speed": 20})
+    operator = LinqSendMessageOperator(
+        task_id="t", to=ANN, message="Hi", poll_interval=timedelta(seconds=0.1), wait_for_delivery="delivered"
+    )
+    assert operator.execute(context())["delivery_status"] == "delivered"
+
+
+@pytest.mark.usefixtures("emulator")
+def test_an_event_that_does_not_tell_of_the_send_is_enough_where_there_is_a_record() -> None:
+    operator, store = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi"), Store()
+    sent = operator.execute(context(store))
+    delivery = {"message_id": sent["message_id"], "delivery_status": "delivered", "service": "iMessage"}
+    event = {"verdict": "reached", "delivery": delivery}
+    expected = {**sent, "delivery_status": "delivered", "service": "iMessage"}
+    assert operator.execute_complete(context(store), event) == expected
+    with pytest.raises(AirflowFailException, match="nothing more is known"):
+        operator.execute_complete(context(), event)
 
 
 def test_a_trigger_survives_bad_polls_and_gives_up_after_many(emulator: Emulator) -> None:
