@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.failures import failing_at_once, was_refused
-from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, idempotency_key, recorded
+from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, idempotency_key, recorded, target_of
 from linq_client import LinqError
 
 if TYPE_CHECKING:
@@ -42,12 +42,13 @@ def plan_request(record: Record | None, *, max_tries: int, has_store: bool, try_
 
 
 def once_at_most(
-    context: Context, what: str, on_clear: OnClear, request: Callable[[P], R], *, prepare: Callable[[], P]
+    context: Context, what: str, chat_id: str, on_clear: OnClear, request: Callable[[P], R], *, prepare: Callable[[], P]
 ) -> R:
     """
     Make a request that must not be repeated, unless an earlier try has made it or may have made it.
 
     :param what: for messages, "The voice memo" for example.
+    :param chat_id: the chat that it is for; what an earlier try did in another one is not taken for it.
     :param on_clear: "resend" makes it again when the task has been cleared.
     :param request: gets what ``prepare`` returned.
     :param prepare: what may be done any number of times, an upload for example; only before a request is made.
@@ -58,11 +59,16 @@ def once_at_most(
     step = plan_request(
         record, max_tries=ti.max_tries, has_store=bool(store), try_number=ti.try_number, on_clear=on_clear
     )
+    target = target_of(chat_id, None, None)
+    if record is not None and step != "make" and record.target not in (None, target):
+        raise AirflowFailException(
+            f"{what} of an earlier try of this task was for another chat: make another run for it"
+        )
     if step == "return" and record is not None:
         return cast(R, record.result)
     if step == "refuse":
         raise AirflowFailException(_unknown(what, "in an earlier try"))
-    begun = Record(idempotency_key(ti), ti.max_tries)
+    begun = Record(idempotency_key(ti), ti.max_tries, target=target)
     unsent = replace(begun, unsent=True)
     store.save(unsent, RECORD)
     with failing_at_once():

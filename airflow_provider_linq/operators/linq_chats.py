@@ -106,7 +106,7 @@ class LinqSendVoiceMemoOperator(_LinqOperator):
                 service=memo.service,
             )
 
-        return once_at_most(context, "The voice memo", self.on_clear, send, prepare=prepare)
+        return once_at_most(context, "The voice memo", self.chat_id, self.on_clear, send, prepare=prepare)
 
 
 class LinqUpdateChatOperator(_LinqOperator):
@@ -256,7 +256,7 @@ class LinqRequestLocationOperator(_LinqOperator):
                 chat_id=self.chat_id, requested_at=rfc3339(client.server_time), trace_id=accepted.trace_id
             )
 
-        return once_at_most(context, "The request", self.on_clear, ask, prepare=lambda: None)
+        return once_at_most(context, "The request", self.chat_id, self.on_clear, ask, prepare=lambda: None)
 
 
 def _handles(value: str | Sequence[str], field: str) -> list[str]:

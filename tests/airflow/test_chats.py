@@ -153,6 +153,15 @@ def test_a_voice_memo_is_not_repeated_where_the_store_is_emptied(emulator: Emula
     assert memos(emulator) == 2
 
 
+def test_the_voice_memo_of_another_chat_is_not_returned(emulator: Emulator, recording: Path) -> None:
+    store = Store()
+    run(LinqSendVoiceMemoOperator(task_id="t", chat_id=chat_with(ANN), path=str(recording)), store)
+    other = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat_with(BOB), path=str(recording))
+    with pytest.raises(AirflowFailException, match="was for another chat"):
+        run(other, store, try_number=2, max_tries=1)
+    assert memos(emulator) == 1
+
+
 def test_what_was_not_sent_yet_is_sent_by_a_later_try(emulator: Emulator, recording: Path) -> None:
     chat, store = chat_with(ANN), Store()
     operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
