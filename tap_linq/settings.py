@@ -58,7 +58,7 @@ class Settings:
             phone_numbers=_phone_numbers(config.get("phone_numbers")),
             window=window,
             sweep_interval=_sweep_interval(config.get("full_sweep_interval_hours"), window),
-            overlap=timedelta(minutes=_number("overlap_minutes", config["overlap_minutes"], 0, 24 * 60, "minutes")),
+            overlap=timedelta(minutes=_number("overlap_minutes", config["overlap_minutes"], 1, 24 * 60, "minutes")),
             concurrency=int(_number("concurrency", config["concurrency"], 1, MAX_CONCURRENCY, "requests")),
             fail_on_gap=config["on_gap"] == "fail",
             attachments_path=config.get("attachments_path") or None,

@@ -1,24 +1,27 @@
 """The decisions of a pass, as pure functions over plain values: nothing here touches the network, a clock or state.
 
 Times are aware UTC datetimes, and *now* is always the server's. *Bookmark* is a line's: the server's time when its
-last complete pass began, less the overlap. It is not the newest timestamp seen, since messages become visible out of
-order. What a record looks like is said in `rows`.
+last complete pass began, less the overlap that is set. It is not the newest timestamp seen, since messages become
+visible out of order. What a record looks like is said in `rows`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
 from linq_client import RetentionWindow
 
-#: How far `updated_at` of a chat and the arrival of its newest message may be apart and still mean the same event.
+#: How far two times of the API may be apart, by its clocks, and still be of the same moment.
 TOLERANCE: Final = timedelta(minutes=1)
+
+#: How soon `updated_at` of a chat follows the message that moves it.
+AT_ONCE: Final = timedelta(seconds=5)
 
 #: Share of the window that has to be left when a run begins, and after which a full sweep is due at the latest.
 QUARTER: Final = 0.25
@@ -50,36 +53,81 @@ def format_moment(moment: datetime) -> str:
 
 
 @dataclass(frozen=True)
+class Fed:
+    """What a pass hands on of the messages it reads; what it does not, a bookmark that moves would leave behind.
+
+    Attributes:
+        streams: initials of the message streams, and `f` where files are stored.
+        since: start_date; None for everything.
+    """
+
+    streams: frozenset[str] = frozenset()
+    since: datetime | None = None
+
+    def is_more_than(self, before: Fed) -> bool:
+        """Whether a pass hands on what the one before has not."""
+        reaches_back = before.since is not None and (self.since is None or self.since < before.since)
+        return reaches_back or not self.streams <= before.streams
+
+
+@dataclass(frozen=True)
 class LineState:
     """What STATE keeps of a line from one run to the next; None where there is nothing yet.
 
     Attributes:
-        bookmark: the server's time when the last complete pass began, less the overlap.
+        passed_at: the server's time when the last complete pass began.
         swept_at: the server's time when the last complete full sweep began.
         evidence: whether chats have been seen to show new messages in `updated_at` (True) or not to (False).
+        window: that of the last complete pass; None also where messages did not expire.
+        fed: what the last complete pass handed on.
     """
 
-    bookmark: datetime | None = None
+    passed_at: datetime | None = None
     swept_at: datetime | None = None
     evidence: bool | None = None
+    window: RetentionWindow | None = None
+    fed: Fed | None = None
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LineState:
         """Read it from a partition of Singer state; what is not there or makes no sense is None."""
-        evidence = state.get("evidence")
+        evidence, fed, hours_kept = (state.get(name) for name in ("evidence", "fed", "window"))
         return cls(
-            bookmark=parse_moment(state.get("replication_key_value")),
+            # The first versions kept the bookmark in its place, which is a little earlier, and so does no harm.
+            passed_at=parse_moment(state.get("passed_at")) or parse_moment(state.get("replication_key_value")),
             swept_at=parse_moment(state.get("swept_at")),
             evidence=evidence if isinstance(evidence, bool) else None,
+            window=RetentionWindow(hours_kept) if _is_window(hours_kept) else None,
+            fed=Fed(frozenset(fed), parse_moment(state.get("since"))) if isinstance(fed, str) else None,
         )
 
     def to_state(self) -> dict[str, Any]:
-        """Return it as it is put into a partition of Singer state."""
-        return {
-            "replication_key_value": self.bookmark and format_moment(self.bookmark),
+        """Return it as it is put into a partition of Singer state: short, and without what is None."""
+        fields = {
+            "passed_at": self.passed_at and format_moment(self.passed_at),
             "swept_at": self.swept_at and format_moment(self.swept_at),
             "evidence": self.evidence,
+            "window": self.window and self.window.hours,
+            "fed": self.fed and "".join(sorted(self.fed.streams)),
+            "since": self.fed and self.fed.since and format_moment(self.fed.since),
         }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def believed(self, now: datetime) -> LineState:
+        """Return it without times that lie ahead of the server's: a clock was wrong then, and nobody knows by what."""
+        known = [moment for moment in (self.passed_at, self.swept_at) if moment is not None]
+        if all(moment <= now + TOLERANCE for moment in known):
+            return self
+        return replace(self, passed_at=None, swept_at=None)
+
+
+def _is_window(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 1 <= value <= 24
+
+
+def tighter(one: RetentionWindow | None, other: RetentionWindow | None) -> RetentionWindow | None:
+    """Return the shorter window; None stands for no end."""
+    return min(filter(None, (one, other)), key=lambda window: window.hours, default=None)
 
 
 @dataclass(frozen=True)
@@ -90,14 +138,16 @@ class Plan:
     reason: str
 
 
-def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime) -> Plan:
-    """Decide between a full sweep and an incremental pass."""
-    if state.bookmark is None:
-        return Plan(True, "it is the first pass over this line")
+def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime, fed: Fed) -> Plan:
+    """Decide between a full sweep and an incremental pass that feeds `fed`."""
+    if state.passed_at is None:
+        return Plan(True, "no pass over this line is on record")
     if state.evidence is False:
         return Plan(True, "chats have been seen not to show new messages in updated_at")
-    if state.swept_at is None:
+    if state.swept_at is None or state.fed is None:
         return Plan(True, "no full sweep is on record")
+    if fed.is_more_than(state.fed):
+        return Plan(True, "streams, files or times are wanted that the last pass has left out")
     since = now - state.swept_at
     if since >= sweep_interval:
         return Plan(True, f"the last one is {hours(since)} ago, and one is due every {hours(sweep_interval)}")
@@ -121,8 +171,21 @@ def is_active(chat: Mapping[str, Any], since: datetime | None) -> bool:
     health = chat.get("health_status")
     more = [chat.get(name) for name in _CHAT_MOMENTS]
     more.append(health.get("updated_at") if isinstance(health, dict) else None)
-    more.extend(handle.get(name) for handle in chat.get("handles") or () for name in _HANDLE_MOMENTS)
+    more.extend(handle.get(name) for handle in objects(chat.get("handles")) for name in _HANDLE_MOMENTS)
     return not _all_before(more, since)
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """Return those items of a list that are objects; none of what is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def own_update(chat: Mapping[str, Any]) -> datetime | None:
+    """Return `updated_at` of a chat if nothing else that the chat shows happened at that moment."""
+    updated = parse_moment(chat.get("updated_at"))
+    others = objects([chat.get("health_status"), *objects(chat.get("handles"))])
+    moments = (one.get(name) for one in others for name in ("updated_at", *_HANDLE_MOMENTS))
+    return None if any(parse_moment(moment) == updated for moment in moments if moment is not None) else updated
 
 
 def _all_before(values: Iterable[object], since: datetime) -> bool:
@@ -162,23 +225,27 @@ def arrival(message: Mapping[str, Any], created: datetime | None) -> datetime | 
     return created if recovered is None else max(filter(None, (created, parse_moment(recovered))), default=None)
 
 
-def witness_of(created: datetime | None, updated: datetime | None, newest: datetime | None) -> Witness:
+def witness_of(
+    created: datetime | None, updated: datetime | None, newest: datetime | None, *, is_own: bool = True
+) -> Witness:
     """Compare when a chat says that it last changed with when its newest message arrived.
 
-    Only a message that came clearly after the chat began can tell, and only by a time that is its own: a chat that was
-    renamed the day after is no witness for the message before.
+    To hide takes a message clearly later than `updated_at`. To show takes one that came clearly after the chat began,
+    and right before `updated_at`, which nothing else explains: a chat that was renamed the day after is no witness for
+    the message before, and one that was renamed a little before the message has not shown it.
 
     Args:
         created: of the chat.
         updated: of the chat, as listed.
         newest: arrival of the newest message that was there, with certainty, when the chat was listed.
+        is_own: whether nothing else that the chat shows happened at `updated`.
     """
     if newest is None or updated is None:
         return Witness.NOTHING
     if newest > updated + TOLERANCE:
         return Witness.HIDES
-    is_its_own = updated - newest <= TOLERANCE and created is not None and newest > created + TOLERANCE
-    return Witness.SHOWS if is_its_own else Witness.NOTHING
+    is_new = created is not None and newest > created + TOLERANCE
+    return Witness.SHOWS if is_own and is_new and newest <= updated <= newest + AT_ONCE else Witness.NOTHING
 
 
 def judge(before: bool | None, witnesses: Iterable[Witness]) -> bool | None:
@@ -187,13 +254,6 @@ def judge(before: bool | None, witnesses: Iterable[Witness]) -> bool | None:
     if Witness.HIDES in heard:
         return False
     return True if Witness.SHOWS in heard else before
-
-
-def next_state(
-    plan: Plan, before: LineState, *, started: datetime, overlap: timedelta, evidence: bool | None
-) -> LineState:
-    """Return the state of a line after a complete pass that began at `started`, the server's time."""
-    return LineState(started - overlap, started if plan.sweep else before.swept_at, evidence)
 
 
 @dataclass(frozen=True)
@@ -215,39 +275,37 @@ class Gap:
 def find_gap(
     state: LineState,
     *,
-    overlap: timedelta,
     start_date: datetime | None,
     window: RetentionWindow | None,
-    now: datetime,
+    ended: datetime,
     evidence: bool | None,
 ) -> Gap | None:
     """Return the time of which messages may be gone unread, None if there is none.
 
     An incremental pass counts as complete as long as chats show their new messages. Once one of them is seen not to,
-    only the last full sweep counts.
+    in this pass or in one before that could not be completed, only the last full sweep counts.
 
     Args:
-        now: the server's time when the pass began.
+        ended: the server's time when the last chat was read; what has expired during the pass may be missed by it.
         evidence: what is believed of the line after the pass.
     """
     if window is None:
         return None
-    end = window.oldest_kept(now)
-    if state.bookmark is None:
-        return Gap(start_date, end, None, "first_run") if start_date is None or start_date < end else None
-    late = last_pass = state.bookmark + overlap
-    reason = "late_run"
-    if evidence is False and state.swept_at is not None and state.swept_at < last_pass:
-        late, reason = state.swept_at, "hidden_activity" if last_pass >= end else "late_run"
-    start = max(late, start_date or late)
-    return Gap(start, end, late, reason) if start < end else None
+    end = window.oldest_kept(ended)
+    late, reason = state.passed_at, "first_run" if state.passed_at is None else "late_run"
+    is_hidden = evidence is False or state.evidence is False
+    if late is not None and is_hidden and state.swept_at != late:
+        reason = "hidden_activity" if late >= end else "late_run"
+        late = state.swept_at
+    start = emit_from(late, start_date)
+    return Gap(start, end, late, reason) if start is None or start < end else None
 
 
-def time_left(state: LineState, overlap: timedelta, window: RetentionWindow | None, now: datetime) -> timedelta | None:
+def time_left(state: LineState, window: RetentionWindow | None, now: datetime) -> timedelta | None:
     """Return how long a message that came right after the last complete pass can still be read; None if for ever."""
-    if state.bookmark is None or window is None:
+    if state.passed_at is None or window is None:
         return None
-    return window.expires_at(state.bookmark + overlap) - now
+    return window.expires_at(state.passed_at) - now
 
 
 def is_short(left: timedelta | None, window: RetentionWindow | None) -> bool:

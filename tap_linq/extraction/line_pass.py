@@ -12,17 +12,16 @@ import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Any, Final
 
-from linq_client import LinqError, NotFoundError, Page
+from linq_client import LinqError, Page
 from tap_linq.extraction import rows
+from tap_linq.extraction.chat_reader import Batch, ChatReader, Filter, ListedChat, Outcome, failure
 from tap_linq.extraction.decisions import (
-    TOLERANCE,
+    Fed,
     LineState,
     Plan,
     Witness,
-    arrival,
     emit_from,
     find_gap,
     format_moment,
@@ -31,61 +30,24 @@ from tap_linq.extraction.decisions import (
     is_due,
     is_short,
     judge,
-    next_state,
-    parse_moment,
     plan_pass,
+    tighter,
     time_left,
-    witness_of,
 )
 from tap_linq.extraction.pool import Pool
 from tap_linq.extraction.progress import Progress
-from tap_linq.extraction.rows import Row
 from tap_linq.extraction.run import Run
-
-#: Chats that fail one after the other before the API, and not the chats, is taken to be the trouble.
-GIVE_UP_AFTER: Final = 10
-
-#: The API's code for a chat that does not exist.
-NO_SUCH_CHAT: Final = 2001
 
 #: Quiet chats that an incremental pass reads to see whether they are quiet.
 SAMPLE: Final = 64
 
-#: The streams whose rows come from the messages of chats.
+#: The streams whose rows come from the messages of chats, and from the listing of chats.
 FROM_MESSAGES: Final = frozenset({"messages", "reactions", "attachments"})
+FROM_LISTING: Final = frozenset({"chats", "chat_participants"})
 
 log = logging.getLogger(__name__)
 
-Filter = Callable[[Mapping[str, Any]], bool]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows of one stream, made from one page at the most."""
-
-    stream: str
-    rows: list[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class ListedChat:
-    """What the listing said about a chat, and when (the server's time)."""
-
-    id: str
-    created: datetime | None
-    updated: datetime | None
-    listed: datetime
-
-
-@dataclass
-class Outcome:
-    """What became of one chat."""
-
-    chat_id: str
-    messages: int = 0
-    witness: Witness = Witness.NOTHING
-    error: LinqError | None = None
-    skipped: bool = False
+_NOT_EMITTED: Final = object()
 
 
 @dataclass(frozen=True)
@@ -101,17 +63,17 @@ class Stage:
     """A round of jobs of a pass, and what it came to.
 
     Attributes:
+        is_listed: whether the listing came to its end.
+        complete: whether it did, and all that was to be read could be.
         submitted: number of chats that were to be read.
-        quiet: chats that an incremental pass leaves out.
-        read: chats that an incremental pass has read.
+        listed: ids of all chats.
     """
 
+    is_listed: bool = True
     complete: bool = True
     submitted: int = 0
-    quiet: list[ListedChat] = field(default_factory=list)
-    read: list[ListedChat] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
     skipped: int = 0
-    skipped_because: LinqError | None = None
 
 
 class LinePass:
@@ -133,47 +95,60 @@ class LinePass:
         self._state = state
         self._streams = streams
         self._reads_messages = bool(streams & FROM_MESSAGES)
+        self._reader = ChatReader(run, line, streams)
         self._witnesses: set[Witness] = set()
-        self._lock = Lock()
-        self._failed_in_a_row = 0
-        self._given_up: LinqError | None = None
+        # What an incremental pass has emitted, with its updated_at, should it turn into a sweep.
+        self._emitted: dict[str, Any] = {}
+        kinds = {name[0] for name in streams & FROM_MESSAGES} | ({"f"} if run.media is not None else set())
+        self._fed = Fed(frozenset(kinds), self._settings.start_date)
+        self._window = tighter(self._settings.window, state.window)
 
     def batches(self) -> Generator[Batch, None, None]:
         """Yield the rows of all wanted streams.
 
         What can't be read is noted with the run, and leaves the bookmark as it is.
         """
+        if not self._streams & (FROM_MESSAGES | FROM_LISTING):
+            log.warning("line %s: nothing is read, so no gap can be found; select messages", self._line)
+            return
         started = self._run.client.server_time
         self._plan = self._announce(started)
-        self._progress = Progress(self._line, self._oldest_unread(started), self._settings.window)
-        reading = self._run.chats(self._line, None if self._plan.sweep else self._state.bookmark)
+        self._progress = Progress(self._line, self._oldest_unread(started), self._window)
+        reading = self._run.chats(self._line, None if self._plan.sweep else self._bookmark)
         stage = Stage()
         yield from self._run_stage(stage, lambda pool: self._list_and_read(pool, reading.pages(), stage))
         if not self._reads_messages:
             return
         evidence = judge(self._state.evidence, self._witnesses)
-        if stage.complete and not self._plan.sweep and not evidence:
+        if stage.is_listed and self._reader.given_up is None and not self._plan.sweep and not evidence:
             self._turn_into_sweep(evidence)
             rest = Stage()
-            yield from self._run_stage(rest, lambda pool: self._read_the_rest(pool, stage, rest))
-            stage.complete = rest.complete
+            yield from self._run_stage(rest, lambda pool: self._read_the_rest(pool, stage.listed, rest))
+            stage.complete = stage.complete and rest.complete
             evidence = judge(self._state.evidence, self._witnesses)
         if stage.complete and reading.started is not None:
-            yield from self._gap(reading.started, evidence)
-            self.new_state = next_state(
-                self._plan, self._state, started=reading.started, overlap=self._settings.overlap, evidence=evidence
-            )
+            yield from self._gap(self._run.client.server_time, evidence)
+            swept_at = reading.started if self._plan.sweep else self._state.swept_at
+            self.new_state = LineState(reading.started, swept_at, evidence, self._settings.window, self._fed)
         elif evidence is False:
             # Whatever else the next run finds, it has to know that.
             self.new_state = replace(self._state, evidence=False)
         self._conclude(stage.complete)
 
+    @property
+    def _bookmark(self) -> datetime | None:
+        return self._state.passed_at and self._state.passed_at - self._settings.overlap
+
     def _announce(self, now: datetime) -> Plan:
-        plan = plan_pass(self._state, self._settings.sweep_interval, now)
+        believed = self._state.believed(now)
+        if believed != self._state:
+            log.warning("line %s: STATE has times that are still to come, so it is not believed", self._line)
+            self._state = believed
+        plan = plan_pass(self._state, self._settings.sweep_interval, now, self._fed)
         if self._reads_messages:
             log.info("line %s: %s, as %s", self._line, _kind(plan), plan.reason)
-            left = time_left(self._state, self._settings.overlap, self._settings.window, now)
-            if left is not None and is_short(left, self._settings.window):
+            left = time_left(self._state, self._window, now)
+            if left is not None and is_short(left, self._window):
                 log.warning(
                     "line %s: %s of the window is left since the last complete pass; run the tap more often",
                     self._line,
@@ -182,7 +157,7 @@ class LinePass:
         return plan
 
     def _oldest_unread(self, now: datetime) -> timedelta | None:
-        return None if self._state.bookmark is None else now - (self._state.bookmark + self._settings.overlap)
+        return None if self._state.passed_at is None else now - self._state.passed_at
 
     def _run_stage(self, stage: Stage, feed: Callable[[Pool[Any]], None]) -> Iterator[Batch]:
         """Run the jobs of a stage, pass on their rows and take note of how each of them ended."""
@@ -197,151 +172,88 @@ class LinePass:
             else:
                 self._progress.total = result.to_read
                 if result.error is not None:
-                    stage.complete = False
+                    stage.is_listed = stage.complete = False
                     self._run.note_failure(f"the chats of line {self._line}", result.error)
             self._progress.tick()
-        if stage.skipped and stage.skipped_because is not None:
-            self._run.note_failure(f"the other {stage.skipped} chats of line {self._line}", stage.skipped_because)
+        if stage.skipped and self._reader.given_up is not None:
+            self._run.note_failure(f"the other {stage.skipped} chats of line {self._line}", self._reader.given_up)
 
     def _note_outcome(self, stage: Stage, outcome: Outcome) -> None:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
         self._witnesses.add(outcome.witness)
-        error = outcome.error
-        if outcome.skipped:
-            stage.complete, stage.skipped, stage.skipped_because = False, stage.skipped + 1, self._given_up
-        elif error is not None and _is_gone(error):
+        if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
-        elif error is not None:
+        elif outcome.skipped:
+            stage.complete, stage.skipped = False, stage.skipped + 1
+        elif outcome.error is not None:
             stage.complete = False
-            self._run.note_failure(f"chat {outcome.chat_id} of line {self._line}", error)
+            self._run.note_failure(f"chat {outcome.chat_id} of line {self._line}", outcome.error)
 
     # What follows runs in the threads of the pool.
 
     def _list_and_read(self, pool: Pool[Any], pages: Iterator[Page], stage: Stage) -> None:
         """List the chats, and have those read that are to be read."""
-        since = None if self._plan.sweep else self._state.bookmark
+        since = None if self._plan.sweep else self._bookmark
         wanted = self._filter(since)
-        ids: list[str] = []
+        quiet: list[ListedChat] = []
         error: LinqError | None = None
         try:
             for page in pages:
-                self._put_chats(pool, page.items)
-                if "chat_locations" in self._streams:
-                    ids.extend(item["id"] for item in page.items)
+                self._reader.put_chats(pool, page.items)
+                stage.listed.update(item["id"] for item in page.items)
                 for item in page.items if self._reads_messages else ():
-                    listed = _listed(item, page.server_time)
+                    chat = ListedChat.from_item(item, page.server_time)
                     if self._plan.sweep or is_active(item, since):
-                        self._submit(pool, listed, wanted, stage)
+                        self._submit(pool, chat, wanted, stage)
                     else:
-                        stage.quiet.append(listed)
-        except LinqError as raised:
-            error = raised
+                        quiet.append(chat)
+        except Exception as raised:
+            error = failure(raised)
         if "chat_locations" in self._streams and error is None:
-            self._run.chat_ids[self._line] = tuple(ids)
-        sample = random.sample(stage.quiet, min(SAMPLE, len(stage.quiet)))
-        sampled = {chat.id for chat in sample}
-        stage.quiet = [chat for chat in stage.quiet if chat.id not in sampled]
+            self._run.chat_ids[self._line] = tuple(stage.listed)
+        sample = random.sample(quiet, min(SAMPLE, len(quiet)))
         pool.put(Listed(stage.submitted + len(sample), error))
         for chat in sample:
             self._submit(pool, chat, wanted, stage)
 
-    def _read_the_rest(self, pool: Pool[Any], before: Stage, stage: Stage) -> None:
-        """Emit what an incremental pass, now a full sweep, has left out: of chats it has read, and of the others.
+    def _read_the_rest(self, pool: Pool[Any], known: set[str], stage: Stage) -> None:
+        """Emit what an incremental pass, now a full sweep, has left out, and what has changed since it read it.
 
         The chats are listed anew: the second listing of an incremental pass may have been a short one.
         """
-        read = {chat.id for chat in before.read}
-        known = read | {chat.id for chat in before.quiet}
-        emitted, everything = self._filter(self._state.bookmark), self._filter(None)
+        everything = self._filter(None)
 
-        def rest(message: Mapping[str, Any]) -> bool:
-            return everything(message) and not emitted(message)
+        def wanted(message: Mapping[str, Any]) -> bool:
+            emitted = self._emitted.get(message["id"], _NOT_EMITTED)
+            return everything(message) and (emitted is _NOT_EMITTED or emitted != message.get("updated_at"))
 
         error: LinqError | None = None
         try:
             for page in self._run.chats(self._line).pages():
-                self._put_chats(pool, [item for item in page.items if item["id"] not in known])
+                self._reader.put_chats(pool, [item for item in page.items if item["id"] not in known])
                 for item in page.items:
-                    wanted = rest if item["id"] in read else everything
-                    self._submit(pool, _listed(item, page.server_time), wanted, stage)
-        except LinqError as raised:
-            error = raised
+                    self._submit(pool, ListedChat.from_item(item, page.server_time), wanted, stage)
+        except Exception as raised:
+            error = failure(raised)
         pool.put(Listed(stage.submitted, error))
 
     def _filter(self, bookmark: datetime | None) -> Filter:
         since = emit_from(bookmark, self._settings.start_date)
-        return lambda message: is_due(message, since)
+        if self._plan.sweep:
+            return lambda message: is_due(message, since)
 
-    def _put_chats(self, pool: Pool[Any], chats: list[dict[str, Any]]) -> None:
-        if "chats" in self._streams:
-            pool.put(Batch("chats", [rows.chat_row(chat, self._line) for chat in chats]))
-        if "chat_participants" in self._streams:
-            pool.put(Batch("chat_participants", [r for chat in chats for r in rows.participant_rows(chat, self._line)]))
+        def wanted(message: Mapping[str, Any]) -> bool:
+            due = is_due(message, since)
+            if due:
+                self._emitted[message["id"]] = message.get("updated_at")
+            return due
+
+        return wanted
 
     def _submit(self, pool: Pool[Any], chat: ListedChat, wanted: Filter, stage: Stage) -> None:
         stage.submitted += 1
-        if not self._plan.sweep:
-            stage.read.append(chat)
-        pool.submit(lambda: self._read_chat(pool, chat, wanted))
-
-    def _read_chat(self, pool: Pool[Any], chat: ListedChat, wanted: Filter) -> None:
-        outcome = Outcome(chat.id)
-        if self._given_up is not None:
-            outcome.skipped = True
-        else:
-            newest: datetime | None = None
-            known_by = chat.listed - TOLERANCE
-            try:
-                for page in self._run.chat_messages(chat.id).pages():
-                    outcome.messages += len(page.items)
-                    arrivals = self._emit(pool, page.items, wanted)
-                    newest = max((one for one in (newest, *arrivals) if one and one < known_by), default=newest)
-                outcome.witness = witness_of(chat.created, chat.updated, newest)
-            except LinqError as error:
-                outcome.error = error
-            self._count_failures(outcome.error)
-        pool.put(outcome)
-
-    def _count_failures(self, error: LinqError | None) -> None:
-        with self._lock:
-            if error is None:
-                self._failed_in_a_row = 0
-            elif not _is_gone(error):
-                self._failed_in_a_row += 1
-                if self._failed_in_a_row == GIVE_UP_AFTER:
-                    self._given_up = error
-
-    def _emit(self, pool: Pool[Any], messages: list[dict[str, Any]], wanted: Filter) -> list[datetime | None]:
-        """Hand over the rows of a page of messages; return when each of the messages arrived."""
-        arrivals: list[datetime | None] = []
-        found: list[Row] = []
-        due = []
-        for message in messages:
-            created = parse_moment(message.get("created_at"))
-            arrivals.append(arrival(message, created))
-            if wanted(message):
-                due.append(message)
-                if "messages" in self._streams:
-                    found.append(rows.message_row(message, self._line, self._settings.window, created))
-        if found:
-            pool.put(Batch("messages", found))
-        if "reactions" in self._streams:
-            reactions = [row for message in due for row in rows.reaction_rows(message, self._line)]
-            if reactions:
-                pool.put(Batch("reactions", reactions))
-        self._put_attachments(pool, due)
-        return arrivals
-
-    def _put_attachments(self, pool: Pool[Any], messages: list[dict[str, Any]]) -> None:
-        media = self._run.media
-        if media is None and "attachments" not in self._streams:
-            return
-        for message in messages:
-            for row in rows.attachment_rows(message, self._line):
-                stored = row if media is None else media.store(row)
-                if "attachments" in self._streams:
-                    pool.put(Batch("attachments", [stored]))
+        pool.submit(lambda: self._reader.read(pool, chat, wanted))
 
     # What follows runs in the main thread again.
 
@@ -354,17 +266,10 @@ class LinePass:
         self._plan = Plan(True, reason)
         log.warning("line %s: the pass turns into a full sweep, as %s", self._line, reason)
 
-    def _gap(self, started: datetime, evidence: bool | None) -> Iterator[Batch]:
-        settings = self._settings
-        gap = find_gap(
-            self._state,
-            overlap=settings.overlap,
-            start_date=settings.start_date,
-            window=settings.window,
-            now=started,
-            evidence=evidence,
-        )
-        if gap is None or settings.window is None:
+    def _gap(self, ended: datetime, evidence: bool | None) -> Iterator[Batch]:
+        start_date, window = self._settings.start_date, self._window
+        gap = find_gap(self._state, start_date=start_date, window=window, ended=ended, evidence=evidence)
+        if gap is None or window is None:
             return
         end = format_moment(gap.end)
         if gap.last_complete_pass is None:
@@ -380,7 +285,7 @@ class LinePass:
             )
             self._run.note_gap(f"line {self._line}: {span}")
         if "extraction_gaps" in self._streams:
-            yield Batch("extraction_gaps", [rows.gap_row(gap, self._line, settings.window, started)])
+            yield Batch("extraction_gaps", [rows.gap_row(gap, self._line, window, ended)])
 
     def _conclude(self, complete: bool) -> None:
         self._run.messages += self._progress.emitted
@@ -395,14 +300,5 @@ class LinePass:
         )
 
 
-def _is_gone(error: LinqError) -> bool:
-    """Whether it is the API's own word, and not that of a proxy, that a chat is gone: nothing is left to be read."""
-    return isinstance(error, NotFoundError) and error.code == NO_SUCH_CHAT
-
-
 def _kind(plan: Plan) -> str:
     return "full sweep" if plan.sweep else "incremental pass"
-
-
-def _listed(chat: Mapping[str, Any], listed: datetime) -> ListedChat:
-    return ListedChat(chat["id"], parse_moment(chat.get("created_at")), parse_moment(chat.get("updated_at")), listed)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from linq_client import RetentionWindow
-from tap_linq.extraction.decisions import Gap, format_moment
+from tap_linq.extraction.decisions import Gap, format_moment, objects
 
 Row = dict[str, Any]
 
@@ -47,11 +47,6 @@ def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow |
     if window is not None:
         row["expires_at"] = created and format_moment(window.expires_at(created))
     return row
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """Return those items of a list that are objects; none of what is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _direction(is_from_me: object) -> str | None:

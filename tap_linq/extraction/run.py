@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
+from urllib.parse import quote
 
-from linq_client import AuthenticationError, InvalidRequestError, LinqClient, LinqError
+from linq_client import AuthenticationError, InvalidRequestError, LinqClient, LinqError, NotFoundError
 from tap_linq.extraction.media import MediaStore
 from tap_linq.extraction.reading import Reading
 from tap_linq.settings import Settings
 
 NAMED_FAILURES: Final = 20
+
+#: The API's code for a chat that does not exist.
+NO_SUCH_CHAT: Final = 2001
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +73,19 @@ class Run:
 
     def chats(self, line: str, recent_from: datetime | None = None) -> Reading:
         """List the chats of a line; see `Reading` for `recent_from`."""
-        return Reading(lambda: self.client.chats.list(from_=line).pages(), recent_from)
+        return Reading(lambda limit: self.client.chats.list(from_=line, limit=limit).pages(), recent_from)
 
     def chat_messages(self, chat_id: str) -> Reading:
         """List the messages of a chat."""
-        return Reading(lambda: self.client.messages.list(chat_id).pages())
+        return Reading(lambda limit: self.client.messages.list(chat_id, limit=limit).pages())
+
+    def is_gone(self, chat_id: str) -> bool:
+        """Whether the API says of the chat itself, by its own code, that it does not exist."""
+        try:
+            self.client.request("GET", f"/v3/chats/{quote(chat_id, safe='')}")
+        except NotFoundError as error:
+            return error.code == NO_SUCH_CHAT
+        return False
 
     def ids_of_chats(self, line: str) -> Iterable[str]:
         """The chats of a line, from the listing of this run if there was one."""

@@ -13,7 +13,6 @@ from tests.emulator_process import Emulator
 from tests.tap.running import Output, run_tap, set_window
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-OVERLAP = timedelta(minutes=10)
 PEOPLE = 6
 
 Row = dict[str, Any]
@@ -102,7 +101,7 @@ class World:
         assert len(ids) == len(set(ids)), "exactly once within a run"
         self.emitted |= {row["id"]: row for row in output.records("messages")}
         found = output.records("extraction_gaps")
-        bookmark = (self.now - OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
+        bookmark = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
         complete = [line for line in self.emulator.lines if output.bookmarks().get(line) == bookmark]
         if output.error is None:
             assert complete == self.emulator.lines

@@ -38,9 +38,9 @@ class Output:
         return states[-1] if states else {}
 
     def bookmarks(self) -> dict[str, str]:
-        """The bookmark of each line."""
+        """When the last complete pass over each line began."""
         partitions = self.state.get("bookmarks", {}).get("messages", {}).get("partitions", [])
-        return {one["context"]["line"]: one["replication_key_value"] for one in partitions if len(one) > 1}
+        return {one["context"]["line"]: one["passed_at"] for one in partitions if "passed_at" in one}
 
     def schemas(self) -> Counter[str]:
         return Counter(one["stream"] for one in self.messages if one["type"] == "SCHEMA")

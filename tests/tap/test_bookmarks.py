@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from linq_client import AuthenticationError, LinqClient
+from tap_linq.extraction import rows
 from tap_linq.extraction.run import IncompleteRunError
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, SECOND_LINE, chat_ids, history, inbound, run_tap, seed, succeed
 
-NOON = {FIRST_LINE: "2026-03-01T11:50:00Z", SECOND_LINE: "2026-03-01T11:50:00Z"}
+NOON = {FIRST_LINE: "2026-03-01T12:00:00Z", SECOND_LINE: "2026-03-01T12:00:00Z"}
 BAD_GATEWAY = {"kind": "status", "status": 502, "retry_after": 0}
 
 
@@ -37,8 +38,8 @@ def test_the_second_run_emits_what_is_new_or_changed(emulator: Emulator) -> None
         second = succeed(emulator, state=first.state)
     assert sorted(second.ids()) == sorted([new, late, edited, reacted, sent])
     assert [first.bookmarks()[FIRST_LINE], second.bookmarks()[FIRST_LINE]] == [
-        "2026-03-01T12:05:00Z",
-        "2026-03-01T13:10:00Z",
+        "2026-03-01T12:15:00Z",
+        "2026-03-01T13:20:00Z",
     ]
 
 
@@ -54,8 +55,8 @@ def test_runs_overlap_by_ten_minutes(emulator: Emulator) -> None:
     assert third.ids() == [message]
     emulator.advance(60)
     assert succeed(emulator, state=third.state).ids() == []
-    without = succeed(emulator, state=first.state, overlap_minutes=0)
-    assert succeed(emulator, state=without.state, overlap_minutes=0).ids() == []
+    without = succeed(emulator, state=first.state, overlap_minutes=1)
+    assert succeed(emulator, state=without.state, overlap_minutes=1).ids() == []
 
 
 def test_start_date_holds_back_what_was_last_changed_before_it(emulator: Emulator) -> None:
@@ -70,7 +71,7 @@ def test_the_worker_s_clock_has_no_say(emulator: Emulator) -> None:
     """The server lives in March 2026: a bookmark by the worker's clock, or by a record, would be another."""
     inbound(emulator)
     emulator.advance(86400)
-    assert set(succeed(emulator).bookmarks().values()) == {"2026-03-02T11:50:00Z"}
+    assert set(succeed(emulator).bookmarks().values()) == {"2026-03-02T12:00:00Z"}
 
 
 def test_state_does_not_grow_with_chats(emulator: Emulator) -> None:
@@ -97,7 +98,7 @@ def test_a_chat_that_fails_stops_neither_the_others_nor_the_next_run(emulator: E
     emulator.advance(3600)
     again = succeed(emulator, state=output.state)
     assert {row["id"] for row in emulator.ledger() if row["line"] == FIRST_LINE} <= set(again.ids())
-    assert set(again.bookmarks().values()) == {"2026-03-01T12:50:00Z"}
+    assert set(again.bookmarks().values()) == {"2026-03-01T13:00:00Z"}
 
 
 def test_a_bookmark_stays_when_a_later_pass_fails(emulator: Emulator) -> None:
@@ -107,7 +108,7 @@ def test_a_bookmark_stays_when_a_later_pass_fails(emulator: Emulator) -> None:
     emulator.control("POST", "faults", {**BAD_GATEWAY, "path": f"/v3/chats/{chat_ids(emulator)[0]}/messages"})
     second = run_tap(emulator, state=first.state)
     assert second.error is not None
-    assert second.bookmarks() == {FIRST_LINE: NOON[FIRST_LINE], SECOND_LINE: "2026-03-01T12:50:00Z"}
+    assert second.bookmarks() == {FIRST_LINE: NOON[FIRST_LINE], SECOND_LINE: "2026-03-01T13:00:00Z"}
 
 
 def test_a_listing_that_fails_leaves_the_bookmark(emulator: Emulator) -> None:
@@ -139,10 +140,76 @@ def test_faults_that_pass_are_got_over(emulator: Emulator) -> None:
 def test_a_chat_that_has_vanished_is_no_error(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     seed(emulator, 4, 1)
     gone = chat_ids(emulator)[0]
-    fault = {"kind": "status", "status": 404, "code": 2001, "path": f"/v3/chats/{gone}/messages"}
+    fault = {"kind": "status", "status": 404, "code": 2001, "path": f"/v3/chats/{gone}"}
     emulator.control("POST", "faults", fault)
     assert succeed(emulator).bookmarks() == NOON
     assert f"chat {gone} has vanished" in caplog.text
+
+
+def test_a_chat_is_not_gone_as_long_as_the_api_still_knows_it(emulator: Emulator) -> None:
+    seed(emulator, 4, 1)
+    mishap = chat_ids(emulator)[0]
+    fault = {"kind": "status", "status": 404, "code": 2001, "path": f"/v3/chats/{mishap}/messages"}
+    emulator.control("POST", "faults", fault)
+    output = run_tap(emulator)
+    assert f"chat {mishap}" in str(output.error)
+    assert set(output.bookmarks()) == {SECOND_LINE}
+
+
+@pytest.mark.parametrize("odd", [{"id": None}, {"id": {}}, None])
+def test_one_odd_message_stops_neither_its_chat_nor_the_others(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, odd: Any
+) -> None:
+    seed(emulator, 4, 2)
+    chat = chat_ids(emulator)[0]
+    request = LinqClient.request
+
+    def with_odd_one(self: LinqClient, method: str, path: str, **options: Any) -> Any:
+        reply = request(self, method, path, **options)
+        if path == f"/v3/chats/{chat}/messages":
+            reply.body["messages"].insert(0, odd)
+        return reply
+
+    monkeypatch.setattr(LinqClient, "request", with_odd_one)
+    output = run_tap(emulator)
+    assert isinstance(output.error, IncompleteRunError)
+    assert "items without an id, which are left out" in caplog.text
+    assert set(output.ids()) == {row["id"] for row in emulator.ledger()}
+    assert set(output.bookmarks()) == {SECOND_LINE}
+
+
+def test_what_nobody_has_foreseen_is_the_failure_of_one_chat(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seed(emulator, 4, 1)
+    chat = chat_ids(emulator)[0]
+    row = rows.message_row
+
+    def fail(message: Any, *more: Any) -> Any:
+        if message["chat_id"] == chat:
+            raise ZeroDivisionError("with a secret")
+        return row(message, *more)
+
+    monkeypatch.setattr(rows, "message_row", fail)
+    output = run_tap(emulator)
+    assert isinstance(output.error, IncompleteRunError)
+    assert "unforeseen ZeroDivisionError" in caplog.text
+    assert "secret" not in caplog.text
+    assert len(output.ids()) == 3
+
+
+def test_what_was_not_fed_before_is_fed_from_the_beginning(emulator: Emulator) -> None:
+    messages = history(emulator, line=FIRST_LINE)
+    history(emulator, line=SECOND_LINE)
+    first = succeed(emulator, select=["reactions"])
+    emulator.advance(3 * 3600)
+    second = succeed(emulator, state=first.state, start_date="2026-03-01T12:03:00Z")
+    assert messages[1] in second.ids()
+    emulator.advance(3600)
+    third = succeed(emulator, state=second.state)
+    assert set(messages) <= set(third.ids())
+    emulator.advance(3600)
+    assert succeed(emulator, state=third.state).ids() == []
 
 
 def test_a_revoked_key_ends_the_run_at_once(emulator: Emulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from linq_client import RetentionWindow
 from tap_linq.extraction.decisions import (
+    Fed,
     Gap,
     LineState,
     Witness,
@@ -18,9 +20,10 @@ from tap_linq.extraction.decisions import (
     is_due,
     is_short,
     judge,
-    next_state,
+    own_update,
     parse_moment,
     plan_pass,
+    tighter,
     time_left,
     witness_of,
 )
@@ -78,42 +81,82 @@ def test_a_stand_in_for_never_is_no_moment(value: str) -> None:
     assert is_due({"created_at": value}, NOON)
 
 
+ALL = Fed(frozenset("amr"))
+
+
 def test_the_kind_of_a_pass() -> None:
     interval = timedelta(minutes=30)
-    known = LineState(NOON - OVERLAP, NOON, True)
-    assert plan_pass(LineState(), interval, NOON).sweep
-    assert plan_pass(LineState(NOON - OVERLAP), interval, NOON).sweep, "state of the first version"
-    assert plan_pass(LineState(NOON - OVERLAP, NOON, False), interval, NOON).sweep
-    assert not plan_pass(known, interval, NOON + timedelta(minutes=29)).sweep
-    assert plan_pass(known, interval, NOON + interval).sweep
-    assert plan_pass(known, timedelta(0), NOON).sweep
+    known = LineState(NOON, NOON, True, WINDOW, ALL)
+    assert plan_pass(LineState(), interval, NOON, ALL).sweep
+    assert plan_pass(LineState(NOON), interval, NOON, ALL).sweep, "state of the first version"
+    assert plan_pass(replace(known, evidence=False), interval, NOON, ALL).sweep
+    assert not plan_pass(known, interval, NOON + timedelta(minutes=29), ALL).sweep
+    assert plan_pass(known, interval, NOON + interval, ALL).sweep
+    assert plan_pass(known, timedelta(0), NOON, ALL).sweep
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "grown"),
+    [
+        (ALL, ALL, False),
+        (ALL, Fed(frozenset("m")), False),
+        (Fed(frozenset("r")), ALL, True),
+        (ALL, Fed(frozenset("amrf")), True),
+        (ALL, Fed(ALL.streams, NOON), False),
+        (Fed(ALL.streams, NOON), ALL, True),
+        (Fed(ALL.streams, NOON), Fed(ALL.streams, NOON - HOUR), True),
+        (Fed(ALL.streams, NOON), Fed(ALL.streams, NOON + HOUR), False),
+    ],
+)
+def test_a_sweep_is_due_where_more_is_fed(before: Fed, now: Fed, grown: bool) -> None:
+    assert plan_pass(LineState(NOON, NOON, True, WINDOW, before), HOUR, NOON, now).sweep is grown
+
+
+def test_times_that_are_still_to_come_are_not_believed() -> None:
+    state = LineState(NOON, NOON, True, WINDOW, ALL)
+    assert state.believed(NOON - timedelta(seconds=30)) == state, "clocks of several servers differ a little"
+    assert state.believed(NOON - HOUR) == LineState(None, None, True, WINDOW, ALL)
+    assert replace(state, swept_at=NOON + HOUR).believed(NOON).passed_at is None
 
 
 def test_what_state_keeps_of_a_line() -> None:
-    state = LineState(NOON - OVERLAP, NOON, True)
+    state = LineState(NOON, NOON, True, WINDOW, Fed(frozenset("amr"), NOON - HOUR))
     assert LineState.from_state(state.to_state()) == state
     assert LineState.from_state({}) == LineState()
-    assert LineState.from_state({"replication_key_value": "soon", "evidence": "yes"}) == LineState()
+    odd = {"replication_key_value": "soon", "evidence": "yes", "window": "2", "fed": 3}
+    assert LineState.from_state(odd) == LineState()
+    old = {"replication_key_value": "2026-03-01T11:50:00Z", "swept_at": "2026-03-01T12:00:00Z", "evidence": True}
+    assert LineState.from_state(old) == LineState(NOON - OVERLAP, NOON, True)
 
 
-def test_only_a_sweep_counts_as_one() -> None:
-    before = LineState(NOON - OVERLAP, NOON, True)
-    later = NOON + HOUR
-    sweep, other = plan_pass(LineState(), HOUR, later), plan_pass(before, 2 * HOUR, later)
-    assert next_state(sweep, before, started=later, overlap=OVERLAP, evidence=None) == LineState(
-        later - OVERLAP, later, None
-    )
-    assert next_state(other, before, started=later, overlap=OVERLAP, evidence=True) == LineState(
-        later - OVERLAP, NOON, True
-    )
+def test_the_tighter_window_counts() -> None:
+    assert tighter(WINDOW, RetentionWindow(3)) == tighter(None, WINDOW) == tighter(WINDOW, None) == WINDOW
+    assert tighter(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "own"),
+    [
+        ({}, True),
+        ({"handles": None, "health_status": None}, True),
+        ({"handles": [{"joined_at": BEFORE, "left_at": None}]}, True),
+        ({"handles": [{"joined_at": AT}]}, False),
+        ({"handles": [{"left_at": AT}]}, False),
+        ({"health_status": {"updated_at": AT}}, False),
+    ],
+)
+def test_what_explains_an_update_otherwise(more: dict[str, Any], own: bool) -> None:
+    assert (own_update({"updated_at": AT, **more}) == NOON) is own
 
 
 @pytest.mark.parametrize(
     ("created", "updated", "newest", "says"),
     [
         (0, 60, 60, Witness.SHOWS),
-        (0, 60.5, 60, Witness.SHOWS),
-        (0, 59, 60, Witness.SHOWS),
+        (0, 60.05, 60, Witness.SHOWS),
+        (0, 60.5, 60, Witness.NOTHING),
+        (0, 59.5, 60, Witness.NOTHING),
+        (0, 59, 60, Witness.NOTHING),
         (0, 58, 60, Witness.HIDES),
         (0, 0, 60, Witness.HIDES),
         (0, 90, 60, Witness.NOTHING),
@@ -131,7 +174,9 @@ def test_what_a_chat_says_about_updated_at(
     def moment(minutes: float | None) -> datetime | None:
         return None if minutes is None else NOON + timedelta(minutes=minutes)
 
-    assert witness_of(moment(created), moment(updated), moment(newest)) is says
+    times = moment(created), moment(updated), moment(newest)
+    assert witness_of(*times) is says
+    assert witness_of(*times, is_own=False) is (Witness.HIDES if says is Witness.HIDES else Witness.NOTHING)
 
 
 def test_one_chat_that_hides_a_message_outweighs_all_others() -> None:
@@ -150,13 +195,13 @@ def test_a_message_that_was_recovered_late_arrives_when_it_was_recovered() -> No
 
 
 def gap(state: LineState, now: datetime, **more: Any) -> Gap | None:
-    options = {"overlap": OVERLAP, "start_date": None, "window": WINDOW, "evidence": True, **more}
-    return find_gap(state, now=now, **options)
+    options = {"start_date": None, "window": WINDOW, "evidence": True, **more}
+    return find_gap(state, ended=now, **options)
 
 
 def test_a_gap_runs_from_the_last_complete_pass_to_what_is_still_kept() -> None:
     eight, nine, ten = (NOON.replace(hour=hour) for hour in (8, 9, 10))
-    state = LineState(eight - OVERLAP, eight, True)
+    state = LineState(eight, eight, True)
     assert gap(state, NOON) == Gap(eight, ten, eight, "late_run")
     assert gap(state, ten) is None
     assert gap(state, NOON, start_date=nine) == Gap(nine, ten, eight, "late_run")
@@ -175,18 +220,20 @@ def test_a_first_run_reaches_back_for_one_window() -> None:
 
 def test_only_full_sweeps_count_once_a_chat_has_hidden_a_message() -> None:
     """An incremental pass an hour ago; the last full sweep three hours ago."""
-    state = LineState(NOON - HOUR - OVERLAP, NOON - 3 * HOUR, True)
+    state = LineState(NOON - HOUR, NOON - 3 * HOUR, True)
     assert gap(state, NOON) is None
-    assert gap(state, NOON, evidence=False) == Gap(NOON - 3 * HOUR, NOON - 2 * HOUR, NOON - 3 * HOUR, "hidden_activity")
-    late = LineState(NOON - 3 * HOUR - OVERLAP, NOON - 3 * HOUR, True)
+    hidden = Gap(NOON - 3 * HOUR, NOON - 2 * HOUR, NOON - 3 * HOUR, "hidden_activity")
+    assert gap(state, NOON, evidence=False) == hidden
+    assert gap(replace(state, evidence=False), NOON) == hidden, "found by a pass that could not be completed"
+    late = LineState(NOON - 3 * HOUR, NOON - 3 * HOUR, True)
     assert gap(late, NOON, evidence=False) == gap(late, NOON)
 
 
 def test_what_is_left_of_the_window() -> None:
-    state = LineState(NOON - OVERLAP)
-    assert time_left(state, OVERLAP, WINDOW, NOON + HOUR) == HOUR
-    assert time_left(state, OVERLAP, None, NOON) is None
-    assert time_left(LineState(), OVERLAP, WINDOW, NOON) is None
+    state = LineState(NOON)
+    assert time_left(state, WINDOW, NOON + HOUR) == HOUR
+    assert time_left(state, None, NOON) is None
+    assert time_left(LineState(), WINDOW, NOON) is None
     assert is_short(timedelta(minutes=29), WINDOW)
     assert not is_short(timedelta(minutes=30), WINDOW)
     assert not is_short(timedelta(minutes=-1), WINDOW)

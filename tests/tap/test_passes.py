@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tap_linq.extraction.line_pass import LinePass
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, Output, chat_ids, history, inbound, run_tap, seed, set_window, succeed
 
@@ -55,7 +56,7 @@ def test_an_incremental_pass_reads_what_was_active_and_a_sample(
     fill(emulator)
     first = run(emulator)
     assert chats_read(emulator) == 201
-    assert "full sweep, as it is the first pass over this line" in caplog.text
+    assert "full sweep, as no pass over this line is on record" in caplog.text
     emulator.advance(HOUR)
     new = inbound(emulator)
     emulator.advance(300)
@@ -124,7 +125,7 @@ def test_nothing_is_believed_before_a_chat_has_shown_it(emulator: Emulator, capl
     seed(emulator, 20, 1, hours=1, lines=[FIRST_LINE])
     emulator.advance(HOUR)
     first = run(emulator)
-    assert line_state(first)["evidence"] is None
+    assert "evidence" not in line_state(first)
     emulator.advance(HOUR)
     second = run(emulator, first)
     assert "turns into a full sweep, as no chat has shown yet that new messages move updated_at" in caplog.text
@@ -151,7 +152,7 @@ def test_what_a_failed_pass_has_found_out_is_kept(emulator: Emulator) -> None:
     failed = run_tap(emulator, phone_numbers=[FIRST_LINE])
     assert failed.error is not None
     assert line_state(failed)["evidence"] is False
-    assert line_state(failed)["replication_key_value"] is None
+    assert "passed_at" not in line_state(failed)
 
 
 def test_a_change_that_only_a_sweep_can_see(emulator: Emulator) -> None:
@@ -178,19 +179,19 @@ def test_only_the_front_of_a_list_that_is_newest_first_is_listed_twice(emulator:
     before = len([row for row in emulator.requests_served() if row["path"] == "/v3/chats"])
     second = run(emulator, first)
     listings = [row for row in emulator.requests_served() if row["path"] == "/v3/chats"]
-    assert (before, len(listings) - before) == (10, 5 + 1)
+    assert (before, len(listings) - before) == (5 + 6, 5 + 1)
     emulator.control("PATCH", "switches", {"chat_order": "oldest"})
     run(emulator, second)
-    assert len([row for row in emulator.requests_served() if row["path"] == "/v3/chats"]) - len(listings) == 10
+    assert len([row for row in emulator.requests_served() if row["path"] == "/v3/chats"]) - len(listings) == 5 + 6
 
 
 def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
     seed(emulator, 10_000, 1)
     lines = [
-        {"context": {"line": line}, "replication_key_value": "2026-03-01T11:50:00Z", "swept_at": "2026-03-01T12:00:00Z"}
+        {"context": {"line": line}, "passed_at": "2026-03-01T12:00:00Z", "swept_at": "2026-03-01T12:00:00Z"}
         for line in emulator.lines
     ]
-    state = {"bookmarks": {"messages": {"partitions": [{**line, "evidence": True} for line in lines]}}}
+    state = {"bookmarks": {"messages": {"partitions": [{**line, "evidence": True, "fed": "amr"} for line in lines]}}}
     emulator.advance(HOUR)
     output = succeed(emulator, state=state)
     states = [len(json.dumps(one, separators=(",", ":"))) for one in output.messages if one["type"] == "STATE"]
@@ -198,3 +199,44 @@ def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
     assert max(states) < 500
     assert sum(states) < 5_000
     assert set(output.schemas().values()) == {1}
+
+
+def test_a_chat_that_fails_does_not_keep_hidden_messages_from_being_read(emulator: Emulator) -> None:
+    chats = fill(emulator, 200)
+    first = run(emulator)
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    emulator.advance(HOUR)
+    people = {
+        row["chat_id"]: row["from"] if row["direction"] == "inbound" else row["to"][0] for row in emulator.ledger()
+    }
+    hidden = [inbound(emulator, chat_id=chat, **{"from": people[chat]}) for chat in chats[:150]]
+    broken = inbound(emulator, **{"from": "+12125550190"})
+    emulator.advance(300)
+    (path,) = {row["chat_id"] for row in emulator.ledger() if row["id"] == broken}
+    emulator.control("POST", "faults", {"kind": "status", "status": 403, "path": f"/v3/chats/{path}/messages"})
+    failed = run_tap(emulator, state=first.state, phone_numbers=[FIRST_LINE])
+    assert failed.error is not None
+    assert set(hidden) <= set(failed.ids())
+    assert line_state(failed)["passed_at"] == line_state(first)["passed_at"]
+
+
+def test_what_changes_before_the_pass_turns_into_a_sweep_comes_out(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = history(emulator)
+    emulator.advance(HOUR)
+    first = run(emulator)
+    emulator.control("PATCH", "switches", {"message_moves_chat": False})
+    emulator.advance(HOUR)
+    hidden = inbound(emulator)
+    emulator.advance(300)
+    turn = LinePass._turn_into_sweep
+
+    def edited_meanwhile(self: LinePass, evidence: bool | None) -> None:
+        emulator.control("POST", "edits", {"message_id": old, "text": "edited"})
+        turn(self, evidence)
+
+    monkeypatch.setattr(LinePass, "_turn_into_sweep", edited_meanwhile)
+    second = run(emulator, first)
+    assert sorted(second.ids()) == sorted([old, new, hidden])
+    assert [row["text"] for row in second.records("messages") if row["id"] == old] == ["edited"]

@@ -57,7 +57,7 @@ def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         ("phone_numbers", [], "must name a line, or be left out for all of the account, got []"),
         ("full_sweep_interval_hours", 6.5, "must be 0 to 6 hours, a quarter of the window of 24, got 6.5"),
         ("full_sweep_interval_hours", "often", "must be 0 to 6 hours"),
-        ("overlap_minutes", -5, "must be 0 to 1440 minutes, got -5"),
+        ("overlap_minutes", 0, "must be 1 to 1440 minutes, got 0"),
         ("concurrency", 0, "must be 1 to 64 requests, got 0"),
         ("concurrency", 65, "must be 1 to 64 requests, got 65"),
         ("attachment_max_megabytes", -1, "must be 0 to 10000 megabytes, got -1"),
