@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from enum import Enum
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import msgspec
 
@@ -97,7 +97,7 @@ class LineState:
             passed_at=parse_moment(state.get("passed_at")) or parse_moment(state.get("replication_key_value")),
             swept_at=parse_moment(state.get("swept_at")),
             evidence=evidence if isinstance(evidence, bool) else None,
-            window=RetentionWindow(hours_kept) if _is_window(hours_kept) else None,
+            window=_window(hours_kept),
             fed=Fed(frozenset(fed), parse_moment(state.get("since"))) if isinstance(fed, str) else None,
         )
 
@@ -107,7 +107,8 @@ class LineState:
             "passed_at": self.passed_at and format_moment(self.passed_at),
             "swept_at": self.swept_at and format_moment(self.swept_at),
             "evidence": self.evidence,
-            "window": self.window and self.window.hours,
+            # As text: some targets read a number with a point as a Decimal, and then can't write STATE.
+            "window": self.window and f"{self.window.hours:g}",
             "fed": self.fed and "".join(sorted(self.fed.streams)),
             "since": self.fed and self.fed.since and format_moment(self.fed.since),
         }
@@ -121,8 +122,11 @@ class LineState:
         return replace(self, passed_at=None, swept_at=None)
 
 
-def _is_window(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and 1 <= value <= 24
+def _window(value: object) -> RetentionWindow | None:
+    try:
+        return RetentionWindow(float(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def tighter(one: RetentionWindow | None, other: RetentionWindow | None) -> RetentionWindow | None:
