@@ -88,9 +88,9 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
 def test_a_deferred_wait_for_a_delivery(airflow: Airflow, emulator: Emulator) -> None:
     emulator.control("PATCH", "switches", {"delivery_seconds": 8})
     run = airflow.run("linq_send_message", to=BOB, quiet_from=24, quiet_to=0)
-    airflow.until("linq_send_message", run, "send", "deferred", "success")
-    airflow.until("linq_send_message", run, "send", "success")
-    assert airflow.xcom("linq_send_message", run, "send")["delivery_status"] == "delivered"
+    airflow.until("linq_send_message", run, "arrived", "deferred", "success")
+    airflow.until("linq_send_message", run, "arrived", "success")
+    assert airflow.xcom("linq_send_message", run, "arrived")["delivery_status"] == "delivered"
     assert len(sent_to(emulator, BOB)) == 1
     emulator.control("PATCH", "switches", {"delivery_seconds": 2})
 
