@@ -32,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; this takes a minute or two."
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[airflow,tap,emulator,webhooks,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[airflow,tap,emulator,webhooks,parquet,dev]'
 	touch $@
 
 clean:  ## Remove all that the other targets made
