@@ -1,0 +1,1 @@
+"""Campaigns: one message to each of many recipients, exactly once."""

@@ -1,0 +1,65 @@
+"""The words of a campaign: the recipient of a row, and what became of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from airflow_provider_linq.idempotency import key_of
+
+#: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
+Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
+
+#: Why a row was skipped. The first two are the platform's word, and the others ours, before anything was sent.
+SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One row that has passed all checks.
+
+    :param number: of the row in the input, from 1.
+    :param to: handles, e-mail addresses in lower case, sorted; several make a group.
+    :param key: idempotency key: a hash of the campaign key and `to`.
+    :param row: the values that the message is made of.
+    :param timezone: IANA name of the time zone that the send window is read in.
+    """
+
+    number: int
+    to: tuple[str, ...]
+    key: str
+    row: Mapping[str, Any]
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row.
+
+    :param row: its number in the input, from 1.
+    :param to: its handles, as far as they could be read.
+    :param reason: one word for what is no success: a `SkipReason`, "refused" (see `code`), "no_answer" or "unsettled".
+    :param detail: the same for people; never the text of the message.
+    :param code: of the API's error.
+    :param idempotency_key: to ask the platform again with.
+    :param line: own line that the message went from, as far as known.
+    :param created_at: RFC 3339, UTC, by the API's clock.
+    """
+
+    row: int
+    to: tuple[str, ...]
+    status: Status
+    reason: str | None = None
+    detail: str | None = None
+    code: int | None = None
+    idempotency_key: str | None = None
+    line: str | None = None
+    chat_id: str | None = None
+    message_id: str | None = None
+    created_at: str | None = None
+
+
+def recipient_key(campaign_key: str, to: Sequence[str]) -> str:
+    """Return the idempotency key of a recipient in a campaign: neither the try nor the text is in it."""
+    return key_of(campaign_key, *sorted(to))
