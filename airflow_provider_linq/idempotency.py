@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq.state_store import StateStore
 from linq_client import InvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
 
 #: What clearing a task does: keep the message that it sent, or send another one.
 OnClear: TypeAlias = Literal["keep", "resend"]
@@ -196,25 +196,20 @@ class RecordStore:
     """The records of one task instance; forgets everything where Airflow has no task state store (3.2)."""
 
     def __init__(self, context: Context) -> None:
-        self._store: TaskStateStoreAccessor | None = context.get("task_state_store")
+        self._store = StateStore(context)
 
     def __bool__(self) -> bool:
-        return self._store is not None
+        return bool(self._store)
 
     def load(self, name: str = RECORD) -> Record | None:
-        found: Any = self._store.get(name) if self._store is not None else None
+        found = self._store.get(name)
         return None if found is None else Record(**found)
 
     def save(self, record: Record, name: str = RECORD) -> None:
-        if self._store is not None:
-            # Where there is a store, there is this. It ends with the DAG run.
-            from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-
-            self._store.set(name, asdict(record), retention=NEVER_EXPIRE)
+        self._store.set(name, asdict(record))
 
     def forget(self, name: str = RECORD) -> None:
-        if self._store is not None:
-            self._store.delete(name)
+        self._store.delete(name)
 
 
 def recorded(record: Record, result: Mapping[str, Any]) -> Record:

@@ -1,0 +1,170 @@
+"""How far a campaign has come, small enough for the task state store: one byte a recipient, compressed.
+
+The bytes stand in the order of the keys, which are hashes, so that the order of the input does not matter. They are
+split into values of about 50,000 recipients each, so that a value stays well under the 64 KB that the store is meant
+for, however many recipients there are: bytes of few kinds compress to 1 or 2 bits, and to 3 at worst.
+
+The input may change between two tries. Each value therefore also says, for each of 512 ranges of keys, how many
+recipients there were and the XOR of their keys. A range for which this differs is not trusted: its recipients count as
+begun, from a line that nobody remembers.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import reduce
+from itertools import count as count_from
+from itertools import pairwise
+from operator import xor
+from typing import Any, Final
+
+from airflow_provider_linq.state_store import StateStore
+
+#: What is known of a recipient. From `BEGUN_SOMEWHERE` on a request may have been made and its outcome is not on
+#: record; from `BEGUN` on, from the line with the number `mark - BEGUN`.
+PENDING, SENT, OPTED_OUT, BLOCKED, FAILED, UNKNOWN, BEGUN_SOMEWHERE, BEGUN = range(8)
+
+#: A byte has room for so many lines.
+MAX_LINES: Final = 256 - BEGUN
+
+SHARD: Final = 50_000
+RANGES: Final = 512
+
+HEADER: Final = "linq_campaign"
+
+#: How many recipients and the XOR of their keys, for each range.
+_CHECKS: Final = struct.Struct(f"<{2 * RANGES}I")
+
+
+@dataclass
+class Header:
+    """What a campaign remembers of itself.
+
+    :param campaign_key: in force since the first try, whatever its template renders to later.
+    :param max_tries: of the task instance; another number now means that it was cleared since.
+    :param began: when the campaign first sent, by the API's clock (RFC 3339).
+    :param shards: how many values the recipients are split into.
+    :param lines: own lines by number; only ever appended to.
+    :param doubt_since: when the first of the requests was made whose outcome is not on record.
+    :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
+    :param deadline: until when the follow-up waits.
+    """
+
+    campaign_key: str
+    max_tries: int
+    began: str
+    shards: int
+    lines: list[str] = field(default_factory=list)
+    doubt_since: str | None = None
+    days: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    deadline: str | None = None
+
+    @classmethod
+    def load(cls, store: StateStore) -> Header | None:
+        found = store.get(HEADER)
+        return None if found is None else cls(**found)
+
+    def save(self, store: StateStore) -> None:
+        store.set(HEADER, asdict(self))
+
+
+class Progress:
+    """A mark for each recipient.
+
+    :param keys: the idempotency keys, in any order.
+    :param shards: how many values they are split into; the same in all tries of a campaign.
+    :param name: under which the values stand in the store.
+    """
+
+    def __init__(self, keys: Sequence[str], shards: int, name: str = HEADER) -> None:
+        self._keys = sorted(keys)
+        self._marks = bytearray(len(self._keys))
+        self._name = name
+        # Where each range begins and, at the end, where the last one ends.
+        starts = [_first_of(index, shards * RANGES) for index in range(shards * RANGES)]
+        self._bounds = [bisect_left(self._keys, start, key=_place) for start in starts] + [len(self._keys)]
+        self._checks = [self._check(low, high) for low, high in pairwise(self._bounds)]
+        self._shards = shards
+        self._changed = set(range(shards))
+
+    def __getitem__(self, key: str) -> int:
+        return self._marks[bisect_left(self._keys, key)]
+
+    def __setitem__(self, key: str, mark: int) -> None:
+        self._marks[bisect_left(self._keys, key)] = mark
+        self._changed.add(_place(key) * self._shards >> 32)
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return zip(self._keys, self._marks, strict=True)
+
+    def counts(self) -> Counter[int]:
+        """Return how many recipients have which mark."""
+        return Counter(self._marks)
+
+    def save(self, store: StateStore) -> None:
+        """Write the values that have changed since they were last written."""
+        while self._changed:
+            shard = self._changed.pop()
+            store.set(f"{self._name}_{shard}", self._encoded(shard))
+
+    def load(self, store: StateStore) -> None:
+        """Take over the marks of an earlier try."""
+        for shard in range(self._shards):
+            value = store.get(f"{self._name}_{shard}")
+            if value is not None:
+                self._decode(shard, value)
+
+    def _encoded(self, shard: int) -> dict[str, str]:
+        ranges = range(shard * RANGES, (shard + 1) * RANGES)
+        checks = [number for index in ranges for number in self._checks[index]]
+        marks = self._marks[self._bounds[ranges.start] : self._bounds[ranges.stop]]
+        return {"ranges": _packed(_CHECKS.pack(*checks)), "marks": _packed(marks)}
+
+    def _decode(self, shard: int, value: Mapping[str, str]) -> None:
+        checks = _CHECKS.unpack(_unpacked(value["ranges"]))
+        marks = _unpacked(value["marks"])
+        position = 0
+        for index, count, digest in zip(count_from(shard * RANGES), checks[::2], checks[1::2], strict=False):
+            low, high = self._bounds[index : index + 2]
+            before = marks[position : position + count]
+            position += count
+            if (count, digest) == self._checks[index]:
+                self._marks[low:high] = before
+            elif any(before):
+                self._marks[low:high] = bytes([BEGUN_SOMEWHERE]) * (high - low)
+
+    def _check(self, low: int, high: int) -> tuple[int, int]:
+        return high - low, reduce(xor, map(_digest, self._keys[low:high]), 0)
+
+
+def shards_for(recipients: int) -> int:
+    """Return how many values so many recipients need."""
+    return max(1, -(-recipients // SHARD))
+
+
+def _place(key: str) -> int:
+    """The place of a key among all possible ones: the first 32 bits of its hash."""
+    return int(key[-64:-56], 16)
+
+
+def _digest(key: str) -> int:
+    return int(key[-56:-48], 16)
+
+
+def _first_of(index: int, parts: int) -> int:
+    """The first place in one of so many equal parts."""
+    return -(-(index << 32) // parts)
+
+
+def _packed(data: bytes | bytearray) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
