@@ -228,7 +228,9 @@ class LinqClient:
         ) as response:
             raw = content(response, label)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        self._server_time = server_date(response)
+        server_time = server_date(response)
+        if server_time is not None:
+            self._server_time = server_time
         body = decoded(status, raw)
         if response.is_redirect:
             raise SettingsError(f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status)
@@ -239,9 +241,13 @@ class LinqClient:
             wrong = "is not a JSON object"
         elif list_field is not None and not isinstance(body.get(list_field, ...), list | None):
             wrong = f"has no list {list_field}"
-        if wrong or not isinstance(body, dict):
+        elif server_time is None:
+            # The worker's clock is no stand-in: what is reckoned with the server's must not depend on who asks. An
+            # error above may be a proxy's, and is told all the same.
+            wrong = "names no time that can be read (header Date)"
+        if wrong or server_time is None or not isinstance(body, dict):
             raise APIConnectionError(f"{label}: the answer {wrong}", status=status, trace_id=trace_id)
-        return Reply(body, status, trace_id, self._server_time)
+        return Reply(body, status, trace_id, server_time)
 
     def transfer(
         self,

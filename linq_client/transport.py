@@ -122,15 +122,9 @@ def save(response: requests.Response, into: IO[bytes], max_bytes: int | None, la
     return size
 
 
-def server_date(response: requests.Response) -> datetime:
-    """The server's clock.
-
-    Raises:
-        APIConnectionError: the answer names no time. The worker's clock is no stand-in: what is reckoned with the time
-            of the server must not depend on who asks.
-    """
+def server_date(response: requests.Response) -> datetime | None:
+    """The server's clock, None if the answer names no time that can be read."""
     try:
         return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
     except (KeyError, ValueError, OverflowError):
-        pass
-    raise APIConnectionError("the answer names no time that can be read (header Date)", status=response.status_code)
+        return None

@@ -12,12 +12,14 @@ import pytest
 
 from linq_client import (
     APIConnectionError,
+    AuthenticationError,
     InvalidRequestError,
     LinqClient,
     LinqError,
     NotFoundError,
     RateLimitedError,
     ServerError,
+    SettingsError,
 )
 from tests.client.server import ANN, KEY, OK, Handler, client_of, serving
 from tests.emulator_process import Emulator
@@ -143,18 +145,29 @@ def test_a_retry_after_date_is_measured_on_the_servers_clock() -> None:
         assert client.server_time == datetime(2020, 3, 1, 12, tzinfo=timezone.utc)
 
 
+class Timeless(Handler):
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Date":
+            super().send_header(keyword, value)
+
+
 def test_an_answer_without_a_time_is_none() -> None:
     """The clock of the worker is no stand-in for the server's: bookmarks are made of it."""
-
-    class Timeless(Handler):
-        def send_header(self, keyword: str, value: str) -> None:
-            if keyword != "Date":
-                super().send_header(keyword, value)
-
     with serving(OK) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
         server.RequestHandlerClass = Timeless
         with pytest.raises(APIConnectionError, match="names no time"):
             client.phone_numbers.list()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (503, ServerError), (302, SettingsError)])
+def test_an_error_needs_no_time(status: int, kind: type[LinqError]) -> None:
+    """It may be that of a proxy; and what it says decides whether a retry helps."""
+    answer = (status, {"Retry-After": "0", "Location": "/login"}, b"<html>no</html>")
+    with serving(answer) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
+        server.RequestHandlerClass = Timeless
+        with pytest.raises(kind) as caught:
+            client.phone_numbers.list()
+    assert caught.value.status == status
 
 
 def test_a_retry_after_beyond_the_budget_is_not_waited_for() -> None:
