@@ -1,12 +1,13 @@
 """What became of the messages of a campaign: looks while it waits for them, and the delivery report at the end.
 
-Nothing here sends or changes anything, so all of it may be repeated.
+Nothing here sends or changes anything, so all of it may be repeated. Looks and reports are generators with threads at
+work: closing one makes no further requests.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -124,7 +125,7 @@ def counts(rows: Iterable[ReportRow]) -> dict[str, int]:
 
 def look(
     client: LinqClient, sent: Sequence[Outcome], *, concurrency: int, failure_grace: timedelta = FAILURE_GRACE
-) -> Iterator[tuple[str, Progressed]]:
+) -> Generator[tuple[str, Progressed], None, None]:
     """Ask once for each sent message how far it has come, and yield its idempotency key with the answer.
 
     :param sent: rows with the status "sent"; one without a message id is gone, and not asked for.
@@ -140,7 +141,7 @@ def look(
     yield from _in_order(progress, sent, concurrency)
 
 
-def report(client: LinqClient, sent: Iterable[Outcome], *, concurrency: int) -> Iterator[ReportRow]:
+def report(client: LinqClient, sent: Iterable[Outcome], *, concurrency: int) -> Generator[ReportRow, None, None]:
     """Read the chat of each sent message once, and yield what became of it, in the order of the input.
 
     :param sent: rows with the status "sent", read as the report is.
