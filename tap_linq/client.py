@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
@@ -13,6 +15,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.singerlib import RecordMessage
 from typing_extensions import override
 
+from tap_linq.command import REFUSALS
 from tap_linq.extraction.decisions import LineState
 from tap_linq.extraction.line_pass import LinePass
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tap_linq.tap import TapLinq
 
 Context = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class LinqStream(Stream):
@@ -45,6 +50,12 @@ class LinqStream(Stream):
     def emit_activate_version_messages(self) -> bool:
         """Never: a target would delete what has expired at the source."""
         return False
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **options: Any) -> None:
+        """Log as the SDK does, but not that a refusal is "unhandled": the command line says what was refused."""
+        if not isinstance(sys.exc_info()[1], REFUSALS):
+            super().log(message, *args, level=level, **options)
 
     @override
     def log_sync_costs(self) -> None:
@@ -95,6 +106,12 @@ class PassStream(LinqStream):
         fed = {name: stream for name, stream in selected.items() if isinstance(stream, PassStream)}
         for stream in fed.values():
             stream._write_schema_message()
+        lost = self.run.foreign(tap.lines_on_record)
+        if lost:
+            log.warning(
+                "no longer lines of this account, so nothing is read from them: %s; their bookmarks are kept",
+                ", ".join(lost),
+            )
         for line in self.run.lines:
             state = tap.line_state(line)
             this_pass = LinePass(self.run, line, LineState.from_state(state), frozenset(selected))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Final
 
 import pendulum
@@ -59,7 +60,7 @@ class Settings:
             window=window,
             sweep_interval=_sweep_interval(config.get("full_sweep_interval_hours"), window),
             overlap=timedelta(minutes=_number("overlap_minutes", config["overlap_minutes"], 1, 24 * 60, "minutes")),
-            concurrency=int(_number("concurrency", config["concurrency"], 1, MAX_CONCURRENCY, "requests")),
+            concurrency=_whole_number("concurrency", config["concurrency"], 1, MAX_CONCURRENCY, "requests"),
             fail_on_gap=config["on_gap"] == "fail",
             attachments_path=config.get("attachments_path") or None,
             attachment_max_bytes=int(
@@ -67,6 +68,27 @@ class Settings:
                 * MEGABYTE
             ),
         )
+
+
+def check_names(config: Mapping[str, Any], known: Collection[str]) -> None:
+    """Refuse settings that nobody reads: with a window that has a typo, the tap would run on the default.
+
+    Args:
+        known: names of all settings.
+
+    Raises:
+        InvalidRequestError: names them, and what may have been meant.
+    """
+    wrong = []
+    for name in config:
+        if name not in known:
+            near = get_close_matches(name.lower().replace("-", "_"), known, n=1)
+            wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
+    if wrong:
+        raise InvalidRequestError("; ".join(wrong))
+    if not isinstance(config.get("api_key", ""), str):
+        # The SDK would say so too, and show the value.
+        raise InvalidRequestError("api_key: must be text")
 
 
 def _start_date(value: str | None) -> datetime | None:
@@ -123,11 +145,18 @@ def _sweep_interval(value: float | str | None, window: RetentionWindow | None) -
     )
 
 
-def _number(name: str, value: float | str, least: float, most: float, unit: str) -> float:
+def _number(name: str, value: float | str | None, least: float, most: float, unit: str) -> float:
     try:
-        number = float(value)
-    except ValueError:
+        number = float(value)  # type: ignore[arg-type]  # the schema lets null pass
+    except (TypeError, ValueError):
         number = float("nan")
     if not least <= number <= most:
         raise InvalidRequestError(f"{name}: must be {least:g} to {most:g} {unit}, got {value!r}")
     return number
+
+
+def _whole_number(name: str, value: float | str | None, least: int, most: int, unit: str) -> int:
+    number = _number(name, value, least, most, unit)
+    if not number.is_integer():
+        raise InvalidRequestError(f"{name}: must be a whole number of {unit}, got {value!r}")
+    return int(number)

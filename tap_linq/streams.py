@@ -192,7 +192,7 @@ class ExtractionGapsStream(PassStream):
         th.Property("last_complete_pass", th.DateTimeType, description="The last one that counts before the gap."),
         th.Property("window_hours", th.NumberType),
         th.Property("detected_at", th.DateTimeType),
-        th.Property("reason", th.StringType, description="first_run, late_run or hidden_activity."),
+        th.Property("reason", th.StringType, description="first_run, late_run, hidden_activity or doubted_state."),
     ).to_dict()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from types import FrameType
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
@@ -16,9 +16,13 @@ from typing_extensions import override
 from linq_client import InvalidRequestError
 from tap_linq import streams
 from tap_linq.client import LinqStream, PassStream
+from tap_linq.command import checked_json, told_in_a_line
 from tap_linq.extraction.run import Run
-from tap_linq.settings import Settings
+from tap_linq.settings import Settings, check_names
 from tap_linq.writer import RecordWriter
+
+if TYPE_CHECKING:
+    import click
 
 
 class TapLinq(Tap):
@@ -101,7 +105,8 @@ class TapLinq(Tap):
         ),
         th.Property(
             "concurrency",
-            th.IntegerType,
+            # Not an integer: the SDK would turn the text of an environment variable into one, or fail.
+            th.CustomType({"type": ["number", "string"]}),
             default=8,
             description=(
                 "Requests under way at once, 1 to 64; each costs a connection and up to a megabyte of memory, and the "
@@ -127,13 +132,45 @@ class TapLinq(Tap):
         ),
     ).to_dict()
 
-    def __init__(self, *args: Any, validate_config: bool = True, **kwargs: Any) -> None:
-        super().__init__(*args, validate_config=validate_config, **kwargs)
-        if validate_config:
-            try:
+    def __init__(self, *, config: dict[str, Any] | None = None, validate_config: bool = True, **options: Any) -> None:
+        try:
+            if validate_config:
+                # First, as to the SDK a required setting with a typo is just missing.
+                self.append_builtin_config(self.config_jsonschema)
+                check_names(config or {}, self.config_jsonschema["properties"])
+            super().__init__(config=config, validate_config=validate_config, **options)
+            if validate_config:
                 _ = self.run
-            except InvalidRequestError as error:
-                raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
+        except InvalidRequestError as error:
+            raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
+
+    @classmethod
+    @override
+    def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **options: Any) -> None:
+        """Run from the command line."""
+        with told_in_a_line(cls.logger):
+            super().invoke(
+                state=state and checked_json("--state", state),
+                catalog=catalog and checked_json("--catalog", catalog),
+                **options,
+            )
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
+        """Read the files of settings that the command line names."""
+        with told_in_a_line(cls.logger):
+            try:
+                return super().cb_config(ctx, param, value)
+            except (OSError, TypeError, ValueError) as error:
+                raise InvalidRequestError(f"--config: must be files with JSON objects, got none ({error})") from None
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Run the connection test from the command line."""
+        with told_in_a_line(cls.logger):
+            super().cb_test(ctx, param, value)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
@@ -157,6 +194,12 @@ class TapLinq(Tap):
             InvalidRequestError: a setting breaks a rule.
         """
         return Run(Settings.from_config(self.config))
+
+    @property
+    def lines_on_record(self) -> list[str]:
+        """The lines that STATE knows, from whatever run."""
+        messages = self.state.get("bookmarks", {}).get(streams.MessagesStream.name, {})
+        return [one["context"]["line"] for one in messages.get("partitions", ())]
 
     def line_state(self, line: str) -> dict[str, Any]:
         """The part of STATE, to be read and changed, that belongs to a line."""

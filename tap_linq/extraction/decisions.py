@@ -80,6 +80,8 @@ class LineState:
         evidence: whether chats have been seen to show new messages in `updated_at` (True) or not to (False).
         window: that of the last complete pass; None also where messages did not expire.
         fed: what the last complete pass handed on.
+        doubted: a time of earlier STATE that lay ahead of the server's clock; until a pass is complete, nobody knows
+            when the last one was.
     """
 
     passed_at: datetime | None = None
@@ -87,6 +89,7 @@ class LineState:
     evidence: bool | None = None
     window: RetentionWindow | None = None
     fed: Fed | None = None
+    doubted: datetime | None = None
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LineState:
@@ -99,6 +102,7 @@ class LineState:
             evidence=evidence if isinstance(evidence, bool) else None,
             window=_window(hours_kept),
             fed=Fed(frozenset(fed), parse_moment(state.get("since"))) if isinstance(fed, str) else None,
+            doubted=parse_moment(state.get("doubted")),
         )
 
     def to_state(self) -> dict[str, Any]:
@@ -111,6 +115,7 @@ class LineState:
             "window": self.window and f"{self.window.hours:g}",
             "fed": self.fed and "".join(sorted(self.fed.streams)),
             "since": self.fed and self.fed.since and format_moment(self.fed.since),
+            "doubted": self.doubted and format_moment(self.doubted),
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -119,7 +124,7 @@ class LineState:
         known = [moment for moment in (self.passed_at, self.swept_at) if moment is not None]
         if all(moment <= now + TOLERANCE for moment in known):
             return self
-        return replace(self, passed_at=None, swept_at=None)
+        return replace(self, passed_at=None, swept_at=None, doubted=max(known))
 
 
 def _window(value: object) -> RetentionWindow | None:
@@ -144,6 +149,8 @@ class Plan:
 
 def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime, fed: Fed) -> Plan:
     """Decide between a full sweep and an incremental pass that feeds `fed`."""
+    if state.doubted is not None:
+        return Plan(True, "nobody knows when the last pass was")
     if state.passed_at is None:
         return Plan(True, "no pass over this line is on record")
     if state.evidence is False:
@@ -266,8 +273,8 @@ class Gap:
 
     Attributes:
         start: None for everything before `end`.
-        last_complete_pass: the server's time when it began; None if there was none.
-        reason: first_run, late_run, or hidden_activity.
+        last_complete_pass: the server's time when it began, as far as that is known; None if there was none.
+        reason: first_run, late_run, hidden_activity, or doubted_state.
     """
 
     start: datetime | None
@@ -296,13 +303,15 @@ def find_gap(
     if window is None:
         return None
     end = window.oldest_kept(ended)
-    late, reason = state.passed_at, "first_run" if state.passed_at is None else "late_run"
+    late, reason = state.passed_at, "late_run"
+    if late is None:
+        reason = "first_run" if state.doubted is None else "doubted_state"
     is_hidden = evidence is False or state.evidence is False
     if late is not None and is_hidden and state.swept_at != late:
         reason = "hidden_activity" if late >= end else "late_run"
         late = state.swept_at
     start = emit_from(late, start_date)
-    return Gap(start, end, late, reason) if start is None or start < end else None
+    return Gap(start, end, late or state.doubted, reason) if start is None or start < end else None
 
 
 def time_left(state: LineState, window: RetentionWindow | None, now: datetime) -> timedelta | None:

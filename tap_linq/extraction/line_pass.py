@@ -130,9 +130,9 @@ class LinePass:
             yield from self._gap(self._run.client.server_time, evidence)
             swept_at = reading.started if self._plan.sweep else self._state.swept_at
             self.new_state = LineState(reading.started, swept_at, evidence, self._settings.window, self._fed)
-        elif evidence is False:
+        elif evidence is False or self._state.doubted is not None:
             # Whatever else the next run finds, it has to know that.
-            self.new_state = replace(self._state, evidence=False)
+            self.new_state = replace(self._state, evidence=evidence)
         self._conclude(stage.complete)
 
     @property
@@ -275,7 +275,8 @@ class LinePass:
         if gap.last_complete_pass is None:
             log.info("line %s: nothing created before %s could be reached", self._line, end)
         else:
-            span = f"messages created from {format_moment(gap.start or gap.last_complete_pass)} to {end}"
+            since = "an unknown time" if gap.start is None else format_moment(gap.start)
+            span = f"messages created from {since} to {end}"
             log.warning(
                 "line %s: %s have expired, those that were not read before are lost (%s); "
                 "run the tap more often than the retention window",

@@ -51,20 +51,28 @@ class Run:
         self._is_closed = False
 
     @cached_property
+    def account(self) -> list[dict[str, Any]]:
+        """All lines of the account, with the API's own fields."""
+        return [number.model_dump(mode="json", exclude_unset=True) for number in self.client.phone_numbers.list()]
+
+    @cached_property
     def phone_numbers(self) -> list[dict[str, Any]]:
         """The lines to extract, with the API's own fields.
 
         Raises:
             InvalidRequestError: the setting names one that the account does not have.
         """
-        own = [number.model_dump(mode="json", exclude_unset=True) for number in self.client.phone_numbers.list()]
         wanted = self.settings.phone_numbers
         if wanted is None:
-            return own
-        foreign = sorted(set(wanted) - {number["phone_number"] for number in own})
+            return self.account
+        foreign = self.foreign(wanted)
         if foreign:
             raise InvalidRequestError(f"phone_numbers: must be lines of this account, got {', '.join(foreign)}")
-        return [number for number in own if number["phone_number"] in wanted]
+        return [number for number in self.account if number["phone_number"] in wanted]
+
+    def foreign(self, lines: Iterable[str]) -> list[str]:
+        """Return those of the lines that are not the account's."""
+        return sorted(set(lines) - {number["phone_number"] for number in self.account})
 
     @property
     def lines(self) -> list[str]:

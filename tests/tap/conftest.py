@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from linq_client import LinqClient
 from tests.emulator_process import Emulator, running_emulator
 
 NOON = "2026-03-01T12:00:00Z"
@@ -23,3 +26,21 @@ def emulator(emulator_process: Emulator) -> Emulator:
     emulator_process.control("POST", "reset")
     emulator_process.control("POST", "clock", {"now": NOON, "freeze": True})
     return emulator_process
+
+
+@pytest.fixture
+def after_each_page(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call something after each page of a path that the client has read: the world moves while the tap reads."""
+
+    def install(path: str, happen: Any) -> None:
+        request, pages = LinqClient.request, itertools.count(1)
+
+        def watched(self: LinqClient, method: str, requested: str, **options: Any) -> Any:
+            reply = request(self, method, requested, **options)
+            if requested == path:
+                happen(next(pages))
+            return reply
+
+        monkeypatch.setattr(LinqClient, "request", watched)
+
+    return install

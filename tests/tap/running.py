@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tap_linq.tap import TapLinq
@@ -16,6 +20,7 @@ from tests.emulator_process import Emulator
 FIRST_LINE = "+12025550101"
 SECOND_LINE = "+12025550102"
 PERSON = "+12125550100"
+TAP = Path(sys.executable).with_name("tap-linq")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ def run_tap(
             error = raised
     out.seek(0)
     return Output([json.loads(line) for line in out.read().splitlines()], error)
+
+
+def cli(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the tap as a program."""
+    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
 
 
 def succeed(emulator: Emulator, **options: Any) -> Output:

@@ -234,3 +234,23 @@ def test_an_account_without_chats(emulator: Emulator) -> None:
     output = succeed(emulator)
     assert output.ids() == []
     assert output.bookmarks() == NOON
+
+
+def test_a_line_that_has_left_the_account_is_told_and_its_bookmark_kept(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = succeed(emulator).state
+    text = json.dumps(state).replace(SECOND_LINE, "+13125550100")
+    caplog.clear()
+    output = succeed(emulator, state=json.loads(text))
+    (told,) = (one.getMessage() for one in caplog.records if "no longer" in one.getMessage())
+    assert told.startswith("no longer lines of this account, so nothing is read from them: +13125550100;")
+    assert output.bookmarks() == {**NOON, "+13125550100": "2026-03-01T12:00:00Z"}
+
+
+def test_a_line_of_another_shard_is_no_line_that_has_left(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    state = succeed(emulator).state
+    emulator.advance(60)
+    output = succeed(emulator, state=state, phone_numbers=[FIRST_LINE])
+    assert "no longer" not in caplog.text
+    assert output.bookmarks() == {**NOON, FIRST_LINE: "2026-03-01T12:01:00Z"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from typing import Any
 from uuid import uuid4
@@ -32,24 +31,6 @@ def test_every_message_under_every_reading_of_the_contract(emulator: Emulator, o
     assert_complete(emulator, output.ids())
     assert len(output.ids("chats")) == len(set(output.ids("chats"))) == 252
     assert set(output.schemas().values()) == {1}
-
-
-@pytest.fixture
-def after_each_page(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Call something after each page of a path that the client has read: the world moves while the tap reads."""
-
-    def install(path: str, happen: Any) -> None:
-        request, pages = LinqClient.request, itertools.count(1)
-
-        def watched(self: LinqClient, method: str, requested: str, **options: Any) -> Any:
-            reply = request(self, method, requested, **options)
-            if requested == path:
-                happen(next(pages))
-            return reply
-
-        monkeypatch.setattr(LinqClient, "request", watched)
-
-    return install
 
 
 @pytest.mark.parametrize("moves_chat", [True, False])

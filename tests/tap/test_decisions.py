@@ -115,8 +115,12 @@ def test_a_sweep_is_due_where_more_is_fed(before: Fed, now: Fed, grown: bool) ->
 def test_times_that_are_still_to_come_are_not_believed() -> None:
     state = LineState(NOON, NOON, True, WINDOW, ALL)
     assert state.believed(NOON - timedelta(seconds=30)) == state, "clocks of several servers differ a little"
-    assert state.believed(NOON - HOUR) == LineState(None, None, True, WINDOW, ALL)
-    assert replace(state, swept_at=NOON + HOUR).believed(NOON).passed_at is None
+    doubted = state.believed(NOON - HOUR)
+    assert doubted == LineState(None, None, True, WINDOW, ALL, NOON)
+    assert doubted.believed(NOON - HOUR) == LineState.from_state(doubted.to_state()) == doubted
+    assert plan_pass(doubted, HOUR, NOON, ALL).sweep
+    ahead = replace(state, swept_at=NOON + HOUR).believed(NOON)
+    assert (ahead.passed_at, ahead.doubted) == (None, NOON + HOUR)
 
 
 def test_what_state_keeps_of_a_line() -> None:
@@ -217,6 +221,16 @@ def test_a_first_run_reaches_back_for_one_window() -> None:
     )
     assert gap(LineState(), NOON, start_date=NOON.replace(hour=10)) is None
     assert gap(LineState(), NOON, window=None) is None
+
+
+def test_state_that_is_not_believed_is_no_first_run() -> None:
+    """A pass there was, and nobody knows when: all that has expired by now may have come after it."""
+    state = LineState(doubted=NOON + HOUR)
+    assert gap(state, NOON) == Gap(None, NOON.replace(hour=10), NOON + HOUR, "doubted_state")
+    since = NOON.replace(hour=9)
+    assert gap(state, NOON, start_date=since) == Gap(since, NOON.replace(hour=10), NOON + HOUR, "doubted_state")
+    assert gap(state, NOON, start_date=NOON.replace(hour=10)) is None
+    assert gap(state, NOON, window=None) is None
 
 
 def test_only_full_sweeps_count_once_a_chat_has_hidden_a_message() -> None:

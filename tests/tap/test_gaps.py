@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,59 @@ def test_messages_that_only_full_sweeps_would_have_found(emulator: Emulator) -> 
     third = succeed(emulator, state=second.state, phone_numbers=[FIRST_LINE])
     (record,) = third.records("extraction_gaps")
     assert (record["reason"], record["gap_start"]) == ("hidden_activity", "2026-03-01T12:10:00Z")
+
+
+def test_a_pass_that_takes_too_long_loses_what_expires_meanwhile(emulator: Emulator, after_each_page: Any) -> None:
+    """It begins in time, an hour after the last one, and ends an hour and a half later, on a window of two."""
+    options = {"retention_window_hours": 2, "phone_numbers": [FIRST_LINE]}
+    history(emulator)
+    first = succeed(emulator, **options)
+    assert first.bookmarks() == {FIRST_LINE: "2026-03-01T12:10:00Z"}
+    emulator.advance(HOUR)
+    inbound(emulator)
+    after_each_page("/v3/chats", lambda page: emulator.advance(1.5 * HOUR if page == 1 else 0))
+    slow = succeed(emulator, state=first.state, **options)
+    (record,) = slow.records("extraction_gaps")
+    assert (record["gap_start"], record["gap_end"]) == ("2026-03-01T12:10:00Z", "2026-03-01T12:40:00Z")
+    assert (record["reason"], record["detected_at"]) == ("late_run", "2026-03-01T14:40:00Z")
+    assert slow.bookmarks() == {FIRST_LINE: "2026-03-01T13:10:00Z"}, "the pass counts from when it began"
+
+
+def ahead(state: dict[str, Any]) -> dict[str, Any]:
+    """STATE as the second run of a server would have left it whose clock was two years fast."""
+    for one in state["bookmarks"]["messages"]["partitions"]:
+        one |= {name: one[name].replace("2026", "2028") for name in ("passed_at", "swept_at")}
+    return state
+
+
+def test_a_state_that_is_not_believed_is_a_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"phone_numbers": [FIRST_LINE], "on_gap": "fail"}
+    first = succeed(emulator, **options)
+    known = first.records("extraction_gaps")
+    emulator.advance(HOUR)
+    message = inbound(emulator)
+    late = run_tap(emulator, state=ahead(first.state), **options)
+    assert isinstance(late.error, GapError)
+    assert "messages created from an unknown time to 2026-02-28T13:00:00Z" in str(late.error)
+    assert "times that are still to come" in caplog.text
+    (record,) = late.records("extraction_gaps")
+    assert (record["gap_start"], record["gap_end"]) == (None, "2026-02-28T13:00:00Z")
+    assert (record["last_complete_pass"], record["reason"]) == ("2028-03-01T12:00:00Z", "doubted_state")
+    assert record["id"] not in {row["id"] for row in known}, "it is another gap than that of the first run"
+    assert late.ids() == [message]
+    again = succeed(emulator, state=late.state, **options)
+    assert again.records("extraction_gaps") == []
+
+
+def test_a_state_is_still_not_believed_when_its_times_have_come(emulator: Emulator) -> None:
+    """The run that found it could not be completed; the next one comes when the server's clock has passed them."""
+    options = {"phone_numbers": [FIRST_LINE]}
+    history(emulator)
+    state = ahead(succeed(emulator, **options).state)
+    emulator.control("POST", "faults", {"kind": "status", "status": 400, "path": r"/v3/chats$"})
+    failed = run_tap(emulator, state=state, **options)
+    assert failed.error is not None
+    emulator.control("DELETE", "faults")
+    emulator.advance(3 * 365 * 24 * HOUR)
+    (record,) = succeed(emulator, state=failed.state, **options).records("extraction_gaps")
+    assert record["reason"] == "doubted_state"

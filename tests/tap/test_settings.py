@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +15,8 @@ from linq_client import InvalidRequestError
 from tap_linq.settings import Settings
 from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, run_tap, seed
+from tests.tap.running import FIRST_LINE, cli, config_for, run_tap, seed
 
-TAP = Path(sys.executable).with_name("tap-linq")
 MELTANO = Path(__file__).parents[2] / "meltano.yml"
 STREAMS = {
     "attachments",
@@ -40,10 +36,6 @@ def settings(**config: Any) -> Settings:
     return TapLinq(config={**NOWHERE, **config}).run.settings
 
 
-def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
-
-
 @pytest.mark.parametrize(
     ("setting", "value", "told"),
     [
@@ -58,12 +50,19 @@ def cli(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         ("full_sweep_interval_hours", 6.5, "must be 0 to 6 hours, a quarter of the window of 24, got 6.5"),
         ("full_sweep_interval_hours", "often", "must be 0 to 6 hours"),
         ("overlap_minutes", 0, "must be 1 to 1440 minutes, got 0"),
+        ("overlap_minutes", -5, "must be 1 to 1440 minutes, got -5"),
+        ("overlap_minutes", None, "must be 1 to 1440 minutes, got None"),
         ("concurrency", 0, "must be 1 to 64 requests, got 0"),
         ("concurrency", 65, "must be 1 to 64 requests, got 65"),
+        ("concurrency", "8.5", "must be a whole number of requests, got '8.5'"),
+        ("concurrency", "eight", "must be 1 to 64 requests, got 'eight'"),
         ("attachment_max_megabytes", -1, "must be 0 to 10000 megabytes, got -1"),
         ("attachments_path", "nowhere://files", "must be a folder or a URL that fsspec knows"),
         ("base_url", "ftp://example.com", "must be an http or https URL"),
         ("api_key", "", "must be given"),
+        ("retention_windw_hours", 1, "is no setting, did you mean retention_window_hours?"),
+        ("Phone-Number", [], "is no setting, did you mean phone_numbers?"),
+        ("verbose", True, "is no setting, see tap-linq --about"),
     ],
 )
 def test_a_wrong_setting(setting: str, value: Any, told: str) -> None:
@@ -82,6 +81,23 @@ def test_only_two_things_can_be_done_about_a_gap() -> None:
 def test_a_key_is_needed() -> None:
     with pytest.raises(ConfigValidationError):
         TapLinq(config={})
+    with pytest.raises(ConfigValidationError, match="^apikey: is no setting, did you mean api_key"):
+        TapLinq(config={"apikey": "key"})
+
+
+def test_a_key_of_another_type_is_not_shown() -> None:
+    with pytest.raises(ConfigValidationError) as raised:
+        TapLinq(config={"api_key": 8675309})
+    assert raised.value.errors == ["api_key: must be text"]
+
+
+def test_every_setting_that_the_tap_names_is_one(emulator: Emulator) -> None:
+    """Those of the SDK, too."""
+    about = json.loads(cli("--about", "--format=json").stdout)["settings"]["properties"]
+    assert {"stream_maps", "stream_map_config", "faker_config", "flattening_enabled"} < about.keys()
+    empty = {name: {} if "object" in setting["type"] else setting.get("default") for name, setting in about.items()}
+    output = run_tap(emulator, **{**empty, **config_for(emulator)})
+    assert output.error is None
 
 
 def test_a_line_of_somebody_else_is_refused_after_one_request(emulator: Emulator) -> None:
@@ -141,21 +157,6 @@ def test_a_run_with_settings_from_the_environment(emulator: Emulator) -> None:
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum(one["type"] == "RECORD" and one["stream"] == "messages" for one in messages) == 2
     assert emulator.api_key not in done.stderr
-
-
-def test_a_wrong_setting_on_the_command_line() -> None:
-    done = cli("--config=ENV", TAP_LINQ_API_KEY="key", TAP_LINQ_RETENTION_WINDOW_HOURS="30")
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert "retention_window_hours: must be 1 to 24 hours" in done.stderr
-
-
-def test_an_incomplete_run_is_not_a_success(emulator: Emulator) -> None:
-    seed(emulator, 4, 1)
-    emulator.control("POST", "faults", {"kind": "status", "status": 403, "code": 2005, "path": "/messages"})
-    done = cli("--config=ENV", TAP_LINQ_API_KEY=emulator.api_key, TAP_LINQ_BASE_URL=emulator.base_url)
-    assert done.returncode != 0
-    assert "could not be read: chat " in done.stderr
 
 
 def test_meltano_knows_every_setting() -> None:

@@ -6,16 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, config_for, run_tap, seed
-
-TAP = Path(sys.executable).with_name("tap-linq")
+from tests.tap.running import FIRST_LINE, TAP, config_for, run_tap, seed
 
 
 @pytest.mark.parametrize(("sign", "unbuffered"), [(signal.SIGTERM, "1"), (signal.SIGINT, "")])
