@@ -28,8 +28,9 @@ COLUMNS: Final = tuple(field.name for field in fields(Outcome))
 #: How many rows a Parquet file takes at once.
 BATCH: Final = 5_000
 
-#: The columns that hold no text.
+#: The columns that hold no text, of outcomes and of delivery reports.
 _NUMBERS: Final = frozenset({"row", "code"})
+_FLAGS: Final = frozenset({"replied", "opted_out"})
 _LISTS: Final = frozenset({"to"})
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,10 @@ def write_outcomes(path: str, rows: Iterable[Mapping[str, Any]], columns: Sequen
     """
     Write rows to a file, which is there in full or not at all, and return how many they were.
 
-    ``row`` and ``code`` are numbers, ``to`` is a list (in CSV joined by commas), and all other columns are text:
-    what is neither text nor nothing is written as JSON. CSV holds the data as they are: handles start with ``+``, so
-    what keeps spreadsheets from reading formulas would spoil them. Import such a file as text.
+    ``row`` and ``code`` are numbers, ``replied`` and ``opted_out`` are true or false, and ``to`` is a list (in CSV
+    joined by commas). In CSV and Parquet all other columns are text, and what is no text is written as JSON. CSV
+    holds the data as they are: handles start with ``+``, so what keeps spreadsheets from reading formulas would spoil
+    them. Import such a file as text.
 
     :param path: a path or URL that ends in ``.csv``, ``.jsonl``, ``.ndjson`` or ``.parquet``; overwritten.
     :param columns: what of each row is written, in this order; what a row lacks is empty.
@@ -107,15 +109,18 @@ def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[
         lines = csv.writer(opened)
         lines.writerow(columns)
         for row in rows:
-            cells = (_cell(name, row.get(name)) for name in columns)
-            lines.writerow([",".join(cell) if isinstance(cell, list) else cell for cell in cells])
+            lines.writerow([_flat(_cell(name, row.get(name))) for name in columns])
             count += 1
     return count
 
 
 def _write_parquet(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
     parquet, arrow = pyarrow("pyarrow.parquet"), pyarrow("pyarrow")
-    kinds = {**dict.fromkeys(_NUMBERS, arrow.int64()), **dict.fromkeys(_LISTS, arrow.list_(arrow.string()))}
+    kinds = {
+        **dict.fromkeys(_NUMBERS, arrow.int64()),
+        **dict.fromkeys(_FLAGS, arrow.bool_()),
+        **dict.fromkeys(_LISTS, arrow.list_(arrow.string())),
+    }
     schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in columns])
     count = 0
     remaining = iter(rows)
@@ -133,8 +138,14 @@ _WRITERS: Final[Mapping[Kind, Callable[[Path, Iterable[Mapping[str, Any]], Seque
 }
 
 
+def _flat(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return ",".join(cell)
+    return json.dumps(cell) if isinstance(cell, bool) else cell
+
+
 def _cell(column: str, value: Any) -> Any:
-    if value is None or column in _NUMBERS:
+    if value is None or column in _NUMBERS or column in _FLAGS:
         return value
     if column in _LISTS:
         return [str(item) for item in value]

@@ -107,7 +107,7 @@ def _parquet(path: str) -> Iterator[Row]:
         except broken as error:
             raise InvalidRequestError(f"rows_path: {path!r} is no Parquet file") from error
         _check_names(table.schema_arrow.names, "rows_path")
-        for batch in table.iter_batches(batch_size=BATCH):
+        for batch in table.iter_batches(batch_size=BATCH, use_threads=False):
             yield from batch.to_pylist()
 
 

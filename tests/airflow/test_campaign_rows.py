@@ -1,0 +1,215 @@
+"""Where the rows of a campaign come from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import sqlite3
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_linq.campaigns.rows import Row, rows_from
+from linq_client import InvalidRequestError
+
+ANN, BOB = "+12025550121", "+12025550122"
+
+
+def read(
+    rows: Any = None,
+    path: Path | str | None = None,
+    sql: str | None = None,
+    conn_id: str | None = "people",
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+) -> list[Row]:
+    path = None if path is None else str(path)
+    return list(rows_from(rows, path, sql, sql_conn_id=conn_id, parameters=parameters))
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection `people` to a database with a table of that name."""
+    file = tmp_path / "people.db"
+    database = sqlite3.connect(file)
+    database.execute("CREATE TABLE people (phone TEXT, name TEXT, visits INTEGER)")
+    database.executemany("INSERT INTO people VALUES (?, ?, ?)", [(ANN, "Ann", 3), (BOB, None, 5)])
+    database.commit()
+    database.close()
+    monkeypatch.setenv("AIRFLOW_CONN_PEOPLE", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+
+
+def test_rows_that_are_given_are_taken_as_they_are() -> None:
+    rows = [{"phone": ANN}, {"phone": BOB, "name": None}]
+    assert read(rows) == rows
+    assert read(iter(rows)) == rows
+    assert read([]) == []
+
+
+@pytest.mark.parametrize(
+    ("given_rows", "path", "sql"),
+    [(None, None, None), ([], "a.csv", None), (None, "a.csv", "SELECT 1"), ([], None, "")],
+)
+def test_exactly_one_source_is_needed(given_rows: Any, path: str | None, sql: str | None) -> None:
+    # At once, not when the first row is taken: an operator may check its arguments without reading anything.
+    with pytest.raises(InvalidRequestError, match="give exactly one of rows, rows_path and sql"):
+        rows_from(given_rows, path, sql, sql_conn_id=None, parameters=None)
+
+
+@pytest.mark.parametrize("not_rows", ["+12025550121", {"phone": ANN}, 7])
+def test_rows_must_be_a_list(not_rows: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="rows: must be a list of rows"):
+        read(not_rows)
+
+
+def test_what_is_no_row_is_named_by_its_number_and_not_shown() -> None:
+    with pytest.raises(InvalidRequestError, match=r"^rows: row 2 must have names and values, got str$"):
+        read([{"phone": ANN}, "secret"])
+
+
+VALUES = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text() | st.lists(st.text(), max_size=3)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))  # Python 3.10 reads no NUL in CSV
+NAMES = st.lists(TEXT.filter(bool), min_size=1, max_size=5, unique=True)
+
+
+@given(rows=st.lists(st.dictionaries(st.text(), VALUES, min_size=1)))
+def test_json_lines_come_back_as_they_were(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("rows") / "people.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert read(path=path) == rows
+
+
+@given(names=NAMES, data=st.data())
+def test_csv_comes_back_as_it_was(names: list[str], data: st.DataObject, tmp_path_factory: Any) -> None:
+    row = st.lists(TEXT, min_size=len(names), max_size=len(names))
+    rows = [dict(zip(names, values, strict=True)) for values in data.draw(st.lists(row))]
+    path = tmp_path_factory.mktemp("rows") / "people.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    assert read(path=path) == rows
+
+
+@given(data=st.data(), names=st.lists(TEXT.filter(bool), min_size=1, max_size=5, unique=True))
+def test_parquet_comes_back_as_it_was(names: list[str], data: st.DataObject, tmp_path_factory: Any) -> None:
+    row = st.fixed_dictionaries({name: st.none() | TEXT for name in names})
+    rows = data.draw(st.lists(row))
+    path = tmp_path_factory.mktemp("rows") / "people.parquet"
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
+    assert read(path=path) == rows
+
+
+def test_parquet_keeps_what_is_no_text(tmp_path: Path) -> None:
+    rows = [{"to": [ANN, BOB], "visits": 3, "regular": True}] * 12_000  # of more than one batch
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "people.parquet")
+    assert read(path=tmp_path / "people.parquet") == rows
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "People.CSV"
+    path.write_bytes(b'\xef\xbb\xbfphone,name\r\n+12025550121,"Ann, ""A."""\r\n\r\n+12025550122,\r\n')
+    assert read(path=path) == [{"phone": ANN, "name": 'Ann, "A."'}, {"phone": BOB, "name": ""}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("a.csv", 'phone,name\n+12025550121,"secret\nman"\n+12025550122\n', r"line 4 of .* the 2 fields of .*, got 1$"),
+        ("a.csv", "phone,name\n+12025550121,secret,man\n", r"line 2 of .* the 2 fields of its header, got 3$"),
+        ("a.csv", "phone,name,phone\n", r"columns of different names, got phone twice$"),
+        ("a.csv", "", r"has no header line$"),
+        ("a.csv", f"phone\n{'secret' * 30_000}\n", r"line 2 of .* is no CSV: field larger than field limit"),
+        ("a.csv", b"phone\nsecret\xff\n", r"must be UTF-8, '.*a\.csv' is not$"),
+        ("a.jsonl", '{"phone": "+12025550121"}\n\n{"phone": secret}\n', r"line 3 of .* is no JSON: Expecting value"),
+        ("a.jsonl", '{"phone": "+12025550121"}\n["secret"]\n', r"^rows: row 2 must have names and values, got list$"),
+        ("a.ndjson", b'{"phone": "secret\xff"}\n', r"must be UTF-8"),
+        ("a.parquet", "secret", r"is no Parquet file$"),
+        ("a.parquet", "", r"is no Parquet file$"),
+        ("a.xlsx", "secret", r"rows_path: must end in one of \.csv, .*, got '\.xlsx'$"),
+        ("secret", "secret", r"rows_path: must end in one of \.csv, .*, got ''$"),
+    ],
+)
+def test_a_file_that_is_broken_is_refused_without_its_text(
+    tmp_path: Path, name: str, text: str | bytes, rule: str
+) -> None:
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InvalidRequestError, match=rule) as raised:
+        read(path=tmp_path / name)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"must be a file that can be read, got '{tmp_path}/{name}'"):
+        read(path=tmp_path / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(InvalidRequestError, match="must be a file that can be read"):
+        read(path=tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_files_of_other_stores(name: str) -> None:
+    attach("memory", fs=MemoryFileSystem())
+    path = ObjectStoragePath(f"memory://bucket/{name}")
+    with path.open("wb") as file:
+        if name == "a.parquet":
+            pyarrow.parquet.write_table(pyarrow.table({"phone": [ANN]}), file)
+        else:
+            file.write(f"phone\n{ANN}\n".encode() if name == "a.csv" else json.dumps({"phone": ANN}).encode())
+    assert read(path=str(path)) == [{"phone": ANN}]
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(InvalidRequestError, match=r"linq-connectors\[parquet\]"):
+        read(path=tmp_path / "a.parquet")
+
+
+@pytest.mark.usefixtures("people")
+def test_a_query(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    found = read(sql="SELECT phone, name, visits AS times FROM people WHERE visits > ? ORDER BY visits", parameters=[2])
+    assert found == [{"phone": ANN, "name": "Ann", "times": 3}, {"phone": BOB, "name": None, "times": 5}]
+    assert read(sql="SELECT phone FROM people WHERE name = :name", parameters={"name": "Ann"}) == [{"phone": ANN}]
+    assert read(sql="SELECT phone FROM people WHERE visits > 9") == []
+    assert "Ann" not in caplog.text
+
+
+@pytest.mark.usefixtures("people")
+def test_a_query_of_many_rows() -> None:
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) SELECT i FROM n"
+    assert [row["i"] for row in read(sql=sql)] == list(range(1, 12_001))
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    ("sql", "conn_id", "rule"),
+    [
+        ("SELECT phone, name AS phone FROM people", "people", r"^sql: .* different names, got phone twice$"),
+        ("DELETE FROM people", "people", r"^sql: must be a query that returns rows"),
+        ("SELECT 1", None, r"^sql_conn_id: must name the connection that sql is for, got None$"),
+        ("SELECT 1", "linq_default", r"^sql_conn_id: must be a connection to a database, got LinqHook$"),
+    ],
+)
+def test_what_is_no_query_is_refused(offline: None, sql: str, conn_id: str | None, rule: str) -> None:
+    with pytest.raises(InvalidRequestError, match=rule):
+        read(sql=sql, conn_id=conn_id)
+
+
+@pytest.mark.usefixtures("people")
+def test_a_statement_that_is_no_query_changes_nothing() -> None:
+    with pytest.raises(InvalidRequestError):
+        read(sql="DELETE FROM people")
+    assert len(read(sql="SELECT * FROM people")) == 2
