@@ -1,18 +1,26 @@
-"""What the tap relies on in the Singer SDK beyond its documented face: these fail when an update changes it."""
+"""What the tap relies on in the Singer SDK beyond its documented face: these fail when an update changes it.
+
+The message of each assertion says what would break.
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import signal
 from contextlib import redirect_stdout
 from inspect import signature
 from typing import Any
 
 import pytest
 from singer_sdk import Stream
+from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
+from singer_sdk.helpers._state import StateWriter
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
+from tap_linq.client import LinqStream
 from tap_linq.tap import TapLinq
+from tap_linq.writer import RecordWriter
 from tests.emulator_process import Emulator
 from tests.tap.running import seed, succeed
 
@@ -20,12 +28,13 @@ CONFIG = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
 
 
 def test_sync_declares_a_stream_by_the_method_that_is_overridden() -> None:
-    assert list(signature(Stream._write_schema_message).parameters) == ["self"]
-    assert "_write_schema_message" in Stream.sync.__code__.co_names
+    told = "SCHEMA would be written twice for a stream, or not before its records"
+    assert list(signature(Stream._write_schema_message).parameters) == ["self"], told
+    assert "_write_schema_message" in Stream.sync.__code__.co_names, told
 
 
 def test_the_order_of_streams_is_that_of_the_property() -> None:
-    assert "streams" in TapLinq.sync_all.__code__.co_names
+    assert "streams" in TapLinq.sync_all.__code__.co_names, "locations would be asked for before the chats are listed"
     tap = TapLinq(config=dict(CONFIG))
     names = list(tap.streams)
     assert names[0] == "messages", "it drives the passes"
@@ -35,9 +44,84 @@ def test_the_order_of_streams_is_that_of_the_property() -> None:
 
 def test_the_bookmark_is_nobody_s_but_ours() -> None:
     messages = TapLinq(config=dict(CONFIG)).streams["messages"]
-    assert messages.replication_method == "INCREMENTAL"
-    assert messages.get_replication_key_signpost(None) is None
-    assert messages.partitions is None
+    assert messages.replication_method == "INCREMENTAL", "a loader may replace what has expired at the source"
+    assert messages.get_replication_key_signpost(None) is None, "the worker's clock would cap the bookmark"
+    assert messages.partitions is None, "the SDK would sync each line, and write bookmarks of its own"
+
+
+def test_a_signal_gets_to_the_method_that_is_overridden() -> None:
+    tap = TapLinq(config=dict(CONFIG))
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        assert signal.getsignal(sign) == tap._handle_termination, (
+            "a run that is ended would tear a line, and end with 0"
+        )
+
+
+def test_costs_are_logged_after_everything_for_every_stream(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(emulator, 4, 1)
+    events: list[str] = []
+    write_state, log_sync_costs = StateWriter.write_state, LinqStream.log_sync_costs
+
+    def noted_write_state(self: StateWriter, state: Any) -> None:
+        events.append("STATE")
+        write_state(self, state)
+
+    def noted_log_sync_costs(self: LinqStream) -> None:
+        events.append(self.name)
+        log_sync_costs(self)
+
+    monkeypatch.setattr(StateWriter, "write_state", noted_write_state)
+    monkeypatch.setattr(LinqStream, "log_sync_costs", noted_log_sync_costs)
+    succeed(emulator, select=["messages"])
+    last = len(events) - events[::-1].index("STATE")
+    assert last > 2, "the bookmarks would move unseen"
+    streams = list(TapLinq(config=dict(CONFIG)).streams)
+    assert events[last:] == streams, "a run could fail before its bookmarks are out, or not be closed at all"
+
+
+def test_state_goes_where_the_records_go() -> None:
+    tap = TapLinq(config=dict(CONFIG))
+    told = "STATE would overtake the records that it stands for"
+    assert isinstance(tap.message_writer, RecordWriter), told
+    assert vars(tap.state_writer)["_message_writer"] is tap.message_writer, told
+
+
+def test_a_message_is_a_line() -> None:
+    writer = TapLinq(config=dict(CONFIG)).message_writer
+    line = bytes(writer.format_message(RecordMessage("messages", {"text": "two\nlines"})))
+    assert line.endswith(b"}\n"), "messages that are written together would stand in one line"
+    assert line.count(b"\n") == 1, "there would be empty lines"
+
+
+def test_records_in_part_are_written_by_the_sdk() -> None:
+    told = "deselected properties would be written, or the tap fail where there are some"
+    assert list(signature(Stream._write_record_message).parameters) == ["self", "record"], told
+
+
+def test_the_limit_of_a_connection_test() -> None:
+    stream = TapLinq(config=dict(CONFIG)).streams["messages"]
+    stream.ABORT_AT_RECORD_COUNT = 1
+    stream._check_max_record_limit(0)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        try:
+            stream._check_max_record_limit(1)
+        except (AbortedSyncFailedException, AbortedSyncPausedException):
+            return
+    pytest.fail("a connection test would read the whole account")
+
+
+def test_records_are_counted_before_a_stream_has_its_turn() -> None:
+    assert "get_record_counter" in Stream._sync_records.__code__.co_names, "the records would be counted as none"
+    stream = TapLinq(config=dict(CONFIG)).streams["messages"]
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        stream.write([{"id": "1"}, {"id": "2"}])  # type: ignore[attr-defined]
+        with stream.get_record_counter() as counter:
+            stream.write([{"id": "3"}])  # type: ignore[attr-defined]
+            assert counter.value == 3, "the metrics would leave out what was written before the stream's turn"
 
 
 def written(stream: Stream, record: dict[str, Any], *, by_sdk: bool) -> dict[str, Any]:
