@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -183,21 +183,26 @@ class Journal:
         """Yield all outcomes that were kept, in their order; of a part that a killed worker left, what is whole."""
         fs = self._folder.fs
         for part in self._parts():
-            with fs.open(part, "r", encoding="utf-8") as file:
-                for line in file:
-                    try:
-                        kept = json.loads(line)
-                    except json.JSONDecodeError:
-                        log.warning("Part of the campaign's journal was not written to its end: %s", part)
-                        break
-                    yield Outcome(**{**kept, "to": tuple(kept["to"])})
+            try:
+                lines = fs.cat_file(part).splitlines()
+            except FileNotFoundError:  # another task of the same campaign has come to its end, and removed it
+                continue
+            for line in lines:
+                try:
+                    kept = json.loads(line)
+                except ValueError:
+                    log.warning("Part of the campaign's journal was not written to its end: %s", part)
+                    break
+                yield Outcome(**{**kept, "to": tuple(kept["to"])})
 
     def remove(self) -> None:
         """Delete what was kept, when the outcomes file is complete."""
         fs = self._folder.fs
         for part in self._parts():
-            fs.rm_file(part)
-        if fs.isdir(self._folder.path) and not fs.ls(self._folder.path):
+            with suppress(FileNotFoundError):
+                fs.rm_file(part)
+        # Object stores have no folder to remove, and in one on a disk there may be parts of other campaigns.
+        with suppress(OSError):
             fs.rmdir(self._folder.path)
 
     def _parts(self) -> list[str]:
