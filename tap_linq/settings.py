@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -70,17 +70,20 @@ class Settings:
         )
 
 
-def check_names(config: Mapping[str, Any], known: Collection[str]) -> None:
+def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Collection[str]) -> None:
     """Refuse settings that nobody reads: with a window that has a typo, the tap would run on the default.
 
     Args:
+        variables: names of environment variables that are read as settings, without the prefix. Only those are refused
+            that look like a typo: others may set variables with the prefix, such as Kubernetes for a service.
         known: names of all settings.
 
     Raises:
         InvalidRequestError: names them, and what may have been meant.
     """
+    looks_meant = [one for one in map(str.lower, variables) if get_close_matches(one, known, n=1, cutoff=0.8)]
     wrong = []
-    for name in config:
+    for name in (*config, *looks_meant):
         if name not in known:
             near = get_close_matches(name.lower().replace("-", "_"), known, n=1)
             wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
@@ -23,6 +24,10 @@ from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
     import click
+
+
+#: Of environment variables that are read as settings with `--config=ENV`.
+PREFIX: Final = "TAP_LINQ_"
 
 
 class TapLinq(Tap):
@@ -132,13 +137,24 @@ class TapLinq(Tap):
         ),
     ).to_dict()
 
-    def __init__(self, *, config: dict[str, Any] | None = None, validate_config: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        **options: Any,
+    ) -> None:
         try:
             if validate_config:
                 # First, as to the SDK a required setting with a typo is just missing.
                 self.append_builtin_config(self.config_jsonschema)
-                check_names(config or {}, self.config_jsonschema["properties"])
-            super().__init__(config=config, validate_config=validate_config, **options)
+                given = os.environ if parse_env_config else ()
+                variables = [one.removeprefix(PREFIX) for one in given if one.startswith(PREFIX)]
+                check_names(config or {}, variables, self.config_jsonschema["properties"])
+            super().__init__(
+                config=config, parse_env_config=parse_env_config, validate_config=validate_config, **options
+            )
             if validate_config:
                 _ = self.run
         except InvalidRequestError as error:

@@ -51,10 +51,15 @@ def test_a_setting_that_is_refused_before_any_request(tmp_path: Path, setting: s
     assert refusal("--config", config) == told
 
 
-def test_settings_from_the_environment() -> None:
-    assert refusal("--config=ENV", TAP_LINQ_API_KEY="secret-key", TAP_LINQ_CONCURRENCY="many").startswith(
-        "concurrency:"
-    )
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("TAP_LINQ_CONCURRENCY", "many", "concurrency: must be 1 to 64 requests, got 'many'"),
+        ("TAP_LINQ_PHONE_NUMBER", "[]", "phone_number: is no setting, did you mean phone_numbers?"),
+    ],
+)
+def test_settings_from_the_environment(variable: str, value: str, told: str) -> None:
+    assert refusal("--config=ENV", TAP_LINQ_API_KEY="secret-key", **{variable: value}) == told
 
 
 def test_a_line_of_somebody_else(emulator: Emulator, tmp_path: Path) -> None:

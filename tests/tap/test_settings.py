@@ -152,6 +152,9 @@ def test_a_run_with_settings_from_the_environment(emulator: Emulator) -> None:
         TAP_LINQ_BASE_URL=emulator.base_url,
         TAP_LINQ_PHONE_NUMBERS=f'["{FIRST_LINE}"]',
         TAP_LINQ_RETENTION_WINDOW_HOURS="6",
+        TAP_LINQ_LOGLEVEL="INFO",
+        TAP_LINQ_SERVICE_HOST="as Kubernetes sets it",
+        TAP_LINQ__SELECT="as Meltano sets it",
     )
     assert done.returncode == 0, done.stderr
     messages = [json.loads(line) for line in done.stdout.splitlines()]
