@@ -88,16 +88,16 @@ def is_nothing(rendered: str) -> bool:
     return rendered.strip() in ("", "None", "null")
 
 
-def check_key(key: Any) -> str | None:
+def check_key(key: Any, field: str = "idempotency_key") -> str | None:
     """Return a key that the user gave, unless it is what a template makes of nothing.
 
     :raises InvalidRequestError: such a key is the same in all runs, so all messages but the first would be swallowed.
     """
     if key is not None and not isinstance(key, str):
-        raise InvalidRequestError(f"idempotency_key: must be a string, got {key!r}")
+        raise InvalidRequestError(f"{field}: must be a string, got {key!r}")
     if key is not None and is_nothing(key):
         raise InvalidRequestError(
-            f"idempotency_key: must tell this message from others, got {key!r}, which looks like a template that "
+            f"{field}: must tell this message from others, got {key!r}, which looks like a template that "
             "rendered to nothing"
         )
     return key

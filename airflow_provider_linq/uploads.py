@@ -29,12 +29,13 @@ def check_message(message: MessageLike) -> Message:
     return checked
 
 
-def with_uploads(message: MessageLike, client: LinqClient) -> Message:
-    """Upload the files that a message names, and build it with their attachment ids.
+def with_uploads(message: MessageLike, attachment_of: Callable[[str], str]) -> Message:
+    """Build a message with the attachment ids of the files that it names.
 
+    :param attachment_of: uploads the file of a path, see `upload`.
     :raises InvalidRequestError: a file is not there, or not one that can be sent.
     """
-    return message_from(_with_files(message, lambda path: upload(path, client)))
+    return message_from(_with_files(message, attachment_of))
 
 
 def upload(path: str, client: LinqClient) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from airflow_provider_linq.idempotency import key_of
 
@@ -58,6 +58,25 @@ class Outcome:
     chat_id: str | None = None
     message_id: str | None = None
     created_at: str | None = None
+
+
+class CampaignResult(TypedDict):
+    """
+    What became of the rows, by number; each of them counts in one place.
+
+    `skipped` is by reason: opted_out, blocked, invalid, duplicate. `unknown` may have been sent to or not: the
+    outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the counts of
+    the follow-up, None without one.
+    """
+
+    campaign_key: str
+    sent: int
+    skipped: dict[str, int]
+    failed: int
+    unknown: int
+    pending: int
+    outcomes_path: str | None
+    report: dict[str, int] | None
 
 
 def recipient_key(campaign_key: str, to: Sequence[str]) -> str:

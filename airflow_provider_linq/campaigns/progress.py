@@ -22,8 +22,9 @@ from functools import reduce
 from itertools import count as count_from
 from itertools import pairwise
 from operator import xor
-from typing import Any, Final
+from typing import Final
 
+from airflow_provider_linq.campaigns.model import CampaignResult
 from airflow_provider_linq.state_store import StateStore
 
 #: What is known of a recipient. From `BEGUN_SOMEWHERE` on a request may have been made and its outcome is not on
@@ -53,7 +54,8 @@ class Header:
     :param lines: own lines by number; only ever appended to.
     :param doubt_since: when the first of the requests was made whose outcome is not on record.
     :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
-    :param deadline: until when the follow-up waits.
+    :param result: of the sending, for the follow-up.
+    :param deadline: until when the follow-up waits, by the API's clock.
     """
 
     campaign_key: str
@@ -63,6 +65,7 @@ class Header:
     lines: list[str] = field(default_factory=list)
     doubt_since: str | None = None
     days: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    result: CampaignResult | None = None
     deadline: str | None = None
 
     @classmethod
@@ -100,12 +103,25 @@ class Progress:
         self._marks[bisect_left(self._keys, key)] = mark
         self._changed.add(_place(key) * self._shards >> 32)
 
+    def __contains__(self, key: str) -> bool:
+        position = bisect_left(self._keys, key)
+        return position < len(self._keys) and self._keys[position] == key
+
     def __iter__(self) -> Iterator[tuple[str, int]]:
         return zip(self._keys, self._marks, strict=True)
 
     def counts(self) -> Counter[int]:
         """Return how many recipients have which mark."""
         return Counter(self._marks)
+
+    def has(self, mark: int) -> bool:
+        """Whether any recipient has this mark."""
+        return mark in self._marks
+
+    def fill(self, mark: int) -> None:
+        """Give all recipients this mark."""
+        self._marks[:] = bytes([mark]) * len(self._marks)
+        self._changed = set(range(self._shards))
 
     def save(self, store: StateStore) -> None:
         """Write the values that have changed since they were last written."""

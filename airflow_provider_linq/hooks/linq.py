@@ -114,8 +114,15 @@ class LinqHook(BaseHook):
     @cached_property
     def client(self) -> LinqClient:
         """The client of this connection: one session, with all of the API and the retries that are safe."""
+        return self.new_client()
+
+    def new_client(self, **options: Any) -> LinqClient:
+        """Make another client of this connection, with a session of its own.
+
+        :param options: ``max_retries``, ``retry_budget`` or ``pool_size`` of :class:`~linq_client.LinqClient`.
+        """
         settings = self.settings
-        return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout)
+        return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, **options)
 
     def get_conn(self) -> LinqClient:
         """Return `client`, under the name that every hook has."""

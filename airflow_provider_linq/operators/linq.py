@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator, conf
@@ -30,7 +30,7 @@ from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.idempotency import OnClear, RecordStore, begin, check_key, plan_send, recorded, target_of
 from airflow_provider_linq.results import SendResult, refused_result
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
-from airflow_provider_linq.uploads import check_message, with_uploads
+from airflow_provider_linq.uploads import check_message, upload, with_uploads
 from linq_client import BlockedError, InvalidRequestError, LinqError, Message, MessageLike, OptedOutError, message_from
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _LinqSendOperator(BaseOperator, ABC):
             return cast(SendResult, plan.result)
         with sending(plan.key):
             record = begin(ti, earlier, plan, target, self.line())
-            message = _with_key(with_uploads(self.message, self.hook.client), plan.key)
+            message = _with_key(with_uploads(self.message, partial(upload, client=self.hook.client)), plan.key)
             # Before the request: whatever becomes of this process, the next try knows that it may have been made.
             store.save(record)
             retries = self.hook.client.traffic.retries

@@ -1,0 +1,173 @@
+"""When the next message may go: ceilings by minute and day, and the hours in which people may be written to.
+
+Times are by the API's clock; a ceiling for a day is for a calendar day in UTC.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from datetime import datetime, time, timedelta, timezone
+from functools import cache
+from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+#: What the platform recommends at most for a line and day, in both directions together.
+MESSAGES_PER_DAY: Final = 7000
+
+#: How many days of counts are kept.
+_KEPT_DAYS: Final = 2
+
+#: Messages and new chats of each line on a day: ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
+Days: TypeAlias = dict[str, dict[str, list[int]]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """
+    Ceilings for one line, or for all together; None is no ceiling.
+
+    :param messages_per_minute: spread evenly: 30 is one every two seconds.
+    :param messages_per_day: only the messages of this campaign are counted.
+    :param new_chats_per_day: messages of this campaign that begin a chat.
+    """
+
+    messages_per_minute: float | None = None
+    messages_per_day: int | None = None
+    new_chats_per_day: int | None = None
+
+    def __post_init__(self) -> None:
+        for ceiling in fields(self):
+            value = getattr(self, ceiling.name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{ceiling.name} must be above 0, or None for no ceiling, got {value!r}")
+
+    def allows(self, counts: Iterable[list[int]], *, is_new: bool) -> bool:
+        """Whether the day has room for one more, after these messages and new chats."""
+        messages, new_chats = (sum(column) for column in zip([0, 0], *counts, strict=True))
+        return (self.messages_per_day is None or messages < self.messages_per_day) and (
+            not is_new or self.new_chats_per_day is None or new_chats < self.new_chats_per_day
+        )
+
+
+@dataclass
+class Turns:
+    """Spreads messages evenly over the minute.
+
+    Evenly, and not in bursts as the limiters of libraries do: carriers throttle a line for its bursts.
+    """
+
+    per_minute: float | None
+    _next: float = field(default=0.0, init=False)
+
+    def wait(self) -> float:
+        return 0.0 if self.per_minute is None else max(0.0, self._next - clock.monotonic())
+
+    def take(self) -> None:
+        if self.per_minute is not None:
+            self._next = max(self._next, clock.monotonic()) + 60 / self.per_minute
+
+
+class Meter:
+    """Counts messages, and says how long the next one has to wait for the ceilings.
+
+    Where the platform chooses the line, it is known afterwards only: then the line is None, and the ceilings of a line
+    are kept by leaving out the lines that have reached theirs (`is_full`).
+
+    :param days: what was sent on which day; it outlives the process.
+    """
+
+    def __init__(self, each_line: Pace, all_lines: Pace, days: Days) -> None:
+        self._each_line = each_line
+        self._all_lines = all_lines
+        self._days = days
+        self._turns: dict[str | None, Turns] = {None: Turns(all_lines.messages_per_minute)}
+
+    def wait(self, line: str | None, now: datetime, *, is_new: bool) -> float:
+        """Return the seconds until a message may go from a line; `is_new` if it begins a chat."""
+        today = self._days.get(now.date().isoformat(), {})
+        if not self._all_lines.allows(today.values(), is_new=is_new) or self.is_full(line, now, is_new=is_new):
+            midnight = datetime.combine(now.date() + timedelta(days=1), time(), timezone.utc)
+            return (midnight - now).total_seconds()
+        return max(turns.wait() for turns in self._turns_of(line))
+
+    def is_full(self, line: str | None, now: datetime, *, is_new: bool = False) -> bool:
+        """Whether a line has reached its ceiling for the day."""
+        counts = self._days.get(now.date().isoformat(), {}).get(line or "", [0, 0])
+        return not self._each_line.allows([counts], is_new=is_new)
+
+    def take_turn(self, line: str | None) -> None:
+        """A message goes now; the next one waits its share of the minute."""
+        for turns in self._turns_of(line):
+            turns.take()
+
+    def count(self, line: str, now: datetime, *, is_new: bool) -> None:
+        """A message was accepted from a line."""
+        counts = self._days.setdefault(now.date().isoformat(), {}).setdefault(line, [0, 0])
+        counts[0] += 1
+        counts[1] += is_new
+        for day in sorted(self._days)[:-_KEPT_DAYS]:
+            del self._days[day]
+
+    def _turns_of(self, line: str | None) -> Iterable[Turns]:
+        yield self._turns[None]
+        if line is not None:
+            yield self._turns.setdefault(line, Turns(self._each_line.messages_per_minute))
+
+
+@dataclass(frozen=True)
+class SendWindow:
+    """The hours of the day in which people may be written to; it may go over midnight.
+
+    :param opens: local time of the recipient's time zone.
+    :param closes: local time, no longer in the window.
+    """
+
+    opens: time
+    closes: time
+
+    def __post_init__(self) -> None:
+        if self.opens == self.closes:
+            raise ValueError(f"send_window must open and close at different times, got {self.opens} twice")
+
+    @classmethod
+    def parse(cls, opens: str, closes: str) -> SendWindow:
+        """Read times of the day such as "09:00".
+
+        :raises ValueError: they are none.
+        """
+        return cls(time.fromisoformat(opens), time.fromisoformat(closes))
+
+    def wait(self, now: datetime, timezone_name: str) -> float:
+        """Return the seconds until the window is open in a time zone; 0 if it is."""
+        local = now.astimezone(_zone(timezone_name))
+        moment = local.time()
+        over_midnight = self.opens > self.closes
+        after, before = moment >= self.opens, moment < self.closes
+        if (after or before) if over_midnight else (after and before):
+            return 0.0
+        day = local.date() + timedelta(days=1 if after else 0)
+        opening = datetime.combine(day, self.opens, local.tzinfo)
+        return (opening.astimezone(timezone.utc) - now).total_seconds()
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+class ServerClock:
+    """The API's time between its answers: that of the latest one, and what has passed since by the worker's clock."""
+
+    def __init__(self, latest: datetime) -> None:
+        self._latest = latest
+        self._seen = clock.monotonic()
+
+    def note(self, latest: datetime) -> None:
+        """An answer came with this time."""
+        if latest != self._latest:
+            self._latest, self._seen = latest, clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._latest + timedelta(seconds=clock.monotonic() - self._seen)

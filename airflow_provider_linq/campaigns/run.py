@@ -1,0 +1,266 @@
+"""One stretch of a campaign: from the rows to the result, or to the moment when what is left has to wait."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_linq.campaigns.after import follow
+from airflow_provider_linq.campaigns.book import Book, counted, key_in_force, open_book
+from airflow_provider_linq.campaigns.campaign import Campaign
+from airflow_provider_linq.campaigns.courier import Courier
+from airflow_provider_linq.campaigns.lines import Lines
+from airflow_provider_linq.campaigns.model import CampaignResult
+from airflow_provider_linq.campaigns.outcomes import COLUMNS, Journal, as_row, write_outcomes
+from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock
+from airflow_provider_linq.campaigns.progress import PENDING, Header
+from airflow_provider_linq.campaigns.recipients import Checked, Render, check_rows, compiled, environment, report
+from airflow_provider_linq.campaigns.rows import rows_from
+from airflow_provider_linq.campaigns.sending import NoLineError, Pause, Sender
+from airflow_provider_linq.failures import failing_at_once
+from airflow_provider_linq.hooks.linq import LinqHook
+from airflow_provider_linq.state_store import StateStore
+from linq_client import LinqClient
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines in the log.
+LOG_EVERY: Final = 5.0
+
+
+def send_campaign(campaign: Campaign) -> CampaignResult:
+    """
+    Send a campaign from within a task, as :class:`LinqSendCampaignOperator` does.
+
+    A function can't be deferred: while the send window is closed, and until the follow-up, it keeps its worker.
+
+    :raises AirflowFailException: a row or an argument is invalid, or more recipients failed than may.
+    :raises AirflowException: some recipients are not settled, and another try may settle them.
+    """
+    context = get_current_context()
+    campaign.check_arguments()
+    step = go_on(campaign, context, resumed=False)
+    while isinstance(step, Pause):
+        log.info("%s: waiting %.0f seconds", step.why, step.seconds)
+        time.sleep(step.seconds)
+        step = go_on(campaign, context, resumed=True)
+    return step
+
+
+def go_on(campaign: Campaign, context: Context, *, resumed: bool) -> CampaignResult | Pause:
+    """
+    Send to all who were not sent to yet, and follow up, until it is done or all that is left has to wait.
+
+    :param resumed: this try has paused before.
+    :raises AirflowFailException: as `send_campaign`, and AirflowException.
+    """
+    header = Header.load(StateStore(context))
+    with failing_at_once():
+        campaign.check_rendered()
+        hook = LinqHook(campaign.linq_conn_id)
+        with hook.new_client(pool_size=campaign.concurrency) as reader:
+            if header is None or header.result is None or header.max_tries != context["ti"].max_tries:
+                step = _Stretch(campaign, context, hook, reader, header).run(resumed=resumed)
+                if isinstance(step, Pause):
+                    return step
+                result = step
+            else:  # all were sent to in an earlier stretch, which the follow-up is about
+                result = header.result
+            return follow(campaign, context, result, reader) if campaign.follow_up and not campaign.dry_run else result
+
+
+class _Stretch:
+    """The sending part: rows are read and checked anew in each stretch, and who is settled is passed over."""
+
+    def __init__(
+        self, campaign: Campaign, context: Context, hook: LinqHook, reader: LinqClient, header: Header | None
+    ) -> None:
+        self._campaign = campaign
+        self._context = context
+        self._hook = hook
+        self._reader = reader
+        self._header = header
+        self._key = key_in_force(header, campaign.campaign_key, context["ti"])
+        self._render: Render = compiled(campaign.message, environment(context.get("dag")), context)
+
+    def run(self, *, resumed: bool) -> CampaignResult | Pause:
+        campaign = self._campaign
+        lines = Lines(self._reader, campaign.pool(self._hook.settings.default_line))
+        checked = self._checked(is_from_line=bool(lines.pool))
+        if campaign.dry_run:
+            return self._dry_run(checked, lines)
+        self._refuse_invalid(checked)
+        ti = self._context["ti"]
+        book = open_book(
+            StateStore(self._context),
+            self._header,
+            self._key,
+            ti,
+            checked.recipients,
+            Journal(campaign.outcomes_path, self._key) if campaign.outcomes_path else None,
+            now=self._reader.server_time,
+            unrecorded_since=self._start_of_run() if resumed or ti.try_number > 1 else None,
+        )
+        try:
+            with self._hook.new_client(max_retries=0, pool_size=campaign.concurrency) as client:
+                pause = self._send(book, checked, lines, client)
+        except BaseException:
+            self._write(book, checked)
+            raise
+        if pause is not None:
+            return pause
+        return self._finish(book, checked)
+
+    def _checked(self, *, is_from_line: bool) -> Checked:
+        campaign = self._campaign
+        rows = rows_from(
+            campaign.rows,
+            campaign.rows_path,
+            campaign.sql,
+            sql_conn_id=campaign.sql_conn_id,
+            parameters=campaign.parameters,
+        )
+        return check_rows(
+            rows,
+            self._render,
+            campaign_key=self._key,
+            to_field=campaign.to_field,
+            timezone=campaign.timezone,
+            timezone_field=campaign.timezone_field,
+            first_in_chat=is_from_line,
+        )
+
+    def _refuse_invalid(self, checked: Checked) -> None:
+        if not checked.left_out:
+            return
+        text = report(checked.left_out, len(checked.left_out) + len(checked.recipients))
+        if self._campaign.on_invalid == "fail":
+            if self._campaign.outcomes_path:
+                write_outcomes(self._campaign.outcomes_path, map(as_row, checked.left_out), COLUMNS)
+            raise AirflowFailException(f"Nothing was sent in this try. {text}")
+        log.warning("%s", text)
+
+    def _send(self, book: Book, checked: Checked, lines: Lines, client: LinqClient) -> Pause | None:
+        campaign = self._campaign
+        errands_of = checked.recipients
+        ceilings = (campaign.line_pace, campaign.total_pace)
+        if len(lines.pool) > 1 or any(pace.new_chats_per_day is not None for pace in ceilings):
+            lines.find_chats({recipient.to for recipient in errands_of})
+        sender = Sender(
+            Courier(client, self._reader, lines, self._render, self._hook.settings.retention_window),
+            lines,
+            Meter(*ceilings, book.header.days),
+            SendWindow.parse(*campaign.send_window) if campaign.send_window else None,
+            ServerClock(self._reader.server_time),
+            server_time=lambda: client.server_time,
+            save=book.save,
+            report=_ProgressLog(book, checked),
+            concurrency=campaign.concurrency,
+        )
+        nobody = True
+        for errand in book.errands(errands_of, lines):
+            sender.add(errand)
+            nobody = False
+        if nobody:
+            return None
+        if not lines.usable:
+            raise NoLineError(lines.left_out)
+        book.write()
+        return sender.run()
+
+    def _write(self, book: Book, checked: Checked) -> None:
+        if self._campaign.outcomes_path:
+            write_outcomes(self._campaign.outcomes_path, map(as_row, book.outcomes(checked)), COLUMNS)
+
+    def _finish(self, book: Book, checked: Checked) -> CampaignResult:
+        """Decide the task's fate, now that all that can be sent is sent."""
+        self._write(book, checked)
+        result = self._counts(book, checked)
+        log.info("Campaign: %s", _in_words(result))
+        if book.unsettled:
+            raise AirflowException(
+                f"{book.unsettled:,} recipients are not settled: the API gave no usable answer. The next try asks again"
+            )
+        failures = result["failed"] + result["unknown"]
+        if failures > self._campaign.failures_allowed(len(checked.recipients)):
+            raise AirflowFailException(
+                f"{failures:,} of {len(checked.recipients):,} recipients failed or are unknown, and max_failures is "
+                f"{self._campaign.max_failures:g}"
+            )
+        if self._campaign.follow_up is not None:
+            book.header.result = result
+            book.write()
+        return result
+
+    def _counts(self, book: Book, checked: Checked) -> CampaignResult:
+        return counted(self._key, self._campaign.outcomes_path, book.tally(), checked)
+
+    def _dry_run(self, checked: Checked, lines: Lines) -> CampaignResult:
+        """Write what would be sent."""
+        lines.find_chats({recipient.to for recipient in checked.recipients})
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for recipient in checked.recipients:
+                yield {
+                    "row": recipient.number,
+                    "to": recipient.to,
+                    "status": "pending",
+                    "idempotency_key": recipient.key,
+                    "line": lines.choose(recipient.to, recipient.key),
+                    "message": self._render(recipient.row),
+                }
+            yield from map(as_row, checked.left_out)
+
+        columns = ("row", "to", "status", "reason", "detail", "idempotency_key", "line", "message")
+        write_outcomes(str(self._campaign.outcomes_path), rows(), columns)
+        log.info("Dry run: %d would be sent to", len(checked.recipients))
+        return counted(self._key, self._campaign.outcomes_path, Counter({PENDING: len(checked.recipients)}), checked)
+
+    def _start_of_run(self) -> datetime:
+        """Since when there may have been requests, if there is no record of any."""
+        return self._context["dag_run"].start_date or datetime.min.replace(tzinfo=timezone.utc)
+
+
+class _ProgressLog:
+    """A line in the log every few seconds."""
+
+    def __init__(self, book: Book, checked: Checked) -> None:
+        self._book = book
+        self._checked = checked
+        self._started = self._logged = time.monotonic()
+        self._before = book.settled
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._logged < LOG_EVERY:
+            return
+        self._logged = now
+        settled, total = self._book.settled, len(self._checked.recipients)
+        rate = (settled - self._before) / (now - self._started)
+        left = f", about {(total - settled) / rate:.0f} s left" if rate else ""
+        log.info(
+            "Campaign: %d of %d, %.1f a second%s; %s",
+            settled,
+            total,
+            rate,
+            left,
+            _in_words(counted("", None, self._book.tally(), self._checked)),
+        )
+
+
+def _in_words(counts: CampaignResult) -> str:
+    skipped = ", ".join(f"{number:,} {reason}" for reason, number in counts["skipped"].items() if number)
+    return (
+        f"{counts['sent']:,} sent, {sum(counts['skipped'].values()):,} skipped{f' ({skipped})' if skipped else ''}, "
+        f"{counts['failed']:,} failed, {counts['unknown']:,} unknown, {counts['pending']:,} pending"
+    )
