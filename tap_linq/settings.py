@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -68,6 +69,18 @@ class Settings:
                 * MEGABYTE
             ),
         )
+
+
+def normalized(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which null stands for what is left out, but of the window, where it is a value.
+
+    Numbers with a point, which the SDK reads as Decimal, become floats: as such they are shown where they are refused.
+    """
+    return {
+        name: float(value) if isinstance(value, Decimal) else value
+        for name, value in config.items()
+        if value is not None or name == "retention_window_hours"
+    }
 
 
 def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Collection[str]) -> None:
@@ -148,17 +161,17 @@ def _sweep_interval(value: float | str | None, window: RetentionWindow | None) -
     )
 
 
-def _number(name: str, value: float | str | None, least: float, most: float, unit: str) -> float:
+def _number(name: str, value: float | str, least: float, most: float, unit: str) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type]  # the schema lets null pass
-    except (TypeError, ValueError):
+        number = float(value)
+    except ValueError:
         number = float("nan")
     if not least <= number <= most:
         raise InvalidRequestError(f"{name}: must be {least:g} to {most:g} {unit}, got {value!r}")
     return number
 
 
-def _whole_number(name: str, value: float | str | None, least: int, most: int, unit: str) -> int:
+def _whole_number(name: str, value: float | str, least: int, most: int, unit: str) -> int:
     number = _number(name, value, least, most, unit)
     if not number.is_integer():
         raise InvalidRequestError(f"{name}: must be a whole number of {unit}, got {value!r}")

@@ -19,7 +19,7 @@ from tap_linq import streams
 from tap_linq.client import LinqStream, PassStream
 from tap_linq.command import checked_json, told_in_a_line
 from tap_linq.extraction.run import Run
-from tap_linq.settings import Settings, check_names
+from tap_linq.settings import Settings, check_names, normalized
 from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
@@ -145,13 +145,14 @@ class TapLinq(Tap):
         validate_config: bool = True,
         **options: Any,
     ) -> None:
+        config = normalized(config or {})
         try:
             if validate_config:
                 # First, as to the SDK a required setting with a typo is just missing.
                 self.append_builtin_config(self.config_jsonschema)
                 given = os.environ if parse_env_config else ()
                 variables = [one.removeprefix(PREFIX) for one in given if one.startswith(PREFIX)]
-                check_names(config or {}, variables, self.config_jsonschema["properties"])
+                check_names(config, variables, self.config_jsonschema["properties"])
             super().__init__(
                 config=config, parse_env_config=parse_env_config, validate_config=validate_config, **options
             )
@@ -179,7 +180,7 @@ class TapLinq(Tap):
             try:
                 return super().cb_config(ctx, param, value)
             except (OSError, TypeError, ValueError) as error:
-                raise InvalidRequestError(f"--config: must be files with JSON objects, got none ({error})") from None
+                raise InvalidRequestError(f"--config: must be files with JSON objects: {error}") from None
 
     @classmethod
     @override

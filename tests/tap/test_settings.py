@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def settings(**config: Any) -> Settings:
         ("full_sweep_interval_hours", "often", "must be 0 to 6 hours"),
         ("overlap_minutes", 0, "must be 1 to 1440 minutes, got 0"),
         ("overlap_minutes", -5, "must be 1 to 1440 minutes, got -5"),
-        ("overlap_minutes", None, "must be 1 to 1440 minutes, got None"),
+        ("overlap_minutes", Decimal("0.5"), "must be 1 to 1440 minutes, got 0.5"),
         ("concurrency", 0, "must be 1 to 64 requests, got 0"),
         ("concurrency", 65, "must be 1 to 64 requests, got 65"),
         ("concurrency", "8.5", "must be a whole number of requests, got '8.5'"),
@@ -89,6 +90,11 @@ def test_a_key_of_another_type_is_not_shown() -> None:
     with pytest.raises(ConfigValidationError) as raised:
         TapLinq(config={"api_key": 8675309})
     assert raised.value.errors == ["api_key: must be text"]
+
+
+def test_null_stands_for_what_is_left_out() -> None:
+    every = dict.fromkeys(TapLinq.config_jsonschema["properties"])
+    assert settings(**{**every, **NOWHERE}) == settings(retention_window_hours=None)
 
 
 def test_every_setting_that_the_tap_names_is_one(emulator: Emulator) -> None:
