@@ -126,6 +126,14 @@ def test_a_file_is_there_in_full_or_not_at_all(store: str, suffix: str) -> None:
     assert names(store) == [f"out.{suffix}"]
 
 
+def test_who_reads_a_file_while_it_is_replaced_reads_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    write_outcomes(str(path), [as_row(SENT)] * 3, COLUMNS)
+    with path.open() as reader:
+        write_outcomes(str(path), [as_row(FAILED)], COLUMNS)
+        assert [json.loads(line)["row"] for line in reader] == [1, 1, 1]
+
+
 def test_other_columns_than_those_of_outcomes(tmp_path: Path) -> None:
     rows: list[Row] = [
         {"row": 1, "to": [ANN], "replied": True, "message": {"parts": ["Hi"]}, "left": "out"},
