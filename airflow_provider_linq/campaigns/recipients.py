@@ -50,7 +50,7 @@ def compiled(message: MessageLike, env: jinja2.Environment, context: Mapping[str
     Compile each string of a message once, and return what makes the message of a row.
 
     Templates see the row as ``row`` (``{{ row.first_name }}``), and all that Airflow's templates see. A value that is
-    None or empty counts as missing: ``{{ row.name | default("there") }}``.
+    None, NaN or empty counts as missing: ``{{ row.name | default("there") }}``.
 
     :param message: text, a list of parts, or the JSON form of a message.
     :param context: of the task.
@@ -75,9 +75,14 @@ class _RowInTemplate:
 
     def __getitem__(self, name: str) -> Any:
         value = self.__row.get(name)
-        if value is None or value == "":
+        if _is_missing(value):
             return jinja2.StrictUndefined(f"row.{name} is missing or empty", name=name)
         return value
+
+
+def _is_missing(value: Any) -> bool:
+    # What is not equal to itself is a NaN, which data frames have in the place of what is missing.
+    return value is None or value == "" or value != value
 
 
 def _said(value: Any) -> Any:
@@ -173,7 +178,7 @@ def check_rows(
                 left_out.append(Outcome(number, to, "skipped", "duplicate", detail))
                 continue
             zone = row.get(timezone_field) if timezone_field is not None else None
-            name = default if zone in (None, "") else _zone(zone, str(timezone_field))
+            name = default if _is_missing(zone) else _zone(zone, str(timezone_field))
             message = check_message(render(row))
             if first_in_chat:
                 message.check_first_in_chat()
@@ -186,7 +191,7 @@ def check_rows(
 
 
 def _handles(value: Any, field: str) -> tuple[str, ...]:
-    if value is None or value == "":
+    if _is_missing(value):
         raise InvalidRequestError(f"{field}: must be a handle or several, got none")
     if isinstance(value, str):
         value = [handle for handle in _SEPARATORS.split(value) if handle]

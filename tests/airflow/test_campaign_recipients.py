@@ -52,7 +52,7 @@ def test_a_column_may_be_called_like_a_method_of_dict(name: str) -> None:
         render(f"{{{{ row.{name} }}}}", {"other": "value"})
 
 
-@pytest.mark.parametrize("row", [{}, {"name": None}, {"name": ""}])
+@pytest.mark.parametrize("row", [{}, {"name": None}, {"name": ""}, {"name": float("nan")}])
 def test_a_value_that_is_missing_is_an_error_unless_there_is_a_default(row: Row) -> None:
     with pytest.raises(InvalidRequestError, match=r"^message: row\.name is missing or empty$"):
         render("Hi {{ row.name }}", row)
@@ -182,6 +182,7 @@ def test_handles_in_any_form_are_one_recipient(handles: list[str], data: st.Data
     [
         ({}, (), "to: must be a handle or several, got none"),
         ({"to": None}, (), "to: must be a handle or several, got none"),
+        ({"to": float("nan")}, (), "to: must be a handle or several, got none"),
         ({"to": " , "}, (), "to: must be 1 to 31 handles, got 0"),
         ({"to": 12025550121}, (), "to: must be a handle or a list of them, got int"),
         ({"to": [f"+120255501{n:02}" for n in range(32)]}, (), "to: must be 1 to 31 handles, got 32"),
@@ -258,7 +259,7 @@ def test_a_row_that_is_invalid_takes_the_place_of_none() -> None:
 
 
 def test_time_zones_are_those_of_the_rows_or_the_default() -> None:
-    rows = [{"to": ANN, "zone": "America/New_York"}, {"to": BOB, "zone": ""}, {"to": CAT}]
+    rows = [{"to": ANN, "zone": "America/New_York"}, {"to": BOB, "zone": ""}, {"to": CAT, "zone": float("nan")}]
     zones = [r.timezone for r in check(rows, timezone="Europe/Berlin", timezone_field="zone").recipients]
     assert zones == ["America/New_York", "Europe/Berlin", "Europe/Berlin"]
     assert {r.timezone for r in check(rows, timezone="Europe/Berlin").recipients} == {"Europe/Berlin"}
