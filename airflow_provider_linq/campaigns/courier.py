@@ -112,7 +112,7 @@ class Courier:
             return _outcome(errand, "sent", "gone", errand.line)
         if not was_refused(error):
             if error.idempotency_key is not None:  # of a send, and not of a read or an upload
-                errand.in_doubt_since = errand.in_doubt_since or now
+                errand.in_doubt_since = errand.in_doubt_since or errand.begun
             return error
         if error.retryable:
             return error

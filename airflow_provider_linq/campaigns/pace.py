@@ -69,6 +69,15 @@ class Turns:
             self._next = max(self._next, clock.monotonic()) + 60 / self.per_minute
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message that counts: on which day, for which line ("" if the platform has yet to choose), in a new chat."""
+
+    day: str
+    line: str
+    is_new: bool
+
+
 class Meter:
     """Counts messages, and says how long the next one has to wait for the ceilings.
 
@@ -88,8 +97,7 @@ class Meter:
         """Return the seconds until a message may go from a line; `is_new` if it begins a chat."""
         today = self._days.get(now.date().isoformat(), {})
         if not self._all_lines.allows(today.values(), is_new=is_new) or self.is_full(line, now, is_new=is_new):
-            midnight = datetime.combine(now.date() + timedelta(days=1), time(), timezone.utc)
-            return (midnight - now).total_seconds()
+            return until_tomorrow(now)
         return max(turns.wait() for turns in self._turns_of(line))
 
     def is_full(self, line: str | None, now: datetime, *, is_new: bool = False) -> bool:
@@ -97,23 +105,39 @@ class Meter:
         counts = self._days.get(now.date().isoformat(), {}).get(line or "", [0, 0])
         return not self._each_line.allows([counts], is_new=is_new)
 
-    def take_turn(self, line: str | None) -> None:
-        """A message goes now; the next one waits its share of the minute."""
+    def take(self, line: str | None, now: datetime, *, is_new: bool) -> Taken:
+        """A message goes now: it counts, unless it is given back, and the next one waits its share of the minute."""
         for turns in self._turns_of(line):
             turns.take()
-
-    def count(self, line: str, now: datetime, *, is_new: bool) -> None:
-        """A message was accepted from a line."""
-        counts = self._days.setdefault(now.date().isoformat(), {}).setdefault(line, [0, 0])
-        counts[0] += 1
-        counts[1] += is_new
+        taken = Taken(now.date().isoformat(), line or "", is_new)
+        self._add(taken, 1)
         for day in sorted(self._days)[:-_KEPT_DAYS]:
             del self._days[day]
+        return taken
+
+    def give_back(self, taken: Taken) -> None:
+        """The message was not sent."""
+        self._add(taken, -1)
+
+    def settle(self, taken: Taken, line: str, *, is_new: bool) -> None:
+        """The message was sent, from this line."""
+        self._add(taken, -1)
+        self._add(Taken(taken.day, line, is_new), 1)
+
+    def _add(self, taken: Taken, number: int) -> None:
+        counts = self._days.setdefault(taken.day, {}).setdefault(taken.line, [0, 0])
+        counts[0] += number
+        counts[1] += number * taken.is_new
 
     def _turns_of(self, line: str | None) -> Iterable[Turns]:
         yield self._turns[None]
         if line is not None:
             yield self._turns.setdefault(line, Turns(self._each_line.messages_per_minute))
+
+
+def until_tomorrow(now: datetime) -> float:
+    """Return the seconds until the counts of a day begin anew."""
+    return (datetime.combine(now.date() + timedelta(days=1), time(), timezone.utc) - now).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -158,16 +182,19 @@ def _zone(name: str) -> ZoneInfo:
 
 
 class ServerClock:
-    """The API's time between its answers: that of the latest one, and what has passed since by the worker's clock."""
+    """The API's time between its answers: that of the latest one, and what has passed since by the worker's clock.
+
+    `latest` is certainly not later than the API's clock is.
+    """
 
     def __init__(self, latest: datetime) -> None:
-        self._latest = latest
+        self.latest = latest
         self._seen = clock.monotonic()
 
     def note(self, latest: datetime) -> None:
         """An answer came with this time."""
-        if latest != self._latest:
-            self._latest, self._seen = latest, clock.monotonic()
+        if latest != self.latest:
+            self.latest, self._seen = latest, clock.monotonic()
 
     def now(self) -> datetime:
-        return self._latest + timedelta(seconds=clock.monotonic() - self._seen)
+        return self.latest + timedelta(seconds=clock.monotonic() - self._seen)

@@ -168,7 +168,7 @@ class _Stretch:
             concurrency=campaign.concurrency,
         )
         nobody = True
-        for errand in book.errands(errands_of, lines):
+        for errand in sorted(book.errands(errands_of, lines), key=lambda errand: errand.in_doubt_since is None):
             sender.add(errand)
             nobody = False
         if nobody:
@@ -198,7 +198,7 @@ class _Stretch:
                 f"{self._campaign.max_failures:g}"
             )
         if self._campaign.follow_up is not None:
-            book.header.result = result
+            book.header.result, book.header.deadline = result, None
             book.write()
         return result
 
@@ -207,7 +207,8 @@ class _Stretch:
 
     def _dry_run(self, checked: Checked, lines: Lines) -> CampaignResult:
         """Write what would be sent."""
-        lines.find_chats({recipient.to for recipient in checked.recipients})
+        if len(lines.pool) > 1:
+            lines.find_chats({recipient.to for recipient in checked.recipients})
 
         def rows() -> Iterator[dict[str, Any]]:
             for recipient in checked.recipients:

@@ -24,7 +24,7 @@ from typing import Final
 from airflow_provider_linq.campaigns.courier import Courier, Errand
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.model import Outcome
-from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock
+from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock, Taken, until_tomorrow
 from linq_client import AuthenticationError, LineIneligibleError, LinqError, RateLimitedError
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class Sender:
         self._ticket = count()
         self._begun: dict[str, Errand] = {}
         self._settled: list[Outcome] = []
-        self._running = 0
+        self._running: dict[str, Taken] = {}
         self._done: SimpleQueue[tuple[Errand, Outcome | Exception]] = SimpleQueue()
         self._resume_at = 0.0
         self._troubles = 0
@@ -137,6 +137,8 @@ class Sender:
             try:
                 return self._run(pool)
             finally:
+                if self._running:
+                    self._save()  # what is settled already, should this process not live to see the answers
                 while self._running:
                     self._take_answer(timeout=None)
                 for errand in list(self._begun.values()):
@@ -161,21 +163,21 @@ class Sender:
 
     def _dispatch(self, pool: ThreadPoolExecutor) -> float | None:
         """Start as many errands as may go now; return the seconds until another may, or None if nobody is left."""
-        while self._running < self._concurrency:
+        while len(self._running) < self._concurrency:
             found = self._next()
             if not isinstance(found, Errand):
                 return found
-            self._meter.take_turn(found.line)
+            now = self._clock.now()
             exclude = self._excluded() if found.line is None else []
-            self._running += 1
-            pool.submit(copy_context().run, self._deliver, found, self._clock.now(), exclude)
+            self._running[found.recipient.key] = self._meter.take(found.line, now, is_new=found.is_new)
+            pool.submit(copy_context().run, self._deliver, found, now, exclude)
         return 1.0
 
     def _deliver(self, errand: Errand, now: datetime, exclude: list[str]) -> None:
         try:
             result: Outcome | Exception = self._courier.deliver(errand, now, exclude)
         except Exception as error:  # a bug, or somebody's template: it ends the campaign, and not only this thread
-            errand.in_doubt_since = errand.in_doubt_since or now
+            errand.in_doubt_since = errand.in_doubt_since or errand.begun
             result = error
         self._done.put((errand, result))
 
@@ -199,15 +201,16 @@ class Sender:
         return shortest
 
     def _wait_of(self, lane: Lane, now: datetime) -> float:
+        if lane.line is None and all(self._meter.is_full(line, now) for line in self._lines.usable):
+            return until_tomorrow(now)
         for_window = self._window.wait(now, lane.timezone) if self._window else 0.0
         return max(for_window, self._meter.wait(lane.line, now, is_new=lane.is_new))
 
     def _begin(self, lane: Lane) -> Errand:
         """Take the first errand of a lane; before it goes, it and those behind it are on record as begun."""
         if lane.errands[0].begun is None:
-            now = self._clock.now()
             for errand in islice(lane.errands, CLAIM):
-                errand.begun = errand.begun or now
+                errand.begun = errand.begun or self._clock.latest
                 self._begun[errand.recipient.key] = errand
             self._save()
         return lane.errands.popleft()
@@ -227,13 +230,15 @@ class Sender:
             errand, result = self._done.get(timeout=timeout)
         except Empty:
             return
-        self._running -= 1
+        taken = self._running.pop(errand.recipient.key)
+        if isinstance(result, Outcome) and result.message_id is not None:
+            self._meter.settle(taken, result.line or "", is_new=errand.is_new)
+        else:
+            self._meter.give_back(taken)
         if isinstance(result, Outcome):
             self._answered()
             self._begun.pop(errand.recipient.key, None)
             self._settled.append(result)
-            if result.message_id is not None and result.line is not None:
-                self._meter.count(result.line, self._clock.now(), is_new=errand.is_new)
         elif isinstance(result, LinqError):
             self._after(errand, result)
         else:
