@@ -10,7 +10,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
@@ -156,10 +156,11 @@ def _cell(column: str, value: Any) -> Any:
 
 class Journal:
     """
-    The outcomes of a campaign that is under way, so that another try, on another machine, knows them.
+    The outcomes of a campaign as they come, so that another try, on another machine, knows them.
 
     They lie in a folder beside the outcomes file, in one new file for each :meth:`append`, since object stores
-    can't append. The names of the files sort by time, and tell the campaigns that write to the same path apart.
+    can't append. The names of the files sort by time, and tell the campaigns that write to the same path apart. They
+    stay when the campaign is over: a cleared task, or a later run with the same campaign key, goes on with them.
 
     :param outcomes_path: of the file that is written in the end.
     :param campaign_key: of the campaign.
@@ -183,27 +184,13 @@ class Journal:
         """Yield all outcomes that were kept, in their order; of a part that a killed worker left, what is whole."""
         fs = self._folder.fs
         for part in self._parts():
-            try:
-                lines = fs.cat_file(part).splitlines()
-            except FileNotFoundError:  # another task of the same campaign has come to its end, and removed it
-                continue
-            for line in lines:
+            for line in fs.cat_file(part).splitlines():
                 try:
                     kept = json.loads(line)
                 except ValueError:
                     log.warning("Part of the campaign's journal was not written to its end: %s", part)
                     break
                 yield Outcome(**{**kept, "to": tuple(kept["to"])})
-
-    def remove(self) -> None:
-        """Delete what was kept, when the outcomes file is complete."""
-        fs = self._folder.fs
-        for part in self._parts():
-            with suppress(FileNotFoundError):
-                fs.rm_file(part)
-        # Object stores have no folder to remove, and in one on a disk there may be parts of other campaigns.
-        with suppress(OSError):
-            fs.rmdir(self._folder.path)
 
     def _parts(self) -> list[str]:
         fs = self._folder.fs

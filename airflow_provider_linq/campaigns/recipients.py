@@ -235,5 +235,5 @@ def report(left_out: Sequence[Outcome], total: int) -> str:
     if len(problems) > PROBLEMS:
         lines.append(f"- and {len(problems) - PROBLEMS:,} other problems")
     if len(problems) > PROBLEMS or any(len(found) > EXAMPLES for found in problems.values()):
-        lines.append("The outcomes file names every row.")
+        lines.append("With outcomes_path, that file names every row.")
     return "\n".join(lines)

@@ -201,10 +201,6 @@ def test_a_journal_in_any_store(store: str) -> None:
     journal.append([replace(FAILED, status="sent")])
     assert len(names(f"{store}/2026/out.csv.parts")) == 2
     assert list(Journal(f"{store}/2026/out.csv", "spring").read()) == [SENT, FAILED, replace(FAILED, status="sent")]
-    journal.remove()
-    assert list(journal.read()) == []
-    assert names(f"{store}/2026") == []
-    journal.remove()
 
 
 def test_a_journal_is_of_one_campaign_alone(store: str) -> None:
@@ -212,8 +208,6 @@ def test_a_journal_is_of_one_campaign_alone(store: str) -> None:
     spring.append([SENT])
     autumn.append([FAILED])
     assert (list(spring.read()), list(autumn.read())) == ([SENT], [FAILED])
-    spring.remove()
-    assert (list(spring.read()), list(autumn.read())) == ([], [FAILED])
 
 
 def test_two_tasks_may_keep_a_journal_at_once(store: str) -> None:
@@ -236,16 +230,6 @@ def test_two_tasks_may_keep_a_journal_at_once(store: str) -> None:
         assert [outcome for outcome in kept if outcome.row % 4 == start] == outcomes[start::4]
 
 
-def test_parts_that_vanish_while_they_are_read_are_passed_over(store: str) -> None:
-    journal = Journal(f"{store}/out.csv", "spring")
-    for number in (1, 2, 3):
-        journal.append([replace(SENT, row=number)])
-    reading = journal.read()
-    assert next(reading).row == 1
-    Journal(f"{store}/out.csv", "spring").remove()
-    assert list(reading) == []
-
-
 def test_files_go_where_the_connection_of_the_path_says(tmp_path: Path) -> None:
     # A store with folders that have to be made, such as one by SFTP.
     attach("memory", conn_id="shop", fs=DirFileSystem(str(tmp_path), LocalFileSystem()))
@@ -254,8 +238,6 @@ def test_files_go_where_the_connection_of_the_path_says(tmp_path: Path) -> None:
     journal.append([SENT])
     assert len(list(tmp_path.glob("**/out.jsonl.parts/*.jsonl"))) == 1
     assert list(Journal(path, "spring").read()) == [SENT]
-    journal.remove()
-    assert list(tmp_path.glob("**/out.jsonl*")) == []
     write_outcomes(path, [as_row(SENT)], COLUMNS)
     (written,) = tmp_path.glob("**/out.jsonl")
     assert json.loads(written.read_text())["row"] == 1

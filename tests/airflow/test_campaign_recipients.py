@@ -292,9 +292,9 @@ def test_a_long_report_says_how_much_it_leaves_out_and_where_that_is() -> None:
     assert text.startswith("2,012 of 5,000 rows")
     assert "row 1 (none), 2 (none)" in text
     assert "10 (none) and 2,002 more" in text
-    assert text.endswith("The outcomes file names every row.")
+    assert text.endswith("With outcomes_path, that file names every row.")
     kinds = [Outcome(n, (), "skipped", "invalid", f"to[{n}]: must be, got 'x'") for n in range(500)]
-    assert "- and 480 other problems\nThe outcomes file names every row." in report(kinds, 500)
+    assert "- and 480 other problems\nWith outcomes_path, that file names every row." in report(kinds, 500)
     assert len(report(kinds, 500)) < 2_000
 
 
