@@ -38,19 +38,23 @@ class Chats(Resource):
         fields = {"from": check_line(from_), "to": check_recipients(to)}
         return self._send(models.CreatedChat, "/v3/chats", outgoing, fields, override_optout=override_optout)
 
-    def list(self, *, from_: str | None = None, to: str | None = None, limit: int = 100) -> Listing[models.Chat]:
+    def list(
+        self, *, from_: str | None = None, to: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Listing[models.Chat]:
         """List chats, of all lines or of one.
 
         Args:
             from_: only chats of this line.
             to: only chats with this handle.
             limit: items a page, 1 to 100.
+            cursor: `next_cursor` of a page, to go on behind it; from the front if None.
         """
         if from_ is not None:
             check_line(from_)
         if to is not None:
             check_handle(to, "to")
-        return self._list(models.Chat, "/v3/chats", "chats", **{"from": from_, "to": to, "limit": limit})
+        params = {"from": from_, "to": to, "limit": limit, "cursor": cursor}
+        return self._list(models.Chat, "/v3/chats", "chats", **params)
 
     def get(self, chat_id: str) -> models.Chat:
         """Get one chat."""

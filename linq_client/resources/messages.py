@@ -73,13 +73,15 @@ class Messages(Resource):
             key_in_header=True,
         )
 
-    def list(self, chat_id: str, *, limit: int = 100) -> Listing[models.Message]:
+    def list(self, chat_id: str, *, limit: int = 100, cursor: str | None = None) -> Listing[models.Message]:
         """List the messages of a chat. The API promises no order.
 
         Args:
             limit: items a page, 1 to 100.
+            cursor: `next_cursor` of a page, to go on behind it; from the front if None.
         """
-        return self._list(models.Message, path_to("/v3/chats/{}/messages", chat_id=chat_id), "messages", limit=limit)
+        path = path_to("/v3/chats/{}/messages", chat_id=chat_id)
+        return self._list(models.Message, path, "messages", limit=limit, cursor=cursor)
 
     def get(self, message_id: str) -> models.Message:
         """Get one message.

@@ -81,11 +81,13 @@ class Run:
 
     def chats(self, line: str, recent_from: datetime | None = None) -> Reading:
         """List the chats of a line; see `Reading` for `recent_from`."""
-        return Reading(lambda limit: self.client.chats.list(from_=line, limit=limit).pages(), recent_from)
+        return Reading(
+            lambda limit, cursor: self.client.chats.list(from_=line, limit=limit, cursor=cursor).pages(), recent_from
+        )
 
     def chat_messages(self, chat_id: str) -> Reading:
         """List the messages of a chat."""
-        return Reading(lambda limit: self.client.messages.list(chat_id, limit=limit).pages())
+        return Reading(lambda limit, cursor: self.client.messages.list(chat_id, limit=limit, cursor=cursor).pages())
 
     def is_gone(self, chat_id: str) -> bool:
         """Whether the API says of the chat itself, by its own code, that it does not exist."""

@@ -50,6 +50,14 @@ def test_a_list_reads_past_an_empty_page() -> None:
         ]
 
 
+def test_a_list_goes_on_behind_a_page_with_another_size() -> None:
+    with serving(page(chat("a"), "1"), page(chat("b"), None)) as server, client_of(server) as client:
+        first = next(client.chats.list(limit=7).pages())
+        rest = client.chats.list(cursor=first.next_cursor)
+        assert [each.id for each in rest] == ["b"]
+        assert [path for _, path, _ in server.seen] == ["/v3/chats?limit=7", "/v3/chats?limit=100&cursor=1"]
+
+
 def test_a_cursor_seen_before_ends_a_list_with_an_error() -> None:
     with serving(page(chat("a"), "1"), page("", "2"), page(chat("b"), "1")) as server, client_of(server) as client:
         listing = client.chats.list()
