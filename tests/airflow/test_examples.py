@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
+from airflow_provider_linq.operators import linq_campaigns
 from tests.airflow.conftest import BUNDLES, Run, load_dag
 from tests.airflow.test_dags import answering
 from tests.emulator_process import Emulator
@@ -35,7 +41,8 @@ def texts(emulator: Emulator) -> list[str]:
 def test_every_example_has_a_test_and_says_what_it_shows() -> None:
     names = {path.stem for path in BUNDLES["examples"].glob("*.py")}
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_linq")}
-    assert names == tested | {"linq_campaign_with_replies"}  # that one is run by test_dags, and by the demo
+    # The last one is run by test_dags, and by the demo.
+    assert names == tested | {"campaign", "linq_campaign_with_replies"}
     for name in names:
         dag = load_dag(name)
         assert dag.dag_id == name
@@ -152,3 +159,106 @@ def test_linq_extract_hourly(emulator: Emulator, run_dag: RunDag, connect: Calla
     behind = run_dag("linq_extract_hourly", folder=str(tmp_path))
     assert behind.states("extract") == ["success", "success"]
     assert behind.states("check_gaps") == ["failed"]
+
+
+class Customers:
+    """The table of the campaign, in SQLite."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        columns = "handle text, first_name text, time_zone text, opted_out_at timestamp"
+        self._run(f"create table customers ({columns})")
+
+    def add(self, handle: str, first_name: str | None, time_zone: str | None) -> None:
+        self._run("insert into customers values (?, ?, ?, null)", handle, first_name, time_zone)
+
+    def opted_out(self) -> set[str]:
+        return {handle for (handle,) in self._run("select handle from customers where opted_out_at is not null")}
+
+    def _run(self, sql: str, *parameters: Any) -> list[Any]:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(sql, parameters).fetchall()
+
+
+@pytest.fixture
+def customers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Customers:
+    found = Customers(tmp_path / "customers.db")
+    connection = {"conn_type": "sqlite", "host": str(found.path)}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERS_DB", json.dumps(connection))
+    return found
+
+
+@pytest.fixture
+def waits(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the campaign has waited without a worker: the emulator's clock is moved, and nobody waits."""
+    emulator.control("POST", "clock", {"freeze": True})
+    waited: list[float] = []
+
+    def trigger(moment: datetime) -> DateTimeTrigger:
+        now = datetime.now(timezone.utc)
+        waited.append((moment - now).total_seconds())
+        emulator.advance(waited[-1] + 30)  # by its clock, which stood still, the campaign took no time before
+        replied = {row["from"] for row in emulator.ledger() if row["direction"] == "inbound"}
+        for row in emulator.ledger():
+            if row["to"] == [BOB] and BOB not in replied:
+                emulator.control("POST", "inbound", {"chat_id": row["chat_id"], "from": BOB, "text": "STOP"})
+        return DateTimeTrigger(moment=now)
+
+    monkeypatch.setattr(linq_campaigns, "DateTimeTrigger", trigger)
+    return waited
+
+
+def test_campaign(
+    emulator: Emulator, run_dag: RunDag, customers: Customers, waits: list[float], tmp_path: Path
+) -> None:
+    # It is noon in London, and four in the morning in Los Angeles.
+    dan, eve = "Dan@example.com", "+12125550114"
+    customers.add(ANN, "Ann", "Europe/London")
+    customers.add(BOB, "Bob", "Europe/London")
+    customers.add(CAT, None, "America/Los_Angeles")
+    customers.add(dan, "Dan", "Europe/London")
+    customers.add(eve, "Eve", "Europe/Nowhere")
+    customers.add("no handle", "Fay", None)
+    emulator.control("POST", "handles", {"handle": dan.lower(), "opted_out": True})
+
+    run = run_dag("campaign", folder=str(tmp_path))
+
+    assert run.state == "success"
+    assert Counter(row["to"][0] for row in emulator.ledger() if row["direction"] == "outbound") == Counter(
+        [ANN, BOB, CAT]
+    )
+    (greeting,) = [row for row in emulator.ledger() if row["to"] == [CAT]]
+    assert greeting["text"].startswith("Hello there!")
+    assert greeting["created_at"].startswith("2026-03-01T17:00:"), "nine in the morning in Los Angeles"
+    assert waits[0] == pytest.approx(5 * 3600, abs=60)
+    result = run.xcom("send")
+    assert (result["sent"], result["failed"], result["unknown"]) == (3, 0, 0)
+    assert result["skipped"] == {"opted_out": 1, "blocked": 0, "invalid": 2, "duplicate": 0}
+    assert (result["report"]["replied"], result["report"]["opted_out"]) == (1, 1)
+    assert run.xcom("write_back") == 2
+    assert customers.opted_out() == {BOB, dan}
+
+    # Another run in the same week writes to those alone who are new.
+    customers.add("+12125550115", "Gus", "Europe/London")
+    again = run_dag("campaign", folder=str(tmp_path))
+    assert again.state == "success"
+    written = Counter(row["to"][0] for row in emulator.ledger() if row["direction"] == "outbound")
+    assert written == Counter([ANN, BOB, CAT, "+12125550115"])
+
+
+def test_a_campaign_that_fails_writes_back_and_counts_as_failed(
+    emulator: Emulator, run_dag: RunDag, customers: Customers, waits: list[float], tmp_path: Path
+) -> None:
+    customers.add(ANN, "Ann", "Europe/London")
+    customers.add(BOB, "Bob", "Europe/London")
+    emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
+    emulator.control("PATCH", "switches", {"sandbox": True})  # whoever has not written to us is refused
+
+    run = run_dag("campaign", folder=str(tmp_path))
+
+    assert run.states("send") == ["failed"]
+    assert run.tries("send") == [1]
+    assert run.states("write_back") == ["success"]
+    assert run.state == "failed"
+    assert customers.opted_out() == {ANN}
+    assert not emulator.ledger()
