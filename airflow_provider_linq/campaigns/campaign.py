@@ -74,8 +74,6 @@ class Campaign:
             raise ValueError("follow_up needs outcomes_path: the report is made of what it says")
         if self.report_path is not None and self.follow_up is None:
             raise ValueError("report_path goes with follow_up")
-        if self.dry_run and self.outcomes_path is None:
-            raise ValueError("dry_run needs outcomes_path: it is where what would be sent is written")
 
     def check_rendered(self) -> None:
         """
@@ -84,6 +82,8 @@ class Campaign:
         :raises InvalidRequestError: names field, rule and value.
         """
         check_key(self.campaign_key, "campaign_key")
+        if self.dry_run and self.outcomes_path is None:
+            raise InvalidRequestError("dry_run: needs outcomes_path, where what would be sent is written, got none")
         for field in ("outcomes_path", "report_path"):
             path = getattr(self, field)
             if path is not None:

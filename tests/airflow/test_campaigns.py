@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import sending
+from airflow_provider_linq.campaigns import run, sending
+from airflow_provider_linq.campaigns.campaign import Campaign
+from airflow_provider_linq.campaigns.follow_up import FollowUp
 from airflow_provider_linq.campaigns.model import recipient_key
 from airflow_provider_linq.campaigns.pace import Pace
 from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
@@ -445,3 +447,99 @@ def test_files_are_uploaded_once(emulator: Emulator, tmp_path: Path) -> None:
     assert campaign(rows=people(20), message=message).execute(context(Store()))["sent"] == 20
     uploads = [request for request in emulator.requests_served() if request["path"].endswith("/attachments")]
     assert len(uploads) == 1
+
+
+def test_the_follow_up_waits_for_deliveries_and_reports(emulator: Emulator, tmp_path: Path) -> None:
+    rows, store = people(10), Store()
+    path = tmp_path / "report.jsonl"
+    task = campaign(
+        rows=rows,
+        outcomes_path=str(tmp_path / "outcomes.jsonl"),
+        report_path=str(path),
+        follow_up=FollowUp(delivered_share=1, timeout=3600, poll_interval=600),
+    )
+    with pytest.raises(TaskDeferred):
+        task.execute(context(store))
+    before = posts(emulator)
+    emulator.advance(1)
+    emulator.control("POST", "inbound", {"line": A, "from": "person1@example.com", "text": "Thanks"})
+    emulator.control("POST", "inbound", {"line": A, "from": "person2@example.com", "text": "STOP"})
+    emulator.advance(600)
+    result = task.execute_complete(context(store))
+    assert result["sent"] == 10
+    assert result["report"] == {
+        **{"sent": 10, "delivered": 10, "read": 0, "failed": 0, "gone": 0, "unknown": 0},
+        **{"replied": 2, "opted_out": 1},
+    }
+    assert {to for to, row in outcomes(path).items() if row["opted_out"]} == {"person2@example.com"}
+    assert posts(emulator) == before
+
+
+def test_the_follow_up_ends_when_its_time_is_over(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.control("PATCH", "switches", {"automatic_delivery": False})
+    store = Store()
+    task = campaign(rows=people(4), outcomes_path=str(tmp_path / "outcomes.jsonl"), follow_up=FollowUp(timeout=900))
+    with pytest.raises(TaskDeferred):
+        task.execute(context(store))
+    message = emulator.ledger()[0]
+    emulator.control("POST", "receipts", {"message_id": message["id"], "status": "delivered"})
+    looked = len(emulator.requests_served())
+    emulator.advance(300)
+    with pytest.raises(TaskDeferred):
+        task.execute_complete(context(store))
+    emulator.advance(300)
+    with pytest.raises(TaskDeferred):
+        task.execute_complete(context(store))
+    requests = emulator.requests_served()[looked:]
+    # Who is delivered is asked for no more, and nothing but the messages is.
+    assert Counter(request["path"].startswith("/v3/messages/") for request in requests) == {True: 7}
+    emulator.advance(301)
+    assert task.execute_complete(context(store))["report"]["delivered"] == 1
+
+
+def test_a_function_does_the_same_and_waits_itself(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator.control("POST", "clock", {"freeze": False, "speed": 7200})
+    monkeypatch.setattr(run, "get_current_context", lambda: context(Store()))
+    monkeypatch.setattr(run.time, "sleep", lambda seconds: emulator.advance(seconds))
+    result = run.send_campaign(
+        Campaign(rows=people(3), message="Hi {{ row.name }}", send_window=("18:00", "18:30"), timezone="UTC")
+    )
+    assert result["sent"] == 3
+    assert sent_to(emulator) == once(people(3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"concurrency": 0}, "concurrency must be 1 or more"),
+        ({"max_failures": -1}, "max_failures must be 0 or more"),
+        ({"on_invalid": "ignore"}, "on_invalid must be one of fail, skip"),
+        ({"send_window": ("20:00", "20:00")}, "send_window must open and close at different times"),
+        ({"follow_up": FollowUp()}, "follow_up needs outcomes_path"),
+        ({"report_path": "r.csv"}, "report_path goes with follow_up"),
+    ],
+)
+def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        campaign(rows=[], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"rows": None}, "exactly one of rows, rows_path and sql"),
+        ({"campaign_key": "None"}, "campaign_key: must tell this message from others"),
+        ({"outcomes_path": "out.txt"}, "outcomes_path"),
+        ({"from_": ["12025550101"]}, "from_: must be E.164"),
+        ({"timezone": "Mars"}, "timezone: must be the IANA name"),
+        ({"message": "{{ row.name"}, "message: line 1 of the template"),
+        ({"dry_run": "perhaps", "outcomes_path": "a.csv"}, "dry_run: must be true or false"),
+        ({"dry_run": True}, "dry_run needs outcomes_path"),
+    ],
+)
+def test_wrong_values_are_refused_before_anything_is_sent(
+    emulator: Emulator, arguments: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=why):
+        campaign(**{"rows": people(2), **arguments}).execute(context(Store()))
+    assert posts(emulator) == 0

@@ -1,0 +1,106 @@
+"""When the next message of a campaign may go."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_linq.campaigns.pace import Meter, Pace, SendWindow
+from tests.airflow.conftest import context  # noqa: F401 keeps Airflow's home apart from that of the user
+
+UTC = timezone.utc
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "America/St_Johns"]
+MINUTES = st.integers(0, 24 * 60 - 1).map(lambda minute: time(minute // 60, minute % 60))
+
+
+@given(
+    opens=MINUTES,
+    closes=MINUTES,
+    now=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+    zone=st.sampled_from(ZONES),
+)
+def test_a_window_is_closed_until_it_opens(opens: time, closes: time, now: datetime, zone: str) -> None:
+    if opens == closes:
+        return
+    window = SendWindow(opens, closes)
+    wait = window.wait(now, zone)
+    assert 0 <= wait <= 25 * 3600  # a day of 25 hours, when clocks are set back
+    if wait:
+        assert window.wait(now + timedelta(seconds=wait), zone) == 0
+        assert window.wait(now + timedelta(seconds=wait / 2), zone) > 0
+
+
+@pytest.mark.parametrize(
+    ("window", "zone", "hours"),
+    [
+        (("09:00", "20:00"), "UTC", 0),
+        (("13:30", "20:00"), "UTC", 1.5),
+        (("09:00", "12:00"), "UTC", 21),
+        (("20:00", "12:01"), "UTC", 0),
+        (("20:00", "08:00"), "UTC", 8),
+        (("09:00", "20:00"), "America/New_York", 2),
+        (("09:00", "20:00"), "Asia/Tokyo", 12),
+    ],
+)
+def test_windows_at_noon(window: tuple[str, str], zone: str, hours: float) -> None:
+    assert SendWindow.parse(*window).wait(NOON, zone) == hours * 3600
+
+
+def test_a_window_follows_the_summer_time_of_its_zone() -> None:
+    window = SendWindow.parse("09:00", "20:00")
+    before = datetime(2026, 3, 8, 4, tzinfo=UTC)  # clocks in New York go forward three hours later
+    assert window.wait(before, "America/New_York") == 9 * 3600
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"), [(("9", "20:00"), "isoformat"), (("09:00", "09:00"), "different times"), (("25:00", "9"), "hour")]
+)
+def test_a_window_that_is_none_is_refused(bad: tuple[str, str], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        SendWindow.parse(*bad)
+
+
+@pytest.mark.parametrize("field", ["messages_per_minute", "messages_per_day", "new_chats_per_day"])
+def test_a_ceiling_of_nothing_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be above 0"):
+        Pace(**{field: 0})
+
+
+def test_ceilings_count_each_line_and_all_together() -> None:
+    meter = Meter(Pace(messages_per_day=2), Pace(messages_per_day=3), {})
+    for line in ("+1", "+1", "+2"):
+        assert meter.wait(line, NOON, is_new=True) == 0
+        meter.take(line, NOON, is_new=True)
+    assert meter.is_full("+1", NOON)
+    assert not meter.is_full("+2", NOON)
+    assert meter.wait("+2", NOON, is_new=True) == 12 * 3600
+    assert meter.wait("+1", NOON + timedelta(days=1), is_new=True) == 0
+
+
+def test_what_was_not_sent_does_not_count() -> None:
+    days: dict[str, dict[str, list[int]]] = {}
+    meter = Meter(Pace(messages_per_day=1), Pace(), days)
+    taken = meter.take("+1", NOON, is_new=True)
+    assert meter.is_full("+1", NOON)
+    meter.give_back(taken)
+    assert not meter.is_full("+1", NOON)
+    meter.settle(meter.take(None, NOON, is_new=True), "+2", is_new=False)
+    assert days["2026-03-01"]["+2"] == [1, 0]
+
+
+def test_chats_that_exist_are_not_held_up_by_the_ceiling_for_new_ones() -> None:
+    meter = Meter(Pace(), Pace(new_chats_per_day=1), {})
+    meter.take("+1", NOON, is_new=True)
+    assert meter.wait("+1", NOON, is_new=True) == 12 * 3600
+    assert meter.wait("+1", NOON, is_new=False) == 0
+
+
+def test_messages_of_a_minute_are_spread_evenly() -> None:
+    meter = Meter(Pace(messages_per_minute=30), Pace(messages_per_minute=60), {})
+    meter.take("+1", NOON, is_new=False)
+    assert 1.9 < meter.wait("+1", NOON, is_new=False) <= 2
+    assert 0.9 < meter.wait("+2", NOON, is_new=False) <= 1
