@@ -534,7 +534,7 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str,
         ({"timezone": "Mars"}, "timezone: must be the IANA name"),
         ({"message": "{{ row.name"}, "message: line 1 of the template"),
         ({"dry_run": "perhaps", "outcomes_path": "a.csv"}, "dry_run: must be true or false"),
-        ({"dry_run": True}, "dry_run needs outcomes_path"),
+        ({"dry_run": True}, "dry_run: needs outcomes_path"),
     ],
 )
 def test_wrong_values_are_refused_before_anything_is_sent(
