@@ -33,6 +33,7 @@ class Errand:
         None if it is certain that there was none.
     :param line_is_known: whether that request went from `line`.
     :param begun: since when it is on record that there may be a request, by the API's clock.
+    :param asked: whether a request may be under way, or its answer has not been looked at.
     :param tries: how often there was no usable answer in this try of the task.
     """
 
@@ -42,6 +43,7 @@ class Errand:
     in_doubt_since: datetime | None = None
     line_is_known: bool = True
     begun: datetime | None = None
+    asked: bool = False
     tries: int = 0
 
 

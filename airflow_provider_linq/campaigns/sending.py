@@ -137,14 +137,19 @@ class Sender:
             try:
                 return self._run(pool)
             finally:
-                if self._running:
-                    self._save()  # what is settled already, should this process not live to see the answers
-                while self._running:
-                    self._take_answer(timeout=None)
-                for errand in list(self._begun.values()):
-                    if errand.in_doubt_since is None:  # it is certain that no request was made, or that it was refused
-                        self._put_off(errand)
-                self._save()
+                self._end()
+
+    def _end(self) -> None:
+        """Wait for what is under way, and put on record what is known; a signal may have come at any moment."""
+        if self._running:
+            self._save()  # what is settled already, should this process not live to see the answers
+            deadline = time.monotonic() + LONG_WAIT
+            while self._running and time.monotonic() < deadline:
+                self._take_answer(timeout=1.0)
+        for errand in list(self._begun.values()):
+            if not errand.asked and errand.in_doubt_since is None:
+                self._put_off(errand)
+        self._save()
 
     def _run(self, pool: ThreadPoolExecutor) -> Pause | None:
         while True:
@@ -157,7 +162,9 @@ class Sender:
             elif wait is None:
                 return None
             elif wait > LONG_WAIT:
-                return Pause(wait, "the send window is closed, or a ceiling is reached")
+                is_asked_to = time.monotonic() < self._resume_at
+                why = "The API asks to wait" if is_asked_to else "The send window is closed, or a ceiling is reached"
+                return Pause(wait, why)
             else:
                 time.sleep(min(1.0, wait))
 
@@ -169,6 +176,7 @@ class Sender:
                 return found
             now = self._clock.now()
             exclude = self._excluded() if found.line is None else []
+            found.asked = True
             self._running[found.recipient.key] = self._meter.take(found.line, now, is_new=found.is_new)
             pool.submit(copy_context().run, self._deliver, found, now, exclude)
         return 1.0
@@ -225,7 +233,7 @@ class Sender:
         now = self._clock.now()
         return [line for line in self._lines.own if line in self._lines.left_out or self._meter.is_full(line, now)]
 
-    def _take_answer(self, timeout: float | None) -> None:
+    def _take_answer(self, timeout: float) -> None:
         try:
             errand, result = self._done.get(timeout=timeout)
         except Empty:
@@ -237,12 +245,13 @@ class Sender:
             self._meter.give_back(taken)
         if isinstance(result, Outcome):
             self._answered()
-            self._begun.pop(errand.recipient.key, None)
             self._settled.append(result)
+            self._begun.pop(errand.recipient.key, None)
         elif isinstance(result, LinqError):
             self._after(errand, result)
         else:
             self._stop = result
+        errand.asked = False
 
     def _after(self, errand: Errand, error: LinqError) -> None:
         """Decide what to do about a recipient who is not settled."""
