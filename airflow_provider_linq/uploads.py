@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq.idempotency import is_nothing
-from linq_client import InvalidRequestError, LinqClient, Message, MessageLike, Text, message_from
+from linq_client import InvalidRequestError, LinqClient, Media, Message, MessageLike, Text, message_from
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.
 _NOT_YET = "not-uploaded-yet"
@@ -27,6 +27,11 @@ def check_message(message: MessageLike) -> Message:
                 "template that rendered to nothing"
             )
     return checked
+
+
+def names_files(checked: Message) -> bool:
+    """Whether a message that `check_message` returned stands for one with files, which are to be uploaded."""
+    return any(isinstance(part, Media) and part.attachment_id == _NOT_YET for part in checked.parts)
 
 
 def with_uploads(message: MessageLike, attachment_of: Callable[[str], str]) -> Message:

@@ -15,8 +15,8 @@ from airflow_provider_linq.campaigns.model import Outcome, Recipient
 from airflow_provider_linq.campaigns.recipients import Render
 from airflow_provider_linq.failures import MESSAGE_GONE, REFUSALS, is_permanent, refusal, was_refused
 from airflow_provider_linq.results import rfc3339
-from airflow_provider_linq.uploads import check_message, upload, with_uploads
-from linq_client import AuthenticationError, LinqClient, LinqError, Message, RetentionWindow, message_from
+from airflow_provider_linq.uploads import check_message, names_files, upload, with_uploads
+from linq_client import AuthenticationError, LinqClient, LinqError, Message, MessageLike, RetentionWindow
 
 #: For how long the platform is trusted to know a key. How long it does is not documented; a look into the chat costs
 #: two requests, and only for who is in doubt, so it need not be trusted for long.
@@ -80,13 +80,14 @@ class Courier:
         :return: what became of the recipient; or, if that is not settled, the error: ``errand.in_doubt_since`` then
             says whether the message may have been sent.
         """
-        content = check_message(self._render(errand.recipient.row))
+        rendered = self._render(errand.recipient.row)
+        content = check_message(rendered)
         try:
             if errand.in_doubt_since is not None and self._must_look(errand, now):
                 settled = self._settled_by_look(errand, content, now)
                 if settled is not None:
                     return settled
-            return self._send(errand, exclude)
+            return self._send(errand, rendered, content, exclude)
         except LinqError as error:
             return self._after(error, errand, content, now)
 
@@ -95,10 +96,11 @@ class Courier:
         assert errand.in_doubt_since is not None
         return errand.line is None or not errand.line_is_known or now - errand.in_doubt_since > KEY_TRUST
 
-    def _send(self, errand: Errand, exclude: Sequence[str]) -> Outcome:
+    def _send(self, errand: Errand, rendered: MessageLike, content: Message, exclude: Sequence[str]) -> Outcome:
         recipient = errand.recipient
-        built = with_uploads(self._render(recipient.row), self._attachment_of)
-        message = message_from({**built.to_wire(), "idempotency_key": recipient.key})
+        built = with_uploads(rendered, self._attachment_of) if names_files(content) else content
+        # Only the key is new, and it is ours: to check all of the message once more would be for nothing.
+        message = built.model_copy(update={"idempotency_key": recipient.key})
         if errand.line is None:
             routed = self._client.messages.send_from_any_line(recipient.to, message, exclude_from=exclude)
             chat_id, line, sent = routed.chat_id, routed.from_line, routed.message
