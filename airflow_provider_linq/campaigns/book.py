@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from airflow_provider_linq.campaigns import progress as marks
 from airflow_provider_linq.campaigns.courier import Errand
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.model import CampaignResult, Outcome, Recipient
-from airflow_provider_linq.campaigns.outcomes import Journal
+from airflow_provider_linq.campaigns.outcomes import Journal, Latest
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.recipients import Checked
 from airflow_provider_linq.idempotency import TaskInstance, idempotency_key
@@ -115,20 +116,21 @@ class Book:
 
     def outcomes(self, checked: Checked) -> Iterator[Outcome]:
         """Yield what became of each row, in the order of the rows; then of rows that only an earlier try had."""
-        details = {outcome.idempotency_key: outcome for outcome in self.sent_before()}
+        with TemporaryFile() as file:
+            details = Latest(file, self.sent_before())
 
-        def of_recipients() -> Iterator[Outcome]:
-            for recipient in checked.recipients:
-                kept = details.pop(recipient.key, None)
-                mark = self._progress[recipient.key]
-                if kept is not None and mark_of(kept) == mark:
-                    yield replace(kept, row=recipient.number)
-                else:
-                    status, reason = _MEANING.get(mark, _NO_ANSWER)
-                    yield Outcome(recipient.number, recipient.to, status, reason, idempotency_key=recipient.key)
+            def of_recipients() -> Iterator[Outcome]:
+                for recipient in checked.recipients:
+                    kept = details.pop(recipient.key)
+                    mark = self._progress[recipient.key]
+                    if kept is not None and mark_of(kept) == mark:
+                        yield replace(kept, row=recipient.number)
+                    else:
+                        status, reason = _MEANING.get(mark, _NO_ANSWER)
+                        yield Outcome(recipient.number, recipient.to, status, reason, idempotency_key=recipient.key)
 
-        yield from heapq.merge(of_recipients(), checked.left_out, key=lambda outcome: outcome.row)
-        yield from details.values()
+            yield from heapq.merge(of_recipients(), checked.left_out, key=lambda outcome: outcome.row)
+            yield from details.rest()
 
     def sent_before(self) -> Iterator[Outcome]:
         """Yield the details on record, the latest of a recipient last."""

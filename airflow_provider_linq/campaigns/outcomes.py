@@ -15,7 +15,7 @@ from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
@@ -177,7 +177,7 @@ class Journal:
             return
         self._latest = max(self._latest + 1, time.time_ns())  # clocks may stand still, or be set back
         part = self._folder / f"{self._campaign}-{self._latest:020d}-{uuid.uuid4().hex}.jsonl"
-        lines = "".join(json.dumps(as_row(outcome)) + "\n" for outcome in outcomes).encode()
+        lines = b"".join(map(_line_of, outcomes))
         _with_folder(part, lambda: part.fs.pipe_file(part.path, lines))
 
     def read(self) -> Iterator[Outcome]:
@@ -186,11 +186,11 @@ class Journal:
         for part in self._parts():
             for line in fs.cat_file(part).splitlines():
                 try:
-                    kept = json.loads(line)
+                    kept = _outcome_of(line)
                 except ValueError:
                     log.warning("Part of the campaign's journal was not written to its end: %s", part)
                     break
-                yield Outcome(**{**kept, "to": tuple(kept["to"])})
+                yield kept
 
     def _parts(self) -> list[str]:
         fs = self._folder.fs
@@ -200,3 +200,42 @@ class Journal:
         except FileNotFoundError:
             return []
         return sorted(part for part in found if part.rpartition("/")[2].startswith(f"{self._campaign}-"))
+
+
+class Latest:
+    """
+    The latest outcome of each key, in a file: in memory they would need nearly as much as the campaign.
+
+    :param file: an empty one.
+    :param outcomes: in their order.
+    """
+
+    def __init__(self, file: IO[bytes], outcomes: Iterable[Outcome]) -> None:
+        self._file = file
+        self._places: dict[str | None, int] = {}
+        end = 0
+        for outcome in outcomes:
+            self._places[outcome.idempotency_key] = end
+            end += self._file.write(_line_of(outcome))
+
+    def pop(self, key: str) -> Outcome | None:
+        """Return the outcome of a key, once."""
+        place = self._places.pop(key, None)
+        return None if place is None else self._at(place)
+
+    def rest(self) -> Iterator[Outcome]:
+        """Yield the outcomes that nobody has asked for."""
+        return map(self._at, self._places.values())
+
+    def _at(self, place: int) -> Outcome:
+        self._file.seek(place)
+        return _outcome_of(self._file.readline())
+
+
+def _line_of(outcome: Outcome) -> bytes:
+    return json.dumps(as_row(outcome)).encode() + b"\n"
+
+
+def _outcome_of(line: bytes) -> Outcome:
+    kept = json.loads(line)
+    return Outcome(**{**kept, "to": tuple(kept["to"])})
