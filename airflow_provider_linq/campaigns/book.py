@@ -207,10 +207,12 @@ def open_book(
     keys = [recipient.key for recipient in recipients]
     is_known = header is not None and header.campaign_key == campaign_key
     if header is None or not is_known:
-        header = Header(campaign_key, ti.max_tries, rfc3339(now), shards_for(len(keys)))
+        header = Header(campaign_key, ti.max_tries, rfc3339(unrecorded_since or now), shards_for(len(keys)))
     progress = Progress(keys, header.shards)
     if is_known:
-        progress.load(store)
+        if progress.load(store, has_changed=header.has_changed):
+            # Whose mark is lost may have been sent to at any time of the campaign.
+            header.has_changed, header.doubt_since = True, header.began
     elif unrecorded_since is not None:
         header.doubt_since = rfc3339(unrecorded_since)
         progress.fill(marks.BEGUN_SOMEWHERE)

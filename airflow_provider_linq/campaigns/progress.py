@@ -52,6 +52,7 @@ class Header:
     :param began: when the campaign first sent, by the API's clock (RFC 3339).
     :param shards: how many values the recipients are split into.
     :param lines: own lines by number; only ever appended to.
+    :param has_changed: whether the input has, so that marks of recipients may be lost who are not in it at present.
     :param doubt_since: when the first of the requests was made whose outcome is not on record.
     :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
     :param result: of the sending, for the follow-up.
@@ -63,6 +64,7 @@ class Header:
     began: str
     shards: int
     lines: list[str] = field(default_factory=list)
+    has_changed: bool = False
     doubt_since: str | None = None
     days: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     result: CampaignResult | None = None
@@ -129,12 +131,14 @@ class Progress:
             shard = self._changed.pop()
             store.set(f"{self._name}_{shard}", self._encoded(shard))
 
-    def load(self, store: StateStore) -> None:
-        """Take over the marks of an earlier try."""
-        for shard in range(self._shards):
-            value = store.get(f"{self._name}_{shard}")
-            if value is not None:
-                self._decode(shard, value)
+    def load(self, store: StateStore, *, has_changed: bool = False) -> bool:
+        """
+        Take over the marks of an earlier try, and return whether those of a range were not trusted.
+
+        :param has_changed: that was so in an earlier try: a range may have lost recipients who had been sent to.
+        """
+        values = ((shard, store.get(f"{self._name}_{shard}")) for shard in range(self._shards))
+        return any([self._decode(shard, value, has_changed) for shard, value in values if value is not None])
 
     def _encoded(self, shard: int) -> dict[str, str]:
         ranges = range(shard * RANGES, (shard + 1) * RANGES)
@@ -142,7 +146,8 @@ class Progress:
         marks = self._marks[self._bounds[ranges.start] : self._bounds[ranges.stop]]
         return {"ranges": _packed(_CHECKS.pack(*checks)), "marks": _packed(marks)}
 
-    def _decode(self, shard: int, value: Mapping[str, str]) -> None:
+    def _decode(self, shard: int, value: Mapping[str, str], has_changed: bool) -> bool:
+        distrusted = False
         checks = _CHECKS.unpack(_unpacked(value["ranges"]))
         marks = _unpacked(value["marks"])
         position = 0
@@ -152,8 +157,10 @@ class Progress:
             position += count
             if (count, digest) == self._checks[index]:
                 self._marks[low:high] = before
-            elif any(before):
+            elif has_changed or any(before):
                 self._marks[low:high] = bytes([BEGUN_SOMEWHERE]) * (high - low)
+                distrusted = True
+        return distrusted
 
     def _check(self, low: int, high: int) -> tuple[int, int]:
         return high - low, reduce(xor, map(_digest, self._keys[low:high]), 0)
