@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
+from benchmarks.campaigns import campaigns
 from benchmarks.comparisons import cpu, latency, many_chats, memory
 from benchmarks.measure import RunError
 from benchmarks.pace import pace
@@ -19,6 +20,7 @@ COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "cpu": cpu,
     "chats": many_chats,
     "memory": memory,
+    "campaigns": campaigns,
 }
 
 
