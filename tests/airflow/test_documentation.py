@@ -1,10 +1,14 @@
-"""Every example of docs/airflow.md and of the README runs as it is written there."""
+"""Every example of docs/airflow.md, docs/campaigns.md and the README runs as it is written there."""
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,7 @@ from tests.emulator_process import Emulator
 
 ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTS = ("README.md", "docs/airflow.md")
+DOCUMENTS = ("README.md", "docs/airflow.md", "docs/campaigns.md")
 CODE = [code for document in DOCUMENTS for code in BLOCK.findall((ROOT / document).read_text())]
 EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\("(\w+)"', code))}
 DECORATED = [code for code in CODE if "\n@dag(" in code]
@@ -27,7 +31,7 @@ def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., Non
     """Run one of the examples against the emulator, whose clock runs fast."""
     emulator.control("POST", "clock", {"freeze": False, "speed": 60})
 
-    def run_example(name: str, **params: str) -> Run:
+    def run_example(name: str, **params: Any) -> Run:
         file = BUNDLES["documentation"] / f"{name}.py"
         file.write_text(EXAMPLES[name])
         return Run(dags_of(file)[name].test(run_conf=params))
@@ -70,3 +74,52 @@ def test_the_ones_that_fail(run_example: Callable[..., Run], emulator: Emulator)
     assert run_example("alerting").state == "failed"
     assert [row["text"] for row in emulator.ledger()] == ["load of alerting has failed."]
     assert run_example("patient").state == "failed"  # its chat does not exist: no retry can mend that
+
+
+@pytest.mark.parametrize("name", ["first_campaign", "campaign_of_an_xcom", "campaign_in_a_task"])
+def test_the_campaigns(run_example: Callable[..., Run], emulator: Emulator, name: str) -> None:
+    run = run_example(name)
+    assert run.state == "success"
+    result = run.xcom("remind" if name == "campaign_in_a_task" else "send")
+    assert result["sent"] == len(emulator.ledger()) == 2
+
+
+def test_the_campaigns_from_a_file(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    rows = ["phone,first_name", f"{ANN},Ann", "+12025550124,", "nobody,Bob"]
+    (tmp_path / "customers.csv").write_text("\n".join(rows))
+
+    planned = run_example("campaign_from_a_file", folder=str(tmp_path)).xcom("send")
+    assert (planned["pending"], planned["skipped"]["invalid"]) == (2, 1)
+    assert "Hello there! Today there is soup." in (tmp_path / "planned.csv").read_text()
+    assert not emulator.ledger()
+
+    sent = run_example("campaign_from_a_file", folder=str(tmp_path), dry_run=False).xcom("send")
+    assert (sent["sent"], sent["skipped"]["invalid"]) == (2, 1)
+    assert {row["text"] for row in emulator.ledger()} == {
+        "Hello Ann! Today there is soup.",
+        "Hello there! Today there is soup.",
+    }
+
+
+def test_the_campaign_from_a_query(
+    run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "customers.db")) as connection, connection:
+        connection.execute(
+            "create table customers (phone text, first_name text, time_zone text, opted_out_at timestamp)"
+        )
+        connection.execute("insert into customers values (?, 'Ann', 'Europe/London', null)", [ANN])
+        connection.execute("insert into customers values ('+12025550124', 'Bob', null, current_timestamp)")
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "customers.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERS_DB", json.dumps(database))
+    assert run_example("soup_of_the_week").xcom("send")["sent"] == 1
+    assert [row["to"] for row in emulator.ledger()] == [[ANN]]
+
+
+def test_the_careful_campaign(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    emulator.control("PATCH", "switches", {"delivery_seconds": 0})
+    (tmp_path / "customers.csv").write_text(f"phone,first_name\n{ANN},Ann\n+12025550124,Bob\n")
+    run = run_example("careful_campaign", folder=str(tmp_path))
+    assert run.state == "success"
+    assert run.xcom("send")["report"]["delivered"] == len(emulator.ledger()) == 2
+    assert len(list(tmp_path.glob("*-report.parquet"))) == 1
