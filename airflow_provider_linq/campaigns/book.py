@@ -62,10 +62,11 @@ class Book:
         self._progress = progress
         self._journal = journal
         self._begun: set[str] = set()
+        self._doubt_written = header.doubt_since
 
     def errands(self, recipients: Iterable[Recipient], lines: Lines) -> Iterator[Errand]:
         """Yield those who are not settled, each with the line that they have, or are to have."""
-        since = None if self.header.doubt_since is None else datetime.fromisoformat(self.header.doubt_since)
+        since = None if self.header.doubt_since is None else _moment(self.header.doubt_since)
         only = lines.pool[0] if len(lines.pool) == 1 else None
         for recipient in recipients:
             mark = self._progress[recipient.key]
@@ -99,13 +100,24 @@ class Book:
         since = [rfc3339(doubt) for doubt in doubts if doubt is not None]
         if self.header.doubt_since is not None and self._progress.has(marks.UNKNOWN):
             since.append(self.header.doubt_since)
-        self.header.doubt_since = min(since, key=datetime.fromisoformat, default=None)
+        self.header.doubt_since = min(since, key=_moment, default=None)
         self.write()
 
     def write(self) -> None:
-        """Write header and marks. The header goes first: marks name lines by the numbers that they have there."""
+        """
+        Write header and marks, in an order in which a worker may die between any two.
+
+        The header goes first: marks name lines by the numbers that they have there. As long as there are older marks,
+        it must not say that the first doubt is any later.
+        """
+        since = self.header.doubt_since
+        self.header.doubt_since = min(filter(None, (self._doubt_written, since)), key=_moment, default=None)
         self.header.save(self._store)
         self._progress.save(self._store)
+        if self.header.doubt_since != since:
+            self.header.doubt_since = since
+            self.header.save(self._store)
+        self._doubt_written = since
 
     def _mark_of_begun(self, errand: Errand) -> int:
         if errand.line is None or not errand.line_is_known:
@@ -149,6 +161,10 @@ class Book:
     def unsettled(self) -> int:
         """How many recipients another try may settle."""
         return sum(number for mark, number in self._progress.counts().items() if mark not in _SETTLED | {marks.UNKNOWN})
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
 
 
 def counted(campaign_key: str, outcomes_path: str | None, by_mark: Counter[int], checked: Checked) -> CampaignResult:
