@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from multiprocessing import forkserver
 
 import pytest
 
@@ -14,3 +15,13 @@ __all__ = ["emulator", "emulator_process"]
 @pytest.fixture
 def is_full() -> bool:
     return os.environ.get("LINQ_DRILLS") == "full"
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Start what campaigns are tried in, with an Airflow that is nobody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+            patch.delenv(name)
+        patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        forkserver.ensure_running()
