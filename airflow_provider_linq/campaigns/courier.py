@@ -118,8 +118,8 @@ class Courier:
             if error.idempotency_key is not None:  # of a send, and not of a read or an upload
                 errand.in_doubt_since = errand.in_doubt_since or errand.begun
             return error
-        if error.retryable:
-            return error
+        if error.retryable or (error.code is None and error.status is not None):
+            return error  # a refusal without its code is garbled, or a proxy's: it settles nothing
         if errand.in_doubt_since is not None:
             try:
                 settled = self._settled_by_look(errand, content, now)
