@@ -41,6 +41,10 @@ from tap_linq.extraction.run import Run
 #: Quiet chats that an incremental pass reads to see whether they are quiet.
 SAMPLE: Final = 64
 
+#: Threads beyond the number of requests that the client has under way at once: while one makes rows of its page, the
+#: request of another takes its place. Where files are stored there are none, as each thread may have one on the disk.
+SPARE_THREADS: Final = 2
+
 #: The streams whose rows come from the messages of chats, and from the listing of chats.
 FROM_MESSAGES: Final = frozenset({"messages", "reactions", "attachments"})
 FROM_LISTING: Final = frozenset({"chats", "chat_participants"})
@@ -161,7 +165,8 @@ class LinePass:
 
     def _run_stage(self, stage: Stage, feed: Callable[[Pool[Any]], None]) -> Iterator[Batch]:
         """Run the jobs of a stage, pass on their rows and take note of how each of them ended."""
-        pool: Pool[Batch | Outcome | Listed] = Pool(self._settings.concurrency)
+        spare = SPARE_THREADS if self._run.media is None else 0
+        pool: Pool[Batch | Outcome | Listed] = Pool(self._settings.concurrency + spare)
         for result in pool.run(lambda: feed(pool)):
             if isinstance(result, Batch):
                 if result.stream == "messages":

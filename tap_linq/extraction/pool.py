@@ -6,6 +6,7 @@ ones are known. Feed and jobs hand over results with `Pool.put`, which waits whi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from queue import Queue
 from threading import Event, Thread
@@ -15,7 +16,11 @@ Result = TypeVar("Result")
 Job = Callable[[], None]
 
 #: Results that wait for the consumer, for each thread; a result is a page of 100 messages at the most.
-WAITING: Final = 2
+WAITING: Final = 1
+
+#: Seconds after which a thread that computes lets another one go on. A request gives the interpreter away about ten
+#: times and has to wait for it as often; at Python's own 5 ms, that can take as long as the answer.
+SWITCH_INTERVAL: Final = 0.001
 
 
 class _StoppedError(BaseException):
@@ -57,6 +62,8 @@ class Pool(Generic[Result]):
         for thread in threads:
             thread.start()
         left = len(threads)
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             while left:
                 kind, value = self._out.get()
@@ -72,6 +79,7 @@ class Pool(Generic[Result]):
                 left -= self._out.get()[0] == "end"
             for thread in threads:
                 thread.join()
+            sys.setswitchinterval(usual)
 
     def _check(self) -> None:
         if self._stop.is_set():

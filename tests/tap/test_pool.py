@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -76,7 +77,7 @@ def test_what_goes_wrong_is_raised_and_ends_all_threads(where: str) -> None:
 
 
 def test_an_iteration_that_ends_early_ends_all_threads() -> None:
-    before, pool = threading.active_count(), Pool[int](4)
+    before, pool, interval = threading.active_count(), Pool[int](4), sys.getswitchinterval()
 
     def feed() -> None:
         for number in range(1000):
@@ -86,6 +87,7 @@ def test_an_iteration_that_ends_early_ends_all_threads() -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert no_threads_left(before)
+    assert sys.getswitchinterval() == interval
 
 
 def test_progress_is_told_now_and_then(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
