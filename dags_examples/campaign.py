@@ -6,6 +6,7 @@ who have opted out off the list.
 
 * The campaign key names the week: a retry, a cleared task and another run in the same week write to nobody twice.
 * Who is in the send window gets the message at once. For the others the task waits, without a worker.
+* The deliveries are looked at when all have been sent to, and every five minutes from then on.
 * A row that can't be sent to is left out, and is in the outcomes file with what is wrong with it.
 * Opt-outs come from two places: whom the platform refused is in the outcomes, who answered with STOP is in the report.
   They are written back even if the campaign has failed; the run then still counts as failed.
@@ -28,7 +29,7 @@ from airflow.sdk import BaseHook, ObjectStoragePath, Param, dag, teardown
 from airflow_provider_linq.campaigns import FollowUp, Pace
 from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
 
-WEEK = "{{ (logical_date or run_after).strftime('%G-W%V') }}"
+WEEK = "{{ dag_run.run_after.strftime('%G-W%V') }}"
 OUTCOMES = f"{{{{ params.folder }}}}/{WEEK}-outcomes.jsonl"
 REPORT = f"{{{{ params.folder }}}}/{WEEK}-report.jsonl"
 

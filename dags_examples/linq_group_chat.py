@@ -46,7 +46,7 @@ def linq_group_chat() -> None:
     name = LinqUpdateChatOperator(
         task_id="name",
         chat_id=create.output["chat_id"],
-        display_name="Shift of {{ (logical_date or run_after).strftime('%-d %B') }}",
+        display_name="Shift of {{ dag_run.run_after.strftime('%-d %B') }}",
     )
     brief = LinqSendMessageOperator(
         task_id="brief",
