@@ -17,7 +17,7 @@ RECORDS = ["store", "store+outcomes", "store+lost outcomes", "none", "outcomes"]
 
 CASES = {
     True: [("account", "one", "store+outcomes", 100)]
-    + [(scope, lines, record, 25) for scope, lines, record in product(SCOPES, LINES, RECORDS)],
+    + [(scope, lines, record, 12) for scope, lines, record in product(SCOPES, LINES, RECORDS)],
     False: [
         ("account", "one", "store+outcomes", 12),
         ("chat", "pool", "none", 4),
