@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import datetime, time, timedelta, timezone
 from functools import cache
@@ -161,7 +162,7 @@ class SendWindow:
 
         :raises ValueError: they are none.
         """
-        return cls(time.fromisoformat(opens), time.fromisoformat(closes))
+        return cls(_time_of_day(opens), _time_of_day(closes))
 
     def wait(self, now: datetime, timezone_name: str) -> float:
         """Return the seconds until the window is open in a time zone; 0 if it is."""
@@ -174,6 +175,14 @@ class SendWindow:
         day = local.date() + timedelta(days=1 if after else 0)
         opening = datetime.combine(day, self.opens, local.tzinfo)
         return (opening.astimezone(timezone.utc) - now).total_seconds()
+
+
+def _time_of_day(text: str) -> time:
+    with suppress(ValueError, TypeError):
+        found = time.fromisoformat(text)
+        if found.tzinfo is None:  # the time zone is another argument, or the recipient's own
+            return found
+    raise ValueError(f"send_window must be two times of the day such as '09:00', got {text!r}")
 
 
 @cache
