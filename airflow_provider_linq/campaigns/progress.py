@@ -138,7 +138,8 @@ class Progress:
         :param has_changed: that was so in an earlier try: a range may have lost recipients who had been sent to.
         """
         values = ((shard, store.get(f"{self._name}_{shard}")) for shard in range(self._shards))
-        return any([self._decode(shard, value, has_changed) for shard, value in values if value is not None])
+        distrusted = [self._decode(shard, value, has_changed) for shard, value in values if value is not None]
+        return any(distrusted)
 
     def _encoded(self, shard: int) -> dict[str, str]:
         ranges = range(shard * RANGES, (shard + 1) * RANGES)
