@@ -68,14 +68,18 @@ class Lines:
         return [line for line in self.pool or sorted(self.own) if line not in self._left_out]
 
     def find_chats(self, wanted: Collection[Recipients]) -> None:
-        """Read which lines talk to these recipients already: a request for each 100 chats of the lines."""
-        found = [
-            (chat.created_at, line, others)
-            for line in self.pool or (None,)
+        """Read which lines talk to these recipients already: two requests for each 100 chats of the lines.
+
+        Twice, since a chat that somebody writes in meanwhile may move to a page that was read before. Another task of
+        the same campaign, which sees it, would send from another line than this one.
+        """
+        found = {
+            chat.id: (chat.created_at, line, others)
+            for line in (self.pool or (None,)) * 2
             for chat in self._client.chats.list(from_=line)
             if (others := others_of(chat, self.own)) in wanted
-        ]
-        for _, line, others in sorted(found, key=lambda chat: chat[0]):
+        }
+        for _, line, others in sorted(found.values(), key=lambda chat: (chat[0], chat[1] or "")):
             self._chats.setdefault(others, []).append(line or "")
 
     def talks_to(self, to: Recipients, line: str | None) -> bool:
