@@ -149,6 +149,27 @@ def test_two_tasks_at_once(emulator: Emulator, tmp_path: Path, scope: str, lines
     Figures.of(emulator, rows, *tasks).check()
 
 
+@pytest.mark.skipif(not FULL, reason="has many chats to read: LINQ_DRILLS=full")
+@pytest.mark.parametrize("scope", SCOPES)
+def test_tasks_that_begin_while_chats_move(emulator: Emulator, tmp_path: Path, scope: str) -> None:
+    """What one task sends moves chats between the pages that another one is reading."""
+    rng = seeded()
+    rows = [row for row in people(600) if len(handles(row)) == 1]
+    prepare(emulator, scope)
+    for index, row in enumerate(rows):
+        emulator.control("POST", "inbound", {"line": POOL[index % 3], "from": row["to"], "text": "Hello"})
+    arguments = {"message": TEXT, "from_": POOL, "campaign_key": "spring", "rows": rows}
+    tasks = [Task(emulator, tmp_path, dict(arguments), name=f"campaign{number}") for number in range(4)]
+    under_way = []
+    for task in tasks:
+        under_way.append(task.start())
+        under_way[-1].until_it_executes()
+        time.sleep(rng.uniform(0.5, 0.9))
+    for task, begun in zip(tasks, under_way, strict=True):
+        assert task.ended(begun.end()).state == "success"
+    Figures.of(emulator, rows, *tasks).check()
+
+
 @pytest.mark.parametrize(
     ("scope", "lines", "record"),
     list(product(SCOPES, LINES, ["store", "store+outcomes", "none", "outcomes"]))
