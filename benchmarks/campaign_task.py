@@ -46,8 +46,10 @@ def send(config: Mapping[str, str], line: str, rows: str, outcomes: str, concurr
     """Send the campaign, and return what that took, without the imports."""
     conn = {"conn_type": "linq", "password": config["api_key"], "host": config["base_url"]}
     os.environ["AIRFLOW_CONN_LINQ_DEFAULT"] = json.dumps(conn)
-    # Airflow reads its home when it is first imported. The runner stands for all that a worker of Airflow imports.
+    # Not above: Airflow reads its home when first imported. A task runs in a fork of its supervisor, so both are there.
+    import airflow.sdk.execution_time.supervisor
     import airflow.sdk.execution_time.task_runner  # noqa: F401
+    from airflow.sdk import DAG
 
     from airflow_provider_linq.campaigns.campaign import NO_CEILING
     from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
@@ -63,7 +65,7 @@ def send(config: Mapping[str, str], line: str, rows: str, outcomes: str, concurr
     )
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "campaign", "map_index": -1, "try_number": 1, "max_tries": 0}
     store, run = Store(), SimpleNamespace(start_date=datetime.now(timezone.utc))
-    context: Any = {"ti": SimpleNamespace(**ids), "dag_run": run, "task_state_store": store}
+    context: Any = {"dag": DAG("dag"), "ti": SimpleNamespace(**ids), "dag_run": run, "task_state_store": store}
     started, cpu = perf_counter(), process_time()
     result = operator.execute(context)
     return {
