@@ -293,7 +293,9 @@ class Figures:
     missing: int
 
     @classmethod
-    def of(cls, emulator: Emulator, rows: Sequence[Mapping[str, Any]], *tasks: Task) -> Figures:
+    def of(
+        cls, emulator: Emulator, rows: Sequence[Mapping[str, Any]], *tasks: Task, kills: int = 0, retries: int = 0
+    ) -> Figures:
         sent = sent_to(emulator)
         accepted = [
             row
@@ -303,8 +305,8 @@ class Figures:
             and (row["status"] in (201, 202) or "/after" in (row["fault"] or ""))
         ]
         return cls(
-            kills=sum(task.kills for task in tasks),
-            retries=sum(task.tries for task in tasks) - len(tasks),
+            kills=kills + sum(task.kills for task in tasks),
+            retries=retries + sum(task.tries - 1 for task in tasks),
             hits=len(accepted) - sum(sent.values()),
             duplicates=sum(number - 1 for number in sent.values()),
             missing=len({handles(row) for row in rows} - sent.keys()),
