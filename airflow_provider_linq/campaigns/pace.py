@@ -92,6 +92,8 @@ class Meter:
         self._each_line = each_line
         self._all_lines = all_lines
         self._days = days
+        for day in days.values():
+            day.pop("", None)  # what was under way when an earlier process died
         self._turns: dict[str | None, Turns] = {None: Turns(all_lines.messages_per_minute)}
 
     def wait(self, line: str | None, now: datetime, *, is_new: bool) -> float:
@@ -102,9 +104,11 @@ class Meter:
         return max(turns.wait() for turns in self._turns_of(line))
 
     def is_full(self, line: str | None, now: datetime, *, is_new: bool = False) -> bool:
-        """Whether a line has reached its ceiling for the day."""
-        counts = self._days.get(now.date().isoformat(), {}).get(line or "", [0, 0])
-        return not self._each_line.allows([counts], is_new=is_new)
+        """Whether a line has reached its ceiling for the day, if what the platform is to route now goes from it."""
+        today = self._days.get(now.date().isoformat(), {})
+        return line is not None and not self._each_line.allows(
+            [today.get(line, [0, 0]), today.get("", [0, 0])], is_new=is_new
+        )
 
     def take(self, line: str | None, now: datetime, *, is_new: bool) -> Taken:
         """A message goes now: it counts, unless it is given back, and the next one waits its share of the minute."""
@@ -120,10 +124,10 @@ class Meter:
         """The message was not sent."""
         self._add(taken, -1)
 
-    def settle(self, taken: Taken, line: str, *, is_new: bool) -> None:
-        """The message was sent, from this line."""
+    def settle(self, taken: Taken, line: str, day: str, *, is_new: bool) -> None:
+        """The message was sent from this line, on this day: not today, if it only turned up today."""
         self._add(taken, -1)
-        self._add(Taken(taken.day, line, is_new), 1)
+        self._add(Taken(day, line, is_new), 1)
 
     def _add(self, taken: Taken, number: int) -> None:
         counts = self._days.setdefault(taken.day, {}).setdefault(taken.line, [0, 0])

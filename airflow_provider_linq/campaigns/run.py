@@ -20,7 +20,7 @@ from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.model import CampaignResult
 from airflow_provider_linq.campaigns.outcomes import COLUMNS, Journal, as_row, write_outcomes
 from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock
-from airflow_provider_linq.campaigns.progress import PENDING, Header
+from airflow_provider_linq.campaigns.progress import PENDING, UNKNOWN, Header
 from airflow_provider_linq.campaigns.recipients import Checked, Render, check_rows, compiled, environment, report
 from airflow_provider_linq.campaigns.rows import rows_from
 from airflow_provider_linq.campaigns.sending import NoLineError, Pause, Sender
@@ -249,14 +249,10 @@ class _ProgressLog:
         settled, total = self._book.settled, len(self._checked.recipients)
         rate = (settled - self._before) / (now - self._started)
         left = f", about {(total - settled) / rate:.0f} s left" if rate else ""
-        log.info(
-            "Campaign: %d of %d, %.1f a second%s; %s",
-            settled,
-            total,
-            rate,
-            left,
-            _in_words(counted("", None, self._book.tally(), self._checked)),
-        )
+        tally = self._book.tally()
+        under_way = sum(tally.pop(mark) for mark in list(tally) if mark > UNKNOWN)
+        words = _in_words(counted("", None, tally, self._checked))
+        log.info("Campaign: %d of %d, %.1f a second%s; %s, %d under way", settled, total, rate, left, words, under_way)
 
 
 def _in_words(counts: CampaignResult) -> str:

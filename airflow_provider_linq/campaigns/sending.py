@@ -239,8 +239,8 @@ class Sender:
         except Empty:
             return
         taken = self._running.pop(errand.recipient.key)
-        if isinstance(result, Outcome) and result.message_id is not None:
-            self._meter.settle(taken, result.line or "", is_new=errand.is_new)
+        if isinstance(result, Outcome) and result.created_at is not None and result.line is not None:
+            self._meter.settle(taken, result.line, result.created_at[:10], is_new=errand.is_new)
         else:
             self._meter.give_back(taken)
         if isinstance(result, Outcome):

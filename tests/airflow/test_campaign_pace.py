@@ -96,8 +96,24 @@ def test_what_was_not_sent_does_not_count() -> None:
     assert meter.is_full("+1", NOON)
     meter.give_back(taken)
     assert not meter.is_full("+1", NOON)
-    meter.settle(meter.take(None, NOON, is_new=True), "+2", is_new=False)
+    meter.settle(meter.take(None, NOON, is_new=True), "+2", "2026-03-01", is_new=False)
     assert days["2026-03-01"]["+2"] == [1, 0]
+
+
+def test_what_turns_up_later_counts_on_the_day_when_it_was_sent() -> None:
+    meter = Meter(Pace(messages_per_day=1), Pace(messages_per_day=1), {})
+    meter.settle(meter.take("+1", NOON + timedelta(days=1), is_new=False), "+1", "2026-03-01", is_new=False)
+    assert meter.wait("+1", NOON + timedelta(days=1), is_new=False) == 0
+    assert meter.is_full("+1", NOON)
+
+
+def test_what_the_platform_is_to_route_may_go_from_any_line() -> None:
+    meter = Meter(Pace(messages_per_day=2), Pace(), {"2026-03-01": {"+1": [1, 0], "": [7, 0]}})
+    assert not meter.is_full("+1", NOON)
+    taken = meter.take(None, NOON, is_new=False)
+    assert meter.is_full("+1", NOON)
+    meter.give_back(taken)
+    assert not meter.is_full("+1", NOON)
 
 
 def test_chats_that_exist_are_not_held_up_by_the_ceiling_for_new_ones() -> None:

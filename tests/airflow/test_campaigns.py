@@ -319,9 +319,7 @@ def test_what_is_above_the_ceiling_of_a_day_waits_for_the_next(emulator: Emulato
 
 def test_ceilings_hold_where_the_platform_chooses(emulator: Emulator) -> None:
     with pytest.raises(TaskDeferred):
-        campaign(rows=people(30), from_="any", line_pace=Pace(messages_per_day=10), concurrency=1).execute(
-            context(Store())
-        )
+        campaign(rows=people(30), from_="any", line_pace=Pace(messages_per_day=10)).execute(context(Store()))
     assert lines_of(emulator) == {A: 10, B: 10}
 
 
