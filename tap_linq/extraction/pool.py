@@ -15,8 +15,9 @@ from typing import Any, Final, Generic, TypeVar
 Result = TypeVar("Result")
 Job = Callable[[], None]
 
-#: Results that wait for the consumer, for each thread; a result is a page of 100 messages at the most.
-WAITING: Final = 1
+#: Results that wait for the consumer, each a page of 100 messages at the most, and jobs that wait for a thread. There
+#: is one consumer: where it is behind, more of them would only take memory.
+WAITING: Final = 4
 
 #: Seconds after which a thread that computes lets another one go on. A request gives the interpreter away about ten
 #: times and has to wait for it as often; at Python's own 5 ms, that can take as long as the answer.
@@ -37,8 +38,8 @@ class Pool(Generic[Result]):
     def __init__(self, threads: int) -> None:
         self._threads = threads
         # ("result", what was put), ("error", what was raised) or ("end", None) of a thread.
-        self._out: Queue[tuple[str, Any]] = Queue(WAITING * threads)
-        self._jobs: Queue[Job | None] = Queue(WAITING * threads)
+        self._out: Queue[tuple[str, Any]] = Queue(WAITING)
+        self._jobs: Queue[Job | None] = Queue(WAITING)
         self._stop = Event()
 
     def put(self, result: Result) -> None:
