@@ -218,7 +218,7 @@ class Latest:
             self._places[outcome.idempotency_key] = end
             end += self._file.write(_line_of(outcome))
 
-    def pop(self, key: str) -> Outcome | None:
+    def pop(self, key: str | None) -> Outcome | None:
         """Return the outcome of a key, once."""
         place = self._places.pop(key, None)
         return None if place is None else self._at(place)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns.model import Outcome, Status
-from airflow_provider_linq.campaigns.outcomes import COLUMNS, Journal, as_row, check_output_path, write_outcomes
+from airflow_provider_linq.campaigns.outcomes import COLUMNS, Journal, Latest, as_row, check_output_path, write_outcomes
 from airflow_provider_linq.campaigns.rows import Row, rows_from
 from linq_client import InvalidRequestError
 
@@ -285,3 +286,13 @@ def test_the_lines_of_a_journal_are_those_of_an_outcomes_file(tmp_path: Path) ->
     Journal(f"{tmp_path}/out.jsonl", "spring").append([SENT])
     (part,) = Path(f"{tmp_path}/out.jsonl.parts").iterdir()
     assert json.loads(part.read_text()) == {**as_row(SENT), "to": [ANN]}
+
+
+@given(st.lists(OUTCOMES))
+def test_the_latest_outcome_of_each_key(outcomes: list[Outcome]) -> None:
+    wanted = {outcome.idempotency_key: outcome for outcome in outcomes}
+    latest = Latest(BytesIO(), outcomes)
+    for key in list(wanted)[::2]:
+        assert latest.pop(key) == wanted.pop(key)
+        assert latest.pop(key) is None
+    assert list(latest.rest()) == list(wanted.values())
