@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import get_current_context
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The clocks of Airflow and the API may differ by so much.
+CLOCKS: Final = timedelta(minutes=5)
 #: Seconds between two lines in the log.
 LOG_EVERY: Final = 5.0
 
@@ -229,7 +231,10 @@ class _Stretch:
 
     def _start_of_run(self) -> datetime:
         """Since when there may have been requests, if there is no record of any."""
-        return self._context["dag_run"].start_date or datetime.min.replace(tzinfo=timezone.utc)
+        run = self._context["dag_run"]
+        # A clear sets the start anew. When the run was due stays; for a backfill that can be long ago, so only then.
+        start = run.run_after if run.clear_number else run.start_date or run.run_after
+        return start - CLOCKS
 
 
 class _ProgressLog:

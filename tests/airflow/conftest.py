@@ -151,7 +151,8 @@ class Store:
 def context(store: Store | None = None, **instance: Any) -> Any:
     """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 0}
-    run = SimpleNamespace(start_date=datetime.now(timezone.utc))
+    now = datetime.now(timezone.utc)
+    run = SimpleNamespace(run_after=now, start_date=now, clear_number=0)
     state = {} if store is None else {"task_state_store": store}
     return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
 

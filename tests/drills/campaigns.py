@@ -17,7 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +29,8 @@ SENDS = "^/v3/(chats|messages)$"
 POOL = ["+12025550101", "+12025550102", "+12025550103"]
 #: Of the emulator's sends, so that a campaign takes long enough to be killed often.
 LATENCY = 0.03
+#: Airflow's clock need not be that of the API.
+AHEAD = timedelta(seconds=60)
 
 LINES: dict[str, Any] = {"one": POOL[0], "pool": POOL, "any": "any"}
 SCOPES = ["account", "line", "chat"]
@@ -49,7 +51,7 @@ class Order:
 
     arguments: Mapping[str, Any]
     instance: Mapping[str, Any]
-    start_of_run: datetime
+    run: Mapping[str, Any]
     store: Path | None
     log: Path
     environment: Mapping[str, str]
@@ -109,7 +111,7 @@ def run_try(order: Order, parent: Connection) -> None:
 
     context: Any = {
         "ti": SimpleNamespace(**order.instance),
-        "dag_run": SimpleNamespace(start_date=order.start_of_run),
+        "dag_run": SimpleNamespace(**order.run),
     }
     if order.store is not None:
         context["task_state_store"] = FileStore(order.store, order.dies_at_write)
@@ -181,7 +183,13 @@ class Task:
     def __post_init__(self) -> None:
         if "outcomes" in self.record:
             self.arguments.setdefault("outcomes_path", str(self.folder / self.name / "outcomes.jsonl"))
-        self.start_of_run = now(self.emulator)
+        began = now(self.emulator) + AHEAD
+        self._run = {"run_after": began, "start_date": began, "clear_number": 0}
+        self._resumed = False
+
+    def clear(self) -> None:
+        """What a user does to a task that has ended: its run starts anew."""
+        self._run |= {"start_date": now(self.emulator) + AHEAD, "clear_number": 1}
         self._resumed = False
 
     def start(self, *, dies_at_write: float | None = None) -> Try:
@@ -195,7 +203,7 @@ class Task:
         order = Order(
             arguments=self.arguments,
             instance={**ids, "try_number": self.tries, "max_tries": 1000},
-            start_of_run=self.start_of_run,
+            run=dict(self._run),
             store=self.folder / f"{self.name}.store" if "store" in self.record else None,
             log=self.folder / f"{self.name}.log",
             environment={"AIRFLOW_CONN_LINQ_DEFAULT": json.dumps({**conn, "extra": self.extra})},

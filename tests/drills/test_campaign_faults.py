@@ -189,6 +189,21 @@ def test_keys_forgotten_overnight(emulator: Emulator, tmp_path: Path, scope: str
     Figures.of(emulator, rows, task).check()
 
 
+@pytest.mark.parametrize(
+    ("scope", "lines"), list(product(SCOPES, LINES)) if FULL else [("account", "one"), ("line", "any")]
+)
+def test_cleared_on_the_next_day_without_a_store(emulator: Emulator, tmp_path: Path, scope: str, lines: str) -> None:
+    """Airflow 3.2 tells a cleared task neither what it did nor when its run first started."""
+    rows = people(120)
+    prepare(emulator, scope, hours=1, chats=rows[:20])
+    task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": LINES[lines]}, "none")
+    task.go(kill_after=0.7)
+    pass_time(emulator, 13 * HOUR)
+    task.clear()
+    assert task.succeed()["sent"] == 120
+    Figures.of(emulator, rows, task).check()
+
+
 def evening(
     emulator: Emulator, folder: Path, scope: str, lines: str, record: str, rows: list[dict[str, Any]], **more: Any
 ) -> Task:
