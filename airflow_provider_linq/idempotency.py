@@ -45,7 +45,7 @@ class TaskIdentity(Protocol):
 
 
 class TaskInstance(TaskIdentity, Protocol):
-    """A task instance, with the number that only a clear changes.
+    """A task instance, with the number that every try changes, and the one that only a clear changes.
 
     `max_tries` is the number of the last try that the scheduler allows. It is set when the instance is made, and again,
     above the tries that there were, when somebody clears the task; retries leave it alone. It comes from the
@@ -54,6 +54,8 @@ class TaskInstance(TaskIdentity, Protocol):
 
     @property
     def max_tries(self) -> int: ...
+    @property
+    def try_number(self) -> int: ...
 
 
 def idempotency_key(ti: TaskIdentity, *more: str | int) -> str:

@@ -14,7 +14,7 @@ from airflow_provider_linq.campaigns.campaign import Campaign
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns.outcomes import Journal, write_outcomes
-from airflow_provider_linq.campaigns.progress import BEGUN_SOMEWHERE, Header, Progress, shards_for
+from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.sending import Pause
 from airflow_provider_linq.results import rfc3339
 from airflow_provider_linq.state_store import StateStore
@@ -80,11 +80,9 @@ class _Watch:
         self._concurrency = concurrency
         self._header = Header.load(store)
         self._deadline = self._header.deadline if self._header else None
-        self._progress = Progress([str(row.idempotency_key) for row in sent], shards_for(len(sent)), DELIVERY)
+        keys = [str(row.idempotency_key) for row in sent]
+        self._progress = Progress(keys, shards_for(len(sent)), DELIVERY, lost=_MARKS["waiting"])
         self._progress.load(store)
-        for key, mark in list(self._progress):
-            if mark == BEGUN_SOMEWHERE:  # another set of messages than at the look before
-                self._progress[key] = _MARKS["waiting"]
 
     @property
     def delivered(self) -> int:

@@ -15,6 +15,8 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Any, Final
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_provider_linq.campaigns import progress as marks
 from airflow_provider_linq.campaigns.courier import Errand
 from airflow_provider_linq.campaigns.lines import Lines
@@ -67,7 +69,6 @@ class Book:
     def errands(self, recipients: Iterable[Recipient], lines: Lines) -> Iterator[Errand]:
         """Yield those who are not settled, each with the line that they have, or are to have."""
         since = None if self.header.doubt_since is None else _moment(self.header.doubt_since)
-        only = lines.pool[0] if len(lines.pool) == 1 else None
         for recipient in recipients:
             mark = self._progress[recipient.key]
             if mark in _SETTLED:
@@ -76,8 +77,8 @@ class Book:
             errand = Errand(recipient, line, is_new=not lines.talks_to(recipient.to, line))
             if mark >= marks.BEGUN:
                 errand.line = self.header.lines[mark - marks.BEGUN]
-            # With one line it is known all the same, as long as there was never another one.
-            errand.line_is_known = mark >= marks.BEGUN or (only is not None and set(self.header.lines) <= {only})
+            elif mark != marks.PENDING:
+                errand.line_is_known = self.header.lines == [line]  # there was never another one
             if mark != marks.PENDING:
                 errand.begun = errand.in_doubt_since = since
                 self._begun.add(recipient.key)
@@ -192,11 +193,17 @@ def mark_of(outcome: Outcome) -> int:
     return _MARKS[outcome.reason if outcome.status == "skipped" else outcome.status]
 
 
-def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
-    """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
+def key_in_force(header: Header | None, given: str | None, ti: TaskInstance, *, resumed: bool) -> str:
+    """
+    Return the campaign key: that of the first try, unless the task was cleared and has another one since.
+
+    :raises AirflowFailException: this try of the task has begun another campaign already.
+    """
     key = idempotency_key(ti) if given is None else given
     if header is None or header.campaign_key == key or header.max_tries != ti.max_tries:
         return key
+    if header.try_number == ti.try_number and not resumed:
+        raise AirflowFailException("A task sends one campaign: make another task for the one with another campaign_key")
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")
     return header.campaign_key
 
@@ -223,7 +230,9 @@ def open_book(
     keys = [recipient.key for recipient in recipients]
     is_known = header is not None and header.campaign_key == campaign_key
     if header is None or not is_known:
-        header = Header(campaign_key, ti.max_tries, rfc3339(unrecorded_since or now), shards_for(len(keys)))
+        header = Header(
+            campaign_key, ti.max_tries, ti.try_number, rfc3339(unrecorded_since or now), shards_for(len(keys))
+        )
     progress = Progress(keys, header.shards)
     if is_known:
         if progress.load(store, has_changed=header.has_changed):
@@ -243,5 +252,9 @@ def open_book(
             progress[key] = marks.BEGUN_SOMEWHERE
         elif mark == marks.FAILED and header.max_tries != ti.max_tries:
             progress[key] = marks.PENDING
-    header.max_tries = ti.max_tries
+    if len(keys) < header.recipients:
+        log.warning("There are %d recipients, and were %d in an earlier stretch", len(keys), header.recipients)
+    header.recipients = len(keys)
+    header.max_tries, header.try_number = ti.max_tries, ti.try_number
+    header.result = header.deadline = None
     return book

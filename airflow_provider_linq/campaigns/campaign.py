@@ -66,7 +66,7 @@ class Campaign:
         check_choice("on_invalid", self.on_invalid, OnInvalid)
         if self.concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, got {self.concurrency!r}")
-        if isinstance(self.max_failures, bool) or self.max_failures < 0:
+        if isinstance(self.max_failures, bool) or not self.max_failures >= 0:
             raise ValueError(f"max_failures must be 0 or more, got {self.max_failures!r}")
         if self.send_window is not None:
             SendWindow.parse(*self.send_window)

@@ -16,11 +16,23 @@ from airflow_provider_linq.campaigns.recipients import Render
 from airflow_provider_linq.failures import MESSAGE_GONE, REFUSALS, is_permanent, refusal, was_refused
 from airflow_provider_linq.results import rfc3339
 from airflow_provider_linq.uploads import check_message, names_files, upload, with_uploads
-from linq_client import AuthenticationError, LinqClient, LinqError, Message, MessageLike, RetentionWindow
+from linq_client import (
+    AuthenticationError,
+    InvalidRequestError,
+    LinqClient,
+    LinqError,
+    Message,
+    MessageLike,
+    RetentionWindow,
+)
 
 #: For how long the platform is trusted to know a key. How long it does is not documented; a look into the chat costs
 #: two requests, and only for who is in doubt, so it need not be trusted for long.
 KEY_TRUST: Final = timedelta(minutes=30)
+
+
+#: The line is not the account's, or no longer.
+LINE_NOT_PERMITTED: Final = 2006
 
 
 @dataclass(slots=True)
@@ -33,7 +45,7 @@ class Errand:
         None if it is certain that there was none.
     :param line_is_known: whether that request went from `line`.
     :param begun: since when it is on record that there may be a request, by the API's clock.
-    :param asked: whether a request may be under way, or its answer has not been looked at.
+    :param asked: when a request was made whose answer has not been looked at, by the API's clock.
     :param tries: how often there was no usable answer in this try of the task.
     """
 
@@ -43,7 +55,7 @@ class Errand:
     in_doubt_since: datetime | None = None
     line_is_known: bool = True
     begun: datetime | None = None
-    asked: bool = False
+    asked: datetime | None = None
     tries: int = 0
 
 
@@ -80,8 +92,13 @@ class Courier:
         :return: what became of the recipient; or, if that is not settled, the error: ``errand.in_doubt_since`` then
             says whether the message may have been sent.
         """
-        rendered = self._render(errand.recipient.row)
-        content = check_message(rendered)
+        try:
+            rendered = self._render(errand.recipient.row)
+            content = check_message(rendered)
+        except InvalidRequestError as error:  # it was right before: something in the template has changed its mind
+            if errand.in_doubt_since is None:
+                return _outcome(errand, "failed", "refused", errand.line, detail=str(error))
+            return _outcome(errand, "unknown", "unsettled", errand.line, detail=str(error))
         try:
             if errand.in_doubt_since is not None and self._must_look(errand, now):
                 settled = self._settled_by_look(errand, content, now)
@@ -90,6 +107,14 @@ class Courier:
             return self._send(errand, rendered, content, exclude)
         except LinqError as error:
             return self._after(error, errand, content, now)
+
+    def upload_files_of(self, recipient: Recipient) -> None:
+        """
+        Upload the files of a message before anything is sent: mostly all recipients get the same.
+
+        :raises InvalidRequestError: a file is not there, or not one that can be sent.
+        """
+        with_uploads(self._render(recipient.row), self._attachment_of)
 
     def _must_look(self, errand: Errand, now: datetime) -> bool:
         """Whether the key alone would not keep the message from being sent a second time."""
@@ -111,12 +136,12 @@ class Courier:
         return _sent(errand, Found(line, chat_id, sent.id, rfc3339(sent.created_at)))
 
     def _after(self, error: LinqError, errand: Errand, content: Message, now: datetime) -> Outcome | LinqError:
-        if error.code == MESSAGE_GONE:
+        if error.code == MESSAGE_GONE and content.reply_to is None:  # else it may be the message replied to
             # The platform knows the key: the message was sent, and was deleted or has expired since.
             return _outcome(errand, "sent", "gone", errand.line)
         if not was_refused(error):
             if error.idempotency_key is not None:  # of a send, and not of a read or an upload
-                errand.in_doubt_since = errand.in_doubt_since or errand.begun
+                errand.in_doubt_since = errand.in_doubt_since or errand.asked
             return error
         if error.retryable or (error.code is None and error.status is not None):
             return error  # a refusal without its code is garbled, or a proxy's: it settles nothing
@@ -127,8 +152,8 @@ class Courier:
                 return unread
             if settled is not None:
                 return settled
-        if isinstance(error, AuthenticationError) or not is_permanent(error):
-            return error
+        if isinstance(error, AuthenticationError) or error.code == LINE_NOT_PERMITTED or not is_permanent(error):
+            return error  # it is not about the recipient, or passes
         if isinstance(error, REFUSALS):
             return _outcome(errand, "skipped", refusal(error), errand.line, code=error.code)
         return _outcome(errand, "failed", "refused", errand.line, code=error.code, detail=str(error))

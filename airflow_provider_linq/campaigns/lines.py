@@ -102,12 +102,12 @@ class Lines:
 
 
 def others_of(chat: models.Chat, own: Iterable[str]) -> Recipients:
-    """Return the handles of the other side, as a `Recipient` has them."""
-    return tuple(
-        sorted({handle.handle.lower() for handle in chat.handles if not handle.is_me and handle.handle not in own})
-    )
+    """Return the handles of the other side, as a `Recipient` has them; an own line may be there, too."""
+    mine = {handle.handle for handle in chat.handles if handle.is_me} or set(own)
+    return tuple(sorted({handle.handle.lower() for handle in chat.handles if handle.handle not in mine}))
 
 
 def line_of(chat: models.Chat, own: Collection[str]) -> str | None:
     """Return the own line of a chat."""
-    return next((handle.handle for handle in chat.handles if handle.is_me or handle.handle in own), None)
+    mine = [handle.handle for handle in chat.handles if handle.is_me]
+    return next(iter(mine or [handle.handle for handle in chat.handles if handle.handle in own]), None)

@@ -50,7 +50,7 @@ def look_up(
 
     The API names no idempotency keys when it is read. So a message with the same parts is taken for ours; one with
     other parts may be ours, if a template was edited, or somebody else's: then the look settles nothing. Neither does
-    it where all that was sent may have expired since.
+    it where all that was sent may have expired since, nor where there are only files, which can't be compared.
 
     :param line: own line that it was sent from; None if any may have been.
     :param own: all lines of the account.
@@ -59,11 +59,12 @@ def look_up(
     :raises LinqError: see ``linq_client.errors``.
     """
     others_were_sent = False
+    says_something = any(value is not None for _, value in _content(message.parts))
     for chat in list(client.chats.list(from_=line, to=to[0])):
         if others_of(chat, own) != to:
             continue
         for sent in _sent_since(client, chat.id, since - SKEW):
-            if _content(sent.parts) == _content(message.parts):
+            if says_something and _content(sent.parts) == _content(message.parts):
                 return Found(line_of(chat, own), chat.id, sent.id, rfc3339(sent.created_at))
             others_were_sent = True
     may_have_expired = retention is not None and since - SKEW < retention.oldest_kept(now)

@@ -5,6 +5,7 @@ Times are by the API's clock; a ceiling for a day is for a calendar day in UTC.
 
 from __future__ import annotations
 
+import math
 import time as clock
 from collections.abc import Iterable
 from contextlib import suppress
@@ -95,6 +96,12 @@ class Meter:
         for day in days.values():
             day.pop("", None)  # what was under way when an earlier process died
         self._turns: dict[str | None, Turns] = {None: Turns(all_lines.messages_per_minute)}
+
+    @property
+    def per_minute(self) -> float:
+        """How many messages of a line, or of all, go in a minute at most."""
+        rates = (self._each_line.messages_per_minute, self._all_lines.messages_per_minute)
+        return min((rate for rate in rates if rate is not None), default=math.inf)
 
     def wait(self, line: str | None, now: datetime, *, is_new: bool) -> float:
         """Return the seconds until a message may go from a line; `is_new` if it begins a chat."""

@@ -4,9 +4,10 @@ The bytes stand in the order of the keys, which are hashes, so that the order of
 split into values of about 50,000 recipients each, so that a value stays well under the 64 KB that the store is meant
 for, however many recipients there are: bytes of few kinds compress to 1 or 2 bits, and to 3 at worst.
 
-The input may change between two tries. Each value therefore also says, for each of 512 ranges of keys, how many
-recipients there were and the XOR of their keys. A range for which this differs is not trusted: its recipients count as
-begun, from a line that nobody remembers.
+The input may change between two tries. Each value therefore also says, for each of 1,024 ranges of keys, how many
+recipients there were and the XOR of their keys. Where keys have only been added to a range, the difference tells which.
+A range that has changed in another way is not trusted: its recipients count as begun, from a line that nobody
+remembers.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
+from itertools import combinations, pairwise
 from itertools import count as count_from
-from itertools import pairwise
+from math import comb
 from operator import xor
 from typing import Final
 
@@ -35,7 +37,10 @@ PENDING, SENT, OPTED_OUT, BLOCKED, FAILED, UNKNOWN, BEGUN_SOMEWHERE, BEGUN = ran
 MAX_LINES: Final = 256 - BEGUN
 
 SHARD: Final = 50_000
-RANGES: Final = 512
+RANGES: Final = 1024
+
+#: How many sets of keys are tried to find those that were added to a range.
+_TRIALS: Final = 20_000
 
 HEADER: Final = "linq_campaign"
 
@@ -49,8 +54,10 @@ class Header:
 
     :param campaign_key: in force since the first try, whatever its template renders to later.
     :param max_tries: of the task instance; another number now means that it was cleared since.
+    :param try_number: of the latest try.
     :param began: when the campaign first sent, by the API's clock (RFC 3339).
     :param shards: how many values the recipients are split into.
+    :param recipients: how many there were in the latest stretch.
     :param lines: own lines by number; only ever appended to.
     :param has_changed: whether the input has, so that marks of recipients may be lost who are not in it at present.
     :param doubt_since: when the first of the requests was made whose outcome is not on record.
@@ -61,8 +68,10 @@ class Header:
 
     campaign_key: str
     max_tries: int
+    try_number: int
     began: str
     shards: int
+    recipients: int = 0
     lines: list[str] = field(default_factory=list)
     has_changed: bool = False
     doubt_since: str | None = None
@@ -85,12 +94,14 @@ class Progress:
     :param keys: the idempotency keys, in any order.
     :param shards: how many values they are split into; the same in all tries of a campaign.
     :param name: under which the values stand in the store.
+    :param lost: the mark of whose mark is lost.
     """
 
-    def __init__(self, keys: Sequence[str], shards: int, name: str = HEADER) -> None:
+    def __init__(self, keys: Sequence[str], shards: int, name: str = HEADER, *, lost: int = BEGUN_SOMEWHERE) -> None:
         self._keys = sorted(keys)
         self._marks = bytearray(len(self._keys))
         self._name = name
+        self._lost = lost
         # Where each range begins and, at the end, where the last one ends.
         starts = [_first_of(index, shards * RANGES) for index in range(shards * RANGES)]
         self._bounds = [bisect_left(self._keys, start, key=_place) for start in starts] + [len(self._keys)]
@@ -159,9 +170,29 @@ class Progress:
             if (count, digest) == self._checks[index]:
                 self._marks[low:high] = before
             elif has_changed or any(before):
-                self._marks[low:high] = bytes([BEGUN_SOMEWHERE]) * (high - low)
-                distrusted = True
+                added = self._added(index, count, digest)
+                if added is not None:
+                    kept = iter(before)
+                    for place in range(low, high):
+                        is_old = place not in added
+                        self._marks[place] = next(kept) if is_old else self._lost if has_changed else PENDING
+                else:
+                    self._marks[low:high] = bytes([self._lost]) * (high - low)
+                distrusted = distrusted or has_changed or added is None
         return distrusted
+
+    def _added(self, index: int, count: int, digest: int) -> tuple[int, ...] | None:
+        """Return the positions of the keys that a range did not have before, if it had all others and no more."""
+        low, high = self._bounds[index : index + 2]
+        number = high - low - count
+        if number < 1 or comb(high - low, number) > _TRIALS:
+            return None
+        wanted = self._checks[index][1] ^ digest
+        digests = {place: _digest(self._keys[place]) for place in range(low, high)}
+        for places in combinations(digests, number):
+            if reduce(xor, map(digests.__getitem__, places), 0) == wanted:
+                return places
+        return None
 
     def _check(self, low: int, high: int) -> tuple[int, int]:
         return high - low, reduce(xor, map(_digest, self._keys[low:high]), 0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import get_current_context
+from airflow.sdk import conf, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq.campaigns.after import follow
@@ -27,7 +28,7 @@ from airflow_provider_linq.campaigns.sending import NoLineError, Pause, Sender
 from airflow_provider_linq.failures import failing_at_once
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.state_store import StateStore
-from linq_client import LinqClient
+from linq_client import InvalidRequestError, LinqClient, LinqError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -51,6 +52,8 @@ def send_campaign(campaign: Campaign) -> CampaignResult:
     """
     context = get_current_context()
     campaign.check_arguments()
+    if campaign.rows is not None:
+        campaign = replace(campaign, rows=list(campaign.rows))  # they are read anew after each wait
     step = go_on(campaign, context, resumed=False)
     while isinstance(step, Pause):
         log.info("%s: waiting %.0f seconds", step.why, step.seconds)
@@ -59,11 +62,14 @@ def send_campaign(campaign: Campaign) -> CampaignResult:
     return step
 
 
-def go_on(campaign: Campaign, context: Context, *, resumed: bool) -> CampaignResult | Pause:
+def go_on(
+    campaign: Campaign, context: Context, *, resumed: bool, is_stopped: Callable[[], bool] = lambda: False
+) -> CampaignResult | Pause:
     """
     Send to all who were not sent to yet, and follow up, until it is done or all that is left has to wait.
 
     :param resumed: this try has paused before.
+    :param is_stopped: whether the task is to end at once.
     :raises AirflowFailException: as `send_campaign`, and AirflowException.
     """
     header = Header.load(StateStore(context))
@@ -72,7 +78,7 @@ def go_on(campaign: Campaign, context: Context, *, resumed: bool) -> CampaignRes
         hook = LinqHook(campaign.linq_conn_id)
         with hook.new_client(pool_size=campaign.concurrency) as reader:
             if header is None or header.result is None or header.max_tries != context["ti"].max_tries:
-                step = _Stretch(campaign, context, hook, reader, header).run(resumed=resumed)
+                step = _Stretch(campaign, context, hook, reader, header, is_stopped).run(resumed=resumed)
                 if isinstance(step, Pause):
                     return step
                 result = step
@@ -85,24 +91,37 @@ class _Stretch:
     """The sending part: rows are read and checked anew in each stretch, and who is settled is passed over."""
 
     def __init__(
-        self, campaign: Campaign, context: Context, hook: LinqHook, reader: LinqClient, header: Header | None
+        self,
+        campaign: Campaign,
+        context: Context,
+        hook: LinqHook,
+        reader: LinqClient,
+        header: Header | None,
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._campaign = campaign
         self._context = context
         self._hook = hook
         self._reader = reader
         self._header = header
-        self._key = key_in_force(header, campaign.campaign_key, context["ti"])
+        self._is_stopped = is_stopped
+        self._trouble: LinqError | None = None
         self._render: Render = compiled(campaign.message, environment(context.get("dag")), context)
 
     def run(self, *, resumed: bool) -> CampaignResult | Pause:
-        campaign = self._campaign
-        lines = Lines(self._reader, campaign.pool(self._hook.settings.default_line))
+        campaign, ti = self._campaign, self._context["ti"]
+        self._key = key_in_force(self._header, campaign.campaign_key, ti, resumed=resumed)
+        pool = campaign.pool(self._hook.settings.default_line)
+        if not pool and campaign.line_pace.messages_per_minute is not None:
+            raise InvalidRequestError(
+                "line_pace: messages_per_minute needs lines, and the platform chooses them: give total_pace, got "
+                f"{campaign.line_pace.messages_per_minute:g}"
+            )
+        lines = Lines(self._reader, pool)
         checked = self._checked(is_from_line=bool(lines.pool))
         if campaign.dry_run:
             return self._dry_run(checked, lines)
         self._refuse_invalid(checked)
-        ti = self._context["ti"]
         book = open_book(
             StateStore(self._context),
             self._header,
@@ -111,7 +130,7 @@ class _Stretch:
             checked.recipients,
             Journal(campaign.outcomes_path, self._key) if campaign.outcomes_path else None,
             now=self._reader.server_time,
-            unrecorded_since=self._start_of_run() if resumed or ti.try_number > 1 else None,
+            unrecorded_since=self._unrecorded_since() if resumed or ti.try_number > 1 else None,
         )
         try:
             with self._hook.new_client(max_retries=0, pool_size=campaign.concurrency) as client:
@@ -147,7 +166,7 @@ class _Stretch:
             return
         text = report(checked.left_out, len(checked.left_out) + len(checked.recipients))
         if self._campaign.on_invalid == "fail":
-            if self._campaign.outcomes_path:
+            if self._campaign.outcomes_path and self._header is None:  # else it has more than these rows
                 write_outcomes(self._campaign.outcomes_path, map(as_row, checked.left_out), COLUMNS)
             raise AirflowFailException(f"Nothing was sent in this try. {text}")
         log.warning("%s", text)
@@ -158,8 +177,9 @@ class _Stretch:
         ceilings = (campaign.line_pace, campaign.total_pace)
         if len(lines.pool) > 1 or any(pace.new_chats_per_day is not None for pace in ceilings):
             lines.find_chats({recipient.to for recipient in errands_of})
+        courier = Courier(client, self._reader, lines, self._render, self._hook.settings.retention_window)
         sender = Sender(
-            Courier(client, self._reader, lines, self._render, self._hook.settings.retention_window),
+            courier,
             lines,
             Meter(*ceilings, book.header.days),
             SendWindow.parse(*campaign.send_window) if campaign.send_window else None,
@@ -167,18 +187,22 @@ class _Stretch:
             server_time=lambda: client.server_time,
             save=book.save,
             report=_ProgressLog(book, checked),
+            is_stopped=self._is_stopped,
             concurrency=campaign.concurrency,
         )
-        nobody = True
-        for errand in sorted(book.errands(errands_of, lines), key=lambda errand: errand.in_doubt_since is None):
-            sender.add(errand)
-            nobody = False
-        if nobody:
+        errands = sorted(book.errands(errands_of, lines), key=lambda errand: errand.in_doubt_since is None)
+        if not errands:
             return None
         if not lines.usable:
             raise NoLineError(lines.left_out)
+        courier.upload_files_of(errands[0].recipient)
+        for errand in errands:
+            sender.add(errand)
+        del errands  # the sender lets go of each who is settled
         book.write()
-        return sender.run()
+        pause = sender.run()
+        self._trouble = sender.trouble
+        return pause
 
     def _write(self, book: Book, checked: Checked) -> None:
         if self._campaign.outcomes_path:
@@ -189,15 +213,18 @@ class _Stretch:
         self._write(book, checked)
         result = self._counts(book, checked)
         log.info("Campaign: %s", _in_words(result))
-        if book.unsettled:
+        ti = self._context["ti"]
+        if book.unsettled and ti.try_number <= ti.max_tries:  # in the last try they count as unknown
             raise AirflowException(
-                f"{book.unsettled:,} recipients are not settled: the API gave no usable answer. The next try asks again"
+                f"{book.unsettled:,} recipients are not settled, the next try goes on with them. The last error: "
+                f"{self._trouble}"
             )
-        failures = result["failed"] + result["unknown"]
+        failures = result["failed"] + result["unknown"] + result["pending"]
         if failures > self._campaign.failures_allowed(len(checked.recipients)):
             raise AirflowFailException(
-                f"{failures:,} of {len(checked.recipients):,} recipients failed or are unknown, and max_failures is "
-                f"{self._campaign.max_failures:g}"
+                f"{failures:,} of {len(checked.recipients):,} recipients failed or are not settled, and "
+                f"max_failures is "
+                f"{self._campaign.max_failures:g}" + (f". The last error: {self._trouble}" if self._trouble else "")
             )
         if self._campaign.follow_up is not None:
             book.header.result, book.header.deadline = result, None
@@ -229,8 +256,11 @@ class _Stretch:
         log.info("Dry run: %d would be sent to", len(checked.recipients))
         return counted(self._key, self._campaign.outcomes_path, Counter({PENDING: len(checked.recipients)}), checked)
 
-    def _start_of_run(self) -> datetime:
-        """Since when there may have been requests, if there is no record of any."""
+    def _unrecorded_since(self) -> datetime | None:
+        """Since when there may have been requests of which there is no record; None if there is of all."""
+        is_emptied = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        if StateStore(self._context) and not is_emptied:
+            return None
         run = self._context["dag_run"]
         # A clear sets the start anew. When the run was due stays; for a backfill that can be long ago, so only then.
         start = run.run_after if run.clear_number else run.start_date or run.run_after

@@ -17,11 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count, islice
+from itertools import chain, count, islice
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from airflow_provider_linq.campaigns.courier import Courier, Errand
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_provider_linq.campaigns.courier import LINE_NOT_PERMITTED, Courier, Errand
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.model import Outcome
 from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock, Taken, until_tomorrow
@@ -36,13 +38,16 @@ SAVE_EVERY: Final = 10.0
 #: Seconds between two looks at the reputation of the lines.
 REFRESH_EVERY: Final = 60.0
 #: A longer wait than so many seconds is not waited for on the worker.
-LONG_WAIT: Final = 60.0
+LONG_WAIT: Final = 120.0
 #: How often a recipient is tried who gets no usable answer; the next try of the task goes on with them.
 MAX_TRIES: Final = 6
 #: Seconds without any success after which the API counts as down, and the next try of the task goes on.
 OUTAGE: Final = 120.0
-#: Seconds to wait where a 429 names no time.
-DEFAULT_PAUSE: Final = 1.0
+#: How often a recipient is told to wait (429) in a stretch: their line may be at the limit for them alone.
+MAX_WAITS: Final = 20
+#: Seconds to wait after a 429, at least, and where it names no time; and at most.
+LEAST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 86_400.0
 
 
 @dataclass
@@ -77,6 +82,7 @@ class Sender:
     :param save: puts on record who was begun and what was settled since the last time: it gets all errands that are
         begun and not settled, and the new outcomes.
     :param report: gets called now and then, for the log.
+    :param is_stopped: whether the task is to end at once, because somebody stopped it.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Sender:
         server_time: Callable[[], datetime],
         save: Callable[[Iterable[Errand], list[Outcome]], None],
         report: Callable[[], None],
+        is_stopped: Callable[[], bool],
         concurrency: int,
     ) -> None:
         self._courier = courier
@@ -100,6 +107,7 @@ class Sender:
         self._server_time = server_time
         self._write = save
         self._report = report
+        self._is_stopped = is_stopped
         self._concurrency = concurrency
         self._lanes: dict[tuple[str, str | None, bool], Lane] = {}
         self._order: deque[Lane] = deque()
@@ -108,13 +116,17 @@ class Sender:
         self._begun: dict[str, Errand] = {}
         self._settled: list[Outcome] = []
         self._running: dict[str, Taken] = {}
-        self._done: SimpleQueue[tuple[Errand, Outcome | Exception]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[Errand, Outcome | BaseException]] = SimpleQueue()
         self._resume_at = 0.0
         self._troubles = 0
         self._worked_at = time.monotonic()
         self._saved_at = self._refreshed_at = time.monotonic()
-        self._stop: Exception | None = None
+        # At a slow pace, no more than go in a minute: who is begun and not sent to is in doubt after a crash.
+        self._claim = int(min(CLAIM, max(concurrency, meter.per_minute)))
+        self._stop: BaseException | None = None
         self._known_left_out = 0
+        #: The latest error of those that left somebody unsettled.
+        self.trouble: LinqError | None = None
 
     def add(self, errand: Errand) -> None:
         """Let a recipient wait for their turn."""
@@ -147,13 +159,13 @@ class Sender:
             while self._running and time.monotonic() < deadline:
                 self._take_answer(timeout=1.0)
         for errand in list(self._begun.values()):
-            if not errand.asked and errand.in_doubt_since is None:
+            if errand.asked is None and errand.in_doubt_since is None:
                 self._put_off(errand)
         self._save()
 
     def _run(self, pool: ThreadPoolExecutor) -> Pause | None:
         while True:
-            self._keep_up()
+            self._keep_up(pool)
             wait = self._dispatch(pool) if self._stop is None else None
             if self._running:
                 self._take_answer(timeout=min(1.0, wait) if wait else 1.0)
@@ -175,17 +187,17 @@ class Sender:
             if not isinstance(found, Errand):
                 return found
             now = self._clock.now()
-            exclude = self._excluded() if found.line is None else []
-            found.asked = True
+            exclude = self._excluded(found) if found.line is None else []
+            found.asked = self._clock.latest
             self._running[found.recipient.key] = self._meter.take(found.line, now, is_new=found.is_new)
             pool.submit(copy_context().run, self._deliver, found, now, exclude)
         return 1.0
 
     def _deliver(self, errand: Errand, now: datetime, exclude: list[str]) -> None:
         try:
-            result: Outcome | Exception = self._courier.deliver(errand, now, exclude)
-        except Exception as error:  # a bug, or somebody's template: it ends the campaign, and not only this thread
-            errand.in_doubt_since = errand.in_doubt_since or errand.begun
+            result: Outcome | BaseException = self._courier.deliver(errand, now, exclude)
+        except BaseException as error:  # a bug, or somebody's macro: it ends the campaign, and not only this thread
+            errand.in_doubt_since = errand.in_doubt_since or errand.asked
             result = error
         self._done.put((errand, result))
 
@@ -209,7 +221,8 @@ class Sender:
         return shortest
 
     def _wait_of(self, lane: Lane, now: datetime) -> float:
-        if lane.line is None and all(self._meter.is_full(line, now) for line in self._lines.usable):
+        usable = self._lines.usable
+        if lane.line is None and all(self._meter.is_full(line, now, is_new=lane.is_new) for line in usable):
             return until_tomorrow(now)
         for_window = self._window.wait(now, lane.timezone) if self._window else 0.0
         return max(for_window, self._meter.wait(lane.line, now, is_new=lane.is_new))
@@ -217,7 +230,9 @@ class Sender:
     def _begin(self, lane: Lane) -> Errand:
         """Take the first errand of a lane; before it goes, it and those behind it are on record as begun."""
         if lane.errands[0].begun is None:
-            for errand in islice(lane.errands, CLAIM):
+            now = self._clock.now()
+            due = [one for one in self._order if one.errands and self._wait_of(one, now) < LONG_WAIT]
+            for errand in chain.from_iterable(islice(one.errands, max(1, self._claim // len(due))) for one in due):
                 errand.begun = errand.begun or self._clock.latest
                 self._begun[errand.recipient.key] = errand
             self._save()
@@ -228,10 +243,11 @@ class Sender:
         errand.begun = None
         self._begun.pop(errand.recipient.key, None)
 
-    def _excluded(self) -> list[str]:
+    def _excluded(self, errand: Errand) -> list[str]:
         """The lines that the platform shall not choose."""
         now = self._clock.now()
-        return [line for line in self._lines.own if line in self._lines.left_out or self._meter.is_full(line, now)]
+        full = [line for line in self._lines.usable if self._meter.is_full(line, now, is_new=errand.is_new)]
+        return [*self._lines.left_out, *full]
 
     def _take_answer(self, timeout: float) -> None:
         try:
@@ -251,22 +267,26 @@ class Sender:
             self._after(errand, result)
         else:
             self._stop = result
-        errand.asked = False
+        errand.asked = None
 
     def _after(self, errand: Errand, error: LinqError) -> None:
         """Decide what to do about a recipient who is not settled."""
         if isinstance(error, AuthenticationError):
             self._stop = error
-        elif isinstance(error, LineIneligibleError) and errand.line is not None:
+        elif errand.line is not None and (isinstance(error, LineIneligibleError) or error.code == LINE_NOT_PERMITTED):
             self._answered()
-            self._lines.leave_out(errand.line, "it is ineligible for sending")
+            self._lines.leave_out(errand.line, "it is ineligible for sending, or no longer the account's")
             self._put_off(errand)
             self._assign(errand)
         elif isinstance(error, RateLimitedError):
             self._answered()
-            pause = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
+            pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, error.retry_after or 0.0))
             self._resume_at = max(self._resume_at, time.monotonic() + pause)
-            self.add(errand)
+            errand.tries += 1
+            if errand.tries < MAX_WAITS:
+                self.add(errand)
+            else:
+                self._give_up(errand, error)
         else:
             self._after_trouble(errand, error)
 
@@ -281,7 +301,13 @@ class Sender:
                 self._stop = error
         if errand.tries < MAX_TRIES:
             heapq.heappush(self._later, (now + back_off * random.uniform(0.5, 1), next(self._ticket), errand))
-        elif errand.in_doubt_since is None:
+        else:
+            self._give_up(errand, error)
+
+    def _give_up(self, errand: Errand, error: LinqError) -> None:
+        """Leave a recipient to the next try of the task."""
+        self.trouble = error
+        if errand.in_doubt_since is None:
             self._put_off(errand)
 
     def _answered(self) -> None:
@@ -299,24 +325,31 @@ class Sender:
         else:
             self._stop = NoLineError(self._lines.left_out)
 
-    def _keep_up(self) -> None:
+    def _keep_up(self, pool: ThreadPoolExecutor) -> None:
         """Do what is due from time to time."""
         now = time.monotonic()
         self._report()
+        if self._is_stopped() and self._stop is None:
+            self._stop = AirflowException("The task was stopped")
         if self._settled and now - self._saved_at > SAVE_EVERY:
             self._save()
         if now - self._refreshed_at > REFRESH_EVERY:
             self._refreshed_at = now
-            try:
-                self._lines.refresh()
-            except LinqError as error:
-                log.warning("The lines' reputation could not be read: %s", error)
+            pool.submit(copy_context().run, self._refresh_lines)
         if len(self._lines.left_out) > self._known_left_out:
             self._known_left_out = len(self._lines.left_out)
             self._redistribute()
 
+    def _refresh_lines(self) -> None:
+        try:
+            self._lines.refresh()
+        except LinqError as error:
+            log.warning("The lines' reputation could not be read: %s", error)
+
     def _redistribute(self) -> None:
         """Give those who wait for a line that is left out to others; who is in doubt is asked for where they were."""
+        if not self._lines.usable:
+            self._stop = NoLineError(self._lines.left_out)
         for lane in list(self._order):
             if lane.line in self._lines.left_out:
                 certain = [errand for errand in lane.errands if errand.in_doubt_since is None]

@@ -136,6 +136,7 @@ class LinqSendCampaignOperator(BaseOperator):
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
+        self._is_stopped = False
         self._campaign(is_dry_run=False).check_arguments()
 
     def _campaign(self, *, is_dry_run: bool) -> Campaign:
@@ -149,17 +150,21 @@ class LinqSendCampaignOperator(BaseOperator):
         """Return from the triggerer, which only waited: the time may have changed its mind meanwhile."""
         return self._go_on(context, resumed=True)
 
+    def on_kill(self) -> None:
+        """Begin no more requests: somebody has stopped the task, and the worker has seconds to live."""
+        self._is_stopped = True
+
     def _go_on(self, context: Context, *, resumed: bool) -> CampaignResult:
         with failing_at_once():
             campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
-        step = go_on(campaign, context, resumed=resumed)
+        step = go_on(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
         while isinstance(step, Pause):
             self.log.info("%s: waiting %.0f seconds", step.why, step.seconds)
             if self.deferrable:
                 moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
                 self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
             time.sleep(step.seconds)
-            step = go_on(campaign, context, resumed=True)
+            step = go_on(campaign, context, resumed=True, is_stopped=lambda: self._is_stopped)
         return step
 
 

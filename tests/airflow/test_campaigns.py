@@ -19,12 +19,18 @@ from airflow_provider_linq.campaigns.model import recipient_key
 from airflow_provider_linq.campaigns.pace import Pace
 from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
 from linq_client import LinqError
-from tests.airflow.conftest import Store, context
+from tests.airflow import conftest
+from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
 pytestmark = pytest.mark.usefixtures("connect")
+
+
+def context(store: Store | None = None, **instance: Any) -> Any:
+    """Of a task with retries left."""
+    return conftest.context(store, **{"max_tries": 10, **instance})
 
 
 def people(number: int) -> list[dict[str, Any]]:
