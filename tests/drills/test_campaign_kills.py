@@ -20,8 +20,8 @@ CASES = {
     + [(scope, lines, record, 12) for scope, lines, record in product(SCOPES, LINES, RECORDS)],
     False: [
         ("account", "one", "store+outcomes", 12),
-        ("chat", "pool", "none", 4),
-        ("line", "any", "store+lost outcomes", 6),
+        ("chat", "pool", "none", 3),
+        ("line", "any", "store+lost outcomes", 4),
     ],
 }
 
