@@ -17,7 +17,7 @@ test: $(VENV)/.installed  ## All tests but those of `make e2e`
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/e2e/test_airflow.py
 
-drills: $(VENV)/.installed  ## The kill and fault drills of the tap at their full length
+drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns at their full length
 	LINQ_DRILLS=full $(BIN)/python -m pytest tests/drills
 
 lint: $(VENV)/.installed  ## Style and types
@@ -25,7 +25,7 @@ lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed  ## What the tap costs, beside a plain tap and the vendor's client: ratios, in some minutes
+bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and the vendor's client: ratios, in half an hour
 	$(BIN)/python -m benchmarks
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -115,14 +115,6 @@ class ReportCounts:
         }
 
 
-def counts(rows: Iterable[ReportRow]) -> dict[str, int]:
-    """Return how many recipients the message was sent to, reached, and so on; see `ReportCounts.as_dict`."""
-    counted = ReportCounts()
-    for row in rows:
-        counted.add(row)
-    return counted.as_dict()
-
-
 def look(
     client: LinqClient, sent: Sequence[Outcome], *, concurrency: int, failure_grace: timedelta = FAILURE_GRACE
 ) -> Generator[tuple[str, Progressed], None, None]:

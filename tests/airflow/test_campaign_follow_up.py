@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, counts, look, report
+from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import Outcome
 from airflow_provider_linq.results import rfc3339
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
@@ -301,8 +301,7 @@ def test_the_counts_of_a_report() -> None:
     expected = {
         "sent": 7, "delivered": 2, "read": 1, "failed": 1, "gone": 1, "unknown": 1, "replied": 3, "opted_out": 1,
     }  # fmt: skip
-    assert counts(rows) == expected
-    assert counts([]) == dict.fromkeys(expected, 0)
+    assert ReportCounts().as_dict() == dict.fromkeys(expected, 0)
     counted = ReportCounts()
     for each in rows:
         counted.add(each)
