@@ -15,9 +15,12 @@ from typing import Any, Final, Generic, TypeVar
 Result = TypeVar("Result")
 Job = Callable[[], None]
 
-#: Results that wait for the consumer, each a page of 100 messages at the most, and jobs that wait for a thread. There
-#: is one consumer: where it is behind, more of them would only take memory.
+#: Results that wait for the consumer, each a page of 100 messages at the most. There is one consumer: where it is
+#: behind, more of them would only take memory.
 WAITING: Final = 4
+
+#: Jobs that wait for a thread. They are small; with fewer of them, threads would idle whenever the feed asks for a page.
+WAITING_JOBS: Final = 256
 
 #: Seconds after which a thread that computes lets another one go on. A request gives the interpreter away about ten
 #: times and has to wait for it as often; at Python's own 5 ms, that can take as long as the answer.
@@ -39,7 +42,7 @@ class Pool(Generic[Result]):
         self._threads = threads
         # ("result", what was put), ("error", what was raised) or ("end", None) of a thread.
         self._out: Queue[tuple[str, Any]] = Queue(WAITING)
-        self._jobs: Queue[Job | None] = Queue(WAITING)
+        self._jobs: Queue[Job | None] = Queue(WAITING_JOBS)
         self._stop = Event()
 
     def put(self, result: Result) -> None:
