@@ -177,7 +177,8 @@ class _Stretch:
         ceilings = (campaign.line_pace, campaign.total_pace)
         if len(lines.pool) > 1 or any(pace.new_chats_per_day is not None for pace in ceilings):
             lines.find_chats({recipient.to for recipient in errands_of})
-        courier = Courier(client, self._reader, lines, self._render, self._hook.settings.retention_window)
+        retention = self._hook.settings.retention_window
+        courier = Courier(client, self._reader, lines, self._render, retention)
         sender = Sender(
             courier,
             lines,
@@ -188,6 +189,7 @@ class _Stretch:
             save=book.save,
             report=_ProgressLog(book, checked),
             is_stopped=self._is_stopped,
+            is_ephemeral=retention is not None,
             concurrency=campaign.concurrency,
         )
         errands = sorted(book.errands(errands_of, lines), key=lambda errand: errand.in_doubt_since is None)

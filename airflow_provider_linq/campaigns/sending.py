@@ -31,7 +31,8 @@ from linq_client import AuthenticationError, LineIneligibleError, LinqError, Rat
 
 log = logging.getLogger(__name__)
 
-#: Recipients that are put on record as begun at once: more of them cost fewer writes, and more looks after a crash.
+#: Recipients that are put on record as begun at once: more of them cost fewer writes, and more looks after a crash. On
+#: an ephemeral line, where a look may come too late, as few as there are requests under way.
 CLAIM: Final = 256
 #: Seconds between two writes of what was settled, where nothing is begun.
 SAVE_EVERY: Final = 10.0
@@ -83,6 +84,7 @@ class Sender:
         begun and not settled, and the new outcomes.
     :param report: gets called now and then, for the log.
     :param is_stopped: whether the task is to end at once, because somebody stopped it.
+    :param is_ephemeral: whether what was sent may be gone when it is looked for.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Sender:
         save: Callable[[Iterable[Errand], list[Outcome]], None],
         report: Callable[[], None],
         is_stopped: Callable[[], bool],
+        is_ephemeral: bool,
         concurrency: int,
     ) -> None:
         self._courier = courier
@@ -122,7 +125,7 @@ class Sender:
         self._worked_at = time.monotonic()
         self._saved_at = self._refreshed_at = time.monotonic()
         # At a slow pace, no more than go in a minute: who is begun and not sent to is in doubt after a crash.
-        self._claim = int(min(CLAIM, max(concurrency, meter.per_minute)))
+        self._claim = concurrency if is_ephemeral else int(min(CLAIM, max(concurrency, meter.per_minute)))
         self._stop: BaseException | None = None
         self._known_left_out = 0
         #: The latest error of those that left somebody unsettled.
