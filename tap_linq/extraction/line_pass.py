@@ -282,12 +282,13 @@ class LinePass:
         else:
             since = "an unknown time" if gap.start is None else format_moment(gap.start)
             span = f"messages created from {since} to {end}"
+            advice = "" if gap.reason == "doubted_state" else "; run the tap more often than the retention window"
             log.warning(
-                "line %s: %s have expired, those that were not read before are lost (%s); "
-                "run the tap more often than the retention window",
+                "line %s: %s have expired, those that were not read before are lost (%s)%s",
                 self._line,
                 span,
                 gap.reason,
+                advice,
             )
             self._run.note_gap(f"line {self._line}: {span}")
         if "extraction_gaps" in self._streams:

@@ -19,7 +19,7 @@ Job = Callable[[], None]
 #: behind, more of them would only take memory.
 WAITING: Final = 4
 
-#: Jobs that wait for a thread. They are small; with fewer of them, threads would idle whenever the feed asks for a page.
+#: Jobs that wait for a thread. They are small; with fewer, threads would idle whenever the feed asks for a page.
 WAITING_JOBS: Final = 256
 
 #: Seconds after which a thread that computes lets another one go on. A request gives the interpreter away about ten

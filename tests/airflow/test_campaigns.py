@@ -73,6 +73,14 @@ def test_opt_outs_are_no_failures(emulator: Emulator, tmp_path: Path) -> None:
     assert "person1@example.com,skipped,opted_out" in path.read_text()
 
 
+def test_a_refusal_that_is_garbled_settles_nothing(emulator: Emulator) -> None:
+    emulator.control("POST", "handles", {"handle": "person0@example.com", "opted_out": True})
+    fault(emulator, kind="malformed", when="after", count=1)
+    result = campaign(rows=people(1)).execute(context(Store()))
+    assert (result["skipped"]["opted_out"], result["failed"]) == (1, 0)
+    assert posts(emulator) == 2
+
+
 @pytest.mark.parametrize(("allowed", "fails"), [(0, True), (1, True), (2, False), (0.1, True), (0.2, False)])
 def test_too_many_failures_fail_the_task_when_all_were_sent_to(
     emulator: Emulator, tmp_path: Path, allowed: float, fails: bool
