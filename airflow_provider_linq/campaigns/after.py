@@ -45,12 +45,16 @@ def follow(campaign: Campaign, context: Context, result: CampaignResult, client:
     store = StateStore(context)
     latest = {row.idempotency_key: row for row in Journal(campaign.outcomes_path, result["campaign_key"]).read()}
     sent = sorted((row for row in latest.values() if row.status == "sent"), key=lambda row: row.row)
+    unseen = max(0, result["sent"] - len(sent))
+    if unseen:
+        log.warning("Of %d sent messages this machine does not see the details: they are beside outcomes_path", unseen)
     watch = _Watch(campaign.follow_up, sent, store, campaign.concurrency)
     while (wait := watch.look(client)) is not None:
         if store:
             return Pause(wait, f"{watch.delivered:,} of {len(sent):,} messages are delivered")
         time.sleep(wait)
     counts = ReportCounts()
+    counts.add_unseen(unseen)
     rows = _counted(client, sent, counts, campaign.concurrency)
     if campaign.report_path:
         write_outcomes(campaign.report_path, rows, COLUMNS)

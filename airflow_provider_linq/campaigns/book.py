@@ -15,8 +15,6 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Any, Final
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_provider_linq.campaigns import progress as marks
 from airflow_provider_linq.campaigns.courier import Errand
 from airflow_provider_linq.campaigns.lines import Lines
@@ -121,11 +119,11 @@ class Book:
         self._doubt_written = since
 
     def _mark_of_begun(self, errand: Errand) -> int:
-        if errand.line is None or not errand.line_is_known:
-            return marks.BEGUN_SOMEWHERE
-        if errand.line not in self.header.lines:
-            self.header.lines.append(errand.line)
-        return marks.BEGUN + self.header.lines.index(errand.line)
+        line = errand.line or ""  # which stands for the platform's choice
+        if line not in self.header.lines:
+            self.header.lines.append(line)
+        is_fixed = line and errand.line_is_known
+        return marks.BEGUN + self.header.lines.index(line) if is_fixed else marks.BEGUN_SOMEWHERE
 
     def outcomes(self, checked: Checked) -> Iterator[Outcome]:
         """Yield what became of each row, in the order of the rows; then of rows that only an earlier try had."""
@@ -193,17 +191,11 @@ def mark_of(outcome: Outcome) -> int:
     return _MARKS[outcome.reason if outcome.status == "skipped" else outcome.status]
 
 
-def key_in_force(header: Header | None, given: str | None, ti: TaskInstance, *, resumed: bool) -> str:
-    """
-    Return the campaign key: that of the first try, unless the task was cleared and has another one since.
-
-    :raises AirflowFailException: this try of the task has begun another campaign already.
-    """
+def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
+    """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
     key = idempotency_key(ti) if given is None else given
     if header is None or header.campaign_key == key or header.max_tries != ti.max_tries:
         return key
-    if header.try_number == ti.try_number and not resumed:
-        raise AirflowFailException("A task sends one campaign: make another task for the one with another campaign_key")
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")
     return header.campaign_key
 
@@ -230,9 +222,7 @@ def open_book(
     keys = [recipient.key for recipient in recipients]
     is_known = header is not None and header.campaign_key == campaign_key
     if header is None or not is_known:
-        header = Header(
-            campaign_key, ti.max_tries, ti.try_number, rfc3339(unrecorded_since or now), shards_for(len(keys))
-        )
+        header = Header(campaign_key, ti.max_tries, rfc3339(unrecorded_since or now), shards_for(len(keys)))
     progress = Progress(keys, header.shards)
     if is_known:
         if progress.load(store, has_changed=header.has_changed):
@@ -255,6 +245,6 @@ def open_book(
     if len(keys) < header.recipients:
         log.warning("There are %d recipients, and were %d in an earlier stretch", len(keys), header.recipients)
     header.recipients = len(keys)
-    header.max_tries, header.try_number = ti.max_tries, ti.try_number
+    header.max_tries = ti.max_tries
     header.result = header.deadline = None
     return book

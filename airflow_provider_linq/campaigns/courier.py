@@ -46,7 +46,8 @@ class Errand:
     :param line_is_known: whether that request went from `line`.
     :param begun: since when it is on record that there may be a request, by the API's clock.
     :param asked: when a request was made whose answer has not been looked at, by the API's clock.
-    :param tries: how often there was no usable answer in this try of the task.
+    :param tries: how often there was no usable answer in this stretch.
+    :param waits: how often the API said to wait.
     """
 
     recipient: Recipient
@@ -57,6 +58,7 @@ class Errand:
     begun: datetime | None = None
     asked: datetime | None = None
     tries: int = 0
+    waits: int = 0
 
 
 class Courier:
@@ -149,7 +151,10 @@ class Courier:
             try:
                 settled = self._settled_by_look(errand, content, now)
             except LinqError as unread:
-                return unread
+                if unread.code != LINE_NOT_PERMITTED:
+                    return unread
+                detail = "The line has left the account, so its chat can't be read"
+                return _outcome(errand, "unknown", "unsettled", errand.line, detail=detail)
             if settled is not None:
                 return settled
         if isinstance(error, AuthenticationError) or error.code == LINE_NOT_PERMITTED or not is_permanent(error):

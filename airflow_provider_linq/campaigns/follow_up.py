@@ -101,6 +101,10 @@ class ReportCounts:
         self._replied += row.replied
         self._opted_out += row.opted_out
 
+    def add_unseen(self, number: int) -> None:
+        """Count messages of which nothing more is known than that they were sent."""
+        self._statuses["unknown"] += number
+
     def as_dict(self) -> dict[str, int]:
         """Return the counts: `sent` are all rows, `delivered` those that were read too."""
         return {

@@ -93,8 +93,7 @@ class Meter:
         self._each_line = each_line
         self._all_lines = all_lines
         self._days = days
-        for day in days.values():
-            day.pop("", None)  # what was under way when an earlier process died
+        self._under_way: Days = {}  # apart: who dies meanwhile is asked for again, and counts then
         self._turns: dict[str | None, Turns] = {None: Turns(all_lines.messages_per_minute)}
 
     @property
@@ -105,46 +104,51 @@ class Meter:
 
     def wait(self, line: str | None, now: datetime, *, is_new: bool) -> float:
         """Return the seconds until a message may go from a line; `is_new` if it begins a chat."""
-        today = self._days.get(now.date().isoformat(), {})
-        if not self._all_lines.allows(today.values(), is_new=is_new) or self.is_full(line, now, is_new=is_new):
+        day = now.date().isoformat()
+        today = [count for days in (self._days, self._under_way) for count in days.get(day, {}).values()]
+        if not self._all_lines.allows(today, is_new=is_new) or self.is_full(line, now, is_new=is_new):
             return until_tomorrow(now)
         return max(turns.wait() for turns in self._turns_of(line))
 
     def is_full(self, line: str | None, now: datetime, *, is_new: bool = False) -> bool:
         """Whether a line has reached its ceiling for the day, if what the platform is to route now goes from it."""
-        today = self._days.get(now.date().isoformat(), {})
-        return line is not None and not self._each_line.allows(
-            [today.get(line, [0, 0]), today.get("", [0, 0])], is_new=is_new
-        )
+        if line is None:
+            return False
+        sent, under_way = (days.get(now.date().isoformat(), {}) for days in (self._days, self._under_way))
+        counts = [
+            counts[whose] for counts, whose in ((sent, line), (under_way, line), (under_way, "")) if whose in counts
+        ]
+        return not self._each_line.allows(counts, is_new=is_new)
 
     def take(self, line: str | None, now: datetime, *, is_new: bool) -> Taken:
         """A message goes now: it counts, unless it is given back, and the next one waits its share of the minute."""
         for turns in self._turns_of(line):
             turns.take()
         taken = Taken(now.date().isoformat(), line or "", is_new)
-        self._add(taken, 1)
-        for day in sorted(self._days)[:-_KEPT_DAYS]:
-            del self._days[day]
+        _add(self._under_way, taken, 1)
         return taken
 
     def give_back(self, taken: Taken) -> None:
         """The message was not sent."""
-        self._add(taken, -1)
+        _add(self._under_way, taken, -1)
 
     def settle(self, taken: Taken, line: str, day: str, *, is_new: bool) -> None:
         """The message was sent from this line, on this day: not today, if it only turned up today."""
-        self._add(taken, -1)
-        self._add(Taken(day, line, is_new), 1)
-
-    def _add(self, taken: Taken, number: int) -> None:
-        counts = self._days.setdefault(taken.day, {}).setdefault(taken.line, [0, 0])
-        counts[0] += number
-        counts[1] += number * taken.is_new
+        self.give_back(taken)
+        _add(self._days, Taken(day, line, is_new), 1)
+        for old in sorted(self._days)[:-_KEPT_DAYS]:
+            del self._days[old]
 
     def _turns_of(self, line: str | None) -> Iterable[Turns]:
         yield self._turns[None]
         if line is not None:
             yield self._turns.setdefault(line, Turns(self._each_line.messages_per_minute))
+
+
+def _add(days: Days, taken: Taken, number: int) -> None:
+    counts = days.setdefault(taken.day, {}).setdefault(taken.line, [0, 0])
+    counts[0] += number
+    counts[1] += number * taken.is_new
 
 
 def until_tomorrow(now: datetime) -> float:

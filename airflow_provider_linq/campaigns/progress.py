@@ -40,7 +40,7 @@ SHARD: Final = 50_000
 RANGES: Final = 1024
 
 #: How many sets of keys are tried to find those that were added to a range.
-_TRIALS: Final = 20_000
+_TRIALS: Final = 30_000
 
 HEADER: Final = "linq_campaign"
 
@@ -54,11 +54,10 @@ class Header:
 
     :param campaign_key: in force since the first try, whatever its template renders to later.
     :param max_tries: of the task instance; another number now means that it was cleared since.
-    :param try_number: of the latest try.
     :param began: when the campaign first sent, by the API's clock (RFC 3339).
     :param shards: how many values the recipients are split into.
     :param recipients: how many there were in the latest stretch.
-    :param lines: own lines by number; only ever appended to.
+    :param lines: own lines by number, "" for the platform's choice; only ever appended to.
     :param has_changed: whether the input has, so that marks of recipients may be lost who are not in it at present.
     :param doubt_since: when the first of the requests was made whose outcome is not on record.
     :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
@@ -68,7 +67,6 @@ class Header:
 
     campaign_key: str
     max_tries: int
-    try_number: int
     began: str
     shards: int
     recipients: int = 0

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import conf, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 #: The clocks of Airflow and the API may differ by so much.
 CLOCKS: Final = timedelta(minutes=5)
+#: In the context of a task that has started its campaign.
+_STARTED: Final = "linq_campaign"
 #: Seconds between two lines in the log.
 LOG_EVERY: Final = 5.0
 
@@ -51,6 +53,10 @@ def send_campaign(campaign: Campaign) -> CampaignResult:
     :raises AirflowException: some recipients are not settled, and another try may settle them.
     """
     context = get_current_context()
+    # The record is the task's: a second campaign would be taken for the first one, and its recipients for sent to.
+    if _STARTED in context:
+        raise AirflowFailException("A task sends one campaign: make another task for the other one")
+    cast(dict[str, Any], context)[_STARTED] = True
     campaign.check_arguments()
     if campaign.rows is not None:
         campaign = replace(campaign, rows=list(campaign.rows))  # they are read anew after each wait
@@ -110,7 +116,7 @@ class _Stretch:
 
     def run(self, *, resumed: bool) -> CampaignResult | Pause:
         campaign, ti = self._campaign, self._context["ti"]
-        self._key = key_in_force(self._header, campaign.campaign_key, ti, resumed=resumed)
+        self._key = key_in_force(self._header, campaign.campaign_key, ti)
         pool = campaign.pool(self._hook.settings.default_line)
         if not pool and campaign.line_pace.messages_per_minute is not None:
             raise InvalidRequestError(
@@ -136,7 +142,10 @@ class _Stretch:
             with self._hook.new_client(max_retries=0, pool_size=campaign.concurrency) as client:
                 pause = self._send(book, checked, lines, client)
         except BaseException:
-            self._write(book, checked)
+            try:
+                self._write(book, checked)
+            except Exception as error:  # it must not hide what ended the campaign
+                log.warning("The outcomes could not be written: %s", type(error).__name__)
             raise
         if pause is not None:
             return pause
@@ -166,7 +175,8 @@ class _Stretch:
             return
         text = report(checked.left_out, len(checked.left_out) + len(checked.recipients))
         if self._campaign.on_invalid == "fail":
-            if self._campaign.outcomes_path and self._header is None:  # else it has more than these rows
+            is_first = self._header is None and self._context["ti"].try_number == 1
+            if self._campaign.outcomes_path and is_first:  # else it has more than these rows
                 write_outcomes(self._campaign.outcomes_path, map(as_row, checked.left_out), COLUMNS)
             raise AirflowFailException(f"Nothing was sent in this try. {text}")
         log.warning("%s", text)
@@ -193,15 +203,16 @@ class _Stretch:
             concurrency=campaign.concurrency,
         )
         errands = sorted(book.errands(errands_of, lines), key=lambda errand: errand.in_doubt_since is None)
+        book.write()
         if not errands:
             return None
         if not lines.usable:
             raise NoLineError(lines.left_out)
-        courier.upload_files_of(errands[0].recipient)
+        if errands[0].in_doubt_since is None:
+            courier.upload_files_of(errands[0].recipient)
         for errand in errands:
             sender.add(errand)
         del errands  # the sender lets go of each who is settled
-        book.write()
         pause = sender.run()
         self._trouble = sender.trouble
         return pause

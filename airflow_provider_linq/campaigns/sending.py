@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -125,7 +125,8 @@ class Sender:
         self._worked_at = time.monotonic()
         self._saved_at = self._refreshed_at = time.monotonic()
         # At a slow pace, no more than go in a minute: who is begun and not sent to is in doubt after a crash.
-        self._claim = concurrency if is_ephemeral else int(min(CLAIM, max(concurrency, meter.per_minute)))
+        self._claim = int(min(CLAIM, max(concurrency, meter.per_minute)))
+        self._is_ephemeral = is_ephemeral
         self._stop: BaseException | None = None
         self._known_left_out = 0
         #: The latest error of those that left somebody unsettled.
@@ -193,7 +194,11 @@ class Sender:
             exclude = self._excluded(found) if found.line is None else []
             found.asked = self._clock.latest
             self._running[found.recipient.key] = self._meter.take(found.line, now, is_new=found.is_new)
-            pool.submit(copy_context().run, self._deliver, found, now, exclude)
+            try:
+                pool.submit(copy_context().run, self._deliver, found, now, exclude)
+            except BaseException:
+                del self._running[found.recipient.key]
+                raise
         return 1.0
 
     def _deliver(self, errand: Errand, now: datetime, exclude: list[str]) -> None:
@@ -210,7 +215,7 @@ class Sender:
         if now < self._resume_at:
             return self._resume_at - now
         while self._later and self._later[0][0] <= now:
-            self.add(heapq.heappop(self._later)[2])
+            self._add_again(heapq.heappop(self._later)[2])
         shortest = self._later[0][0] - now if self._later else None
         server_now = self._clock.now()
         for _ in range(len(self._order)):
@@ -218,6 +223,7 @@ class Sender:
             if lane.errands:
                 wait = self._wait_of(lane, server_now)
                 if wait <= 0:
+                    self._order.rotate(-1)  # the next one is another lane's
                     return self._begin(lane)
                 shortest = wait if shortest is None else min(shortest, wait)
             self._order.rotate(-1)
@@ -233,13 +239,19 @@ class Sender:
     def _begin(self, lane: Lane) -> Errand:
         """Take the first errand of a lane; before it goes, it and those behind it are on record as begun."""
         if lane.errands[0].begun is None:
-            now = self._clock.now()
-            due = [one for one in self._order if one.errands and self._wait_of(one, now) < LONG_WAIT]
-            for errand in chain.from_iterable(islice(one.errands, max(1, self._claim // len(due))) for one in due):
+            for errand in self._claimed(lane):
                 errand.begun = errand.begun or self._clock.latest
                 self._begun[errand.recipient.key] = errand
             self._save()
         return lane.errands.popleft()
+
+    def _claimed(self, lane: Lane) -> Iterator[Errand]:
+        """Those who are begun together with the first errand of a lane."""
+        if self._is_ephemeral:
+            return islice(lane.errands, self._concurrency - len(self._running))
+        now = self._clock.now()
+        due = [one for one in self._order if one is lane or (one.errands and self._wait_of(one, now) < LONG_WAIT)]
+        return chain.from_iterable(islice(one.errands, max(1, self._claim // len(due))) for one in due)
 
     def _put_off(self, errand: Errand) -> None:
         """Nothing was sent, and nothing will be for now."""
@@ -279,14 +291,13 @@ class Sender:
         elif errand.line is not None and (isinstance(error, LineIneligibleError) or error.code == LINE_NOT_PERMITTED):
             self._answered()
             self._lines.leave_out(errand.line, "it is ineligible for sending, or no longer the account's")
-            self._put_off(errand)
-            self._assign(errand)
+            self._add_again(errand)
         elif isinstance(error, RateLimitedError):
             self._answered()
             pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, error.retry_after or 0.0))
             self._resume_at = max(self._resume_at, time.monotonic() + pause)
-            errand.tries += 1
-            if errand.tries < MAX_WAITS:
+            errand.waits += 1
+            if errand.waits < MAX_WAITS:
                 self.add(errand)
             else:
                 self._give_up(errand, error)
@@ -319,8 +330,13 @@ class Sender:
         self._worked_at = time.monotonic()
         self._clock.note(self._server_time())
 
-    def _assign(self, errand: Errand) -> None:
-        """Choose a line for a recipient of whom it is certain that nothing was sent."""
+    def _add_again(self, errand: Errand) -> None:
+        """Let a recipient wait for another turn; from another line, if theirs is left out and it is certain that
+        nothing was sent from it."""
+        if errand.line not in self._lines.left_out or errand.in_doubt_since is not None:
+            self.add(errand)
+            return
+        self._put_off(errand)
         errand.line = self._lines.choose(errand.recipient.to, errand.recipient.key)
         errand.is_new = not self._lines.talks_to(errand.recipient.to, errand.line)
         if self._lines.usable:
@@ -355,11 +371,9 @@ class Sender:
             self._stop = NoLineError(self._lines.left_out)
         for lane in list(self._order):
             if lane.line in self._lines.left_out:
-                certain = [errand for errand in lane.errands if errand.in_doubt_since is None]
-                lane.errands = deque(errand for errand in lane.errands if errand.in_doubt_since is not None)
-                for errand in certain:
-                    self._put_off(errand)
-                    self._assign(errand)
+                errands, lane.errands = lane.errands, deque()
+                for errand in errands:
+                    self._add_again(errand)
 
     def _save(self) -> None:
         self._write(self._begun.values(), self._settled)

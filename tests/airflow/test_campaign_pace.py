@@ -108,7 +108,7 @@ def test_what_turns_up_later_counts_on_the_day_when_it_was_sent() -> None:
 
 
 def test_what_the_platform_is_to_route_may_go_from_any_line() -> None:
-    meter = Meter(Pace(messages_per_day=2), Pace(), {"2026-03-01": {"+1": [1, 0], "": [7, 0]}})
+    meter = Meter(Pace(messages_per_day=2), Pace(), {"2026-03-01": {"+1": [1, 0]}})
     assert not meter.is_full("+1", NOON)
     taken = meter.take(None, NOON, is_new=False)
     assert meter.is_full("+1", NOON)

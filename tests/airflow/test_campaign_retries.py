@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
@@ -15,10 +18,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from airflow_provider_linq.campaigns import run, sending
 from airflow_provider_linq.campaigns.campaign import Campaign
+from airflow_provider_linq.campaigns.courier import Courier, Errand
 from airflow_provider_linq.campaigns.follow_up import FollowUp
-from airflow_provider_linq.campaigns.pace import Pace
+from airflow_provider_linq.campaigns.pace import Pace, SendWindow
 from linq_client import LinqError
-from tests.airflow.campaigns import A, B, campaign, context, fault, once, outcomes, people, posts, sent_to
+from tests.airflow.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
 from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
 
@@ -200,11 +204,12 @@ def test_a_clear_after_the_follow_up_sends_to_who_is_new(emulator: Emulator, tmp
     assert sent_to(emulator) == once(rows)
 
 
-def test_a_task_sends_one_campaign(emulator: Emulator) -> None:
-    store = Store()
-    campaign(rows=people(2), campaign_key="spring").execute(context(store))
+def test_a_task_sends_one_campaign(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = context(Store())
+    monkeypatch.setattr(run, "get_current_context", lambda: given)
+    assert run.send_campaign(Campaign(rows=people(2), message="Hi"))["sent"] == 2
     with pytest.raises(AirflowFailException, match="A task sends one campaign"):
-        campaign(rows=people(2), campaign_key="summer").execute(context(store))
+        run.send_campaign(Campaign(rows=people(3), message="Hi again"))
 
 
 def test_rows_that_can_be_read_once_last_for_all_stretches(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,3 +310,83 @@ def test_a_macro_that_exits_ends_the_campaign(emulator: Emulator) -> None:
         task = campaign(rows=people(5), message="{{ leave() }} {{ row.name }}")
     with pytest.raises(SystemExit):
         task.execute({**context(Store()), "dag": task.dag})
+
+
+def test_who_is_in_doubt_on_a_line_that_has_left_the_account_stays_unknown(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    rows, store = people(1), Store()
+    fault(emulator, kind="reset", when="after", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        campaign(rows=rows, from_=A).execute(context(store))
+    emulator.advance(12 * 3600)
+    emulator.control(
+        "POST", "faults", {"path": "^/v3/chats$", "method": "GET", "kind": "status", "status": 403, "code": 2006}
+    )
+    task = campaign(rows=rows, from_=B, max_failures=1)
+    assert task.execute(context(store, try_number=2))["unknown"] == 1
+    assert sent_to(emulator) == once(rows)
+
+
+def test_a_line_that_the_platform_chose_is_not_taken_for_the_only_one(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    rows, store = people(2), Store()
+    fault(emulator, kind="reset", when="after", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        campaign(rows=rows[:1], from_="any").execute(context(store))
+    other = B if lines_of(emulator)[A] else A
+    emulator.advance(12 * 3600)
+    edited = campaign(rows=rows, message="Edited", from_=other, max_failures=1)
+    assert edited.execute(context(store, try_number=2))["unknown"] == 1
+    assert edited.execute(context(store, try_number=3, max_tries=11))["unknown"] == 1
+    assert sent_to(emulator) == once(rows)
+
+
+def test_nobody_goes_without_being_on_record_as_begun(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = iter([0.0])
+    # The window closes between two looks at the clock.
+    monkeypatch.setattr(SendWindow, "wait", lambda self, now, zone: next(opened, 3600.0))
+    marks: list[int] = []
+    deliver = Courier.deliver
+
+    def delivered(self: Courier, errand: Errand, *rest: Any) -> Any:
+        marks.append(errand.begun is not None)
+        return deliver(self, errand, *rest)
+
+    monkeypatch.setattr(Courier, "deliver", delivered)
+    with pytest.raises(TaskDeferred):
+        campaign(rows=people(3), send_window=("09:00", "20:00"), concurrency=1).execute(context(Store()))
+    assert marks == [True]
+
+
+def test_a_report_counts_who_was_sent_to_on_another_machine(emulator: Emulator, tmp_path: Path) -> None:
+    store, path = Store(), tmp_path / "outcomes.jsonl"
+    arguments = {"rows": people(3), "outcomes_path": str(path), "follow_up": FollowUp(timeout=1)}
+    with pytest.raises(TaskDeferred):
+        campaign(**arguments).execute(context(store))
+    shutil.rmtree(f"{path}.parts")
+    report = campaign(**arguments).execute_complete(context(store))["report"]
+    assert (report["sent"], report["unknown"]) == (3, 3)
+
+
+def test_an_outcomes_file_that_cannot_be_written_hides_nothing(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(run, "write_outcomes", broken)
+    fault(emulator, kind="status", status=401, code=2004)
+    with pytest.raises(AirflowFailException, match="code 2004"):
+        campaign(rows=people(2), outcomes_path=str(tmp_path / "o.csv")).execute(context(Store()))
+
+
+def test_lines_take_turns(emulator: Emulator) -> None:
+    campaign(rows=people(60), from_=[A, B], concurrency=1).execute(context(Store()))
+    first = Counter(message["line"] for message in emulator.ledger()[:20])
+    assert min(first[A], first[B]) > 5
