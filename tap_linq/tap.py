@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -165,6 +166,8 @@ class TapLinq(Tap):
     @override
     def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **options: Any) -> None:
         """Run from the command line."""
+        # All is imported: tens of thousands of objects, which each full collection would walk through for nothing.
+        gc.freeze()
         with told_in_a_line(cls.logger):
             super().invoke(
                 state=state and checked_json("--state", state),
