@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Literal, TypeAlias, TypedDict
 
 from linq_client import models
@@ -156,3 +156,13 @@ def _optional(moment: datetime | None) -> str | None:
 def rfc3339(moment: datetime) -> str:
     """Return an aware datetime in RFC 3339, in UTC with `Z`."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def moment_of(text: str) -> datetime:
+    """Read what `rfc3339` has written."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
+
+
+def as_timedelta(value: timedelta | float) -> timedelta:
+    """Read a span that may be given in seconds."""
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)

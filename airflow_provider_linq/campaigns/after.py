@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq.campaigns.campaign import Campaign
@@ -16,7 +16,7 @@ from airflow_provider_linq.campaigns.model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns.outcomes import Journal, write_outcomes
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.sending import Pause
-from airflow_provider_linq.results import rfc3339
+from airflow_provider_linq.results import as_timedelta, moment_of, rfc3339
 from airflow_provider_linq.state_store import StateStore
 from linq_client import LinqClient
 
@@ -101,16 +101,12 @@ class _Watch:
         self._progress.save(self._store)
         now = client.server_time
         if self._deadline is None:
-            self._deadline = rfc3339(now + _span(self._settings.timeout))
+            self._deadline = rfc3339(now + as_timedelta(self._settings.timeout))
             if self._header is not None:
                 self._header.deadline = self._deadline
                 self._header.save(self._store)
         is_enough = self.delivered >= self._settings.delivered_share * len(self._sent)
-        left = datetime.fromisoformat(self._deadline.replace("Z", "+00:00")) - now
+        left = moment_of(self._deadline) - now
         if is_enough or left <= timedelta(0) or self._progress.counts()[_MARKS["waiting"]] == 0:
             return None
-        return min(left, _span(self._settings.poll_interval)).total_seconds()
-
-
-def _span(value: timedelta | float) -> timedelta:
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+        return min(left, as_timedelta(self._settings.poll_interval)).total_seconds()

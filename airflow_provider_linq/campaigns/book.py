@@ -23,7 +23,7 @@ from airflow_provider_linq.campaigns.outcomes import Journal, Latest
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.recipients import Checked
 from airflow_provider_linq.idempotency import TaskInstance, idempotency_key
-from airflow_provider_linq.results import rfc3339
+from airflow_provider_linq.results import moment_of, rfc3339
 from airflow_provider_linq.state_store import StateStore
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Book:
 
     def errands(self, recipients: Iterable[Recipient], lines: Lines) -> Iterator[Errand]:
         """Yield those who are not settled, each with the line that they have, or are to have."""
-        since = None if self.header.doubt_since is None else _moment(self.header.doubt_since)
+        since = None if self.header.doubt_since is None else moment_of(self.header.doubt_since)
         for recipient in recipients:
             mark = self._progress[recipient.key]
             if mark in _SETTLED:
@@ -99,7 +99,7 @@ class Book:
         since = [rfc3339(doubt) for doubt in doubts if doubt is not None]
         if self.header.doubt_since is not None and self._progress.has(marks.UNKNOWN):
             since.append(self.header.doubt_since)
-        self.header.doubt_since = min(since, key=_moment, default=None)
+        self.header.doubt_since = min(since, key=moment_of, default=None)
         self.write()
 
     def write(self) -> None:
@@ -110,7 +110,7 @@ class Book:
         it must not say that the first doubt is any later.
         """
         since = self.header.doubt_since
-        self.header.doubt_since = min(filter(None, (self._doubt_written, since)), key=_moment, default=None)
+        self.header.doubt_since = min(filter(None, (self._doubt_written, since)), key=moment_of, default=None)
         self.header.save(self._store)
         self._progress.save(self._store)
         if self.header.doubt_since != since:
@@ -160,10 +160,6 @@ class Book:
     def unsettled(self) -> int:
         """How many recipients another try may settle."""
         return sum(number for mark, number in self._progress.counts().items() if mark not in _SETTLED | {marks.UNKNOWN})
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
 
 
 def counted(campaign_key: str, outcomes_path: str | None, by_mark: Counter[int], checked: Checked) -> CampaignResult:

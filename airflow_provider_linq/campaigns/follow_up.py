@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 from airflow_provider_linq.campaigns.model import Outcome
 from airflow_provider_linq.delivery import FAILURE_GRACE, Verdict, judge
-from airflow_provider_linq.results import rfc3339
+from airflow_provider_linq.results import moment_of, rfc3339
 from linq_client import LinqClient, NotFoundError, models
 
 #: How far a sent message has come: on its way, arrived, failed for good, or nothing that can be asked for any more.
@@ -159,7 +159,7 @@ def _progress(client: LinqClient, outcome: Outcome, failure_grace: timedelta) ->
 def _report_row(client: LinqClient, outcome: Outcome) -> ReportRow:
     if not (outcome.message_id and outcome.chat_id and outcome.created_at):
         return _row(outcome, "unknown")
-    since = datetime.fromisoformat(outcome.created_at.replace("Z", "+00:00"))
+    since = moment_of(outcome.created_at)
     try:
         message, replied_at = _read_chat(client, outcome.chat_id, outcome.message_id, since)
         # An opt-out is itself a message, so without one the chat need not be asked for.

@@ -90,7 +90,7 @@ class Lines:
         """Return the line to send from; None if the platform chooses, or if no line is left (see `usable`)."""
         if not self.pool:
             return None
-        usable = [line for line in self.pool if line not in self._left_out]
+        usable = self.usable
         talking = [line for line in self._chats.get(to, ()) if line in usable]
         return talking[0] if talking else max(usable, key=lambda line: self._rank(line, key), default=None)
 

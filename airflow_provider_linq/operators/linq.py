@@ -28,7 +28,7 @@ from airflow_provider_linq.failures import (
 )
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.idempotency import OnClear, RecordStore, begin, check_key, plan_send, recorded, target_of
-from airflow_provider_linq.results import SendResult, refused_result
+from airflow_provider_linq.results import SendResult, as_timedelta, refused_result
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
 from airflow_provider_linq.uploads import check_message, upload, with_uploads
 from linq_client import BlockedError, InvalidRequestError, LinqError, Message, MessageLike, OptedOutError, message_from
@@ -298,8 +298,3 @@ class LinqCreateChatOperator(_LinqSendOperator):
 
 def _with_key(message: Message, key: str) -> Message:
     return message_from({**message.to_wire(), "idempotency_key": key})
-
-
-def as_timedelta(value: timedelta | float) -> timedelta:
-    """Read a span that may be given in seconds."""
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)
