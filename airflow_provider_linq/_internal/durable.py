@@ -1,0 +1,110 @@
+"""What outlives a process, and how another version of this provider reads it.
+
+| where | name | holds |
+| --- | --- | --- |
+| task state store | `linq_message` | the idempotency record of a send |
+| task state store | `linq_at_most_once` | the record of a request without an idempotency key |
+| task state store | `linq_campaign` | the header of a campaign |
+| task state store | `linq_campaign_<n>` | the states of up to 50,000 recipients |
+| task state store | `linq_campaign_delivery_<n>` | how far the messages of up to 50,000 recipients have come |
+| asset state store | `linq_inbound_<hash>` | the cursor of an inbound trigger |
+| beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign |
+
+Each value is a JSON object with a `format` number. A reader passes over fields that it doesn't know, reads every format
+from 1 to its own, and refuses a newer one: the task ends before it sends anything. docs/durable-formats.md lists the
+fields; tests/data/formats holds samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from airflow.sdk.exceptions import AirflowFailException
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from airflow.sdk import Context
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+    D = TypeVar("D", bound=DataclassInstance)
+
+#: The newest format that this version reads, and the one that it writes.
+FORMAT: Final = 1
+
+MESSAGE: Final = "linq_message"
+AT_MOST_ONCE: Final = "linq_at_most_once"
+CAMPAIGN: Final = "linq_campaign"
+CAMPAIGN_DELIVERY: Final = "linq_campaign_delivery"
+
+
+class FormatError(AirflowFailException):
+    """A record was written by another version of this provider, and this one must not guess what it says."""
+
+
+def write(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a record with its format number."""
+    return {"format": FORMAT, **values}
+
+
+def check_format(name: str, value: object) -> Mapping[str, Any]:
+    """
+    Return a record whose format this version reads.
+
+    :param name: what the record is called in an error.
+    :raises FormatError: it is newer, or has none: version 0.1.0 wrote records without.
+    """
+    found = value.get("format") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or type(found) is not int or not 1 <= found <= FORMAT:
+        written = f"format {found}" if type(found) is int else "no format, as version 0.1.0 wrote it"
+        raise FormatError(
+            f"{name}: this version reads formats 1 to {FORMAT}, the record has {written}. Nothing was sent. "
+            "Run the version that wrote it, or delete the record if nobody may get a second message"
+        )
+    return value
+
+
+def read(name: str, value: object, cls: type[D]) -> D | None:
+    """
+    Return a record as a dataclass, None if there is none; fields that the class does not have are passed over.
+
+    :param name: what the record is called in an error.
+    :raises FormatError: see :func:`check_format`; or a field is missing.
+    """
+    if value is None:
+        return None
+    found = check_format(name, value)
+    try:
+        return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
+    except TypeError as error:
+        raise FormatError(f"{name}: the record lacks a field, so nothing was sent: {error}") from None
+
+
+class StateStore:
+    """
+    Airflow's task state store: JSON values by name, shared by all tries of a task instance.
+
+    It is false where Airflow has none (3.2): then nothing is kept.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._store: TaskStateStoreAccessor | None = context.get("task_state_store")
+
+    def __bool__(self) -> bool:
+        return self._store is not None
+
+    def get(self, name: str) -> Any:
+        """Return the value, or None if there is none."""
+        return None if self._store is None else self._store.get(name)
+
+    def set(self, name: str, value: Any) -> None:
+        if self._store is not None:
+            # Where there is a store, there is this.
+            from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+            self._store.set(name, value, retention=NEVER_EXPIRE)
+
+    def delete(self, name: str) -> None:
+        if self._store is not None:
+            self._store.delete(name)

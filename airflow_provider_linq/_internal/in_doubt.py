@@ -1,0 +1,243 @@
+"""Whether the platform has a message of whose send nobody knows the outcome: a look into the chats.
+
+The API doesn't show idempotency keys, so a message of ours is recognised by its parts. Proof that something is absent
+is harder than proof that it is there:
+
+- A list counts only if it was read until it held still, to its end.
+- The platform may show a number in another form than it was sent to, may have changed who is in a group, and may not
+  find groups by `to`. So where no chat is found, the chats of the whole line are read, and a message there that nobody
+  else explains makes absence uncertain.
+- What may have expired is not absent, it is gone.
+
+A caller believes :attr:`Resolution.ABSENT` only where the last request is old enough, see `key_lifetimes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from threading import Lock
+from typing import Final, TypeAlias
+
+from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
+from linq_client import ChatNotFoundError, LinqClient, RetentionWindow, models
+from linq_client import Message as Outgoing
+from linq_client.sync import read_stable
+
+Handles: TypeAlias = tuple[str, ...]
+
+#: Kind and text of each part: what can be compared of a message before and after it was sent.
+Content: TypeAlias = tuple[tuple[object, object], ...]
+
+#: So many unexplained chats of a line are read in search of a message; where there are more, absence is uncertain.
+MAX_UNEXPLAINED: Final = 200
+
+#: Two forms of one phone number have so many last digits in common (+52 1 55… and +52 55…, +55 11 9… and +55 11 …).
+COMMON_DIGITS: Final = 8
+
+
+class Resolution(Enum):
+    """What a look came to, where the message itself was not found."""
+
+    #: Everything that could hold the message was read, and it is not there.
+    ABSENT = "absent"
+    #: Something may be the message, or it may have expired.
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Found:
+    """
+    The message, as the platform has it.
+
+    :param line: own line that it went from, as far as the chat tells.
+    """
+
+    line: str | None
+    chat_id: str
+    message: models.Message
+
+
+def others_of(chat: models.Chat, own: Iterable[str], *, active_only: bool = False) -> Handles:
+    """Return the handles of the other side in lower case, sorted; an own line may be on the other side, too."""
+    mine = {handle.handle for handle in chat.handles if handle.is_me} or set(own)
+    there = (handle for handle in chat.handles if not active_only or handle.status in (None, "active"))
+    return tuple(sorted({handle.handle.lower() for handle in there if handle.handle not in mine}))
+
+
+def line_of(chat: models.Chat, own: Collection[str]) -> str | None:
+    """Return the own line of a chat."""
+    mine = [handle.handle for handle in chat.handles if handle.is_me]
+    return next(iter(mine or [handle.handle for handle in chat.handles if handle.handle in own]), None)
+
+
+def content_of(parts: Iterable[object]) -> Content:
+    """Return what can be compared of a message; files have other ids and names once they are sent."""
+    return tuple((getattr(part, "type", None), getattr(part, "value", None)) for part in parts)
+
+
+def is_comparable(content: Content) -> bool:
+    """Whether a message says anything that it can be recognised by."""
+    return any(value is not None for _, value in content)
+
+
+def may_be_same_handle(one: str, other: str) -> bool:
+    """Whether two handles may be forms of one: equal, or numbers with the same last digits."""
+    if one.casefold() == other.casefold():
+        return True
+    ends = [re.sub(r"\D", "", handle)[-COMMON_DIGITS:] for handle in (one, other) if "@" not in handle]
+    return len(ends) == 2 and ends[0] == ends[1] and len(ends[0]) == COMMON_DIGITS
+
+
+@dataclass
+class _LineChats:
+    """The chats of a line, read once, and what was sent in those that no recipient explains."""
+
+    lock: Lock = field(default_factory=Lock)
+    read_at: datetime | None = None
+    chats: list[models.Chat] = field(default_factory=list)
+    sent_in: dict[str, list[models.Message]] = field(default_factory=dict)
+
+
+class ChatLookup:
+    """
+    Looks for messages that were sent, from any number of threads.
+
+    :param client: makes the reads.
+    :param own: returns all lines of the account.
+    :param retention: how long the platform keeps a message; None if for ever.
+    """
+
+    def __init__(
+        self, client: LinqClient, own: Callable[[], Collection[str]], retention: RetentionWindow | None
+    ) -> None:
+        self._client = client
+        self._own = own
+        self._retention = retention
+        self._lines: dict[str | None, _LineChats] = {}
+        self._lock = Lock()
+
+    def resolve(
+        self,
+        to: Handles,
+        content: Content | None,
+        *,
+        line: str | None,
+        since: datetime,
+        now: datetime,
+        is_known: Callable[[Handles], bool] = lambda others: False,
+    ) -> Found | Resolution:
+        """
+        Look for a message to some handles that may have been sent at `since` or later.
+
+        :param to: handles in lower case, sorted.
+        :param content: of the message, see :func:`content_of`; None if it can't be told any more.
+        :param line: own line that it may have been sent from; None if any.
+        :param since: by the API's clock, as is `now`.
+        :param is_known: whether handles are those of another recipient, whose messages explain themselves.
+        :raises LinqError: something could not be read.
+        """
+        since -= CLOCK_SKEW
+        own = self._own()
+        is_group = len(to) > 1
+        listed = read_stable(self._client.chats.list(from_=line, to=to[0]))
+        ours = [chat for chat in listed if _is_for(chat, to, own)]
+        # The filter knows its numbers: a direct chat that it returns is the recipient's, whatever form it shows.
+        ours += [] if is_group else [chat for chat in listed if not chat.is_group and chat not in ours]
+        unsure = [chat for chat in listed if is_group and chat.is_group and chat not in ours]
+        if not ours:
+            whole_line = self._chats_of(line, since, now)
+            ours = [chat for chat in whole_line.chats if _is_for(chat, to, own)]
+            unexplained = [chat for chat in whole_line.chats if _may_be_for(chat, to, own, since)]
+            unsure += [] if ours else unexplained
+        others_were_sent = False
+        for chat in ours:
+            for sent in self._sent_since(chat.id, since):
+                if content is not None and is_comparable(content) and content_of(sent.parts) == content:
+                    return Found(line_of(chat, own), chat.id, sent)
+                others_were_sent = True
+        unsure = [chat for chat in unsure if not is_known(others_of(chat, own))]
+        if others_were_sent or self._may_have_expired(since, now) or self._may_be_in(unsure, to, content, line, since):
+            return Resolution.UNCLEAR
+        return Resolution.ABSENT
+
+    def resolve_chat(
+        self, chat_id: str, content: Content | None, *, since: datetime, now: datetime
+    ) -> Found | Resolution:
+        """
+        Look for a message that may have been sent to a chat at `since` or later; arguments as of :meth:`resolve`.
+
+        :raises LinqError: the chat could not be read.
+        """
+        since -= CLOCK_SKEW
+        sent = self._sent_since(chat_id, since)
+        for message in sent:
+            if content is not None and is_comparable(content) and content_of(message.parts) == content:
+                return Found(None, chat_id, message)
+        return Resolution.UNCLEAR if sent or self._may_have_expired(since, now) else Resolution.ABSENT
+
+    def _may_have_expired(self, since: datetime, now: datetime) -> bool:
+        return self._retention is not None and since < self._retention.oldest_kept(now)
+
+    def _sent_since(self, chat_id: str, since: datetime) -> list[models.Message]:
+        try:
+            messages = read_stable(self._client.messages.list(chat_id))
+        except ChatNotFoundError:  # the chat went between the two requests
+            return []
+        return [message for message in messages if message.is_from_me and message.created_at >= since]
+
+    def _may_be_in(
+        self, chats: list[models.Chat], to: Handles, content: Content | None, line: str | None, since: datetime
+    ) -> bool:
+        """Whether one of these chats, which nobody explains, may hold the message."""
+        if len(chats) > MAX_UNEXPLAINED:
+            return True
+        own = self._own()
+        for chat in chats:
+            sent = [message for message in self._kept(chat, line, since) if message.created_at >= since]
+            # A chat with strangers can be anybody's: there, only the same words make a message ours.
+            is_anyones = len(to) == 1 and not may_be_same_handle(to[0], next(iter(others_of(chat, own)), ""))
+            if is_anyones and content is not None and is_comparable(content):
+                sent = [message for message in sent if content_of(message.parts) == content]
+            if sent:
+                return True
+        return False
+
+    def _kept(self, chat: models.Chat, line: str | None, since: datetime) -> list[models.Message]:
+        """Return what was sent in a chat, read once for all who ask about a line."""
+        whole_line = self._line(line)
+        with whole_line.lock:
+            if chat.id not in whole_line.sent_in:
+                whole_line.sent_in[chat.id] = self._sent_since(chat.id, since)
+            return whole_line.sent_in[chat.id]
+
+    def _line(self, line: str | None) -> _LineChats:
+        with self._lock:
+            return self._lines.setdefault(line, _LineChats())
+
+    def _chats_of(self, line: str | None, since: datetime, now: datetime) -> _LineChats:
+        whole_line = self._line(line)
+        with whole_line.lock:
+            if whole_line.read_at is None or now - whole_line.read_at > CLOCK_SKEW:
+                whole_line.chats = read_stable(self._client.chats.list(from_=line))
+                whole_line.read_at = now
+                whole_line.sent_in.clear()
+        return whole_line
+
+
+def _is_for(chat: models.Chat, to: Handles, own: Collection[str]) -> bool:
+    """Whether a chat is with exactly these handles, those who have left it counted or not."""
+    return to in (others_of(chat, own), others_of(chat, own, active_only=True))
+
+
+def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: datetime) -> bool:
+    """Whether a chat under other handles may be the one: it began since then, or a handle of it may be one of theirs."""
+    if chat.is_group != (len(to) > 1):
+        return False
+    others = others_of(chat, own)
+    is_alike = any(may_be_same_handle(one, other) for one in to for other in others)
+    return is_alike or chat.created_at >= since
+
