@@ -1,6 +1,6 @@
-"""When the next message may go: ceilings by minute and day, and the hours in which people may be written to.
+"""When the next message may be sent: limits by minute and day, and the hours in which people may be written to.
 
-Times are by the API's clock; a ceiling for a day is for a calendar day in UTC.
+Times are by the API's clock; a limit for a day is for a calendar day in UTC.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Days: TypeAlias = dict[str, dict[str, list[int]]]
 
 
 @dataclass(frozen=True)
-class Pace:
+class RateLimits:
     """
-    Ceilings for one line, or for all together; None is no ceiling.
+    Limits for one line, or for all together; None is no limit.
 
     :param messages_per_minute: spread evenly: 30 is one every two seconds.
     :param messages_per_day: only the messages of this campaign are counted.
@@ -40,21 +40,21 @@ class Pace:
     new_chats_per_day: int | None = None
 
     def __post_init__(self) -> None:
-        for ceiling in fields(self):
-            value = getattr(self, ceiling.name)
+        for limit in fields(self):
+            value = getattr(self, limit.name)
             if value is not None and not value > 0:
-                raise ValueError(f"{ceiling.name} must be above 0, or None for no ceiling, got {value!r}")
+                raise ValueError(f"{limit.name} must be above 0, or None for no limit, got {value!r}")
 
-    def allows(self, counts: Iterable[list[int]], *, is_new: bool) -> bool:
+    def allows(self, counts: Iterable[list[int]], *, starts_chat: bool) -> bool:
         """Whether the day has room for one more, after these messages and new chats."""
         messages, new_chats = (sum(column) for column in zip([0, 0], *counts, strict=True))
         return (self.messages_per_day is None or messages < self.messages_per_day) and (
-            not is_new or self.new_chats_per_day is None or new_chats < self.new_chats_per_day
+            not starts_chat or self.new_chats_per_day is None or new_chats < self.new_chats_per_day
         )
 
 
 @dataclass
-class Turns:
+class EvenSpacing:
     """Spreads messages evenly over the minute.
 
     Evenly, and not in bursts as the limiters of libraries do: carriers throttle a line for its bursts.
@@ -72,29 +72,29 @@ class Turns:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Reservation:
     """A message that counts: on which day, for which line ("" if the platform has yet to choose), in a new chat."""
 
     day: str
     line: str
-    is_new: bool
+    starts_chat: bool
 
 
-class Meter:
-    """Counts messages, and says how long the next one has to wait for the ceilings.
+class Quota:
+    """Counts messages, and says how long the next one has to wait for the limits.
 
-    Where the platform chooses the line, it is known afterwards only: then the line is None, and the ceilings of a line
+    Where the platform chooses the line, it is known afterwards only: then the line is None, and the limits of a line
     are kept by leaving out the lines that have reached theirs (`is_full`).
 
     :param days: what was sent on which day; it outlives the process.
     """
 
-    def __init__(self, each_line: Pace, all_lines: Pace, days: Days) -> None:
+    def __init__(self, each_line: RateLimits, all_lines: RateLimits, days: Days) -> None:
         self._each_line = each_line
         self._all_lines = all_lines
         self._days = days
-        self._under_way: Days = {}  # apart: who dies meanwhile is asked for again, and counts then
-        self._turns: dict[str | None, Turns] = {None: Turns(all_lines.messages_per_minute)}
+        self._under_way: Days = {}  # apart: after a crash they are looked up, and count then
+        self._spacings: dict[str | None, EvenSpacing] = {None: EvenSpacing(all_lines.messages_per_minute)}
 
     @property
     def per_minute(self) -> float:
@@ -102,53 +102,55 @@ class Meter:
         rates = (self._each_line.messages_per_minute, self._all_lines.messages_per_minute)
         return min((rate for rate in rates if rate is not None), default=math.inf)
 
-    def wait(self, line: str | None, now: datetime, *, is_new: bool) -> float:
-        """Return the seconds until a message may go from a line; `is_new` if it begins a chat."""
+    def wait(self, line: str | None, now: datetime, *, starts_chat: bool) -> float:
+        """Return the seconds until a message may go from a line; `starts_chat` if it begins a chat."""
         day = now.date().isoformat()
         today = [count for days in (self._days, self._under_way) for count in days.get(day, {}).values()]
-        if not self._all_lines.allows(today, is_new=is_new) or self.is_full(line, now, is_new=is_new):
+        is_over = not self._all_lines.allows(today, starts_chat=starts_chat)
+        if is_over or self.is_full(line, now, starts_chat=starts_chat):
             return until_tomorrow(now)
-        return max(turns.wait() for turns in self._turns_of(line))
+        return max(spacing.wait() for spacing in self._spacings_of(line))
 
-    def is_full(self, line: str | None, now: datetime, *, is_new: bool = False) -> bool:
-        """Whether a line has reached its ceiling for the day, if what the platform is to route now goes from it."""
+    def is_full(self, line: str | None, now: datetime, *, starts_chat: bool = False) -> bool:
+        """Whether a line has reached its limit for the day, if what the platform is to route now goes from it."""
         if line is None:
             return False
         sent, under_way = (days.get(now.date().isoformat(), {}) for days in (self._days, self._under_way))
         counts = [
             counts[whose] for counts, whose in ((sent, line), (under_way, line), (under_way, "")) if whose in counts
         ]
-        return not self._each_line.allows(counts, is_new=is_new)
+        return not self._each_line.allows(counts, starts_chat=starts_chat)
 
-    def take(self, line: str | None, now: datetime, *, is_new: bool) -> Taken:
-        """A message goes now: it counts, unless it is given back, and the next one waits its share of the minute."""
-        for turns in self._turns_of(line):
-            turns.take()
-        taken = Taken(now.date().isoformat(), line or "", is_new)
-        _add(self._under_way, taken, 1)
-        return taken
+    def reserve(self, line: str | None, now: datetime, *, starts_chat: bool) -> Reservation:
+        """Count a message that is sent now, until it is released, and let the next one wait its share of the minute."""
+        for spacing in self._spacings_of(line):
+            spacing.take()
+        reservation = Reservation(now.date().isoformat(), line or "", starts_chat)
+        _add(self._under_way, reservation, 1)
+        return reservation
 
-    def give_back(self, taken: Taken) -> None:
+    def release(self, reservation: Reservation) -> None:
         """The message was not sent."""
-        _add(self._under_way, taken, -1)
+        _add(self._under_way, reservation, -1)
 
-    def settle(self, taken: Taken, line: str, day: str, *, is_new: bool) -> None:
-        """The message was sent from this line, on this day: not today, if it only turned up today."""
-        self.give_back(taken)
-        _add(self._days, Taken(day, line, is_new), 1)
+    def commit(self, reservation: Reservation | None, line: str, day: str, *, starts_chat: bool) -> None:
+        """The message was sent from this line, on this day: not today, and without a reservation, if a look found it."""
+        if reservation is not None:
+            self.release(reservation)
+        _add(self._days, Reservation(day, line, starts_chat), 1)
         for old in sorted(self._days)[:-_KEPT_DAYS]:
             del self._days[old]
 
-    def _turns_of(self, line: str | None) -> Iterable[Turns]:
-        yield self._turns[None]
+    def _spacings_of(self, line: str | None) -> Iterable[EvenSpacing]:
+        yield self._spacings[None]
         if line is not None:
-            yield self._turns.setdefault(line, Turns(self._each_line.messages_per_minute))
+            yield self._spacings.setdefault(line, EvenSpacing(self._each_line.messages_per_minute))
 
 
-def _add(days: Days, taken: Taken, number: int) -> None:
-    counts = days.setdefault(taken.day, {}).setdefault(taken.line, [0, 0])
+def _add(days: Days, reservation: Reservation, number: int) -> None:
+    counts = days.setdefault(reservation.day, {}).setdefault(reservation.line, [0, 0])
     counts[0] += number
-    counts[1] += number * taken.is_new
+    counts[1] += number * reservation.starts_chat
 
 
 def until_tomorrow(now: datetime) -> float:
@@ -205,20 +207,14 @@ def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
-class ServerClock:
-    """The API's time between its answers: that of the latest one, and what has passed since by the worker's clock.
+class Limits:
+    """All that a message has to wait for: the quota of its line, and the send window of its recipient."""
 
-    `latest` is certainly not later than the API's clock is.
-    """
+    def __init__(self, quota: Quota, window: SendWindow | None) -> None:
+        self.quota = quota
+        self._window = window
 
-    def __init__(self, latest: datetime) -> None:
-        self.latest = latest
-        self._seen = clock.monotonic()
-
-    def note(self, latest: datetime) -> None:
-        """An answer came with this time."""
-        if latest != self.latest:
-            self.latest, self._seen = latest, clock.monotonic()
-
-    def now(self) -> datetime:
-        return self.latest + timedelta(seconds=clock.monotonic() - self._seen)
+    def wait(self, line: str | None, timezone_name: str, now: datetime, *, starts_chat: bool) -> float:
+        """Return the seconds until a message may be sent from a line to somebody in a time zone."""
+        for_window = self._window.wait(now, timezone_name) if self._window else 0.0
+        return max(for_window, self.quota.wait(line, now, starts_chat=starts_chat))

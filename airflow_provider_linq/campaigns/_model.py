@@ -1,4 +1,4 @@
-"""The words of a campaign: the recipient of a row, and what became of the row."""
+"""A recipient, and what became of a row: the two records that pass through all rooms of a campaign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from airflow_provider_linq.idempotency import key_of
+from airflow_provider_linq._internal.idempotency import derive_key
 
 #: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
 Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
@@ -17,25 +17,28 @@ SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate"]
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One row that has passed all checks.
+    """
+    Somebody, or a group, whom a row names.
 
     :param number: of the row in the input, from 1.
     :param to: handles, e-mail addresses in lower case, sorted; several make a group.
     :param key: idempotency key: a hash of the campaign key and `to`.
-    :param row: the values that the message is made of.
+    :param row: the values that the message is made of; None if the row is not valid now, and only was in an earlier
+        try: nothing is sent then, but what was sent is reported.
     :param timezone: IANA name of the time zone that the send window is read in.
     """
 
     number: int
     to: tuple[str, ...]
     key: str
-    row: Mapping[str, Any]
+    row: Mapping[str, Any] | None
     timezone: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one row.
+    """
+    What became of one row.
 
     :param row: its number in the input, from 1.
     :param to: its handles, as far as they could be read.
@@ -66,7 +69,7 @@ class CampaignResult(TypedDict):
 
     `skipped` is by reason: opted_out, blocked, invalid, duplicate. `unknown` may have been sent to or not: the
     outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the counts of
-    the follow-up, None without one.
+    the delivery report, None without one.
     """
 
     campaign_key: str
@@ -80,5 +83,5 @@ class CampaignResult(TypedDict):
 
 
 def recipient_key(campaign_key: str, to: Sequence[str]) -> str:
-    """Return the idempotency key of a recipient in a campaign: neither the try nor the text is in it."""
-    return key_of(campaign_key, *sorted(to))
+    """Return the idempotency key of a recipient in a campaign: neither try, text nor position is in it (I6)."""
+    return derive_key(campaign_key, *sorted(to))
