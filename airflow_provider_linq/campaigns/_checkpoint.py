@@ -12,17 +12,18 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from tempfile import TemporaryFile
-from typing import Any, Final
+from typing import Final
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
+from airflow_provider_linq._internal.idempotency import TaskInstance
+from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Latest, LostOwnershipError, Release, key_of
 from airflow_provider_linq.campaigns._lines import Lines
-from airflow_provider_linq.campaigns._model import CampaignResult, Outcome, Recipient
+from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
 from airflow_provider_linq.campaigns._state import (
     OPEN,
@@ -44,54 +45,6 @@ MAX_LINES: Final = 256 - RecipientState.CLAIMED
 
 #: A claim is used only if the checkpoint was written, and so the ownership seen, less than this ago.
 CONFIRM_AGE: Final = timedelta(seconds=60)
-
-
-@dataclass
-class Header:
-    """
-    What a campaign remembers of itself.
-
-    :param campaign_key: in force since the first try, whatever its template renders to later.
-    :param max_tries: of the task instance; another number now means that it was cleared, if the task had ended.
-    :param started_at: when the campaign first sent, by the API's clock (RFC 3339), as are all times here.
-    :param shards: how many values the recipients are split into.
-    :param owner: a token of the process that writes; another one means that another try has taken over.
-    :param recipients: how many there were in the latest run.
-    :param lines: own lines by number, "" for the platform's choice; only ever appended to (I3).
-    :param has_changed: whether the input has, so that states may be lost of recipients who are not in it at present.
-    :param in_doubt_since: when the oldest request was made whose outcome is not on record (I4).
-    :param open_until: not before the latest of those requests was made.
-    :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
-    :param result: of the sending, for the delivery report.
-    :param deadline: until when the delivery report waits.
-    :param ended: whether the latest try has ended by itself: not killed, not stopped, not deferred.
-    """
-
-    campaign_key: str
-    max_tries: int
-    started_at: str
-    shards: int
-    owner: str = ""
-    recipients: int = 0
-    lines: list[str] = field(default_factory=list)
-    has_changed: bool = False
-    in_doubt_since: str | None = None
-    open_until: str | None = None
-    days: dict[str, dict[str, list[int]]] = field(default_factory=dict)
-    result: CampaignResult | None = None
-    deadline: str | None = None
-    ended: bool = False
-
-    @classmethod
-    def load(cls, store: StateStore) -> Header | None:
-        return durable.read("record of the campaign", store.get(durable.CAMPAIGN), cls)
-
-    def save(self, store: StateStore) -> None:
-        store.set(durable.CAMPAIGN, durable.write(asdict(self)))
-
-    def was_cleared(self, ti: TaskInstance) -> bool:
-        """Whether the task was cleared since it ended; one that is cleared while it runs is only retried."""
-        return self.ended and self.max_tries != ti.max_tries
 
 
 class Checkpoint:
@@ -222,10 +175,10 @@ class Checkpoint:
         self.header.ended = True
         self.header.save(self._store)
 
-    def abandon(self) -> None:
-        """Keep what is known to have happened, after the ownership was lost; all else is the new owner's to say."""
-        if self.journal is not None:
-            self.journal.append([entry for entry in self._entries if isinstance(entry, Outcome)])
+    @property
+    def open_jobs(self) -> list[SendJob]:
+        """Those to whom a request may have been made whose outcome is not on record."""
+        return list(self._open.values())
 
     def _confirm(self, now: datetime) -> None:
         if self.journal is not None:
@@ -258,7 +211,7 @@ class Checkpoint:
         """Yield what became of each row, in the order of the rows; then of recipients that only an earlier try had."""
         with TemporaryFile() as file:
             details = Latest(file, () if self.journal is None else (entry for _, entry in self.journal.read()))
-            earlier = {one.key: one for one in rows.unsendable if self._states[one.key] != RecipientState.PENDING}
+            earlier = {one.number: one for one in rows.unsendable if self._states[one.key] != RecipientState.PENDING}
 
             def of(recipient: Recipient) -> Outcome:
                 kept = details.pop(recipient.key)
@@ -267,10 +220,7 @@ class Checkpoint:
                     return replace(kept, row=recipient.number)
                 return outcome_of_state(state, recipient.number, recipient.to, recipient.key)
 
-            excluded = (
-                of(earlier[str(outcome.idempotency_key)]) if outcome.idempotency_key in earlier else outcome
-                for outcome in rows.excluded
-            )
+            excluded = (of(earlier[one.row]) if one.row in earlier else one for one in rows.excluded)
             yield from heapq.merge(map(of, rows.recipients), excluded, key=lambda outcome: outcome.row)
             yield from details.rest()
 
@@ -278,58 +228,20 @@ class Checkpoint:
         """Return the state of a recipient."""
         return RecipientState(min(self._states[key], RecipientState.CLAIMED))
 
-    def result(self, outcomes_path: str | None, rows: ValidatedRows) -> CampaignResult:
-        """Count the rows by what became of them."""
-        return count_rows(self.header.campaign_key, outcomes_path, self._states.counts(), rows, self)
+    def counts(self, rows: ValidatedRows) -> Counter[RecipientState]:
+        """Count the recipients by their state; those of invalid rows only if an earlier try may have sent to them."""
+        found: Counter[RecipientState] = Counter()
+        for code, number in self._states.counts().items():
+            found[RecipientState(min(code, RecipientState.CLAIMED))] += number
+        found[RecipientState.PENDING] -= sum(
+            self.state(one.key) is RecipientState.PENDING for one in rows.unsendable
+        )
+        return found
 
     @property
     def settled(self) -> int:
         """How many recipients are settled."""
         return sum(number for code, number in self._states.counts().items() if code in SETTLED)
-
-    @property
-    def open(self) -> int:
-        """To how many recipients a request may have been made whose outcome is not known."""
-        return sum(n for code, n in self._states.counts().items() if code >= RecipientState.CLAIMED_ANYWHERE)
-
-
-def count_rows(
-    campaign_key: str,
-    outcomes_path: str | None,
-    codes: Counter[int],
-    rows: ValidatedRows,
-    checkpoint: Checkpoint | None = None,
-) -> CampaignResult:
-    """Count the rows by what became of them; an invalid row counts as such if nothing was ever sent to it."""
-    excluded = Counter(outcome.reason for outcome in rows.excluded)
-    never_sent = sum(
-        checkpoint is not None and checkpoint.state(one.key) is RecipientState.PENDING for one in rows.unsendable
-    )
-    with_state = len(rows.unsendable) - never_sent if checkpoint is not None else 0
-    return CampaignResult(
-        campaign_key=campaign_key,
-        sent=codes[RecipientState.SENT],
-        skipped={
-            "opted_out": codes[RecipientState.OPTED_OUT],
-            "blocked": codes[RecipientState.BLOCKED],
-            "invalid": excluded["invalid"] - with_state,
-            "duplicate": excluded["duplicate"],
-        },
-        failed=codes[RecipientState.FAILED],
-        unknown=sum(number for code, number in codes.items() if code >= RecipientState.UNKNOWN),
-        pending=codes[RecipientState.PENDING] - never_sent,
-        outcomes_path=outcomes_path,
-        report=None,
-    )
-
-
-def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
-    """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
-    key = idempotency_key(ti) if given is None else given
-    if header is None or header.campaign_key == key or header.was_cleared(ti):
-        return key
-    log.warning("campaign_key renders differently in this try: that of the first try stays in force")
-    return header.campaign_key
 
 
 def open_checkpoint(
@@ -381,7 +293,7 @@ def open_checkpoint(
 
 def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_known: bool) -> dict[str, Claim]:
     """Take over what the journal knows and the store does not; return the claims that are open."""
-    claims: dict[str, Claim] = {}
+    found: dict[str, tuple[str, Claim]] = {}
     for writer, entry in journal.read():
         key = key_of(entry)
         if key not in states:
@@ -389,11 +301,12 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
         is_mine = writer.task == journal.writer.task
         if isinstance(entry, Claim):
             if not (is_mine and is_known):  # the store says the same, and says it later
-                claims[key] = entry
+                found[key] = writer.task, entry
         elif isinstance(entry, Release):
-            claims.pop(key, None)
+            if key in found and found[key][0] == writer.task:  # the claim of another task stands
+                del found[key]
         elif entry.status != "unknown":
-            claims.pop(key, None)
+            found.pop(key, None)
             state = state_of(entry)
             # What another run was refused is asked again, as is what failed before a clear.
             is_of_this_run = is_mine and not is_known
@@ -402,7 +315,7 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
                 is_of_this_run and state in TERMINAL and not (state is RecipientState.FAILED and is_cleared)
             ):
                 states[key] = state
-    claims = {key: claim for key, claim in claims.items() if states[key] not in SETTLED}
+    claims = {key: claim for key, (_, claim) in found.items() if states[key] not in SETTLED}
     for key, claim in claims.items():
         if claim.line is not None and claim.line not in header.lines:
             header.lines.append(claim.line)

@@ -1,6 +1,6 @@
-"""What became of the messages of a campaign: looks while it waits for them, and the delivery report at the end.
+"""What became of the messages of a campaign: polls while it waits for them, and the rows of the delivery report.
 
-Nothing here sends or changes anything, so all of it may be repeated. Looks and reports are generators with threads at
+Nothing here sends or changes anything, so all of it may be repeated. Polls and reports are generators with threads at
 work: closing one makes no further requests.
 """
 
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from airflow_provider_linq.campaigns.model import Outcome
-from airflow_provider_linq.delivery import FAILURE_GRACE, Verdict, judge
-from airflow_provider_linq.results import moment_of, rfc3339
-from linq_client import LinqClient, NotFoundError, models
+from airflow_provider_linq.campaigns._model import Outcome
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, Verdict, judge
+from linq_client import ChatNotFoundError, LinqClient, MessageNotFoundError, models
+from linq_client.sync import read_stable
+from linq_client.times import format_datetime, parse_datetime
 
 #: How far a sent message has come: on its way, arrived, failed for good, or nothing that can be asked for any more.
 Progressed: TypeAlias = Literal["waiting", "delivered", "failed", "gone"]
@@ -27,38 +28,11 @@ _PROGRESS: Final[dict[Verdict, Progressed]] = {
     Verdict.FAILED: "failed",
 }
 
-#: No such chat, no such message. Another 404 is not the API's word on a message: a proxy's, or a wrong base URL's.
-_GONE: Final = frozenset({2001, 2002})
-
 #: Answers that may wait for one that takes longer, for each thread: the others need not stop for a chat of many pages.
 _AHEAD: Final = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class FollowUp:
-    """Whether and how long a campaign waits for its messages, before it reports what became of them.
-
-    :param delivered_share: of the sent messages, above 0 and at most 1: when so many are delivered, the wait is over.
-    :param timeout: since the first look, as a timedelta or in seconds; then it is over in any case.
-    :param poll_interval: between two looks, as a timedelta or in seconds.
-    :raises ValueError: an argument is out of range; in Airflow's way, so that the DAG shows an import error.
-    """
-
-    delivered_share: float = 0.95
-    timeout: timedelta | float = timedelta(hours=6)
-    poll_interval: timedelta | float = timedelta(minutes=5)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.delivered_share, int | float) or not 0 < self.delivered_share <= 1:
-            raise ValueError(f"delivered_share must be above 0 and at most 1, got {self.delivered_share!r}")
-        for field in ("timeout", "poll_interval"):
-            value = getattr(self, field)
-            seconds = value.total_seconds() if isinstance(value, timedelta) else value
-            if not isinstance(seconds, int | float) or not 0 < seconds <= timedelta.max.total_seconds():
-                raise ValueError(f"{field} must be a timedelta or seconds, above 0, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +93,7 @@ class ReportCounts:
         }
 
 
-def look(
+def poll(
     client: LinqClient, sent: Sequence[Outcome], *, concurrency: int, failure_grace: timedelta = FAILURE_GRACE
 ) -> Generator[tuple[str, Progressed], None, None]:
     """Ask once for each sent message how far it has come, and yield its idempotency key with the answer.
@@ -159,17 +133,15 @@ def _progress(client: LinqClient, outcome: Outcome, failure_grace: timedelta) ->
 def _report_row(client: LinqClient, outcome: Outcome) -> ReportRow:
     if not (outcome.message_id and outcome.chat_id and outcome.created_at):
         return _row(outcome, "unknown")
-    since = moment_of(outcome.created_at)
+    since = parse_datetime(outcome.created_at)
     try:
         message, replied_at = _read_chat(client, outcome.chat_id, outcome.message_id, since)
         # An opt-out is itself a message, so without one the chat need not be asked for.
         health = client.chats.get(outcome.chat_id).health_status if replied_at else None
-    except NotFoundError as error:
-        if error.code not in _GONE:
-            raise
+    except (ChatNotFoundError, MessageNotFoundError):
         return _row(outcome, "gone")
     opted_out = health is not None and health.status == "OPTED_OUT"
-    # The list is not a snapshot: while its pages move, it can miss a message that is there.
+    # It may be listed later than it can be read.
     message = message or _message(client, outcome.message_id)
     return _row(outcome, "gone", message, replied_at, opted_out)
 
@@ -206,7 +178,7 @@ def _read_chat(
     The API promises no order, so this reads to the end.
     """
     found, first = None, None
-    for message in client.messages.list(chat_id):
+    for message in read_stable(client.messages.list(chat_id)):
         if message.id == message_id:
             found = message
         elif not message.is_from_me and (written := _written_at(message)) > since:
@@ -223,14 +195,12 @@ def _message(client: LinqClient, message_id: str) -> models.Message | None:
     """Return a message, or None if it was deleted or has expired."""
     try:
         return client.messages.get(message_id)
-    except NotFoundError as error:
-        if error.code not in _GONE:
-            raise
+    except MessageNotFoundError:
         return None
 
 
 def _optional(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
+    return None if moment is None else format_datetime(moment)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], concurrency: int) -> Iterator[R]:

@@ -1,363 +1,319 @@
-"""The order of the sending: who is next, how fast, and what is on record before a request is made.
+"""The dispatcher of a campaign: who is next, what is durable before a request, and what follows from each event.
 
-A recipient's way: pending; begun, which is on record, with the line, before the first request; settled. Whoever is
-begun and not settled when a try begins is in doubt, as is whoever got no answer in this one; `courier` says what
-happens to them. All of this is done in the main thread, and only the requests in others.
+It runs in the main thread and is the only one that applies events. Requests are made in other threads, see `_sender`;
+what has to be done about a recipient is decided in `_state`.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import chain, count, islice
+from dataclasses import dataclass
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from airflow.sdk.exceptions import AirflowException
-
-from airflow_provider_linq.campaigns.courier import LINE_NOT_PERMITTED, Courier, Errand
-from airflow_provider_linq.campaigns.lines import Lines
-from airflow_provider_linq.campaigns.model import Outcome
-from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock, Taken, until_tomorrow
-from linq_client import AuthenticationError, LineIneligibleError, LinqError, RateLimitedError
+from airflow_provider_linq._internal.key_lifetimes import LIST_LAG
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint
+from airflow_provider_linq.campaigns._journal import LostOwnershipError
+from airflow_provider_linq.campaigns._limits import Limits, Reservation
+from airflow_provider_linq.campaigns._lines import Lines
+from airflow_provider_linq.campaigns._model import Recipient
+from airflow_provider_linq.campaigns._queue import LONG_WAIT, Lane, SendQueue
+from airflow_provider_linq.campaigns._sender import Sender
+from airflow_provider_linq.campaigns._state import (
+    SETTLED,
+    Claimed,
+    Event,
+    LineLost,
+    NoAnswer,
+    Postponed,
+    RateLimited,
+    RecipientState,
+    Released,
+    Requested,
+    SendJob,
+    Sent,
+    Step,
+    backoff,
+    next_step,
+    transition,
+)
+from linq_client import AuthenticationError, LinqError, SettingsError
+from linq_client.times import ServerClock
 
 log = logging.getLogger(__name__)
 
-#: Recipients that are put on record as begun at once: more of them cost fewer writes, and more looks after a crash. On
-#: an ephemeral line, where a look may come too late, as few as there are requests under way.
+#: Recipients that are claimed at once: more of them cost fewer writes, and more looks after a crash.
 CLAIM: Final = 256
-#: Seconds between two writes of what was settled, where nothing is begun.
+#: Seconds between two writes of what was settled, and of nothing but the confirmation that this process is alive.
 SAVE_EVERY: Final = 10.0
+CONFIRM_EVERY: Final = 30.0
 #: Seconds between two looks at the reputation of the lines.
 REFRESH_EVERY: Final = 60.0
-#: A longer wait than so many seconds is not waited for on the worker.
-LONG_WAIT: Final = 120.0
-#: How often a recipient is tried who gets no usable answer; the next try of the task goes on with them.
-MAX_TRIES: Final = 6
-#: Seconds without any success after which the API counts as down, and the next try of the task goes on.
+#: Seconds without any success after which the API counts as down, and the next try of the task continues.
 OUTAGE: Final = 120.0
-#: How often a recipient is told to wait (429) in a stretch: their line may be at the limit for them alone.
-MAX_WAITS: Final = 20
 #: Seconds to wait after a 429, at least, and where it names no time; and at most.
 LEAST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 86_400.0
 
 
-@dataclass
-class Lane:
-    """Recipients who may go at the same moments: of one time zone, from one line, with a chat or without."""
-
-    timezone: str
-    line: str | None
-    is_new: bool
-    errands: deque[Errand] = field(default_factory=deque)
-
-
-class NoLineError(LinqError):
-    """None of the lines can be used at present: give others, or wait."""
-
-    def __init__(self, left_out: Mapping[str, str]) -> None:
-        why = "; ".join(f"{line}: {reason}" for line, reason in left_out.items())
-        super().__init__(f"no line is left to send from: {why}")
-
-
 @dataclass(frozen=True)
-class Pause:
+class Deferral:
     """What is left has to wait, longer than a worker should."""
 
     seconds: float
     why: str
 
 
-class Sender:
-    """Sends to all who are not settled, as far as pace and send window allow.
+class Dispatcher:
+    """
+    Sends to all who are not settled, as far as the limits allow.
 
-    :param save: puts on record who was begun and what was settled since the last time: it gets all errands that are
-        begun and not settled, and the new outcomes.
-    :param report: gets called now and then, for the log.
-    :param is_stopped: whether the task is to end at once, because somebody stopped it.
-    :param is_ephemeral: whether what was sent may be gone when it is looked for.
+    :param limits: rate limits and send window.
+    :param clock: the API's.
+    :param on_tick: gets called about once a second; what it raises ends the try.
+    :param is_ephemeral: whether what was sent may be gone when it is looked for: then no more recipients are claimed
+        than there are requests under way.
     """
 
     def __init__(
         self,
-        courier: Courier,
+        sender: Sender,
         lines: Lines,
-        meter: Meter,
-        window: SendWindow | None,
+        limits: Limits,
         clock: ServerClock,
+        checkpoint: Checkpoint,
         *,
-        server_time: Callable[[], datetime],
-        save: Callable[[Iterable[Errand], list[Outcome]], None],
-        report: Callable[[], None],
-        is_stopped: Callable[[], bool],
+        on_tick: Callable[[], None],
         is_ephemeral: bool,
         concurrency: int,
     ) -> None:
-        self._courier = courier
+        self._sender = sender
         self._lines = lines
-        self._meter = meter
-        self._window = window
+        self._limits = limits
         self._clock = clock
-        self._server_time = server_time
-        self._write = save
-        self._report = report
-        self._is_stopped = is_stopped
+        self._checkpoint = checkpoint
+        self._on_tick = on_tick
+        self._is_ephemeral = is_ephemeral
         self._concurrency = concurrency
-        self._lanes: dict[tuple[str, str | None, bool], Lane] = {}
-        self._order: deque[Lane] = deque()
-        self._later: list[tuple[float, int, Errand]] = []
-        self._ticket = count()
-        self._begun: dict[str, Errand] = {}
-        self._settled: list[Outcome] = []
-        self._running: dict[str, Taken] = {}
-        self._done: SimpleQueue[tuple[Errand, Outcome | BaseException]] = SimpleQueue()
+        # At a slow rate, no more than are sent in a minute: who is claimed and not sent to is in doubt after a crash.
+        self._claim_size = int(min(CLAIM, max(concurrency, limits.quota.per_minute)))
+        self._queue = SendQueue(lines, limits)
+        self._lookups: deque[SendJob] = deque()
+        self._in_flight: dict[Future[Event], tuple[SendJob, Reservation | None]] = {}
+        self._done: SimpleQueue[Future[Event]] = SimpleQueue()
         self._resume_at = 0.0
         self._troubles = 0
-        self._worked_at = time.monotonic()
-        self._saved_at = self._refreshed_at = time.monotonic()
-        # At a slow pace, no more than go in a minute: who is begun and not sent to is in doubt after a crash.
-        self._claim = int(min(CLAIM, max(concurrency, meter.per_minute)))
-        self._is_ephemeral = is_ephemeral
+        self._worked_at = self._saved_at = self._refreshed_at = time.monotonic()
+        self._known_excluded = 0
         self._stop: BaseException | None = None
-        self._known_left_out = 0
         #: The latest error of those that left somebody unsettled.
-        self.trouble: LinqError | None = None
+        self.last_error: BaseException | None = None
 
-    def add(self, errand: Errand) -> None:
-        """Let a recipient wait for their turn."""
-        key = (errand.recipient.timezone, errand.line, errand.is_new)
-        if key not in self._lanes:
-            self._lanes[key] = Lane(*key)
-            self._order.append(self._lanes[key])
-        self._lanes[key].errands.append(errand)
-        if errand.begun:
-            self._begun[errand.recipient.key] = errand
-
-    def run(self) -> Pause | None:
+    def run(self, in_doubt: Iterable[SendJob], pending: Iterable[Recipient]) -> Deferral | None:
         """
         Send until nobody is left, or all who are left have to wait.
 
-        :raises LinqError: the API does not take the key, does not work, or no line is left; what was settled is on
-            record.
+        :param in_doubt: those to whom an earlier try may have sent.
+        :param pending: those to whom nothing was requested.
+        :raises LinqError: the API does not accept the key, or is down; what is known is durable.
+        :raises NoLineError: no line is left.
+        :raises LostOwnershipError: another try or task sends the campaign now.
         """
+        for job in in_doubt:
+            self._place(job)
+        for recipient in pending:
+            self._queue.add(recipient)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="linq-campaign") as pool:
             try:
-                return self._run(pool)
+                return self._loop(pool)
             finally:
                 self._end()
 
-    def _end(self) -> None:
-        """Wait for what is under way, and put on record what is known; a signal may have come at any moment."""
-        if self._running:
-            self._save()  # what is settled already, should this process not live to see the answers
-            deadline = time.monotonic() + LONG_WAIT
-            while self._running and time.monotonic() < deadline:
-                self._take_answer(timeout=1.0)
-        for errand in list(self._begun.values()):
-            if errand.asked is None and errand.in_doubt_since is None:
-                self._put_off(errand)
-        self._save()
-
-    def _run(self, pool: ThreadPoolExecutor) -> Pause | None:
+    def _loop(self, pool: ThreadPoolExecutor) -> Deferral | None:
         while True:
-            self._keep_up(pool)
-            wait = self._dispatch(pool) if self._stop is None else None
-            if self._running:
-                self._take_answer(timeout=min(1.0, wait) if wait else 1.0)
+            self._tick(pool)
+            seconds = self._dispatch(pool) if self._stop is None else None
+            if self._in_flight:
+                self._take_one(timeout=min(1.0, seconds) if seconds else 1.0)
             elif self._stop is not None:
                 raise self._stop
-            elif wait is None:
+            elif seconds is None:
                 return None
-            elif wait > LONG_WAIT:
+            elif seconds > LONG_WAIT:
                 is_asked_to = time.monotonic() < self._resume_at
-                why = "The API asks to wait" if is_asked_to else "The send window is closed, or a ceiling is reached"
-                return Pause(wait, why)
+                why = "The API asks to wait" if is_asked_to else "The send window is closed, or a limit is reached"
+                return Deferral(seconds, why)
             else:
-                time.sleep(min(1.0, wait))
+                time.sleep(min(1.0, seconds))
 
     def _dispatch(self, pool: ThreadPoolExecutor) -> float | None:
-        """Start as many errands as may go now; return the seconds until another may, or None if nobody is left."""
-        while len(self._running) < self._concurrency:
-            found = self._next()
-            if not isinstance(found, Errand):
+        """Begin as many requests as may be made now; return the seconds until another may, None if nobody waits."""
+        while len(self._in_flight) < self._concurrency:
+            now = time.monotonic()
+            if now < self._resume_at:
+                return self._resume_at - now
+            for job in self._queue.pop_due(now):
+                self._place(job)
+            if self._lookups:
+                # A look writes to nobody, so neither limits nor send window are asked.
+                job = self._lookups.popleft()
+                self._submit(pool.submit(copy_context().run, self._sender.look, job), job, None)
+                continue
+            found = self._queue.next_lane(now, self._clock.now())
+            if not isinstance(found, Lane):
                 return found
-            now = self._clock.now()
-            exclude = self._excluded(found) if found.line is None else []
-            found.asked = self._clock.latest
-            self._running[found.recipient.key] = self._meter.take(found.line, now, is_new=found.is_new)
-            try:
-                pool.submit(copy_context().run, self._deliver, found, now, exclude)
-            except BaseException:
-                del self._running[found.recipient.key]
-                raise
+            self._send_first(pool, found)
         return 1.0
 
-    def _deliver(self, errand: Errand, now: datetime, exclude: list[str]) -> None:
-        try:
-            result: Outcome | BaseException = self._courier.deliver(errand, now, exclude)
-        except BaseException as error:  # a bug, or somebody's macro: it ends the campaign, and not only this thread
-            errand.in_doubt_since = errand.in_doubt_since or errand.asked
-            result = error
-        self._done.put((errand, result))
-
-    def _next(self) -> Errand | float | None:
-        """The errand whose turn it is, or the seconds until it may be somebody's; None if nobody waits."""
-        now = time.monotonic()
-        if now < self._resume_at:
-            return self._resume_at - now
-        while self._later and self._later[0][0] <= now:
-            self._add_again(heapq.heappop(self._later)[2])
-        shortest = self._later[0][0] - now if self._later else None
-        server_now = self._clock.now()
-        for _ in range(len(self._order)):
-            lane = self._order[0]
-            if lane.errands:
-                wait = self._wait_of(lane, server_now)
-                if wait <= 0:
-                    self._order.rotate(-1)  # the next one is another lane's
-                    return self._begin(lane)
-                shortest = wait if shortest is None else min(shortest, wait)
-            self._order.rotate(-1)
-        return shortest
-
-    def _wait_of(self, lane: Lane, now: datetime) -> float:
-        usable = self._lines.usable
-        if lane.line is None and all(self._meter.is_full(line, now, is_new=lane.is_new) for line in usable):
-            return until_tomorrow(now)
-        for_window = self._window.wait(now, lane.timezone) if self._window else 0.0
-        return max(for_window, self._meter.wait(lane.line, now, is_new=lane.is_new))
-
-    def _begin(self, lane: Lane) -> Errand:
-        """Take the first errand of a lane; before it goes, it and those behind it are on record as begun."""
-        if lane.errands[0].begun is None:
-            for errand in self._claimed(lane):
-                errand.begun = errand.begun or self._clock.latest
-                self._begun[errand.recipient.key] = errand
+    def _send_first(self, pool: ThreadPoolExecutor, lane: Lane) -> None:
+        if isinstance(lane.waiting[0], Recipient):
+            self._claim(lane)
+        elif time.time() > self._checkpoint.usable_until:
             self._save()
-        return lane.errands.popleft()
-
-    def _claimed(self, lane: Lane) -> Iterator[Errand]:
-        """Those who are begun together with the first errand of a lane."""
-        if self._is_ephemeral:
-            return islice(lane.errands, self._concurrency - len(self._running))
+        job = lane.waiting.popleft()
+        assert isinstance(job, SendJob)
         now = self._clock.now()
-        due = [one for one in self._order if one is lane or (one.errands and self._wait_of(one, now) < LONG_WAIT)]
-        return chain.from_iterable(islice(one.errands, max(1, self._claim // len(due))) for one in due)
+        if next_step(job, now) is not Step.SEND:  # it has waited so long that its key is not to be trusted
+            self._place(job)
+            return
+        exclude = self._excluded(job) if job.line is None else []
+        job = self._apply(job, Requested(self._clock.latest))
+        reservation = self._limits.quota.reserve(job.line, now, starts_chat=job.starts_chat)
+        until = self._checkpoint.usable_until
+        self._submit(pool.submit(copy_context().run, self._sender.send, job, exclude, until), job, reservation)
 
-    def _put_off(self, errand: Errand) -> None:
-        """Nothing was sent, and nothing will be for now."""
-        errand.begun = None
-        self._begun.pop(errand.recipient.key, None)
+    def _submit(self, future: Future[Event], job: SendJob, reservation: Reservation | None) -> None:
+        self._in_flight[future] = job, reservation
+        future.add_done_callback(self._done.put)
 
-    def _excluded(self, errand: Errand) -> list[str]:
-        """The lines that the platform shall not choose."""
+    def _claim(self, lane: Lane) -> None:
+        """Claim the recipients at the front of a lane, and of others whose turn comes soon; it is durable then (I1)."""
         now = self._clock.now()
-        full = [line for line in self._lines.usable if self._meter.is_full(line, now, is_new=errand.is_new)]
-        return [*self._lines.left_out, *full]
+        shares: Iterable[tuple[Lane, int]] = [(lane, self._concurrency - len(self._in_flight))]
+        if not self._is_ephemeral:
+            shares = self._queue.claimable(lane, now, self._claim_size)
+        for one, number in shares:
+            first = [one.waiting.popleft() for _ in range(min(number, len(one.waiting)))]
+            one.waiting.extendleft(
+                self._apply(SendJob(waiting), Claimed(one.line, one.starts_chat, self._clock.latest))
+                if isinstance(waiting, Recipient)
+                else waiting
+                for waiting in reversed(first)
+            )
+        self._save()
 
-    def _take_answer(self, timeout: float) -> None:
+    def _excluded(self, job: SendJob) -> list[str]:
+        """Return the lines that the platform shall not choose."""
+        now = self._clock.now()
+        quota = self._limits.quota
+        full = [line for line in self._lines.usable if quota.is_full(line, now, starts_chat=job.starts_chat)]
+        return [*self._lines.excluded, *full]
+
+    def _apply(self, job: SendJob, event: Event) -> SendJob:
+        job = transition(job, event)
+        self._checkpoint.update(job)
+        return job
+
+    def _place(self, job: SendJob) -> None:
+        """Let a job wait where its next step is made."""
+        step = next_step(job, self._clock.now())
+        if step is Step.LOOK:
+            self._lookups.append(job)
+        elif step is Step.SEND:
+            self._queue.add(job)
+        else:
+            assert job.last_request_at is not None
+            left = job.last_request_at + LIST_LAG - self._clock.now()
+            self._queue.add_later(job, time.monotonic() + max(timedelta(0), left).total_seconds())
+
+    def _take_one(self, timeout: float) -> None:
         try:
-            errand, result = self._done.get(timeout=timeout)
+            future = self._done.get(timeout=timeout)
         except Empty:
             return
-        taken = self._running.pop(errand.recipient.key)
-        if isinstance(result, Outcome) and result.created_at is not None and result.line is not None:
-            self._meter.settle(taken, result.line, result.created_at[:10], is_new=errand.is_new)
-        else:
-            self._meter.give_back(taken)
-        if isinstance(result, Outcome):
-            self._answered()
-            self._settled.append(result)
-            self._begun.pop(errand.recipient.key, None)
-        elif isinstance(result, LinqError):
-            self._after(errand, result)
-        else:
-            self._stop = result
-        errand.asked = None
+        self._take(future)
 
-    def _after(self, errand: Errand, error: LinqError) -> None:
-        """Decide what to do about a recipient who is not settled."""
-        if isinstance(error, AuthenticationError):
+    def _take(self, future: Future[Event]) -> None:
+        """Apply what a request came to. An event that a signal keeps from it leaves the recipient in doubt."""
+        job, reservation = self._in_flight.pop(future, (None, None))
+        if job is None:
+            return
+        error = future.exception()
+        if error is None:
+            event = future.result()
+        else:  # a bug, or somebody's macro: it ends the campaign, and not only this thread
             self._stop = error
-        elif errand.line is not None and (isinstance(error, LineIneligibleError) or error.code == LINE_NOT_PERMITTED):
-            self._answered()
-            self._lines.leave_out(errand.line, "it is ineligible for sending, or no longer the account's")
-            self._add_again(errand)
-        elif isinstance(error, RateLimitedError):
-            self._answered()
-            pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, error.retry_after or 0.0))
+            event = NoAnswer(error, is_open=True, at=self._clock.now())
+        if isinstance(event, Sent) and event.line is not None and event.created_at is not None:
+            day = event.created_at[:10]
+            self._limits.quota.commit(reservation, event.line, day, starts_chat=event.starts_chat)
+        elif reservation is not None:
+            self._limits.quota.release(reservation)
+        line = job.line
+        job = self._apply(job, event)
+        if isinstance(event, NoAnswer):
+            self._note_trouble(event.error)
+        elif not isinstance(event, Postponed):
+            self._note_success()
+        if isinstance(event, LineLost) and line is not None:
+            self._lines.exclude(line, "it is ineligible for sending, or no longer the account's")
+        if isinstance(event, RateLimited):
+            pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, event.error.retry_after or 0.0))
             self._resume_at = max(self._resume_at, time.monotonic() + pause)
-            errand.waits += 1
-            if errand.waits < MAX_WAITS:
-                self.add(errand)
-            else:
-                self._give_up(errand, error)
-        else:
-            self._after_trouble(errand, error)
+        if job.state not in SETTLED:
+            self._continue(job, event)
 
-    def _after_trouble(self, errand: Errand, error: LinqError) -> None:
+    def _continue(self, job: SendJob, event: Event) -> None:
+        """Decide when there is more to do about a recipient who is not settled."""
+        if job.state is RecipientState.PENDING:
+            if job.recipient.row is not None:
+                self._queue.add(job.recipient)
+        elif not job.may_try_again:
+            self.last_error = job.last_error or self.last_error
+            self._apply(job, Released())
+        elif isinstance(event, NoAnswer) or (not isinstance(event, LineLost) and job.refusal and job.absent_at):
+            pause = backoff(job.attempts).total_seconds() * random.uniform(0.5, 1)
+            self._queue.add_later(job, time.monotonic() + pause)
+        else:
+            self._place(job)
+
+    def _note_trouble(self, error: BaseException) -> None:
         now = time.monotonic()
-        errand.tries += 1
         self._troubles += 1
-        back_off = min(30.0, 0.5 * 2.0 ** min(errand.tries, 10))
-        if self._troubles > 2 * self._concurrency:  # not one recipient's trouble, but the API's: nobody goes on
-            self._resume_at = max(self._resume_at, now + back_off)
+        if isinstance(error, AuthenticationError | SettingsError) and error.permanent:
+            self._stop = error
+        elif self._troubles > 2 * self._concurrency:  # not one recipient's trouble, but the API's: all of them wait
+            pause = backoff(self._troubles // self._concurrency).total_seconds()
+            self._resume_at = max(self._resume_at, now + pause)
             if now - self._worked_at > OUTAGE:
                 self._stop = error
-        if errand.tries < MAX_TRIES:
-            heapq.heappush(self._later, (now + back_off * random.uniform(0.5, 1), next(self._ticket), errand))
-        else:
-            self._give_up(errand, error)
 
-    def _give_up(self, errand: Errand, error: LinqError) -> None:
-        """Leave a recipient to the next try of the task."""
-        self.trouble = error
-        if errand.in_doubt_since is None:
-            self._put_off(errand)
-
-    def _answered(self) -> None:
-        """The API works."""
+    def _note_success(self) -> None:
         self._troubles = 0
         self._worked_at = time.monotonic()
-        self._clock.note(self._server_time())
+        self._clock.note(self._sender.server_time)
 
-    def _add_again(self, errand: Errand) -> None:
-        """Let a recipient wait for another turn; from another line, if theirs is left out and it is certain that
-        nothing was sent from it."""
-        if errand.line not in self._lines.left_out or errand.in_doubt_since is not None:
-            self.add(errand)
-            return
-        self._put_off(errand)
-        errand.line = self._lines.choose(errand.recipient.to, errand.recipient.key)
-        errand.is_new = not self._lines.talks_to(errand.recipient.to, errand.line)
-        if self._lines.usable:
-            self.add(errand)
-        else:
-            self._stop = NoLineError(self._lines.left_out)
-
-    def _keep_up(self, pool: ThreadPoolExecutor) -> None:
+    def _tick(self, pool: ThreadPoolExecutor) -> None:
         """Do what is due from time to time."""
         now = time.monotonic()
-        self._report()
-        if self._is_stopped() and self._stop is None:
-            self._stop = AirflowException("The task was stopped")
-        if self._settled and now - self._saved_at > SAVE_EVERY:
+        self._on_tick()
+        since = now - self._saved_at
+        if since > CONFIRM_EVERY or (since > SAVE_EVERY and self._checkpoint.has_news):
             self._save()
         if now - self._refreshed_at > REFRESH_EVERY:
             self._refreshed_at = now
             pool.submit(copy_context().run, self._refresh_lines)
-        if len(self._lines.left_out) > self._known_left_out:
-            self._known_left_out = len(self._lines.left_out)
-            self._redistribute()
+        if len(self._lines.excluded) > self._known_excluded:
+            self._known_excluded = len(self._lines.excluded)
+            self._lines.check_usable()
+            self._queue.redistribute()
 
     def _refresh_lines(self) -> None:
         try:
@@ -365,17 +321,20 @@ class Sender:
         except LinqError as error:
             log.warning("The lines' reputation could not be read: %s", error)
 
-    def _redistribute(self) -> None:
-        """Give those who wait for a line that is left out to others; who is in doubt is asked for where they were."""
-        if not self._lines.usable:
-            self._stop = NoLineError(self._lines.left_out)
-        for lane in list(self._order):
-            if lane.line in self._lines.left_out:
-                errands, lane.errands = lane.errands, deque()
-                for errand in errands:
-                    self._add_again(errand)
-
     def _save(self) -> None:
-        self._write(self._begun.values(), self._settled)
-        self._settled.clear()
+        self._checkpoint.save(self._clock.now())
         self._saved_at = time.monotonic()
+
+    def _end(self) -> None:
+        """Wait for what is under way, and make durable what is known; a signal may have come at any moment (I12)."""
+        try:
+            if self._in_flight:
+                self._save()  # what is settled already, should this process not live to see the rest
+                done, _ = wait(self._in_flight, timeout=LONG_WAIT)
+                for future in done:
+                    self._take(future)
+            for job in self._checkpoint.open_jobs:
+                self._apply(job, Released())
+            self._save()
+        except LostOwnershipError as error:
+            log.warning("%s", error)

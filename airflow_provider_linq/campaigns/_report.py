@@ -1,4 +1,4 @@
-"""What comes after the sending: the wait for deliveries, and the report on them."""
+"""What comes after the sending: the wait for deliveries, and the delivery report."""
 
 from __future__ import annotations
 
@@ -10,54 +10,59 @@ from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_linq.campaigns.campaign import Campaign
-from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
-from airflow_provider_linq.campaigns.model import CampaignResult, Outcome
-from airflow_provider_linq.campaigns.outcomes import Journal, write_outcomes
-from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
-from airflow_provider_linq.campaigns.sending import Pause
-from airflow_provider_linq.results import as_timedelta, moment_of, rfc3339
-from airflow_provider_linq.state_store import StateStore
+from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
+from airflow_provider_linq.campaigns._dispatcher import Deferral
+from airflow_provider_linq.campaigns._files import write_rows
+from airflow_provider_linq.campaigns._header import Header
+from airflow_provider_linq.campaigns._journal import Journal
+from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
+from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
+from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport, as_timedelta
 from linq_client import LinqClient
+from linq_client.times import format_datetime, parse_datetime
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
-#: Under this name it is on record how far the messages have come that need not be asked for again.
-DELIVERY: Final = "linq_campaign_delivery"
-_MARKS: Final = {"waiting": 0, "delivered": 1, "failed": 2, "gone": 3}
+_STATES: Final = {"waiting": 0, "delivered": 1, "failed": 2, "gone": 3}
 
 COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
 
 
-def follow(campaign: Campaign, context: Context, result: CampaignResult, client: LinqClient) -> CampaignResult | Pause:
+def report_deliveries(
+    campaign: Campaign,
+    settings: DeliveryReport,
+    store: StateStore,
+    journal: Journal,
+    result: CampaignResult,
+    client: LinqClient,
+) -> CampaignResult | Deferral:
     """
-    Look once how far the messages have come; report when enough are delivered, or it has taken too long.
+    Poll once how far the messages have come; report when enough are delivered, or it has taken too long.
 
-    Where Airflow has no store (3.2) nothing would be known after a pause, so there it waits here.
+    Where Airflow has no store (3.2) nothing would be known after a deferral, so there it waits here.
 
     :param result: of the sending.
     """
-    assert campaign.follow_up is not None
-    assert campaign.outcomes_path is not None
-    store = StateStore(context)
-    latest = {row.idempotency_key: row for row in Journal(campaign.outcomes_path, result["campaign_key"]).read()}
+    latest = {entry.idempotency_key: entry for _, entry in journal.read() if isinstance(entry, Outcome)}
     sent = sorted((row for row in latest.values() if row.status == "sent"), key=lambda row: row.row)
     unseen = max(0, result["sent"] - len(sent))
     if unseen:
         log.warning("Of %d sent messages this machine does not see the details: they are beside outcomes_path", unseen)
-    watch = _Watch(campaign.follow_up, sent, store, campaign.concurrency)
-    while (wait := watch.look(client)) is not None:
+    watch = _Watch(settings, sent, store, campaign.concurrency)
+    while (wait := watch.poll(client)) is not None:
         if store:
-            return Pause(wait, f"{watch.delivered:,} of {len(sent):,} messages are delivered")
+            return Deferral(wait, f"{watch.delivered:,} of {len(sent):,} messages are delivered")
         time.sleep(wait)
     counts = ReportCounts()
     counts.add_unseen(unseen)
     rows = _counted(client, sent, counts, campaign.concurrency)
     if campaign.report_path:
-        write_outcomes(campaign.report_path, rows, COLUMNS)
+        write_rows(campaign.report_path, rows, COLUMNS)
     else:
         for _ in rows:
             pass
@@ -77,7 +82,7 @@ def _counted(
 class _Watch:
     """Asks for messages until they are delivered, and remembers of which it need not ask again."""
 
-    def __init__(self, settings: FollowUp, sent: list[Outcome], store: StateStore, concurrency: int) -> None:
+    def __init__(self, settings: DeliveryReport, sent: list[Outcome], store: StateStore, concurrency: int) -> None:
         self._settings = settings
         self._sent = sent
         self._store = store
@@ -85,28 +90,28 @@ class _Watch:
         self._header = Header.load(store)
         self._deadline = self._header.deadline if self._header else None
         keys = [str(row.idempotency_key) for row in sent]
-        self._progress = Progress(keys, shards_for(len(sent)), DELIVERY, lost=_MARKS["waiting"])
-        self._progress.load(store)
+        self._states = PackedStates(keys, shards_for(len(sent)), durable.CAMPAIGN_DELIVERY, lost=_STATES["waiting"])
+        self._states.load(store)
 
     @property
     def delivered(self) -> int:
-        return self._progress.counts()[_MARKS["delivered"]]
+        return self._states.counts()[_STATES["delivered"]]
 
-    def look(self, client: LinqClient) -> float | None:
-        """Return the seconds until the next look, or None if the wait is over."""
-        waiting = [row for row in self._sent if not self._progress[str(row.idempotency_key)]]
-        with closing(look(client, waiting, concurrency=self._concurrency)) as found:
+    def poll(self, client: LinqClient) -> float | None:
+        """Return the seconds until the next poll, or None if the wait is over."""
+        waiting = [row for row in self._sent if not self._states[str(row.idempotency_key)]]
+        with closing(poll(client, waiting, concurrency=self._concurrency)) as found:
             for key, how_far in found:
-                self._progress[key] = _MARKS[how_far]
-        self._progress.save(self._store)
+                self._states[key] = _STATES[how_far]
+        self._states.save(self._store)
         now = client.server_time
         if self._deadline is None:
-            self._deadline = rfc3339(now + as_timedelta(self._settings.timeout))
+            self._deadline = format_datetime(now + as_timedelta(self._settings.timeout))
             if self._header is not None:
                 self._header.deadline = self._deadline
                 self._header.save(self._store)
         is_enough = self.delivered >= self._settings.delivered_share * len(self._sent)
-        left = moment_of(self._deadline) - now
-        if is_enough or left <= timedelta(0) or self._progress.counts()[_MARKS["waiting"]] == 0:
+        left = parse_datetime(self._deadline) - now
+        if is_enough or left <= timedelta(0) or self._states.counts()[_STATES["waiting"]] == 0:
             return None
         return min(left, as_timedelta(self._settings.poll_interval)).total_seconds()

@@ -11,13 +11,19 @@ from typing import Any, Final, TypeAlias
 
 from airflow.sdk import BaseHook, ObjectStoragePath
 
-from airflow_provider_linq.campaigns.files import kind_of, pyarrow
+from airflow_provider_linq.campaigns._files import kind_of, pyarrow
 from linq_client import InvalidRequestError
 
 Row: TypeAlias = Mapping[str, Any]
 
 #: How many rows are taken at once from a query or a Parquet file.
 BATCH: Final = 5_000
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a row counts as a gap: None, an empty string, or not a number."""
+    # What is not equal to itself is a NaN, which data frames have in the place of what is missing.
+    return value is None or value == "" or value != value
 
 
 def rows_from(

@@ -138,7 +138,7 @@ class NoAnswer:
     :param at: by the API's clock, not before the request was given up.
     """
 
-    error: LinqError
+    error: BaseException
     is_open: bool
     at: datetime
 
@@ -205,7 +205,7 @@ class SendJob:
     refusal: Refused | LineLost | None = None
     attempts: int = 0
     waits: int = 0
-    last_error: LinqError | None = None
+    last_error: BaseException | None = None
     result: Sent | Refused | Resolved | None = None
 
     @property
