@@ -10,14 +10,15 @@ from dataclasses import asdict, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_provider_linq._internal.arguments import as_timedelta
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.xcom import moment_of, rfc3339
 from airflow_provider_linq.campaigns.campaign import Campaign
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns.outcomes import Journal, write_outcomes
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.sending import Pause
-from airflow_provider_linq.results import as_timedelta, moment_of, rfc3339
-from airflow_provider_linq.state_store import StateStore
 from linq_client import LinqClient
 
 if TYPE_CHECKING:

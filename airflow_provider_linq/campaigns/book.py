@@ -15,6 +15,9 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Any, Final
 
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
+from airflow_provider_linq._internal.xcom import moment_of, rfc3339
 from airflow_provider_linq.campaigns import progress as marks
 from airflow_provider_linq.campaigns.courier import Errand
 from airflow_provider_linq.campaigns.lines import Lines
@@ -22,9 +25,6 @@ from airflow_provider_linq.campaigns.model import CampaignResult, Outcome, Recip
 from airflow_provider_linq.campaigns.outcomes import Journal, Latest
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.recipients import Checked
-from airflow_provider_linq.idempotency import TaskInstance, idempotency_key
-from airflow_provider_linq.results import moment_of, rfc3339
-from airflow_provider_linq.state_store import StateStore
 
 log = logging.getLogger(__name__)
 

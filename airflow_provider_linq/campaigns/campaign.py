@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq.campaigns.follow_up import FollowUp
 from airflow_provider_linq.campaigns.outcomes import check_output_path
 from airflow_provider_linq.campaigns.pace import MESSAGES_PER_DAY, Pace, SendWindow
 from airflow_provider_linq.campaigns.progress import MAX_LINES
 from airflow_provider_linq.campaigns.rows import Row
-from airflow_provider_linq.failures import check_choice
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import check_key
 from linq_client import InvalidRequestError, MessageLike, check_line
 
 OnInvalid: TypeAlias = Literal["fail", "skip"]

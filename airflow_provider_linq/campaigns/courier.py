@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final, Literal
 
+from airflow_provider_linq._internal.fail_fast import MESSAGE_GONE, REFUSALS, is_permanent, refusal, was_refused
+from airflow_provider_linq._internal.uploads import check_message, names_files, upload, with_uploads
+from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.lookup import Finding, Found, look_up
 from airflow_provider_linq.campaigns.model import Outcome, Recipient
 from airflow_provider_linq.campaigns.recipients import Render
-from airflow_provider_linq.failures import MESSAGE_GONE, REFUSALS, is_permanent, refusal, was_refused
-from airflow_provider_linq.results import rfc3339
-from airflow_provider_linq.uploads import check_message, names_files, upload, with_uploads
 from linq_client import (
     AuthenticationError,
     InvalidRequestError,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, Verdict, judge
+from airflow_provider_linq._internal.xcom import moment_of, rfc3339
 from airflow_provider_linq.campaigns.model import Outcome
-from airflow_provider_linq.delivery import FAILURE_GRACE, Verdict, judge
-from airflow_provider_linq.results import moment_of, rfc3339
 from linq_client import LinqClient, NotFoundError, models
 
 #: How far a sent message has come: on its way, arrived, failed for good, or nothing that can be asked for any more.

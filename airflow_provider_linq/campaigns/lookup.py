@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
+from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.lines import line_of, others_of
-from airflow_provider_linq.results import rfc3339
 from linq_client import LinqClient, NotFoundError, RetentionWindow, models
 from linq_client import Message as Outgoing
 

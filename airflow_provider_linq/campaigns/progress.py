@@ -26,8 +26,8 @@ from math import comb
 from operator import xor
 from typing import Final
 
+from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns.model import CampaignResult
-from airflow_provider_linq.state_store import StateStore
 
 #: What is known of a recipient. From `BEGUN_SOMEWHERE` on a request may have been made and its outcome is not on
 #: record; from `BEGUN` on, from the line with the number `mark - BEGUN`.

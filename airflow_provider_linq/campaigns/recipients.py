@@ -15,9 +15,9 @@ from airflow.sdk import DAG
 from jinja2 import nodes
 from pydantic import BaseModel
 
+from airflow_provider_linq._internal.uploads import check_message
 from airflow_provider_linq.campaigns.model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns.rows import Row
-from airflow_provider_linq.uploads import check_message
 from linq_client import InvalidRequestError, MessageLike
 from linq_client.outgoing import check_recipients
 
