@@ -26,18 +26,23 @@ from tenacity import (
 from typing_extensions import Self
 
 from linq_client import resources
+from linq_client._retry import CallEffect
+from linq_client._verdict import error_from_response
 from linq_client.errors import (
     APIConnectionError,
+    AuthenticationError,
+    ChatNotFoundError,
+    Effect,
     LinqError,
     NotFoundError,
     RateLimitedError,
+    RequestKind,
     SettingsError,
-    error_from_answer,
 )
 from linq_client.listing import Reply
 from linq_client.pacing import Pace
 from linq_client.transport import (
-    BearerAuth,
+    Credentials,
     NoAuth,
     content,
     decoded,
@@ -49,6 +54,8 @@ from linq_client.transport import (
 )
 
 DEFAULT_BASE_URL: Final = "https://api.linqapp.com/api/partner"
+#: Keys that one request is made with at the most: each was refused, and `renew_key` named another.
+_MOST_KEYS: Final = 3
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -76,6 +83,10 @@ class LinqClient:
             set a state, and sends (which always carry an idempotency key).
         retry_budget: seconds after which no other try of a call begins; a `Retry-After` that does not fit ends it.
         pool_size: connections kept open, and so the number of threads that can be served at once.
+        renew_key: asked for the key that is valid now when the API refuses the present one (401), by one thread at a
+            time. Another key is taken from then on, and the request that was refused is made again with it, whatever
+            it does: the API did nothing. After the same key the `AuthenticationError` is permanent; after an error of
+            `renew_key` itself it is raised too, and not permanent.
 
     Raises:
         SettingsError: no key, a base URL that is none, or a number out of range.
@@ -90,9 +101,11 @@ class LinqClient:
         max_retries: int = 4,
         retry_budget: float = 120.0,
         pool_size: int = 10,
+        renew_key: Callable[[], str] | None = None,
     ) -> None:
         # An empty argument is a mistake of the caller's, and must not turn into another account or another server.
-        self._key = _checked_key(os.environ.get("LINQ_API_KEY", "") if api_key is None else api_key)
+        key = os.environ.get("LINQ_API_KEY", "") if api_key is None else api_key
+        self._credentials = Credentials(_checked_key(key), _renewal(renew_key))
         self.base_url = _checked_base_url(
             os.environ.get("LINQ_BASE_URL", DEFAULT_BASE_URL) if base_url is None else base_url
         )
@@ -108,7 +121,7 @@ class LinqClient:
         self._timeout = timeout
         self._max_retries = max_retries
         self._retry_budget = retry_budget
-        self._api = new_session(pool_size, BearerAuth(self._key))
+        self._api = new_session(pool_size, NoAuth())
         settle_environment(self._api, self.base_url)
         # Files lie on other hosts, whose URLs carry their own signature: this session has no key to give away.
         self._files = new_session(pool_size, NoAuth())
@@ -164,6 +177,7 @@ class LinqClient:
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        kind: RequestKind | None = None,
         repeatable: bool | None = None,
         has_text: bool = False,
         list_field: str | None = None,
@@ -172,7 +186,9 @@ class LinqClient:
 
         Args:
             path: from `/v3` on.
-            repeatable: whether a second copy of the request does no harm; by default that of the HTTP method.
+            kind: what the request can do; by default a GET reads, and anything else changes something.
+            repeatable: whether a second copy of the request does no harm; by default that of a read, a send, PUT and
+                DELETE.
             has_text: the request carries message text, so the API's words about it are not quoted in errors.
             list_field: the field of the answer that holds a list (or null, for an empty one). An answer without it is
                 no answer: it must not pass for an empty list.
@@ -180,22 +196,31 @@ class LinqClient:
         Raises:
             LinqError: the class says what to do about it, see `linq_client.errors`.
         """
+        if kind is None:
+            kind = RequestKind.READ if method == "GET" else RequestKind.CHANGE
         if repeatable is None:
-            repeatable = method in ("GET", "PUT", "DELETE")
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        tries = 0
+            repeatable = kind is not RequestKind.CHANGE or method in ("PUT", "DELETE")
+        filled = {name: value for name, value in (params or {}).items() if value is not None}
+        effect = CallEffect(kind)
 
         def once() -> Reply:
-            nonlocal tries
-            tries += 1
             try:
-                return self._exchange(
-                    method, path, has_text=has_text, list_field=list_field, params=given, json=json, headers=headers
-                )
+                with effect.one_try():
+                    return self._authorized(
+                        method,
+                        path,
+                        kind=kind,
+                        has_text=has_text,
+                        list_field=list_field,
+                        params=filled,
+                        json=json,
+                        headers=headers,
+                    )
             except NotFoundError as error:
-                if method != "DELETE" or tries == 1:
+                # No DELETE deletes a chat; of anything else, the try before has deleted it, and its response was lost.
+                lost = method == "DELETE" and error.effect is Effect.UNKNOWN
+                if not lost or not error.verdict or isinstance(error, ChatNotFoundError):
                     raise
-                # The try before has deleted it, and its answer was lost.
                 return Reply({}, error.status or 404, error.trace_id, self.server_time)
 
         def paced() -> Reply:
@@ -211,7 +236,21 @@ class LinqClient:
         attempt = paced if method == "GET" else once
         return self._retrying(attempt) if repeatable else attempt()
 
-    def _exchange(self, method: str, path: str, *, has_text: bool, list_field: str | None, **request: Any) -> Reply:
+    def _authorized(self, method: str, path: str, **request: Any) -> Reply:
+        """Send one request, and again while its key is refused and there is another one."""
+        for _ in range(_MOST_KEYS - 1):
+            auth = self._credentials.present
+            try:
+                return self._exchange(method, path, auth=auth, **request)
+            except AuthenticationError as error:
+                if not error.verdict or not self._credentials.renew(auth, error):
+                    raise
+            self._count(retries=1)
+        return self._exchange(method, path, auth=self._credentials.present, **request)
+
+    def _exchange(
+        self, method: str, path: str, *, kind: RequestKind, has_text: bool, list_field: str | None, **request: Any
+    ) -> Reply:
         """Send one request once."""
         label = f"{method} {path}"
         self._count(requests=1)
@@ -233,9 +272,13 @@ class LinqClient:
             self._server_time = server_time
         body = decoded(status, raw)
         if response.is_redirect:
-            raise SettingsError(f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status)
+            redirected = SettingsError(
+                f"base_url: must be that of the API, got a redirect (HTTP {status})", status=status
+            )
+            redirected.effect = Effect.UNKNOWN
+            raise redirected
         if status >= 300:
-            raise error_from_answer(status, body, response.headers, request=label, detail=not has_text)
+            raise error_from_response(status, body, response.headers, request=label, kind=kind, detail=not has_text)
         wrong = None
         if not isinstance(body, dict):
             wrong = "is not a JSON object"
@@ -247,7 +290,7 @@ class LinqClient:
             wrong = "names no time that can be read (header Date)"
         if wrong or server_time is None or not isinstance(body, dict):
             raise APIConnectionError(f"{label}: the answer {wrong}", status=status, trace_id=trace_id)
-        return Reply(body, status, trace_id, server_time)
+        return Reply(body, status, trace_id, server_time, kind)
 
     def transfer(
         self,
@@ -276,24 +319,29 @@ class LinqClient:
         label = f"{method} file at {urlsplit(url).hostname}"
         start = {file: file.tell() for file in (data, into) if file is not None and not isinstance(file, bytes)}
 
+        effect = CallEffect(RequestKind.READ)
+
         def once() -> int:
             self._count(requests=1)
             for file, position in start.items():
                 file.seek(position)
-            with send(
-                self._files,
-                method,
-                url,
-                label=label,
-                data=data,
-                headers=headers,
-                timeout=self._timeout,
-                stream=True,
-                # A redirected upload arrives as a GET, which would seem to have worked.
-                allow_redirects=data is None,
-            ) as response:
+            with (
+                effect.one_try(),
+                send(
+                    self._files,
+                    method,
+                    url,
+                    label=label,
+                    data=data,
+                    headers=headers,
+                    timeout=self._timeout,
+                    stream=True,
+                    # A redirected upload arrives as a GET, which would seem to have worked.
+                    allow_redirects=data is None,
+                ) as response,
+            ):
                 if response.status_code >= 300:
-                    raise error_from_answer(response.status_code, None, response.headers, request=label, detail=False)
+                    raise error_from_response(response.status_code, None, response.headers, request=label)
                 return save(response, into, max_bytes, label) if into is not None else 0
 
         return self._retrying(once)
@@ -330,13 +378,17 @@ def _wait(state: RetryCallState) -> float:
 
 
 def _checked_key(key: str) -> str:
-    if not key:
+    if not isinstance(key, str) or not key:
         raise SettingsError("api_key: must be given, or stand in LINQ_API_KEY, got none")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(
             "api_key: must be ASCII without spaces and line breaks, got some (its end is the usual place)"
         )
     return key
+
+
+def _renewal(renew_key: Callable[[], str] | None) -> Callable[[], str] | None:
+    return None if renew_key is None else lambda: _checked_key(renew_key())
 
 
 def _checked_base_url(url: str) -> str:

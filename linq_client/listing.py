@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from linq_client.errors import InvalidRequestError, LinqError, PaginationError
+from linq_client.errors import InvalidRequestError, LinqError, PaginationError, RequestKind
 
 MAX_PAGE: Final = 100
 
@@ -22,6 +22,8 @@ class Reply:
     status: int
     trace_id: str | None
     server_time: datetime
+    #: Of the request: decides what is certain if the body turns out to be another than was asked for.
+    kind: RequestKind = RequestKind.READ
 
 
 @dataclass(frozen=True)

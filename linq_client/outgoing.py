@@ -186,7 +186,7 @@ class Link(_Outgoing):
     value: Annotated[str, Field(max_length=2_048), AfterValidator(_link)]
 
 
-class Effect(_Outgoing):
+class MessageEffect(_Outgoing):
     """How the message makes its entrance (iMessage only, ignored elsewhere).
 
     Args:
@@ -238,7 +238,7 @@ class Message(_Outgoing):
     """
 
     parts: tuple[Part, ...]
-    effect: Effect | None = None
+    effect: MessageEffect | None = None
     reply_to: ReplyTo | None = None
     preferred_service: Service | None = None
     idempotency_key: Annotated[str, AfterValidator(_key)] | None = None

@@ -5,21 +5,26 @@ Nothing that is raised here holds the request, since the request holds the key a
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
+from threading import Lock
 from typing import IO, Any
 
 import requests
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
-from linq_client.errors import APIConnectionError, InvalidRequestError, LinqError
+from linq_client.errors import APIConnectionError, AuthenticationError, Effect, InvalidRequestError, LinqError
+
+log = logging.getLogger(__name__)
 
 
 class BearerAuth(requests.auth.AuthBase):
@@ -31,6 +36,42 @@ class BearerAuth(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._key}"
         return request
+
+    def holds(self, key: str) -> bool:
+        """Whether this is the key."""
+        return self._key == key
+
+
+class Credentials:
+    """The API key, and how to get another one when it is refused; safe to use from several threads."""
+
+    def __init__(self, key: str, renew_key: Callable[[], str] | None) -> None:
+        self.present = BearerAuth(key)
+        self._renew_key = renew_key
+        self._lock = Lock()
+
+    def renew(self, refused: BearerAuth, error: AuthenticationError) -> bool:
+        """Whether there is another key than the refused one now. Where that can't be known, `error` is not permanent.
+
+        Threads whose requests fail together ask one after the other, and find what the first of them got.
+        """
+        with self._lock:
+            if self.present is not refused:
+                return True
+            if self._renew_key is None:
+                return False
+            try:
+                key = self._renew_key()
+            except Exception as failed:
+                # Only its class: what it says may hold the key.
+                log.warning("The API refused the key, and renew_key failed: %s", type(failed).__name__)
+                error._lasting = False
+                return False
+            if refused.holds(key):
+                return False
+            log.info("The API refused the key, going on with another one from renew_key")
+            self.present = BearerAuth(key)
+            return True
 
 
 class NoAuth(requests.auth.AuthBase):
@@ -70,7 +111,8 @@ def send(session: requests.Session, method: str, url: str, *, label: str, **opti
     except (InvalidURL, MissingSchema, InvalidSchema, InvalidHeader) as error:
         failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
     except requests.RequestException as error:
-        failure = APIConnectionError(f"{label}: no usable answer ({_reason(error)})")
+        effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
+        failure = APIConnectionError(f"{label}: no usable answer ({_reason(error)})", effect=effect)
     # Raised out here, where it takes nothing along: the request that hangs on the error holds the key and the text.
     raise failure
 
@@ -82,6 +124,17 @@ def _reason(error: requests.RequestException) -> str:
         root = root.__context__
     words = getattr(root, "strerror", None)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _never_connected(error: requests.RequestException) -> bool:
+    """Whether there was no connection at all, so that nothing of the request can have arrived anywhere.
+
+    What a proxy says about the connection behind it is not taken for that.
+    """
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, MaxRetryError):
+        cause = cause.reason
+    return isinstance(cause, NewConnectionError | ConnectTimeoutError | NameResolutionError)
 
 
 def content(response: requests.Response, label: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from linq_client import models
-from linq_client.errors import LinqError, SettingsError
+from linq_client.errors import Effect, LinqError, SettingsError
 from linq_client.models import Moment
 
 TOLERANCE_SECONDS: Final = 300
@@ -26,6 +26,8 @@ TOLERANCE_SECONDS: Final = 300
 
 class SignatureError(LinqError):
     """A delivery is not from the platform, was changed, or is more than 5 minutes old: answer 4xx and drop it."""
+
+    effect = Effect.NONE
 
 
 class EventChat(models.Answer):
@@ -246,7 +248,8 @@ def parse(body: bytes) -> Event:
         return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, found["loc"])) or "body" for found in error.errors(include_input=False))
-        raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}") from None
+        message = f"webhook delivery: not an event, wrong or missing {wrong}"
+        raise LinqError(message, effect=Effect.NONE) from None
 
 
 def _data(event_type: object, data: object) -> models.Answer:

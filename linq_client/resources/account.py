@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linq_client import models
-from linq_client.errors import InvalidRequestError
+from linq_client.errors import InvalidRequestError, RequestKind
 from linq_client.outgoing import (
     check_handle,
     check_line,
@@ -85,7 +85,7 @@ class Capabilities(Resource):
 
     def _check(self, name: str, address: str, from_: str | None) -> models.Capability:
         body = given({"address": address}, **{"from": check_line(from_) if from_ is not None else None})
-        return self._call(models.Capability, "POST", f"/v3/capability/{name}", json=body, repeatable=True)
+        return self._call(models.Capability, "POST", f"/v3/capability/{name}", json=body, kind=RequestKind.READ)
 
 
 class WebhookSubscriptions(Resource):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from linq_client import models
-from linq_client.errors import APIConnectionError, InvalidRequestError, LinqError
+from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, LinqError, RequestKind
 from linq_client.listing import Listing, Reply
 from linq_client.outgoing import Message
 
@@ -68,7 +68,7 @@ class Resource:
                 path,
                 json=given(body, override_optout=override_optout),
                 headers={"Idempotency-Key": key} if key_in_header else None,
-                repeatable=True,
+                kind=RequestKind.SEND if message.reply_to is None else RequestKind.REPLY,
                 has_text=True,
             )
             return parse(model, {**reply.body, "idempotency_key": key, "trace_id": reply.trace_id}, reply)
@@ -106,6 +106,7 @@ def parse(model: type[A], body: object, reply: Reply | None = None) -> A:
         f"the answer is not a {model.__name__}: wrong or missing {wrong}",
         status=reply.status if reply else None,
         trace_id=reply.trace_id if reply else None,
+        effect=Effect.NONE if reply is None or reply.kind is RequestKind.READ else Effect.UNKNOWN,
     )
     refused.retryable = False
     raise refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linq_client import models
-from linq_client.errors import APIConnectionError, InvalidRequestError
+from linq_client.errors import APIConnectionError, Effect, InvalidRequestError
 from linq_client.listing import Listing, Page
 from linq_client.outgoing import (
     MessageLike,
@@ -163,7 +163,8 @@ class LocationSharing(Resource):
         data = reply.body.get("data")
         features = data.get("features") if isinstance(data, dict) else None
         if not isinstance(features, list):
-            raise APIConnectionError(f"GET {path}: the answer has no features", status=reply.status)
+            message = f"GET {path}: the answer has no features"
+            raise APIConnectionError(message, status=reply.status, effect=Effect.NONE)
         return Page(features, None, reply.server_time)
 
     def stop(self, chat_id: str, handle: str) -> models.Accepted:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from linq_client import models
-from linq_client.errors import APIConnectionError, InvalidRequestError
+from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, RequestKind
 from linq_client.listing import Listing
 from linq_client.outgoing import (
     MessageLike,
@@ -154,7 +154,7 @@ class Attachments(Resource):
             raise InvalidRequestError(f"size_bytes: must be 1 to {MAX_ATTACHMENT_BYTES}, got {size_bytes}")
         body = {"filename": filename, "content_type": content_type, "size_bytes": size_bytes}
         # A second slot does no harm: one that is never filled goes away by itself.
-        return self._call(models.UploadSlot, "POST", "/v3/attachments", json=body, repeatable=True)
+        return self._call(models.UploadSlot, "POST", "/v3/attachments", json=body, kind=RequestKind.READ)
 
     def upload(
         self, file: bytes | IO[bytes] | Path | str, *, filename: str | None = None, content_type: str | None = None
@@ -193,7 +193,7 @@ class Attachments(Resource):
         """
         url = self.get(attachment_id).download_url
         if url is None:
-            raise APIConnectionError(f"attachment {attachment_id}: the API gave no download_url")
+            raise APIConnectionError(f"attachment {attachment_id}: the API gave no download_url", effect=Effect.NONE)
         return self._client.transfer("GET", url, into=into, max_bytes=max_bytes)
 
     def delete(self, attachment_id: str) -> None:
