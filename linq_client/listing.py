@@ -51,9 +51,7 @@ class Listing(Generic[T]):
         model: Callable[[Any], T],
         params: Mapping[str, Any],
     ) -> None:
-        limit = params.get("limit", MAX_PAGE)
-        if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
-            raise InvalidRequestError(f"limit: must be 1 to {MAX_PAGE}, got {limit!r}")
+        _checked_limit(params.get("limit", MAX_PAGE))
         self._fetch = fetch
         self._key = key
         self._model = model
@@ -73,14 +71,23 @@ class Listing(Generic[T]):
             self._error = error
             raise
 
-    def pages(self) -> Iterator[Page]:
+    def pages(self, *, limit: int | None = None, cursor: str | None = None) -> Iterator[Page]:
         """Yield the raw pages from the first on, each fetched when it is asked for.
 
+        Args:
+            limit: items a page, if not as many as this list was made with.
+            cursor: where to begin, if not where this list does.
+
         Raises:
+            InvalidRequestError: the limit is out of range.
             PaginationError: a cursor came a second time.
             LinqError: as `LinqClient.request`.
         """
         params = dict(self._params)
+        if limit is not None:
+            params["limit"] = _checked_limit(limit)
+        if cursor is not None:
+            params["cursor"] = cursor
         seen: set[str] = set()
         while True:
             reply = self._fetch(params)
@@ -94,3 +101,13 @@ class Listing(Generic[T]):
                 raise PaginationError(f"list of {self._key}: the API named a cursor twice after {len(seen)} pages")
             seen.add(cursor)
             params["cursor"] = cursor
+
+    def parsed(self, page: Page) -> list[T]:
+        """Return the items of a page as models."""
+        return [self._model(item) for item in page.items]
+
+
+def _checked_limit(limit: Any) -> int:
+    if not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
+        raise InvalidRequestError(f"limit: must be 1 to {MAX_PAGE}, got {limit!r}")
+    return limit

@@ -12,8 +12,9 @@ from threading import Lock
 from typing import Any, Final
 
 from linq_client import LinqError, NotFoundError
+from linq_client.sync import ListedChat, UpdatedAtSignal, arrived_at
+from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction import rows
-from tap_linq.extraction.decisions import TOLERANCE, Witness, arrival, own_update, parse_moment, witness_of
 from tap_linq.extraction.pool import Pool
 from tap_linq.extraction.rows import Row
 from tap_linq.extraction.run import NO_SUCH_CHAT, Run
@@ -41,29 +42,13 @@ class Batch:
     rows: list[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class ListedChat:
-    """What the listing said about a chat, and when (the server's time); see `witness_of` for `is_own`."""
-
-    id: str
-    created: datetime | None
-    updated: datetime | None
-    listed: datetime
-    is_own: bool
-
-    @classmethod
-    def from_item(cls, item: Mapping[str, Any], listed: datetime) -> ListedChat:
-        created, updated = (parse_moment(item.get(name)) for name in ("created_at", "updated_at"))
-        return cls(item["id"], created, updated, listed, own_update(item) is not None)
-
-
 @dataclass
 class Outcome:
     """What became of one chat: read, gone, failed, or not even tried."""
 
     chat_id: str
     messages: int = 0
-    witness: Witness = Witness.NOTHING
+    signal: UpdatedAtSignal = UpdatedAtSignal.UNKNOWN
     error: LinqError | None = None
     gone: bool = False
     skipped: bool = False
@@ -109,18 +94,17 @@ class ChatReader:
 
     def _read(self, pool: Pool[Any], chat: ListedChat, wanted: Filter, outcome: Outcome) -> None:
         newest: datetime | None = None
-        known_by = chat.listed - TOLERANCE
         try:
             for page in self._run.chat_messages(chat.id).pages():
                 outcome.messages += len(page.items)
                 arrivals = self._emit(pool, page.items, wanted)
-                newest = max((one for one in (newest, *arrivals) if one and one < known_by), default=newest)
+                newest = chat.newest((newest, *arrivals))
         except NotFoundError as error:
             # One answer may be a mishap. It is believed if the API says the same of the chat itself.
             if error.code != NO_SUCH_CHAT or not self._run.is_gone(chat.id):
                 raise
             outcome.gone = True
-        outcome.witness = witness_of(chat.created, chat.updated, newest, is_own=chat.is_own)
+        outcome.signal = chat.signal((newest,))
 
     def _count_failures(self, error: LinqError | None) -> None:
         with self._lock:
@@ -137,8 +121,8 @@ class ChatReader:
         found: list[Row] = []
         due = []
         for message in messages:
-            created = parse_moment(message.get("created_at"))
-            arrivals.append(arrival(message, created))
+            created = parse_datetime_or_none(message.get("created_at"))
+            arrivals.append(arrived_at(message))
             if wanted(message):
                 due.append(message)
                 if "messages" in self._streams:

@@ -9,19 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
-from enum import Enum
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
-
 from linq_client import RetentionWindow
-
-#: How far two times of the API may be apart, by its clocks, and still be of the same moment.
-TOLERANCE: Final = timedelta(minutes=1)
-
-#: How soon `updated_at` of a chat follows the message that moves it.
-AT_ONCE: Final = timedelta(seconds=5)
+from linq_client.sync import CLOCK_TOLERANCE
+from linq_client.times import format_datetime, parse_datetime_or_none
 
 #: Share of the window that has to be left when a run begins, and after which a full sweep is due at the latest.
 QUARTER: Final = 0.25
@@ -29,27 +22,6 @@ QUARTER: Final = 0.25
 _MESSAGE_MOMENTS: Final = ("updated_at", "created_at", "sent_at", "delivered_at", "read_at", "reconciled_at")
 _CHAT_MOMENTS: Final = ("updated_at", "created_at")
 _HANDLE_MOMENTS: Final = ("joined_at", "left_at")
-
-
-def parse_moment(value: object) -> datetime | None:
-    """Return an RFC 3339 timestamp as an aware datetime (UTC if it names no offset), or None if it is none.
-
-    The first and the last year that a datetime can hold are no times: some use them for *never*, and nothing can be
-    added to them.
-    """
-    try:
-        parsed = msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
-        return None
-    if not MINYEAR < parsed.year < MAXYEAR:
-        return None
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
-
-
-def format_moment(moment: datetime) -> str:
-    """Return a datetime in RFC 3339, in UTC with `Z`."""
-    utc = moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
-    return f"{utc.isoformat()[:-6]}Z"
 
 
 @dataclass(frozen=True)
@@ -97,32 +69,33 @@ class LineState:
         evidence, fed, hours_kept = (state.get(name) for name in ("evidence", "fed", "window"))
         return cls(
             # The first versions kept the bookmark in its place, which is a little earlier, and so does no harm.
-            passed_at=parse_moment(state.get("passed_at")) or parse_moment(state.get("replication_key_value")),
-            swept_at=parse_moment(state.get("swept_at")),
+            passed_at=parse_datetime_or_none(state.get("passed_at"))
+            or parse_datetime_or_none(state.get("replication_key_value")),
+            swept_at=parse_datetime_or_none(state.get("swept_at")),
             evidence=evidence if isinstance(evidence, bool) else None,
             window=_window(hours_kept),
-            fed=Fed(frozenset(fed), parse_moment(state.get("since"))) if isinstance(fed, str) else None,
-            doubted=parse_moment(state.get("doubted")),
+            fed=Fed(frozenset(fed), parse_datetime_or_none(state.get("since"))) if isinstance(fed, str) else None,
+            doubted=parse_datetime_or_none(state.get("doubted")),
         )
 
     def to_state(self) -> dict[str, Any]:
         """Return it as it is put into a partition of Singer state: short, and without what is None."""
         fields = {
-            "passed_at": self.passed_at and format_moment(self.passed_at),
-            "swept_at": self.swept_at and format_moment(self.swept_at),
+            "passed_at": self.passed_at and format_datetime(self.passed_at),
+            "swept_at": self.swept_at and format_datetime(self.swept_at),
             "evidence": self.evidence,
             # As text: some targets read a number with a point as a Decimal, and then can't write STATE.
             "window": self.window and f"{self.window.hours:g}",
             "fed": self.fed and "".join(sorted(self.fed.streams)),
-            "since": self.fed and self.fed.since and format_moment(self.fed.since),
-            "doubted": self.doubted and format_moment(self.doubted),
+            "since": self.fed and self.fed.since and format_datetime(self.fed.since),
+            "doubted": self.doubted and format_datetime(self.doubted),
         }
         return {name: value for name, value in fields.items() if value is not None}
 
     def believed(self, now: datetime) -> LineState:
         """Return it without times that lie ahead of the server's: a clock was wrong then, and nobody knows by what."""
         known = [moment for moment in (self.passed_at, self.swept_at) if moment is not None]
-        if all(moment <= now + TOLERANCE for moment in known):
+        if all(moment <= now + CLOCK_TOLERANCE for moment in known):
             return self
         return replace(self, passed_at=None, swept_at=None, doubted=max(known))
 
@@ -191,80 +164,17 @@ def objects(value: object) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def own_update(chat: Mapping[str, Any]) -> datetime | None:
-    """Return `updated_at` of a chat if nothing else that the chat shows happened at that moment."""
-    updated = parse_moment(chat.get("updated_at"))
-    others = objects([chat.get("health_status"), *objects(chat.get("handles"))])
-    moments = (one.get(name) for one in others for name in ("updated_at", *_HANDLE_MOMENTS))
-    return None if any(parse_moment(moment) == updated for moment in moments if moment is not None) else updated
-
-
 def _all_before(values: Iterable[object], since: datetime) -> bool:
     """Whether there is a time among the values, and each is one before `since`. None stands for no time."""
     proven = False
     for value in values:
         if value is None:
             continue
-        moment = parse_moment(value)
+        moment = parse_datetime_or_none(value)
         if moment is None or moment >= since:
             return False
         proven = True
     return proven
-
-
-def was_there(item: Mapping[str, Any], moment: datetime) -> bool:
-    """Whether a chat or message may have existed before `moment`."""
-    created = parse_moment(item.get("created_at"))
-    return created is None or created < moment
-
-
-class Witness(Enum):
-    """What one chat says about whether `updated_at` of a chat shows its new messages."""
-
-    NOTHING = "nothing"
-    SHOWS = "shows"
-    HIDES = "hides"
-
-
-def arrival(message: Mapping[str, Any], created: datetime | None) -> datetime | None:
-    """When a message came to be listed, as far as its times tell.
-
-    Args:
-        created: its `created_at`, parsed; of a message that was recovered late this may be the old time.
-    """
-    recovered = message.get("reconciled_at")
-    return created if recovered is None else max(filter(None, (created, parse_moment(recovered))), default=None)
-
-
-def witness_of(
-    created: datetime | None, updated: datetime | None, newest: datetime | None, *, is_own: bool = True
-) -> Witness:
-    """Compare when a chat says that it last changed with when its newest message arrived.
-
-    To hide takes a message clearly later than `updated_at`. To show takes one that came clearly after the chat began,
-    and right before `updated_at`, which nothing else explains: a chat that was renamed the day after is no witness for
-    the message before, and one that was renamed a little before the message has not shown it.
-
-    Args:
-        created: of the chat.
-        updated: of the chat, as listed.
-        newest: arrival of the newest message that was there, with certainty, when the chat was listed.
-        is_own: whether nothing else that the chat shows happened at `updated`.
-    """
-    if newest is None or updated is None:
-        return Witness.NOTHING
-    if newest > updated + TOLERANCE:
-        return Witness.HIDES
-    is_new = created is not None and newest > created + TOLERANCE
-    return Witness.SHOWS if is_own and is_new and newest <= updated <= newest + AT_ONCE else Witness.NOTHING
-
-
-def judge(before: bool | None, witnesses: Iterable[Witness]) -> bool | None:
-    """Return what is to be believed of a line after a pass: one chat that hides a message outweighs all others."""
-    heard = set(witnesses)
-    if Witness.HIDES in heard:
-        return False
-    return True if Witness.SHOWS in heard else before
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import LinqError, Page
+from linq_client.sync import ListedChat, UpdatedAtSignal, combine
+from linq_client.times import format_datetime
 from tap_linq.extraction import rows
-from tap_linq.extraction.chat_reader import Batch, ChatReader, Filter, ListedChat, Outcome, failure
+from tap_linq.extraction.chat_reader import Batch, ChatReader, Filter, Outcome, failure
 from tap_linq.extraction.decisions import (
     Fed,
     LineState,
     Plan,
-    Witness,
     emit_from,
     find_gap,
-    format_moment,
     hours,
     is_active,
     is_due,
     is_short,
-    judge,
     plan_pass,
     tighter,
     time_left,
@@ -100,7 +99,7 @@ class LinePass:
         self._streams = streams
         self._reads_messages = bool(streams & FROM_MESSAGES)
         self._reader = ChatReader(run, line, streams)
-        self._witnesses: set[Witness] = set()
+        self._signals: set[UpdatedAtSignal] = set()
         # What an incremental pass has emitted, with its updated_at, should it turn into a sweep.
         self._emitted: dict[str, Any] = {}
         kinds = {name[0] for name in streams & FROM_MESSAGES} | ({"f"} if run.media is not None else set())
@@ -123,13 +122,13 @@ class LinePass:
         yield from self._run_stage(stage, lambda pool: self._list_and_read(pool, reading.pages(), stage))
         if not self._reads_messages:
             return
-        evidence = judge(self._state.evidence, self._witnesses)
+        evidence = combine(self._state.evidence, self._signals)
         if stage.is_listed and self._reader.given_up is None and not self._plan.sweep and not evidence:
             self._turn_into_sweep(evidence)
             rest = Stage()
             yield from self._run_stage(rest, lambda pool: self._read_the_rest(pool, stage.listed, rest))
             stage.complete = stage.complete and rest.complete
-            evidence = judge(self._state.evidence, self._witnesses)
+            evidence = combine(self._state.evidence, self._signals)
         if stage.complete and reading.started is not None:
             yield from self._gap(self._run.client.server_time, evidence)
             swept_at = reading.started if self._plan.sweep else self._state.swept_at
@@ -186,7 +185,7 @@ class LinePass:
     def _note_outcome(self, stage: Stage, outcome: Outcome) -> None:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
-        self._witnesses.add(outcome.witness)
+        self._signals.add(outcome.signal)
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         elif outcome.skipped:
@@ -208,7 +207,7 @@ class LinePass:
                 self._reader.put_chats(pool, page.items)
                 stage.listed.update(item["id"] for item in page.items)
                 for item in page.items if self._reads_messages else ():
-                    chat = ListedChat.from_item(item, page.server_time)
+                    chat = ListedChat.of(item, page.server_time)
                     if self._plan.sweep or is_active(item, since):
                         self._submit(pool, chat, wanted, stage)
                     else:
@@ -238,7 +237,7 @@ class LinePass:
             for page in self._run.chats(self._line).pages():
                 self._reader.put_chats(pool, [item for item in page.items if item["id"] not in known])
                 for item in page.items:
-                    self._submit(pool, ListedChat.from_item(item, page.server_time), wanted, stage)
+                    self._submit(pool, ListedChat.of(item, page.server_time), wanted, stage)
         except Exception as raised:
             error = failure(raised)
         pool.put(Listed(stage.submitted, error))
@@ -276,11 +275,11 @@ class LinePass:
         gap = find_gap(self._state, start_date=start_date, window=window, ended=ended, evidence=evidence)
         if gap is None or window is None:
             return
-        end = format_moment(gap.end)
+        end = format_datetime(gap.end)
         if gap.last_complete_pass is None:
             log.info("line %s: nothing created before %s could be reached", self._line, end)
         else:
-            since = "an unknown time" if gap.start is None else format_moment(gap.start)
+            since = "an unknown time" if gap.start is None else format_datetime(gap.start)
             span = f"messages created from {since} to {end}"
             advice = "" if gap.reason == "doubted_state" else "; run the tap more often than the retention window"
             log.warning(

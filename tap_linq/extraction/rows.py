@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from linq_client import RetentionWindow
-from tap_linq.extraction.decisions import Gap, format_moment, objects
+from linq_client.times import format_datetime
+from tap_linq.extraction.decisions import Gap, objects
 
 Row = dict[str, Any]
 
@@ -45,7 +46,7 @@ def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow |
         "text": _text(message.get("parts")),
     }
     if window is not None:
-        row["expires_at"] = created and format_moment(window.expires_at(created))
+        row["expires_at"] = created and format_datetime(window.expires_at(created))
     return row
 
 
@@ -100,15 +101,15 @@ def reaction_rows(message: Mapping[str, Any], line: str) -> list[Row]:
 
 def gap_row(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Row:
     """Return the record of a gap; the same gap has the same `id` whenever it is found."""
-    after = "the beginning" if gap.last_complete_pass is None else format_moment(gap.last_complete_pass)
+    after = "the beginning" if gap.last_complete_pass is None else format_datetime(gap.last_complete_pass)
     return {
         "id": f"{line} after {after}",
         "line": line,
-        "gap_start": gap.start and format_moment(gap.start),
-        "gap_end": format_moment(gap.end),
-        "last_complete_pass": gap.last_complete_pass and format_moment(gap.last_complete_pass),
+        "gap_start": gap.start and format_datetime(gap.start),
+        "gap_end": format_datetime(gap.end),
+        "last_complete_pass": gap.last_complete_pass and format_datetime(gap.last_complete_pass),
         "window_hours": window.hours,
-        "detected_at": format_moment(detected_at),
+        "detected_at": format_datetime(detected_at),
         "reason": gap.reason,
     }
 
@@ -120,5 +121,5 @@ def location_row(feature: Mapping[str, Any], chat_id: str, line: str, observed_a
         "geometry": feature.get("geometry"),
         "chat_id": chat_id,
         "line": line,
-        "observed_at": format_moment(observed_at),
+        "observed_at": format_datetime(observed_at),
     }

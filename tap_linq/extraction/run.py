@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from linq_client import AuthenticationError, InvalidRequestError, LinqClient, LinqError, NotFoundError
+from linq_client.sync import StableListReader
 from tap_linq.extraction.media import MediaStore
-from tap_linq.extraction.reading import Reading
 from tap_linq.settings import Settings
 
 NAMED_FAILURES: Final = 20
@@ -79,15 +79,13 @@ class Run:
         """The phone numbers of the lines to extract."""
         return [number["phone_number"] for number in self.phone_numbers]
 
-    def chats(self, line: str, recent_from: datetime | None = None) -> Reading:
-        """List the chats of a line; see `Reading` for `recent_from`."""
-        return Reading(
-            lambda limit, cursor: self.client.chats.list(from_=line, limit=limit, cursor=cursor).pages(), recent_from
-        )
+    def chats(self, line: str, recent_from: datetime | None = None) -> StableListReader:
+        """List the chats of a line; see `StableListReader` for `recent_from`."""
+        return StableListReader.of(self.client.chats.list(from_=line), recent_from)
 
-    def chat_messages(self, chat_id: str) -> Reading:
+    def chat_messages(self, chat_id: str) -> StableListReader:
         """List the messages of a chat."""
-        return Reading(lambda limit, cursor: self.client.messages.list(chat_id, limit=limit, cursor=cursor).pages())
+        return StableListReader.of(self.client.messages.list(chat_id))
 
     def is_gone(self, chat_id: str) -> bool:
         """Whether the API says of the chat itself, by its own code, that it does not exist."""

@@ -13,19 +13,13 @@ from tap_linq.extraction.decisions import (
     Fed,
     Gap,
     LineState,
-    Witness,
-    arrival,
     find_gap,
     is_active,
     is_due,
     is_short,
-    judge,
-    own_update,
-    parse_moment,
     plan_pass,
     tighter,
     time_left,
-    witness_of,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -70,15 +64,8 @@ def test_each_time_of_a_chat_counts(change: dict[str, Any], active: bool) -> Non
     assert is_active({"created_at": BEFORE, "updated_at": BEFORE, **change}, NOON) is active
 
 
-def test_moments() -> None:
-    assert parse_moment("2026-03-01T12:00:00") == parse_moment("2026-03-01T12:00:00.000000000Z") == NOON
-    assert parse_moment(17) is None
-
-
-@pytest.mark.parametrize("value", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00"])
-def test_a_stand_in_for_never_is_no_moment(value: str) -> None:
-    assert parse_moment(value) is None
-    assert is_due({"created_at": value}, NOON)
+def test_a_stand_in_for_never_is_no_time() -> None:
+    assert is_due({"created_at": "9999-12-31T23:59:59Z"}, NOON)
 
 
 ALL = Fed(frozenset("amr"))
@@ -137,66 +124,6 @@ def test_what_state_keeps_of_a_line() -> None:
 def test_the_tighter_window_counts() -> None:
     assert tighter(WINDOW, RetentionWindow(3)) == tighter(None, WINDOW) == tighter(WINDOW, None) == WINDOW
     assert tighter(None, None) is None
-
-
-@pytest.mark.parametrize(
-    ("more", "own"),
-    [
-        ({}, True),
-        ({"handles": None, "health_status": None}, True),
-        ({"handles": [{"joined_at": BEFORE, "left_at": None}]}, True),
-        ({"handles": [{"joined_at": AT}]}, False),
-        ({"handles": [{"left_at": AT}]}, False),
-        ({"health_status": {"updated_at": AT}}, False),
-    ],
-)
-def test_what_explains_an_update_otherwise(more: dict[str, Any], own: bool) -> None:
-    assert (own_update({"updated_at": AT, **more}) == NOON) is own
-
-
-@pytest.mark.parametrize(
-    ("created", "updated", "newest", "says"),
-    [
-        (0, 60, 60, Witness.SHOWS),
-        (0, 60.05, 60, Witness.SHOWS),
-        (0, 60.5, 60, Witness.NOTHING),
-        (0, 59.5, 60, Witness.NOTHING),
-        (0, 59, 60, Witness.NOTHING),
-        (0, 58, 60, Witness.HIDES),
-        (0, 0, 60, Witness.HIDES),
-        (0, 90, 60, Witness.NOTHING),
-        (0, 0, 0, Witness.NOTHING),
-        (None, 60, 60, Witness.NOTHING),
-        (0, None, 60, Witness.NOTHING),
-        (0, 60, None, Witness.NOTHING),
-    ],
-)
-def test_what_a_chat_says_about_updated_at(
-    created: float | None, updated: float | None, newest: float | None, says: Witness
-) -> None:
-    """Times in minutes; the fourth is a message that came in and left `updated_at` where it was."""
-
-    def moment(minutes: float | None) -> datetime | None:
-        return None if minutes is None else NOON + timedelta(minutes=minutes)
-
-    times = moment(created), moment(updated), moment(newest)
-    assert witness_of(*times) is says
-    assert witness_of(*times, is_own=False) is (Witness.HIDES if says is Witness.HIDES else Witness.NOTHING)
-
-
-def test_one_chat_that_hides_a_message_outweighs_all_others() -> None:
-    assert judge(None, []) is None
-    assert judge(None, [Witness.NOTHING]) is None
-    assert judge(True, [Witness.NOTHING]) is True
-    assert judge(False, [Witness.NOTHING]) is False
-    assert judge(False, [Witness.SHOWS, Witness.NOTHING]) is True
-    assert judge(True, [Witness.SHOWS, Witness.HIDES]) is False
-
-
-def test_a_message_that_was_recovered_late_arrives_when_it_was_recovered() -> None:
-    assert arrival({}, NOON) == NOON
-    assert arrival({"reconciled_at": "2026-03-01T13:00:00Z"}, NOON) == NOON + HOUR
-    assert arrival({"reconciled_at": "soon"}, None) is None
 
 
 def gap(state: LineState, now: datetime, **more: Any) -> Gap | None:
