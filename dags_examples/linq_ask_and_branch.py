@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator, LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 
 

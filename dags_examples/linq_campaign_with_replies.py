@@ -22,7 +22,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 
 KINDS = {"yes": "confirmed", "no": "declined", "stop": "opted_out"}

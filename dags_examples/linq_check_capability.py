@@ -15,8 +15,8 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator
-from airflow_provider_linq.operators.linq_chats import LinqCheckCapabilityOperator
+from airflow_provider_linq.operators.chats import LinqCheckCapabilityOperator
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 
 
 @dag(

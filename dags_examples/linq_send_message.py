@@ -20,7 +20,7 @@ import pendulum
 from airflow.sdk import Param, dag
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor
 
 NEW_YORK = pendulum.timezone("America/New_York")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from airflow.sdk import conf, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.fail_fast import failing_at_once
 from airflow_provider_linq.campaigns.after import follow
 from airflow_provider_linq.campaigns.book import Book, counted, key_in_force, open_book
 from airflow_provider_linq.campaigns.campaign import Campaign
@@ -25,9 +27,7 @@ from airflow_provider_linq.campaigns.progress import PENDING, UNKNOWN, Header
 from airflow_provider_linq.campaigns.recipients import Checked, Render, check_rows, compiled, environment, report
 from airflow_provider_linq.campaigns.rows import rows_from
 from airflow_provider_linq.campaigns.sending import NoLineError, Pause, Sender
-from airflow_provider_linq.failures import failing_at_once
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.state_store import StateStore
 from linq_client import InvalidRequestError, LinqClient, LinqError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_linq.polling import in_thread
-from airflow_provider_linq.results import SendResult, send_result
+from airflow_provider_linq._internal.polling import in_thread
+from airflow_provider_linq._internal.xcom import send_result
+from airflow_provider_linq.results import SendResult
 from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
 from linq_client.client import DEFAULT_BASE_URL
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
+from airflow_provider_linq._internal.idempotency import idempotency_key, key_of
+from airflow_provider_linq._internal.polling import in_thread
+from airflow_provider_linq._internal.uploads import check_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
-from airflow_provider_linq.idempotency import idempotency_key, key_of
-from airflow_provider_linq.polling import in_thread
 from airflow_provider_linq.results import SendResult
-from airflow_provider_linq.uploads import check_message
 from linq_client import Message, MessageLike, message_from
 
 if TYPE_CHECKING:

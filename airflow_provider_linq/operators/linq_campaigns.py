@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
+from airflow_provider_linq._internal.fail_fast import failing_at_once
 from airflow_provider_linq.campaigns.campaign import NO_CEILING, RECOMMENDED, Campaign, OnInvalid
 from airflow_provider_linq.campaigns.follow_up import FollowUp
 from airflow_provider_linq.campaigns.model import CampaignResult
 from airflow_provider_linq.campaigns.pace import Pace
 from airflow_provider_linq.campaigns.run import go_on
 from airflow_provider_linq.campaigns.sending import Pause
-from airflow_provider_linq.failures import failing_at_once
 from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError, MessageLike
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_linq.failures import is_permanent
-from airflow_provider_linq.polling import describe
+from airflow_provider_linq._internal.fail_fast import is_permanent
+from airflow_provider_linq._internal.polling import describe
 from linq_client import LinqError
 
 if TYPE_CHECKING:

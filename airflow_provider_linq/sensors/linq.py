@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
-from airflow_provider_linq.failures import check_choice, failing_at_once
+from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
+from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.inbound import InboundReader, Wanted, moment, on_clock
+from airflow_provider_linq._internal.polling import run_to_end
+from airflow_provider_linq._internal.xcom import inbound_message, rfc3339
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
-from airflow_provider_linq.inbound import InboundReader, Wanted, moment, on_clock
-from airflow_provider_linq.polling import run_to_end
-from airflow_provider_linq.results import DeliveryResult, InboundMessage, inbound_message, rfc3339
+from airflow_provider_linq.results import DeliveryResult, InboundMessage
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger, raise_for_event
 from linq_client import InvalidRequestError
 

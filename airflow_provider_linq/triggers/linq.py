@@ -16,11 +16,11 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_linq.delivery import DeliveryWatch, Verdict, check_until
-from airflow_provider_linq.failures import is_permanent
+from airflow_provider_linq._internal.delivery import DeliveryWatch, Verdict, check_until
+from airflow_provider_linq._internal.fail_fast import is_permanent
+from airflow_provider_linq._internal.inbound import InboundReader, Wanted, moment
+from airflow_provider_linq._internal.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe, shared_reads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
-from airflow_provider_linq.inbound import InboundReader, Wanted, moment
-from airflow_provider_linq.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe, shared_reads
 from linq_client import LinqError
 
 #: How many polls may fail one after another before a trigger gives up, and its task fails or is retried.

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_provider_linq._internal.inbound import SWEEP_EVERY, InboundReader, Seen, Wanted, arrival, moment
+from airflow_provider_linq._internal.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe
+from airflow_provider_linq._internal.xcom import inbound_message, rfc3339
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
-from airflow_provider_linq.inbound import SWEEP_EVERY, InboundReader, Seen, Wanted, arrival, moment
-from airflow_provider_linq.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe
-from airflow_provider_linq.results import inbound_message, rfc3339
 from linq_client import LinqClient
 from linq_client.models import Message
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 
 with DAG("mapped_send", schedule=None, params={"recipients": 1}):
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import Outcome
-from airflow_provider_linq.results import rfc3339
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
 from tests.emulator_process import Emulator
 

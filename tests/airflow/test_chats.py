@@ -10,13 +10,13 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator, LinqSendMessageOperator
-from airflow_provider_linq.operators.linq_chats import (
+from airflow_provider_linq.operators.chats import (
     LinqCheckCapabilityOperator,
     LinqRequestLocationOperator,
     LinqSendVoiceMemoOperator,
     LinqUpdateChatOperator,
 )
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from linq_client import LinqClient, RateLimitedError, ServerError
 from tests.airflow.conftest import Store, context
 from tests.emulator_process import Emulator

@@ -14,9 +14,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseEventTrigger
 
+from airflow_provider_linq._internal.inbound import Wanted
+from airflow_provider_linq._internal.polling import SharedReads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
-from airflow_provider_linq.inbound import Wanted
-from airflow_provider_linq.polling import SharedReads
 from airflow_provider_linq.triggers.linq_inbound import OVERLAP, Cursor, LinqInboundMessageTrigger
 from linq_client.models import Message
 from tests.emulator_process import Emulator

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq.idempotency import (
+from airflow_provider_linq._internal.idempotency import (
     KEY_LIFETIME,
     OnClear,
     Record,
@@ -19,7 +19,7 @@ from airflow_provider_linq.idempotency import (
     plan_send,
     target_of,
 )
-from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from linq_client import APIConnectionError, InvalidRequestError, LineIneligibleError, LinqClient
 from tests.airflow.conftest import Store, context
 from tests.emulator_process import Emulator

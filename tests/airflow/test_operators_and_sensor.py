@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator, LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 from linq_client import LineIneligibleError, LinqClient
 from tests.airflow.conftest import context

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.failures import failing_at_once, sending
-from airflow_provider_linq.idempotency import idempotency_key
-from airflow_provider_linq.inbound import Wanted, moment, on_clock
-from airflow_provider_linq.results import inbound_message
+from airflow_provider_linq._internal.fail_fast import failing_at_once, sending
+from airflow_provider_linq._internal.idempotency import idempotency_key
+from airflow_provider_linq._internal.inbound import Wanted, moment, on_clock
+from airflow_provider_linq._internal.xcom import inbound_message
 from linq_client import (
     APIConnectionError,
     AuthenticationError,

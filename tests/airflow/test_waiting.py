@@ -20,7 +20,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import BaseTrigger
 
-from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
 from linq_client import APIConnectionError

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from airflow_provider_linq.operators.linq import LinqCreateChatOperator, LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 
 with DAG("answer_in_chat", schedule=None, params={"to": "", "text": ""}) as dag:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from airflow_provider_linq.operators.linq import LinqSendMessageOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 
 
 def note_process(context: Any) -> None:

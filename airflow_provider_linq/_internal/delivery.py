@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, TypeAlias, get_args
 
-from airflow_provider_linq.results import DeliveryResult, delivery_result
+from airflow_provider_linq._internal.xcom import delivery_result
+from airflow_provider_linq.results import DeliveryResult
 from linq_client import InvalidRequestError, LinqClient, models
 
 #: What can be waited for.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.state_store import StateStore
+from airflow_provider_linq._internal.arguments import is_nothing
+from airflow_provider_linq._internal.durable import StateStore
 from linq_client import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -83,11 +84,6 @@ def target_of(chat_id: str | None, to: str | Sequence[str] | None, from_: str | 
 
 def _hash(identity: object) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-
-
-def is_nothing(rendered: str) -> bool:
-    """Whether a string is what a template makes of a value that is not there."""
-    return rendered.strip() in ("", "None", "null")
 
 
 def check_key(key: Any, field: str = "idempotency_key") -> str | None:

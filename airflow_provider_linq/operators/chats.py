@@ -10,18 +10,19 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.failures import check_choice, failing_at_once
+from airflow_provider_linq._internal.arguments import check_choice, is_nothing
+from airflow_provider_linq._internal.at_most_once import once_at_most
+from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.idempotency import OnClear
+from airflow_provider_linq._internal.uploads import upload
+from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import OnClear, is_nothing
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,
     LocationRequestResult,
     VoiceMemoResult,
-    rfc3339,
 )
-from airflow_provider_linq.unrepeatable import once_at_most
-from airflow_provider_linq.uploads import upload
 from linq_client import InvalidRequestError, check_handle
 
 if TYPE_CHECKING:

@@ -16,21 +16,30 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
-from airflow_provider_linq.failures import (
+from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
+from airflow_provider_linq._internal.fail_fast import (
     MESSAGE_GONE,
     OnOptOut,
-    check_choice,
     failing_at_once,
     refusal,
     sending,
     was_refused,
 )
+from airflow_provider_linq._internal.idempotency import (
+    OnClear,
+    RecordStore,
+    begin,
+    check_key,
+    plan_send,
+    recorded,
+    target_of,
+)
+from airflow_provider_linq._internal.uploads import check_message, upload, with_uploads
+from airflow_provider_linq._internal.xcom import refused_result
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.idempotency import OnClear, RecordStore, begin, check_key, plan_send, recorded, target_of
-from airflow_provider_linq.results import SendResult, as_timedelta, refused_result
+from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
-from airflow_provider_linq.uploads import check_message, upload, with_uploads
 from linq_client import BlockedError, InvalidRequestError, LinqError, Message, MessageLike, OptedOutError, message_from
 
 if TYPE_CHECKING:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq.failures import failing_at_once, was_refused
-from airflow_provider_linq.idempotency import OnClear, Record, RecordStore, idempotency_key, recorded, target_of
+from airflow_provider_linq._internal.fail_fast import failing_at_once, was_refused
+from airflow_provider_linq._internal.idempotency import (
+    OnClear,
+    Record,
+    RecordStore,
+    idempotency_key,
+    recorded,
+    target_of,
+)
 from linq_client import LinqError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath
 
-from airflow_provider_linq.idempotency import is_nothing
+from airflow_provider_linq._internal.arguments import is_nothing
 from linq_client import InvalidRequestError, LinqClient, Media, Message, MessageLike, Text, message_from
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from airflow.sdk.timezone import convert_to_utc, parse
 
+from airflow_provider_linq._internal.polling import Reading, shared_reads
+from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
-from airflow_provider_linq.polling import Reading, shared_reads
-from airflow_provider_linq.results import inbound_message
 from linq_client import InvalidRequestError, LinqClient, NotFoundError, Page, check_handle, check_line
 from linq_client.models import Chat, Message
 

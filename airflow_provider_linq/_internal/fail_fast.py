@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias
 
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -45,16 +45,6 @@ REFUSALS: Final = (OptedOutError, BlockedError)
 def refusal(error: OptedOutError | BlockedError) -> Refusal:
     """Name a refusal as results do."""
     return "opted_out" if isinstance(error, OptedOutError) else "blocked"
-
-
-def check_choice(field: str, value: str, choices: object) -> None:
-    """
-    Refuse an argument that is none of the strings of a `Literal`, when the DAG is parsed.
-
-    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
-    """
-    if value not in get_args(choices):
-        raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, got {value!r}")
 
 
 def is_permanent(error: LinqError) -> bool:
