@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq._internal.fail_fast import failing_at_once, was_refused
+from airflow_provider_linq._internal.fail_fast import fail_fast, was_refused
 from airflow_provider_linq._internal.idempotency import (
     OnClear,
     Record,
@@ -78,11 +78,11 @@ def once_at_most(
     begun = Record(idempotency_key(ti), ti.max_tries, target=target)
     unsent = replace(begun, unsent=True)
     store.save(unsent, RECORD)
-    with failing_at_once():
+    with fail_fast():
         prepared = prepare()
     store.save(begun, RECORD)
     try:
-        with failing_at_once():
+        with fail_fast():
             result = request(prepared)
     except (LinqError, AirflowFailException) as error:
         if not was_refused(error):

@@ -63,7 +63,7 @@ def was_refused(error: BaseException) -> bool:
 
 
 @contextmanager
-def failing_at_once() -> Iterator[None]:
+def fail_fast() -> Iterator[None]:
     """Turn a permanent error into `AirflowFailException`; let the others through to Airflow's retries."""
     try:
         yield
@@ -75,8 +75,8 @@ def failing_at_once() -> Iterator[None]:
 
 @contextmanager
 def sending(key: str) -> Iterator[None]:
-    """As `failing_at_once`, around the send with this idempotency key."""
-    with failing_at_once():
+    """As `fail_fast`, around the send with this idempotency key."""
+    with fail_fast():
         try:
             yield
         except NotFoundError as error:

@@ -68,10 +68,10 @@ def idempotency_key(ti: TaskIdentity, *more: str | int) -> str:
     :param more: tells apart what one instance sends more than once.
     """
     map_index = -1 if ti.map_index is None else ti.map_index
-    return key_of(ti.dag_id, ti.run_id, ti.task_id, map_index, *more)
+    return derive_key(ti.dag_id, ti.run_id, ti.task_id, map_index, *more)
 
 
-def key_of(*identity: str | int | None) -> str:
+def derive_key(*identity: str | int | None) -> str:
     """Return a key made of what tells one message from all others."""
     return f"airflow-{_hash(identity)}"
 

@@ -170,11 +170,6 @@ class Checkpoint:
         """Until when claims may be used without another `save`, in seconds of `time.time`, which counts sleep."""
         return self._written_at + CONFIRM_AGE.total_seconds()
 
-    def end(self) -> None:
-        """Note that the try has ended by itself."""
-        self.header.ended = True
-        self.header.save(self._store)
-
     @property
     def open_jobs(self) -> list[SendJob]:
         """Those to whom a request may have been made whose outcome is not on record."""
@@ -233,9 +228,7 @@ class Checkpoint:
         found: Counter[RecipientState] = Counter()
         for code, number in self._states.counts().items():
             found[RecipientState(min(code, RecipientState.CLAIMED))] += number
-        found[RecipientState.PENDING] -= sum(
-            self.state(one.key) is RecipientState.PENDING for one in rows.unsendable
-        )
+        found[RecipientState.PENDING] -= sum(self.state(one.key) is RecipientState.PENDING for one in rows.unsendable)
         return found
 
     @property

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import timedelta
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from airflow_provider_linq._internal.key_lifetimes import LIST_LAG
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._journal import LostOwnershipError
 from airflow_provider_linq.campaigns._limits import Limits, Reservation
@@ -40,6 +38,7 @@ from airflow_provider_linq.campaigns._state import (
     SendJob,
     Sent,
     Step,
+    absence_counts_at,
     backoff,
     next_step,
     transition,
@@ -222,16 +221,21 @@ class Dispatcher:
         return job
 
     def _place(self, job: SendJob) -> None:
-        """Let a job wait where its next step is made."""
-        step = next_step(job, self._clock.now())
+        """Let a job wait where its next step is made; leave it to the next try if that is too far away."""
+        now = self._clock.now()
+        step = next_step(job, now)
         if step is Step.LOOK:
             self._lookups.append(job)
         elif step is Step.SEND:
             self._queue.add(job)
+        elif (left := (absence_counts_at(job) - now).total_seconds()) <= LONG_WAIT:
+            self._queue.add_later(job, time.monotonic() + left)
         else:
-            assert job.last_request_at is not None
-            left = job.last_request_at + LIST_LAG - self._clock.now()
-            self._queue.add_later(job, time.monotonic() + max(timedelta(0), left).total_seconds())
+            self._give_up(job)
+
+    def _give_up(self, job: SendJob) -> None:
+        self.last_error = job.last_error or self.last_error
+        self._apply(job, Released())
 
     def _take_one(self, timeout: float) -> None:
         try:
@@ -276,9 +280,8 @@ class Dispatcher:
             if job.recipient.row is not None:
                 self._queue.add(job.recipient)
         elif not job.may_try_again:
-            self.last_error = job.last_error or self.last_error
-            self._apply(job, Released())
-        elif isinstance(event, NoAnswer) or (not isinstance(event, LineLost) and job.refusal and job.absent_at):
+            self._give_up(job)
+        elif isinstance(event, NoAnswer):
             pause = backoff(job.attempts).total_seconds() * random.uniform(0.5, 1)
             self._queue.add_later(job, time.monotonic() + pause)
         else:

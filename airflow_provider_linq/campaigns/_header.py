@@ -68,3 +68,20 @@ def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> 
         return key
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")
     return header.campaign_key
+
+
+def note_end(store: StateStore, *, is_failure: bool = False) -> None:
+    """
+    Note that the try has ended by itself, which tells a later clear from a clear of a running task.
+
+    :param is_failure: another error is on its way, which an error of the store must not hide.
+    """
+    try:
+        header = Header.load(store)
+        if header is not None and not header.ended:
+            header.ended = True
+            header.save(store)
+    except Exception as error:
+        if not is_failure:
+            raise
+        log.warning("The end of the try could not be noted: %s", type(error).__name__)

@@ -22,6 +22,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
 from airflow_provider_linq.campaigns._files import with_folder
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client.times import format_datetime, parse_datetime
@@ -75,6 +76,10 @@ class Writer:
 
     task: str
     max_tries: int
+
+    @classmethod
+    def of(cls, ti: TaskInstance) -> Writer:
+        return cls(idempotency_key(ti)[-16:], ti.max_tries)
 
 
 class LostOwnershipError(AirflowException):
@@ -168,8 +173,7 @@ class Owner:
         """
         found = self._read()
         at = found.get("at")
-        is_others = at is not None and found.get("task") != self._task
-        if is_others and now - parse_datetime(at) < OWNER_TIMEOUT:
+        if at is not None and found.get("task") != self._task and now - parse_datetime(at) < OWNER_TIMEOUT:
             return False
         self._write(now)
         return True
@@ -284,4 +288,3 @@ def _write_whole(file: ObjectStoragePath, data: bytes) -> None:
     fresh = Path(f"{file.path}.{uuid.uuid4().hex}")
     fresh.write_bytes(data)
     os.replace(fresh, file.path)
-

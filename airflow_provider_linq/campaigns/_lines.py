@@ -114,4 +114,3 @@ class Lines:
         digest = hashlib.sha256(f"{line} {key}".encode()).digest()
         share = (int.from_bytes(digest[:8], "big") + 1) / (2**64 + 1)
         return -self._weights.get(line, 1.0) / math.log(share)
-

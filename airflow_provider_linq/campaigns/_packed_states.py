@@ -35,10 +35,11 @@ RANGES: Final = 512
 #: How many sets of keys are tried to find those that were added to a range.
 _TRIALS: Final = 6_000
 
+
 class _Check(NamedTuple):
     """What tells whether a range has the same recipients as before."""
 
-    count: int
+    size: int
     checksum: int
     digest: bytes
 
@@ -132,8 +133,8 @@ class PackedStates:
         position = 0
         for index, fields in enumerate(_CHECK.iter_unpack(_unpacked(value["ranges"])), start=shard * RANGES):
             before = _Check(*fields)
-            states_before = states[position : position + before.count]
-            position += before.count
+            states_before = states[position : position + before.size]
+            position += before.size
             low, high = self._bounds[index : index + 2]
             if before == self._checks[index]:
                 self._states[low:high] = states_before
@@ -151,7 +152,7 @@ class PackedStates:
     def _added(self, index: int, before: _Check) -> tuple[int, ...] | None:
         """Return the positions of the keys that a range did not have before, if it had all others and no more."""
         low, high = self._bounds[index : index + 2]
-        number = high - low - before.count
+        number = high - low - before.size
         if number < 1 or comb(high - low, number) > _TRIALS:
             return None
         wanted = self._checks[index].checksum ^ before.checksum

@@ -106,4 +106,3 @@ class SendQueue:
                 waiting, lane.waiting = lane.waiting, deque()
                 for one in waiting:
                     self.add(one)
-

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
 from airflow_provider_linq.campaigns._dispatcher import Deferral
@@ -19,7 +20,7 @@ from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Journal
 from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
-from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport, as_timedelta
+from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport
 from linq_client import LinqClient
 from linq_client.times import format_datetime, parse_datetime
 

@@ -234,16 +234,28 @@ class TransitionError(RuntimeError):
 def next_step(job: SendJob, now: datetime) -> Step:
     """Decide what a claimed recipient needs (I7): the message, a look at the chats, or time before the next look."""
     if job.in_doubt_since is None:
-        return Step.SEND if job.recipient.row is not None else Step.LOOK
-    if job.refusal is not None or job.recipient.row is None:
-        return Step.LOOK
-    if job.line is not None and job.is_line_certain and now - job.in_doubt_since <= KEY_TRUST:
+        return Step.SEND
+    is_look_only = job.refusal is not None or job.recipient.row is None
+    is_trusted = job.line is not None and job.is_line_certain and now - job.in_doubt_since <= KEY_TRUST
+    if is_trusted and not is_look_only:
         return Step.SEND
     if job.absent_at is None:
         return Step.LOOK
-    if job.line is None and job.last_request_at is not None and job.absent_at < job.last_request_at + LIST_LAG:
-        return Step.LOOK if now >= job.last_request_at + LIST_LAG else Step.WAIT
+    if is_look_only or (job.line is None and job.absent_at < absence_counts_at(job)):
+        return Step.LOOK if now >= absence_counts_at(job) else Step.WAIT
     return Step.SEND
+
+
+def absence_counts_at(job: SendJob) -> datetime:
+    """
+    Return from when on a look that finds nothing is enough for what the recipient waits for.
+
+    A refusal stands only if no request can be accepted any more. To send again, where the platform chooses the line, it
+    is enough that lists show what was accepted: the key keeps the platform from sending twice, if it knows it there.
+    """
+    assert job.last_request_at is not None
+    is_look_only = job.refusal is not None or job.recipient.row is None
+    return job.last_request_at + (LATE_ACCEPTANCE if is_look_only else LIST_LAG)
 
 
 def transition(job: SendJob, event: Event) -> SendJob:
@@ -304,9 +316,7 @@ def _resolved(job: SendJob, event: Resolved) -> SendJob:
     horizon = event.at - LATE_ACCEPTANCE
     if job.last_request_at is not None and job.last_request_at > horizon:
         since = job.in_doubt_since and max(job.in_doubt_since, horizon)
-        job = replace(job, absent_at=event.at, in_doubt_since=since)
-        # A refusal that can't be believed yet is one more attempt without a usable answer.
-        return replace(job, attempts=job.attempts + 1) if job.refusal or job.recipient.row is None else job
+        return replace(job, absent_at=event.at, in_doubt_since=since)
     job = replace(job, in_doubt_since=None, last_request_at=None, absent_at=None, is_line_certain=True)
     if job.recipient.row is None:
         return _released(job)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from airflow_provider_linq._internal.fail_fast import check_choice
+from airflow_provider_linq._internal.arguments import check_choice
 from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
 from airflow_provider_linq.campaigns._files import check_output_path
@@ -140,8 +140,3 @@ class Campaign:
 def share_of(allowed: float, total: int) -> float:
     """Return how many of so many are allowed: a float below 1 is a share, anything else a number."""
     return allowed * total if isinstance(allowed, float) and allowed < 1 else allowed
-
-
-def as_timedelta(value: timedelta | float) -> timedelta:
-    """Return a duration that may be given in seconds."""
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)

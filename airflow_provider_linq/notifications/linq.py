@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_linq._internal.idempotency import idempotency_key, key_of
+from airflow_provider_linq._internal.idempotency import idempotency_key, derive_key
 from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq._internal.uploads import check_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
@@ -91,11 +91,11 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
         return idempotency_key(ti, "notifier", ti.try_number, about)
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
     if deadline is not None:
-        return key_of("deadline", str(deadline["id"]), about)
+        return derive_key("deadline", str(deadline["id"]), about)
     if run is None:
         return None
     # A run that is cleared starts again, and then there is something new to say.
-    return key_of("run", *(str(_field(run, name)) for name in ("dag_id", "run_id", "start_date")), about)
+    return derive_key("run", *(str(_field(run, name)) for name in ("dag_id", "run_id", "start_date")), about)
 
 
 def _field(run: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.at_most_once import once_at_most
-from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.idempotency import OnClear
 from airflow_provider_linq._internal.uploads import upload
 from airflow_provider_linq._internal.xcom import rfc3339
@@ -147,7 +147,7 @@ class LinqUpdateChatOperator(_LinqOperator):
 
     def execute(self, context: Context) -> ChatUpdate:
         client = self.hook.client
-        with failing_at_once():
+        with fail_fast():
             add, remove = _handles(self.add, "add"), _handles(self.remove, "remove")
             if not (add or remove or self.display_name is not None or self.group_chat_icon is not None):
                 raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
@@ -208,7 +208,7 @@ class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
         self.if_unavailable = if_unavailable
 
     def execute(self, context: Context) -> CapabilityResult:
-        with failing_at_once():
+        with fail_fast():
             found = self._check()
         self.log.info("Reachable by %s: %s", self.service, found["available"])
         if self.if_available is not None or self.if_unavailable is not None:

@@ -21,7 +21,7 @@ from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatc
 from airflow_provider_linq._internal.fail_fast import (
     MESSAGE_GONE,
     OnOptOut,
-    failing_at_once,
+    fail_fast,
     refusal,
     sending,
     was_refused,
@@ -107,7 +107,7 @@ class _LinqSendOperator(BaseOperator, ABC):
     def _send_once(self, context: Context) -> SendResult:
         ti, store = context["ti"], RecordStore(context)
         earlier, target = store.load(), self.target()
-        with failing_at_once():
+        with fail_fast():
             checked = check_message(self.message)
             if self._has_key and self.idempotency_key is None:  # rendered to None, as native objects
                 raise InvalidRequestError("idempotency_key: must tell this message from others, got None")
@@ -160,7 +160,7 @@ class _LinqSendOperator(BaseOperator, ABC):
         watch = DeliveryWatch(str(result["message_id"]), until, self.failure_grace)
         deadline = time.monotonic() + self.delivery_timeout.total_seconds()
         while True:
-            with failing_at_once():
+            with fail_fast():
                 verdict, delivery = watch.look(self.hook.client)
             if verdict is not Verdict.WAIT:
                 return self._after(result, verdict.value, delivery)

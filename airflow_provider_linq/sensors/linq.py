@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.arguments import check_choice
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
-from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import InboundReader, Wanted, moment, on_clock
 from airflow_provider_linq._internal.polling import run_to_end
 from airflow_provider_linq._internal.xcom import inbound_message, rfc3339
@@ -134,7 +134,7 @@ class LinqMessageSensor(_LinqSensor):
         return InboundReader(LinqAsyncHook(self.linq_conn_id), self.wanted, sweep_first=not self.deferrable)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with failing_at_once():
+        with fail_fast():
             self._check_interval()
             reader = self._reader
             since = self._since_on_their_clock(context)
@@ -147,7 +147,7 @@ class LinqMessageSensor(_LinqSensor):
     def trigger(self, context: Context) -> BaseTrigger:
         # A first poke that failed silently may not have learned of the API's clock: then it is the worker's.
         since = _start(context) if self.since is None else self.since
-        with failing_at_once():
+        with fail_fast():
             begin = rfc3339(moment(since))
         return LinqMessageTrigger(
             linq_conn_id=self.linq_conn_id,
@@ -163,7 +163,7 @@ class LinqMessageSensor(_LinqSensor):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> InboundMessage:
         """Return from the triggerer."""
         raise_for_event(event)
-        with failing_at_once():
+        with fail_fast():
             return inbound_message(self.hook.client.messages.get(event["message_id"]))
 
     def _since_on_their_clock(self, context: Context) -> datetime:
@@ -218,7 +218,7 @@ class LinqDeliverySensor(_LinqSensor):
         return DeliveryWatch(self.message_id, self.until, self.failure_grace)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        with failing_at_once():
+        with fail_fast():
             verdict, delivery = self._watch.look(self.hook.client)
         self._raise_if_failed(verdict.value, delivery)
         return PokeReturnValue(verdict is Verdict.REACHED, delivery)

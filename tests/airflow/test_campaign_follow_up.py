@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_linq._internal.xcom import rfc3339
-from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
-from airflow_provider_linq.campaigns.model import Outcome
+from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
+from airflow_provider_linq.campaigns.config import DeliveryReport
+from airflow_provider_linq.campaigns._model import Outcome
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
 from tests.emulator_process import Emulator
 
@@ -47,7 +48,7 @@ def send(emulator: Emulator, client: LinqClient) -> Send:
             line=line,
             chat_id=made.id,
             message_id=made.message.id,
-            created_at=rfc3339(made.message.created_at),
+            created_at=format_datetime(made.message.created_at),
         )
 
     return send
@@ -89,12 +90,12 @@ def gets(emulator: Emulator) -> Counter[str]:
 )
 def test_a_follow_up_that_can_not_be_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be .*, got "):
-        FollowUp(**wrong)
+        DeliveryReport(**wrong)
 
 
 def test_spans_may_be_given_in_seconds() -> None:
-    assert FollowUp(1, timeout=60, poll_interval=0.5).timeout == 60
-    assert FollowUp().timeout == timedelta(hours=6)
+    assert DeliveryReport(1, timeout=60, poll_interval=0.5).timeout == 60
+    assert DeliveryReport().timeout == timedelta(hours=6)
 
 
 def test_a_look_says_how_far_each_message_has_come(emulator: Emulator, client: LinqClient, send: Send) -> None:

@@ -17,10 +17,10 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq.campaigns import run, sending
-from airflow_provider_linq.campaigns.campaign import Campaign
+from airflow_provider_linq.campaigns.config import Campaign
 from airflow_provider_linq.campaigns.courier import Courier, Errand
-from airflow_provider_linq.campaigns.follow_up import FollowUp
-from airflow_provider_linq.campaigns.pace import Pace, SendWindow
+from airflow_provider_linq.campaigns import DeliveryReport
+from airflow_provider_linq.campaigns import RateLimits, SendWindow
 from linq_client import LinqError
 from tests.airflow.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
 from tests.airflow.conftest import Store
@@ -190,14 +190,14 @@ def test_a_changed_input_sends_to_who_is_new(emulator: Emulator) -> None:
 
 def test_a_clear_after_the_follow_up_sends_to_who_is_new(emulator: Emulator, tmp_path: Path) -> None:
     rows, store = people(8), Store()
-    arguments = {"outcomes_path": str(tmp_path / "outcomes.jsonl"), "follow_up": FollowUp(timeout=1)}
+    arguments = {"outcomes_path": str(tmp_path / "outcomes.jsonl"), "delivery_report": DeliveryReport(timeout=1)}
     with pytest.raises(TaskDeferred):
         campaign(rows=rows[:4], **arguments).execute(context(store))
     emulator.advance(10)
     assert campaign(rows=rows[:4], **arguments).execute_complete(context(store))["report"]["sent"] == 4
     cleared = {"try_number": 2, "max_tries": 11}
     with pytest.raises(TaskDeferred):
-        campaign(rows=rows, line_pace=Pace(messages_per_day=6), **arguments).execute(context(store, **cleared))
+        campaign(rows=rows, line_limits=RateLimits(messages_per_day=6), **arguments).execute(context(store, **cleared))
     emulator.advance(24 * 3600)
     with pytest.raises(TaskDeferred):
         campaign(rows=rows, **arguments).execute_complete(context(store, **cleared))
@@ -217,7 +217,7 @@ def test_rows_that_can_be_read_once_last_for_all_stretches(emulator: Emulator, m
     monkeypatch.setattr(run, "get_current_context", lambda: given)
     monkeypatch.setattr(run.time, "sleep", lambda seconds: emulator.advance(seconds))
     rows = people(9)
-    told = Campaign(rows=iter(rows), message="Hi {{ row.name }}", line_pace=Pace(messages_per_day=4))
+    told = Campaign(rows=iter(rows), message="Hi {{ row.name }}", line_limits=RateLimits(messages_per_day=4))
     assert run.send_campaign(told)["sent"] == 9
     assert sent_to(emulator) == once(rows)
 
@@ -366,7 +366,7 @@ def test_nobody_goes_without_being_on_record_as_begun(emulator: Emulator, monkey
 
 def test_a_report_counts_who_was_sent_to_on_another_machine(emulator: Emulator, tmp_path: Path) -> None:
     store, path = Store(), tmp_path / "outcomes.jsonl"
-    arguments = {"rows": people(3), "outcomes_path": str(path), "follow_up": FollowUp(timeout=1)}
+    arguments = {"rows": people(3), "outcomes_path": str(path), "delivery_report": DeliveryReport(timeout=1)}
     with pytest.raises(TaskDeferred):
         campaign(**arguments).execute(context(store))
     shutil.rmtree(f"{path}.parts")

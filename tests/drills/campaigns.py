@@ -38,7 +38,7 @@ TEXT = "Hello {{ row.name }}"
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["airflow_provider_linq.operators.linq_campaigns", "pytest"])
+_processes.set_forkserver_preload(["airflow_provider_linq.operators.campaigns", "pytest"])
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def run_try(order: Order, parent: Connection) -> None:
     # Here, and not above: the process of the tests must not import Airflow.
     from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-    from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+    from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
     context: Any = {
         "ti": SimpleNamespace(**order.instance),
@@ -115,7 +115,7 @@ def run_try(order: Order, parent: Connection) -> None:
     }
     if order.store is not None:
         context["task_state_store"] = FileStore(order.store, order.dies_at_write)
-    operator = LinqSendCampaignOperator(task_id="campaign", **order.arguments)
+    operator = LinqSendCampaignOperator(task_id="campaign", **{"deferrable": True, **order.arguments})
     parent.send("executing")
     try:
         ending = Ending("success", (operator.execute_complete if order.resumed else operator.execute)(context))
