@@ -129,6 +129,7 @@ class Sending:
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:
             return None
+        checkpoint.header.deadline = None  # what is sent now has its time to be delivered
         lines.check_usable()
         if first is not None:
             sender.upload_files_of(first)
