@@ -133,7 +133,7 @@ class Checkpoint:
                 self._entries.append(Release(key))
         self._states[key] = self._code_of(job)
 
-    def save(self, now: datetime) -> None:
+    def save(self, now: datetime, *, is_last: bool = False) -> None:
         """
         Make everything durable, in an order in which a worker may die between any two writes.
 
@@ -142,13 +142,14 @@ class Checkpoint:
         As long as older states stand, it must not say that the first doubt is any later (I4).
 
         :param now: by the API's clock.
+        :param is_last: this try makes no more requests.
         :raises LostOwnershipError: another try or task sends the campaign.
         """
         if self.journal is not None:
             self.journal.append(self._entries)
         self._entries.clear()
         self._confirm(now)
-        self._note_doubts(now)
+        self._note_doubts(now, is_last=is_last)
         since = self.header.in_doubt_since
         self.header.in_doubt_since = _earliest(self._in_doubt_written, since)
         self.header.save(self._store)
@@ -182,13 +183,14 @@ class Checkpoint:
         if written is not None and written.owner != self.header.owner:
             raise LostOwnershipError("Another try of this task has taken over the campaign")
 
-    def _note_doubts(self, now: datetime) -> None:
+    def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
         jobs = self._open.values()
         since = [one for job in jobs if (one := job.in_doubt_since or job.in_flight_since or job.claimed_at)]
-        until = [one for job in jobs if (one := now + CONFIRM_AGE if _may_be_requested(job) else job.last_request_at)]
+        soon = now + CONFIRM_AGE  # until then requests may be made without another save
+        until = [job.last_request_at if is_last and job.in_flight_since is None else soon for job in jobs]
         kept = self._states.has(RecipientState.UNKNOWN)  # they are looked up again in every try
         first = format_datetime(min(since)) if since else None
-        last = format_datetime(max(until)) if until else None
+        last = format_datetime(max(one or soon for one in until)) if until else None
         self.header.in_doubt_since = _earliest(first, self.header.in_doubt_since if kept else None)
         self.header.open_until = _latest(last, self.header.open_until if kept else None)
 
@@ -316,11 +318,6 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
         states[key] = RecipientState.CLAIMED + number if number < MAX_LINES else RecipientState.CLAIMED_ANYWHERE
         header.in_doubt_since = _earliest(header.in_doubt_since, claim.at)
     return claims
-
-
-def _may_be_requested(job: SendJob) -> bool:
-    """Whether a request may be made for a claimed recipient before the next `save`."""
-    return job.in_doubt_since is None or job.in_flight_since is not None
 
 
 def _earliest(*moments: str | None) -> str | None:

@@ -338,6 +338,6 @@ class Dispatcher:
                     self._take(future)
             for job in self._checkpoint.open_jobs:
                 self._apply(job, Released())
-            self._save()
+            self._checkpoint.save(self._clock.now(), is_last=True)
         except LostOwnershipError as error:
             log.warning("%s", error)
