@@ -20,7 +20,7 @@ import requests
 from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError, ProxyError
 
 from linq_client.errors import APIConnectionError, AuthenticationError, Effect, InvalidRequestError, LinqError
 
@@ -127,13 +127,15 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _never_connected(error: requests.RequestException) -> bool:
-    """Whether there was no connection at all, so that nothing of the request can have arrived anywhere.
+    """Whether there was no connection at all, to the API or to a proxy before it, so that nothing was sent anywhere.
 
     What a proxy says about the connection behind it is not taken for that.
     """
     cause = error.args[0] if error.args else None
     if isinstance(cause, MaxRetryError):
         cause = cause.reason
+    if isinstance(cause, ProxyError):
+        cause = cause.original_error
     return isinstance(cause, NewConnectionError | ConnectTimeoutError | NameResolutionError)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,15 @@ ANN = "+12025550121"
 KEY = "the-secret-key"
 OK = (200, {}, b'{"phone_numbers": []}')
 
-Answers = list[tuple[int, dict[str, str], bytes]]
+Answer = tuple[int, dict[str, str], bytes]
+Answers = list[Answer]
 
 
 class Server(ThreadingHTTPServer):
     """Gives prepared answers one after the other, the last one for ever, and keeps what it was asked."""
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, answers: Answers, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.answers = answers
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
@@ -38,13 +40,16 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        answers = self.server.answers
-        status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        status, headers, body = self.answer()
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def answer(self) -> Answer:
+        answers = self.server.answers
+        return answers.pop(0) if len(answers) > 1 else answers[0]
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
@@ -52,8 +57,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Server]:
+def serving(*answers: Answer, handler: type[Handler] = Handler) -> Iterator[Server]:
     with Server(list(answers)) as server:
+        server.RequestHandlerClass = handler
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -61,6 +67,13 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Server]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def envelope(status: int, code: int, /, **fields: object) -> Answer:
+    """An error as the API answers it; 429 may be asked again at once."""
+    error = {"status": status, "code": code, "message": "m", "doc_url": "https://docs.example/e", **fields}
+    body = json.dumps({"success": False, "error": error, "trace_id": "t"}).encode()
+    return status, {"Retry-After": "0"} if status in (429, 503) else {}, body
 
 
 def client_of(server: Server, retry_budget: float = 10.0) -> LinqClient:
