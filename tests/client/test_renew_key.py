@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from linq_client import AuthenticationError, Effect, LinqClient
-from tests.client.server import KEY, OK, Answer, Handler, Server, client_of, envelope, serving
+from tests.client.server import KEY, OK, Handler, Response, Server, client_of, envelope, serving
 from tests.client.test_verdict import CALLS
 
 NEW = "the-renewed-key"
@@ -25,9 +25,9 @@ SENT = (
 class Renewed(Handler):
     """Takes the renewed key alone."""
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         right = self.headers["Authorization"] == f"Bearer {NEW}"
-        return super().answer() if right else REFUSED
+        return super().response() if right else REFUSED
 
 
 def keys_seen(server: Server) -> list[str]:
@@ -116,7 +116,7 @@ def test_a_source_of_ever_other_keys_ends() -> None:
         with pytest.raises(AuthenticationError):
             client.phone_numbers.list()
         assert len(server.seen) == 3
-        assert client.traffic.requests == 3
+        assert client.stats.requests == 3
 
 
 def test_a_renewed_key_forgets_no_lost_try() -> None:
@@ -128,14 +128,14 @@ def test_a_renewed_key_forgets_no_lost_try() -> None:
 
 
 def test_threads_renew_a_key_together() -> None:
-    """All fail with the old key at once; the first one to ask gets the new key for all."""
+    """All fail with the old key together; the first one to ask gets the new key for all."""
     together = threading.Barrier(8)
 
     class Together(Renewed):
-        def answer(self) -> Answer:
+        def response(self) -> Response:
             if self.headers["Authorization"] == f"Bearer {KEY}":
                 together.wait(10)
-            return super().answer()
+            return super().response()
 
     source = Source(NEW)
     with serving(OK, handler=Together) as server:
@@ -165,7 +165,7 @@ def test_a_source_is_asked_by_one_thread_at_a_time() -> None:
 def test_files_have_no_key_to_renew() -> None:
     source = Source(NEW)
     with serving(REFUSED) as files, serving() as server:
-        server.answers.append((200, {}, b'{"id": "a", "filename": "f", "download_url": "%s/f"}' % files.url.encode()))
+        server.responses.append((200, {}, b'{"id": "a", "filename": "f", "download_url": "%s/f"}' % files.url.encode()))
         with LinqClient(KEY, base_url=server.url, renew_key=source) as client:
             with pytest.raises(AuthenticationError):
                 client.attachments.download("a", io.BytesIO())

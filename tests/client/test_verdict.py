@@ -36,7 +36,7 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
-from tests.client.server import KEY, OK, Answer, Handler, Server, client_of, envelope, serving
+from tests.client.server import KEY, NO_WAIT, OK, Handler, Response, Server, client_of, envelope, serving
 
 CALLS: dict[RequestKind, Callable[[LinqClient], object]] = {
     RequestKind.READ: lambda client: client.phone_numbers.list(),
@@ -49,12 +49,12 @@ EFFECTS = {"N": Effect.NONE, "U": Effect.UNKNOWN, "D": Effect.DONE_BEFORE}
 PAGE = b"<html>no</html>"
 
 
-def plain(status: int, body: object = PAGE, **headers: str) -> Answer:
+def plain(status: int, body: object = PAGE, **headers: str) -> Response:
     return status, headers, body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 #: response, class, verdict, retryable, permanent, effect of READ CHANGE SEND REPLY
-TABLE: list[tuple[Answer, type[LinqError], bool, bool, bool, str]] = [
+TABLE: list[tuple[Response, type[LinqError], bool, bool, bool, str]] = [
     # The API's own word.
     (envelope(400, 1002), InvalidRequestError, True, False, True, "NNNN"),
     (envelope(400, 1006), InvalidRequestError, True, False, True, "NNNN"),
@@ -125,17 +125,17 @@ def fails(client: LinqClient, kind: RequestKind) -> LinqError:
     return caught.value
 
 
-@pytest.mark.parametrize(("answer", "error_class", "verdict", "retryable", "permanent", "effects"), TABLE)
+@pytest.mark.parametrize(("response", "error_class", "verdict", "retryable", "permanent", "effects"), TABLE)
 def test_what_is_certain_after_a_response(
-    answer: Answer, error_class: type[LinqError], verdict: bool, retryable: bool, permanent: bool, effects: str
+    response: Response, error_class: type[LinqError], verdict: bool, retryable: bool, permanent: bool, effects: str
 ) -> None:
-    with serving(answer) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
+    with serving(response) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
         for kind, effect in zip(CALLS, effects, strict=True):
             error = fails(client, kind)
             assert type(error) is error_class
             found = (error.verdict, error.retryable, error.permanent, error.effect)
             assert found == (verdict, retryable, permanent, EFFECTS[effect]), kind
-            assert error.status == (None if answer[1].get("Content-Length") else answer[0])
+            assert error.status == (None if response[1].get("Content-Length") else response[0])
             assert (error.code is not None) == verdict
             copy = pickle.loads(pickle.dumps(error))
             assert (copy.verdict, copy.effect, copy.permanent) == (error.verdict, error.effect, error.permanent)
@@ -175,7 +175,7 @@ CUT = plain(202, b"{", **{"Content-Length": "999"})
 
 
 @pytest.mark.parametrize(
-    ("answers", "error_class", "effects"),
+    ("responses", "error_class", "effects"),
     [
         ([CUT, envelope(403, 2024)], OptedOutError, "UU"),
         ([envelope(502, 3002), envelope(403, 2024)], OptedOutError, "UU"),
@@ -189,14 +189,14 @@ CUT = plain(202, b"{", **{"Content-Length": "999"})
     ],
 )
 def test_a_refusal_says_nothing_of_the_tries_before(
-    answers: list[Answer], error_class: type[LinqError], effects: str
+    responses: list[Response], error_class: type[LinqError], effects: str
 ) -> None:
     for kind, effect in zip((RequestKind.SEND, RequestKind.REPLY), effects, strict=True):
-        with serving(*answers) as server, client_of(server) as client:
+        with serving(*responses) as server, client_of(server) as client:
             error = fails(client, kind)
             assert (type(error), error.effect) == (error_class, EFFECTS[effect])
             assert error.verdict, "that of the last try"
-            assert len(server.seen) == len(answers)
+            assert len(server.seen) == len(responses)
             assert len({json.loads(body)["message"]["idempotency_key"] for body in server.bodies}) == 1
 
 
@@ -215,7 +215,7 @@ def unused_port() -> Iterator[tuple[socket.socket, str]]:
 
 
 def test_without_a_connection_nothing_is_done() -> None:
-    with unused_port() as (_, url), LinqClient(KEY, base_url=url, max_retries=1) as client:
+    with unused_port() as (_, url), LinqClient(KEY, base_url=url, max_retries=1, retry=NO_WAIT) as client:
         for kind in CALLS:
             error = fails(client, kind)
             assert (type(error), error.effect, error.verdict) == (APIConnectionError, Effect.NONE, False)
@@ -285,18 +285,19 @@ def after_first_try(act: Callable[[], object]) -> Callable[[logging.LogRecord], 
 
 @contextmanager
 def filtering(filter_: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("linq_client.client", "linq_client._retry")]
-    for logger in loggers:
-        logger.addFilter(filter_)
+    logger = logging.getLogger("linq_client._retry")
+    logger.addFilter(filter_)
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(filter_)
+        logger.removeFilter(filter_)
 
 
 def test_what_was_lost_stays_lost_when_the_connection_fails_later() -> None:
-    with Server([CUT]) as server, LinqClient(KEY, base_url=server.url, max_retries=1, timeout=(2, 2)) as client:
+    with (
+        Server([CUT]) as server,
+        LinqClient(KEY, base_url=server.url, max_retries=1, timeout=(2, 2), retry=NO_WAIT) as client,
+    ):
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with filtering(after_first_try(server.server_close)):
@@ -317,7 +318,7 @@ def test_a_refusal_after_no_connection_is_one() -> None:
             stack.callback(server.server_close)
             stack.callback(thread.join)
 
-        with LinqClient(KEY, base_url=url, timeout=(2, 2)) as client, filtering(after_first_try(listen)):
+        with LinqClient(KEY, base_url=url, timeout=(2, 2), retry=NO_WAIT) as client, filtering(after_first_try(listen)):
             error = fails(client, RequestKind.SEND)
     assert (type(error), error.effect) == (OptedOutError, Effect.NONE)
 
@@ -359,7 +360,7 @@ def test_what_a_proxy_says_about_its_connection_is_not_taken_for_none(monkeypatc
         (CUT, envelope(404, 2001), False),
     ],
 )
-def test_a_delete_is_done_if_an_earlier_try_may_have_done_it(first: Answer, then: Answer, done: bool) -> None:
+def test_a_delete_is_done_if_an_earlier_try_may_have_done_it(first: Response, then: Response, done: bool) -> None:
     with serving(first, then) as server, client_of(server) as client:
         if done:
             client.messages.delete("m")
@@ -372,7 +373,7 @@ def test_a_delete_is_done_if_an_earlier_try_may_have_done_it(first: Answer, then
 def test_moving_a_file_does_nothing_that_matters() -> None:
     slot = b'{"attachment_id": "a", "upload_url": "%s/up"}'
     with serving(plain(403)) as files, serving() as server:
-        server.answers.append((200, {}, slot % files.url.encode()))
+        server.responses.append((200, {}, slot % files.url.encode()))
         with client_of(server) as client, pytest.raises(PermissionDeniedError) as caught:
             client.attachments.upload(b"1", filename="a.png")
     assert (caught.value.effect, caught.value.verdict, caught.value.permanent) == (Effect.NONE, False, False)
