@@ -1,4 +1,4 @@
-"""What comes back: lists, errors, odd answers; the settings; and that no secret gets out."""
+"""What comes back: lists, errors, odd responses; the settings; and that no secret gets out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_list_reads_past_an_empty_page() -> None:
         ]
 
 
-def test_a_list_goes_on_behind_a_page_with_another_size() -> None:
+def test_a_list_continues_after_a_page_with_another_size() -> None:
     with serving(page(chat("a"), "1"), page(chat("b"), None)) as server, client_of(server) as client:
         first = next(client.chats.list(limit=7).pages())
         rest = client.chats.list(cursor=first.next_cursor)
@@ -100,7 +100,7 @@ def test_what_the_vendor_adds_is_kept() -> None:
     assert [part.model_extra for part in message.parts] == [{"watts": 5}, {"glow": 1}]
 
 
-def test_an_answer_that_lacks_an_id_is_named() -> None:
+def test_a_response_that_lacks_an_id_is_named() -> None:
     wrong = pytest.raises(APIConnectionError, match="not a Chat: wrong or missing created_at, updated_at")
     with serving((200, {}, b'{"id": "c"}')) as server, client_of(server) as client, wrong:
         client.chats.get("c")
@@ -126,8 +126,8 @@ def test_an_answer_that_lacks_an_id_is_named() -> None:
 )
 def test_known_and_unknown_codes(status: int, code: int, kind: type[LinqError]) -> None:
     body = b'{"error": {"code": %d, "message": "m", "doc_url": "https://docs.example/e"}, "trace_id": "t"}' % code
-    answer = (status, {"Retry-After": "0"}, body)
-    with serving(answer) as server, client_of(server, 0.01) as client, pytest.raises(LinqError) as caught:
+    response = (status, {"Retry-After": "0"}, body)
+    with serving(response) as server, client_of(server, 0.01) as client, pytest.raises(LinqError) as caught:
         client.phone_numbers.list()
     error = caught.value
     assert type(error) is kind
