@@ -18,7 +18,7 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 from singer_sdk.helpers._state import StateWriter
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
-from tap_linq.client import LinqStream
+from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
 from tap_linq.writer import RecordWriter
 from tests.emulator_process import Emulator

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tap_linq.command import told_in_a_line
+from tap_linq.cli import exit_with_message
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, cli, config_for, seed, succeed
 
@@ -130,5 +130,5 @@ def test_a_file_of_settings_that_is_not_there() -> None:
 
 def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        with told_in_a_line(logging.getLogger()):
+        with exit_with_message(logging.getLogger()):
             _ = 1 / 0
