@@ -20,7 +20,7 @@ from tap_linq.extraction.worker_pool import WorkerPool
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
 
-#: Chats that fail one after the other before the API, and not the chats, is taken to be the trouble.
+#: Chats that fail one after the other before the API, and not the chats, is taken to be the cause.
 MAX_CONSECUTIVE_FAILURES: Final = 10
 
 MessageFilter = Callable[[Mapping[str, Any]], bool]
@@ -102,7 +102,7 @@ class ChatReader:
                 self._emit(pool, [message for message in page.items if is_wanted(message)])
                 newest = chat.newest((newest, *map(arrived_at, page.items)))
         except NotFoundError as error:
-            # One response may be a mishap. It is believed if the API says the same of the chat itself.
+            # One response may be an accident. It counts if the API says the same of the chat itself.
             if error.code != NO_SUCH_CHAT or not self._session.is_gone(chat.id):
                 raise
             outcome.gone = True

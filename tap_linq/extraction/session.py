@@ -1,4 +1,4 @@
-"""What the streams of one run of the tap share, so that none asks for what another has got already."""
+"""What the streams of one run of the tap share, so that none asks for what another already has."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Job = Callable[[], None]
 #: behind, more of them would only take memory.
 RESULT_QUEUE_SIZE: Final = 4
 
-#: Jobs that wait for a thread. They are small; with fewer, threads would idle whenever the feed asks for a page.
+#: Jobs that wait for a thread. They are small; with fewer, threads would idle whenever the producer asks for a page.
 JOB_QUEUE_SIZE: Final = 256
 
 #: Seconds after which a thread that computes lets another one continue. A request gives the interpreter away about ten
