@@ -100,9 +100,9 @@ class LinqStream(SdkStream):
 class PassStream(PushStream, LinqStream):
     """A stream whose records come from the passes over the lines.
 
-    The passes fill all such streams together, so that none asks the API for what another already has. The SDK syncs streams
-    one after the other: the first of them whose turn comes makes the passes, and writes what belongs to the others as
-    it comes, so that nothing waits in memory and the bookmark of a line moves after all that it stands for.
+    The passes fill all such streams together, so that none asks the API for what another already has. The SDK syncs
+    streams one after the other: the first of them whose turn comes makes the passes, and writes what belongs to the
+    others as it comes, so that nothing waits in memory and the bookmark of a line moves after all that it stands for.
     """
 
     @property
