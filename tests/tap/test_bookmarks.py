@@ -243,8 +243,8 @@ def test_a_line_that_has_left_the_account_is_named_and_its_bookmark_kept(
     text = json.dumps(state).replace(SECOND_LINE, "+13125550100")
     caplog.clear()
     output = succeed(emulator, state=json.loads(text))
-    (told,) = (one.getMessage() for one in caplog.records if "no longer" in one.getMessage())
-    assert told.startswith("no longer lines of this account, so nothing is read from them: +13125550100;")
+    (message,) = (one.getMessage() for one in caplog.records if "no longer" in one.getMessage())
+    assert message.startswith("no longer lines of this account, so nothing is read from them: +13125550100;")
     assert output.bookmarks() == {**NOON, "+13125550100": "2026-03-01T12:00:00Z"}
 
 

@@ -55,14 +55,14 @@ def test_a_run_that_comes_too_late_says_so_once(emulator: Emulator, caplog: pyte
     assert (record["gap_start"], record["gap_end"]) == ("2026-03-01T14:10:00Z", "2026-03-01T17:10:00Z")
     assert (record["last_complete_pass"], record["reason"]) == ("2026-03-01T14:10:00Z", "late_run")
     (warning,) = warnings(caplog)
-    told = f"line {FIRST_LINE}: messages created from 2026-03-01T14:10:00Z to 2026-03-01T17:10:00Z have expired"
-    assert warning.startswith(told)
+    message = f"line {FIRST_LINE}: messages created from 2026-03-01T14:10:00Z to 2026-03-01T17:10:00Z have expired"
+    assert warning.startswith(message)
 
     assert succeed(emulator, state=late.state, **options).records("extraction_gaps") == []
     assert warnings(caplog) == []
 
 
-def test_a_gap_is_told_without_its_stream(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gap_is_logged_without_its_stream(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     first = succeed(emulator, select=["messages"])
     emulator.advance(30 * HOUR)
     late = succeed(emulator, state=first.state, select=["messages"])

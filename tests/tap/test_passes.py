@@ -44,7 +44,7 @@ def from_nought() -> None:
 
 
 def fill(emulator: Emulator, chats: int = 200) -> list[str]:
-    """Chats whose last message is more than an hour old, one of them a witness."""
+    """Chats whose last message is more than an hour old, one of which has advanced with it."""
     set_window(emulator, 24)
     seed(emulator, chats, 1, hours=1, lines=[FIRST_LINE])
     history(emulator)
