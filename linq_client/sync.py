@@ -91,7 +91,7 @@ _UPDATE_DELAY: Final = timedelta(seconds=5)
 
 _DIGEST_SIZE: Final = 16
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class UnstableListError(LinqError):
@@ -102,7 +102,7 @@ class NoIdError(LinqError):
     """A list holds something that can't be distinguished from others: all else in it was read."""
 
 
-def read_stable(paginator: Listing[T]) -> list[T]:
+def read_stable(paginator: Listing[_T]) -> list[_T]:
     """Return all items of a list as models, each once, in the order of the API, read until the list holds still.
 
     Raises:
