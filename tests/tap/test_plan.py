@@ -9,18 +9,17 @@ from typing import Any
 import pytest
 
 from linq_client import RetentionWindow
-from tap_linq.extraction.decisions import (
-    Fed,
+from tap_linq.extraction.plan import (
     Gap,
-    LineState,
     find_gap,
     is_active,
-    is_due,
+    is_changed_since,
     is_short,
     plan_pass,
-    tighter,
+    shorter_window,
     time_left,
 )
+from tap_linq.extraction.state import Coverage, LineState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 BEFORE, AT, AFTER = "2026-03-01T11:59:59.999Z", "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.5Z"
@@ -32,17 +31,17 @@ HOUR = timedelta(hours=1)
 @pytest.mark.parametrize("name", ["created_at", "updated_at", "sent_at", "delivered_at", "read_at", "reconciled_at"])
 @pytest.mark.parametrize(("value", "due"), [(BEFORE, False), (AT, True), (AFTER, True), ("soon", True), (None, False)])
 def test_each_time_of_a_message_counts(name: str, value: str | None, due: bool) -> None:
-    assert is_due({"created_at": BEFORE, "updated_at": BEFORE, name: value}, NOON) is due
+    assert is_changed_since({"created_at": BEFORE, "updated_at": BEFORE, name: value}, NOON) is due
 
 
 def test_instants_are_compared_and_not_strings() -> None:
-    assert is_due({"updated_at": "2026-03-01T07:00:00-05:00"}, NOON)
-    assert not is_due({"updated_at": "2026-03-01T13:59:59+02:00"}, NOON)
+    assert is_changed_since({"updated_at": "2026-03-01T07:00:00-05:00"}, NOON)
+    assert not is_changed_since({"updated_at": "2026-03-01T13:59:59+02:00"}, NOON)
 
 
 def test_a_message_without_any_time_is_emitted() -> None:
-    assert is_due({"id": "1"}, NOON)
-    assert is_due({"created_at": BEFORE}, None)
+    assert is_changed_since({"id": "1"}, NOON)
+    assert is_changed_since({"created_at": BEFORE}, None)
 
 
 @pytest.mark.parametrize(
@@ -65,69 +64,53 @@ def test_each_time_of_a_chat_counts(change: dict[str, Any], active: bool) -> Non
 
 
 def test_a_stand_in_for_never_is_no_time() -> None:
-    assert is_due({"created_at": "9999-12-31T23:59:59Z"}, NOON)
+    assert is_changed_since({"created_at": "9999-12-31T23:59:59Z"}, NOON)
 
 
-ALL = Fed(frozenset("amr"))
+STREAMS = frozenset({"attachments", "messages", "reactions"})
+ALL = Coverage(STREAMS)
 
 
 def test_the_kind_of_a_pass() -> None:
     interval = timedelta(minutes=30)
     known = LineState(NOON, NOON, True, WINDOW, ALL)
-    assert plan_pass(LineState(), interval, NOON, ALL).sweep
-    assert plan_pass(LineState(NOON), interval, NOON, ALL).sweep, "state of the first version"
-    assert plan_pass(replace(known, evidence=False), interval, NOON, ALL).sweep
-    assert not plan_pass(known, interval, NOON + timedelta(minutes=29), ALL).sweep
-    assert plan_pass(known, interval, NOON + interval, ALL).sweep
-    assert plan_pass(known, timedelta(0), NOON, ALL).sweep
+    assert plan_pass(LineState(), interval, NOON, ALL).is_sweep
+    assert plan_pass(LineState(NOON), interval, NOON, ALL).is_sweep
+    assert plan_pass(replace(known, updated_at_reliable=False), interval, NOON, ALL).is_sweep
+    assert not plan_pass(known, interval, NOON + timedelta(minutes=29), ALL).is_sweep
+    assert plan_pass(known, interval, NOON + interval, ALL).is_sweep
+    assert plan_pass(known, timedelta(0), NOON, ALL).is_sweep
 
 
 @pytest.mark.parametrize(
     ("before", "now", "grown"),
     [
         (ALL, ALL, False),
-        (ALL, Fed(frozenset("m")), False),
-        (Fed(frozenset("r")), ALL, True),
-        (ALL, Fed(frozenset("amrf")), True),
-        (ALL, Fed(ALL.streams, NOON), False),
-        (Fed(ALL.streams, NOON), ALL, True),
-        (Fed(ALL.streams, NOON), Fed(ALL.streams, NOON - HOUR), True),
-        (Fed(ALL.streams, NOON), Fed(ALL.streams, NOON + HOUR), False),
+        (ALL, Coverage(frozenset({"messages"})), False),
+        (Coverage(frozenset({"reactions"})), ALL, True),
+        (ALL, Coverage(STREAMS, files=True), True),
+        (ALL, Coverage(STREAMS, since=NOON), False),
+        (Coverage(STREAMS, since=NOON), ALL, True),
+        (Coverage(STREAMS, since=NOON), Coverage(STREAMS, since=NOON - HOUR), True),
+        (Coverage(STREAMS, since=NOON), Coverage(STREAMS, since=NOON + HOUR), False),
     ],
 )
-def test_a_sweep_is_due_where_more_is_fed(before: Fed, now: Fed, grown: bool) -> None:
-    assert plan_pass(LineState(NOON, NOON, True, WINDOW, before), HOUR, NOON, now).sweep is grown
+def test_a_sweep_is_due_where_more_is_covered(before: Coverage, now: Coverage, grown: bool) -> None:
+    assert plan_pass(LineState(NOON, NOON, True, WINDOW, before), HOUR, NOON, now).is_sweep is grown
 
 
-def test_times_that_are_still_to_come_are_not_believed() -> None:
-    state = LineState(NOON, NOON, True, WINDOW, ALL)
-    assert state.believed(NOON - timedelta(seconds=30)) == state, "clocks of several servers differ a little"
-    doubted = state.believed(NOON - HOUR)
-    assert doubted == LineState(None, None, True, WINDOW, ALL, NOON)
-    assert doubted.believed(NOON - HOUR) == LineState.from_state(doubted.to_state()) == doubted
-    assert plan_pass(doubted, HOUR, NOON, ALL).sweep
-    ahead = replace(state, swept_at=NOON + HOUR).believed(NOON)
-    assert (ahead.passed_at, ahead.doubted) == (None, NOON + HOUR)
-
-
-def test_what_state_keeps_of_a_line() -> None:
-    state = LineState(NOON, NOON, True, WINDOW, Fed(frozenset("amr"), NOON - HOUR))
-    assert LineState.from_state(state.to_state()) == state
-    assert not any(isinstance(value, float) for value in state.to_state().values()), "target-postgres fails on these"
-    assert LineState.from_state({}) == LineState()
-    odd = {"replication_key_value": "soon", "evidence": "yes", "window": "day", "fed": 3}
-    assert LineState.from_state(odd) == LineState()
-    old = {"replication_key_value": "2026-03-01T11:50:00Z", "swept_at": "2026-03-01T12:00:00Z", "evidence": True}
-    assert LineState.from_state(old) == LineState(NOON - OVERLAP, NOON, True)
-
-
-def test_the_tighter_window_counts() -> None:
-    assert tighter(WINDOW, RetentionWindow(3)) == tighter(None, WINDOW) == tighter(WINDOW, None) == WINDOW
-    assert tighter(None, None) is None
+def test_the_shorter_window_counts() -> None:
+    assert (
+        shorter_window(WINDOW, RetentionWindow(3))
+        == shorter_window(None, WINDOW)
+        == shorter_window(WINDOW, None)
+        == WINDOW
+    )
+    assert shorter_window(None, None) is None
 
 
 def gap(state: LineState, now: datetime, **more: Any) -> Gap | None:
-    options = {"start_date": None, "window": WINDOW, "evidence": True, **more}
+    options = {"start_date": None, "window": WINDOW, "updated_at_reliable": True, **more}
     return find_gap(state, ended=now, **options)
 
 
@@ -150,25 +133,25 @@ def test_a_first_run_reaches_back_for_one_window() -> None:
     assert gap(LineState(), NOON, window=None) is None
 
 
-def test_state_that_is_not_believed_is_no_first_run() -> None:
+def test_a_clock_error_is_no_first_run() -> None:
     """A pass there was, and nobody knows when: all that has expired by now may have come after it."""
-    state = LineState(doubted=NOON + HOUR)
-    assert gap(state, NOON) == Gap(None, NOON.replace(hour=10), NOON + HOUR, "doubted_state")
+    state = LineState(clock_error=NOON + HOUR)
+    assert gap(state, NOON) == Gap(None, NOON.replace(hour=10), NOON + HOUR, "clock_error")
     since = NOON.replace(hour=9)
-    assert gap(state, NOON, start_date=since) == Gap(since, NOON.replace(hour=10), NOON + HOUR, "doubted_state")
+    assert gap(state, NOON, start_date=since) == Gap(since, NOON.replace(hour=10), NOON + HOUR, "clock_error")
     assert gap(state, NOON, start_date=NOON.replace(hour=10)) is None
     assert gap(state, NOON, window=None) is None
 
 
-def test_only_full_sweeps_count_once_a_chat_has_hidden_a_message() -> None:
+def test_only_full_sweeps_count_once_a_chat_has_lagged() -> None:
     """An incremental pass an hour ago; the last full sweep three hours ago."""
     state = LineState(NOON - HOUR, NOON - 3 * HOUR, True)
     assert gap(state, NOON) is None
-    hidden = Gap(NOON - 3 * HOUR, NOON - 2 * HOUR, NOON - 3 * HOUR, "hidden_activity")
-    assert gap(state, NOON, evidence=False) == hidden
-    assert gap(replace(state, evidence=False), NOON) == hidden, "found by a pass that could not be completed"
+    lags = Gap(NOON - 3 * HOUR, NOON - 2 * HOUR, NOON - 3 * HOUR, "updated_at_lags")
+    assert gap(state, NOON, updated_at_reliable=False) == lags
+    assert gap(replace(state, updated_at_reliable=False), NOON) == lags, "found by a pass that could not be completed"
     late = LineState(NOON - 3 * HOUR, NOON - 3 * HOUR, True)
-    assert gap(late, NOON, evidence=False) == gap(late, NOON)
+    assert gap(late, NOON, updated_at_reliable=False) == gap(late, NOON)
 
 
 def test_what_is_left_of_the_window() -> None:

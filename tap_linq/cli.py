@@ -1,4 +1,4 @@
-"""What the command line says when a run is refused or ends without all that it should have read."""
+"""What the command line says when a run is refused, or ends without all that it should have read."""
 
 from __future__ import annotations
 
@@ -13,33 +13,36 @@ from typing import IO, Final
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 
 from linq_client import InvalidRequestError, LinqError
-from tap_linq.extraction.run import GapError, IncompleteRunError
+from tap_linq.extraction.session import GapError, IncompleteRunError
+from tap_linq.extraction.state import StateFormatError
 
-#: What is nobody's mistake in the code, and whose words say what to do: settings, the API, and how a run ended.
-REFUSALS: Final = (LinqError, IncompleteRunError, GapError, MappingError)
+__all__ = ["EXPECTED_ERRORS", "exit_with_message", "read_json_object"]
+
+#: What is no mistake in the code, and whose message says what to do: settings, STATE, the API, and how a run ended.
+EXPECTED_ERRORS: Final = (LinqError, IncompleteRunError, GapError, StateFormatError, MappingError)
 
 
 @contextmanager
-def told_in_a_line(logger: logging.Logger) -> Iterator[None]:
-    """End the process with one line in the log, and code 1, where something is refused.
+def exit_with_message(logger: logging.Logger) -> Iterator[None]:
+    """End the process with one line in the log, and code 1, on an expected error.
 
     All other exceptions pass: the traceback of a mistake in the code is of use.
 
     Raises:
-        SystemExit: something was refused.
+        SystemExit: there was an expected error.
     """
     try:
         yield
         return
     except ConfigValidationError as error:
-        told = "; ".join(error.errors)
-    except REFUSALS as error:
-        told = str(error)
-    logger.error("%s", told)
+        message = "; ".join(error.errors)
+    except EXPECTED_ERRORS as error:
+        message = str(error)
+    logger.error("%s", message)
     sys.exit(1)
 
 
-def checked_json(option: str, file: IO[str]) -> IO[str]:
+def read_json_object(option: str, file: IO[str]) -> IO[str]:
     """Return what a file given on the command line holds, which must be a JSON object.
 
     Raises:

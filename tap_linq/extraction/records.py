@@ -1,7 +1,7 @@
-"""What the records of each stream look like, made from the API's answers: pure functions over plain values.
+"""What the records of each stream look like, made from responses of the API: pure functions over plain values.
 
-All that the API answered is kept as it came; what follows from it is added, where the answer has the form that it
-needs. A form that nobody has foreseen must cost no more than that: the message can't be fetched again later.
+All that the API sent is kept as it came; what follows from it is added, where it has the form that this needs. An
+unexpected form must cost no more than the added fields: the message can't be fetched again later.
 """
 
 from __future__ import annotations
@@ -11,43 +11,52 @@ from datetime import datetime
 from typing import Any, Final
 
 from linq_client import RetentionWindow
-from linq_client.times import format_datetime
-from tap_linq.extraction.decisions import Gap, objects
+from linq_client.times import format_datetime, parse_datetime_or_none
+from tap_linq.extraction.plan import Gap, dicts_in
 
-Row = dict[str, Any]
+__all__ = [
+    "NOT_STORED",
+    "Record",
+    "attachment_records",
+    "chat_record",
+    "gap_record",
+    "location_record",
+    "message_record",
+    "participant_records",
+    "reaction_records",
+]
 
-#: What the row of an attachment says about a file that was not stored.
-NOT_STORED: Final[Row] = {"stored_at": None, "sha256": None, "error": None}
+Record = dict[str, Any]
+
+#: What the record of an attachment says about a file that was not stored.
+NOT_STORED: Final[Record] = {"stored_at": None, "sha256": None, "error": None}
 
 _DIRECTIONS: Final = {True: "outbound", False: "inbound"}
 
 
-def chat_row(chat: Mapping[str, Any], line: str) -> Row:
+def chat_record(chat: Mapping[str, Any], line: str) -> Record:
     """Return the record of a chat."""
     return {**chat, "line": line}
 
 
-def participant_rows(chat: Mapping[str, Any], line: str) -> list[Row]:
+def participant_records(chat: Mapping[str, Any], line: str) -> list[Record]:
     """Return a record for each handle of a chat; of one that left and came back, the later entry."""
-    by_handle = {str(one.get("handle")): one for one in objects(chat.get("handles"))}
+    by_handle = {str(one.get("handle")): one for one in dicts_in(chat.get("handles"))}
     return [{**one, "chat_id": chat["id"], "line": line} for one in by_handle.values()]
 
 
-def message_row(message: Mapping[str, Any], line: str, window: RetentionWindow | None, created: datetime | None) -> Row:
-    """Return the record of a message.
-
-    Args:
-        created: its `created_at`, parsed; None if it has none.
-    """
-    row = {
+def message_record(message: Mapping[str, Any], line: str, window: RetentionWindow | None) -> Record:
+    """Return the record of a message, with the moment from which on it may be gone, where there is a window."""
+    record = {
         **message,
         "line": line,
         "direction": _direction(message.get("is_from_me")),
         "text": _text(message.get("parts")),
     }
     if window is not None:
-        row["expires_at"] = created and format_datetime(window.expires_at(created))
-    return row
+        created = parse_datetime_or_none(message.get("created_at"))
+        record["expires_at"] = created and format_datetime(window.expires_at(created))
+    return record
 
 
 def _direction(is_from_me: object) -> str | None:
@@ -55,7 +64,7 @@ def _direction(is_from_me: object) -> str | None:
 
 
 def _text(parts: object) -> str | None:
-    texts = [part.get("value") for part in objects(parts) if part.get("type") == "text"]
+    texts = [part.get("value") for part in dicts_in(parts) if part.get("type") == "text"]
     known = [text for text in texts if isinstance(text, str)]
     return "\n".join(known) if known else None
 
@@ -68,7 +77,7 @@ def _parts(message: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, part
 
 
-def attachment_rows(message: Mapping[str, Any], line: str) -> Iterator[Row]:
+def attachment_records(message: Mapping[str, Any], line: str) -> Iterator[Record]:
     """Yield a record for each media part of a message, with nothing said yet about where it is stored."""
     for index, part in _parts(message):
         if part.get("type") == "media":
@@ -84,22 +93,22 @@ def attachment_rows(message: Mapping[str, Any], line: str) -> Iterator[Row]:
             }
 
 
-def reaction_rows(message: Mapping[str, Any], line: str) -> list[Row]:
+def reaction_records(message: Mapping[str, Any], line: str) -> list[Record]:
     """Return a record for each reaction that a message shows."""
-    rows: dict[str, Row] = {}
+    records: dict[str, Record] = {}
     for index, part in _parts(message):
-        for reaction in objects(part.get("reactions")):
+        for reaction in dicts_in(part.get("reactions")):
             handle = reaction.get("handle")
             handle = handle.get("handle") if isinstance(handle, dict) else handle
             kind = reaction.get("custom_emoji") or reaction.get("type")
-            # The API does not promise an id; whoever reacts, with what and to which part, is one reaction.
+            # The API does not promise an id: who reacts, with what and to which part, makes a reaction one of its own.
             key = str(reaction.get("id") or f"{message['id']}/{index}/{handle}/{kind}")
             where = {"message_id": message["id"], "part_index": index, "chat_id": message.get("chat_id"), "line": line}
-            rows[key] = {**reaction, "id": key, **where}
-    return list(rows.values())
+            records[key] = {**reaction, "id": key, **where}
+    return list(records.values())
 
 
-def gap_row(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Row:
+def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Record:
     """Return the record of a gap; the same gap has the same `id` whenever it is found."""
     after = "the beginning" if gap.last_complete_pass is None else format_datetime(gap.last_complete_pass)
     return {
@@ -114,8 +123,8 @@ def gap_row(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime)
     }
 
 
-def location_row(feature: Mapping[str, Any], chat_id: str, line: str, observed_at: datetime) -> Row:
-    """Return the record of one feature of the API's GeoJSON: whoever shares, and the point."""
+def location_record(feature: Mapping[str, Any], chat_id: str, line: str, observed_at: datetime) -> Record:
+    """Return the record of one feature of the API's GeoJSON: the handle that shares, and the point."""
     return {
         **(feature.get("properties") or {}),
         "geometry": feature.get("geometry"),

@@ -1,4 +1,4 @@
-"""What the streams of one run of the tap share, so that none asks for what another has got already."""
+"""What the streams of one run of the tap share, so that none asks for what another already has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from linq_client.sync import StableListReader
 from tap_linq.extraction.media import MediaStore
 from tap_linq.settings import Settings
 
-NAMED_FAILURES: Final = 20
+__all__ = ["GapError", "IncompleteRunError", "SyncSession"]
+
+#: What an error at the end of a run names of all that could not be read.
+MAX_NAMED_FAILURES: Final = 20
 
 #: The API's code for a chat that does not exist.
 NO_SUCH_CHAT: Final = 2001
@@ -31,8 +34,16 @@ class GapError(Exception):
     """Messages may have expired unread since the last run, and `on_gap` says that this is to fail the run."""
 
 
-class Run:
+class SyncSession:
     """The client, the lines, where media goes, what failed, and what it all came to.
+
+    Args:
+        settings: of the tap.
+
+    Attributes:
+        messages: number of messages emitted.
+        chat_ids: of the lines whose chats were listed.
+        passes_started: whether a stream has made the passes over the lines, or is about to.
 
     Raises:
         InvalidRequestError: a setting can't be right. No request is made yet.
@@ -44,7 +55,7 @@ class Run:
         self.media = MediaStore.from_settings(settings, self.client)
         self.messages = 0
         self.chat_ids: dict[str, tuple[str, ...]] = {}
-        self.is_driven = False
+        self.passes_started = False
         self._started = time.monotonic()
         self._failures: dict[str, LinqError] = {}
         self._gaps: list[str] = []
@@ -65,12 +76,12 @@ class Run:
         wanted = self.settings.phone_numbers
         if wanted is None:
             return self.account
-        foreign = self.foreign(wanted)
-        if foreign:
-            raise InvalidRequestError(f"phone_numbers: must be lines of this account, got {', '.join(foreign)}")
+        unknown = self.not_in_account(wanted)
+        if unknown:
+            raise InvalidRequestError(f"phone_numbers: must be lines of this account, got {', '.join(unknown)}")
         return [number for number in self.account if number["phone_number"] in wanted]
 
-    def foreign(self, lines: Iterable[str]) -> list[str]:
+    def not_in_account(self, lines: Iterable[str]) -> list[str]:
         """Return those of the lines that are not the account's."""
         return sorted(set(lines) - {number["phone_number"] for number in self.account})
 
@@ -96,7 +107,7 @@ class Run:
         return False
 
     def ids_of_chats(self, line: str) -> Iterable[str]:
-        """The chats of a line, from the listing of this run if there was one."""
+        """The chats of a line, from the list that a pass of this run has read, if there was one."""
         if line not in self.chat_ids:
             self.chat_ids[line] = tuple(chat["id"] for chat in self.chats(line))
         return self.chat_ids[line]
@@ -117,7 +128,7 @@ class Run:
         self._gaps.append(what)
 
     def close(self) -> None:
-        """End the run: say what it came to.
+        """End the run: log what it came to.
 
         Raises:
             IncompleteRunError: something could not be read.
@@ -136,8 +147,8 @@ class Run:
                 f"; {self.media.summary}" if self.media is not None else "",
             )
         if self._failures:
-            named = ", ".join(list(self._failures)[:NAMED_FAILURES])
-            more = len(self._failures) - NAMED_FAILURES
+            named = ", ".join(list(self._failures)[:MAX_NAMED_FAILURES])
+            more = len(self._failures) - MAX_NAMED_FAILURES
             raise IncompleteRunError(
                 f"could not be read: {named}{f' and {more} more' if more > 0 else ''}; "
                 "the bookmarks of these lines stay, so that the next run reads them again"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tap_linq.command import told_in_a_line
+from tap_linq.cli import exit_with_message
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, cli, config_for, seed, succeed
 
@@ -32,7 +32,7 @@ def refusal(*arguments: str | Path, **env: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("setting", "value", "message"),
     [
         (
             "retention_window_hours",
@@ -46,20 +46,20 @@ def refusal(*arguments: str | Path, **env: str) -> str:
         ("stream_maps", {"messages": {"half": "1 +"}}, "Failed to parse expression 1 +."),
     ],
 )
-def test_a_setting_that_is_refused_before_any_request(tmp_path: Path, setting: str, value: Any, told: str) -> None:
+def test_a_setting_that_is_refused_before_any_request(tmp_path: Path, setting: str, value: Any, message: str) -> None:
     config = written(tmp_path / "config.json", {**NOWHERE, setting: value})
-    assert refusal("--config", config) == told
+    assert refusal("--config", config) == message
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("TAP_LINQ_CONCURRENCY", "many", "concurrency: must be 1 to 64 requests, got 'many'"),
         ("TAP_LINQ_PHONE_NUMBER", "[]", "phone_number: is no setting, did you mean phone_numbers?"),
     ],
 )
-def test_settings_from_the_environment(variable: str, value: str, told: str) -> None:
-    assert refusal("--config=ENV", TAP_LINQ_API_KEY="secret-key", **{variable: value}) == told
+def test_settings_from_the_environment(variable: str, value: str, message: str) -> None:
+    assert refusal("--config=ENV", TAP_LINQ_API_KEY="secret-key", **{variable: value}) == message
 
 
 def test_a_line_of_somebody_else(emulator: Emulator, tmp_path: Path) -> None:
@@ -130,5 +130,5 @@ def test_a_file_of_settings_that_is_not_there() -> None:
 
 def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        with told_in_a_line(logging.getLogger()):
+        with exit_with_message(logging.getLogger()):
             _ = 1 / 0
