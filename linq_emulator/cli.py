@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
-from linq_emulator import validate
-from linq_emulator.app import build
+from linq_emulator.backend import DEFAULT_KEY, DEFAULT_LINES, Settings, World
 from linq_emulator.clock import Clock, parse_iso
-from linq_emulator.gate import PREFIX
-from linq_emulator.server import bind, serve
+from linq_emulator.domain import validate
+from linq_emulator.serializers import encode
+from linq_emulator.server.app import build
+from linq_emulator.server.gateway import PREFIX
+from linq_emulator.server.http_server import bind, serve
 from linq_emulator.switches import Switches, parse_assignment
-from linq_emulator.wire import encode
-from linq_emulator.world import DEFAULT_KEY, DEFAULT_LINES, Settings, World
 
 T = TypeVar("T")
 

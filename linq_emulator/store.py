@@ -9,8 +9,7 @@ import random
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from linq_emulator.listing import Key, Listing
-from linq_emulator.state import (
+from linq_emulator.domain.models import (
     ALL_SERVICES,
     IMESSAGE,
     Attachment,
@@ -21,6 +20,7 @@ from linq_emulator.state import (
     Message,
     Participant,
 )
+from linq_emulator.ordered_index import Key, Listing
 
 
 def _chat_key(chat: Chat) -> Key:

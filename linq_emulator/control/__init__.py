@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from linq_emulator.control import base, machine, outside
-from linq_emulator.world import World
+from linq_emulator.backend import World
+from linq_emulator.control import base, contacts, emulator
 
 
 def routes(world: World) -> list[Route]:
     """Every route of the control API."""
     return [
         Route(f"/_emulator/{path}", base.endpoint(world, operation), methods=[method])
-        for method, path, operation in (*machine.OPERATIONS, *outside.OPERATIONS)
+        for method, path, operation in (*emulator.OPERATIONS, *contacts.OPERATIONS)
     ]

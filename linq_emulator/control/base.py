@@ -12,11 +12,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from linq_emulator.backend import World
 from linq_emulator.clock import http_date, parse_iso
 from linq_emulator.errors import ApiError
+from linq_emulator.serializers import encode
 from linq_emulator.switches import SwitchError
-from linq_emulator.wire import encode
-from linq_emulator.world import World
 
 T = TypeVar("T")
 

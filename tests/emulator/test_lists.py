@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linq_emulator.errors import ApiError
-from linq_emulator.listing import Listing
+from linq_emulator.ordered_index import Listing
 
 LINE, OTHER_LINE = "+12025550101", "+12025550102"
 ORDERS = ("newest", "oldest", "unordered")
