@@ -1,4 +1,4 @@
-"""One emulator: its settings, its clock and everything that it remembers, in one object."""
+"""One emulator: its settings, its clock and all its state, in one object."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from linq_emulator.clock import HOUR, Clock
-from linq_emulator.domain.content import ContentReader
+from linq_emulator.clock import HOUR, SECOND, Clock
+from linq_emulator.domain.content import MessageParser
 from linq_emulator.domain.media import Media
-from linq_emulator.domain.models import Message
-from linq_emulator.domain.rate_limits import Limits
+from linq_emulator.domain.models import StoredResponse
+from linq_emulator.domain.rate_limits import RateLimits
 from linq_emulator.domain.webhooks import Webhooks
 from linq_emulator.faults import Faults
-from linq_emulator.ledger import RequestLog
+from linq_emulator.request_log import RequestLog
 from linq_emulator.store import Store
 from linq_emulator.switches import Switches
 
@@ -24,16 +24,16 @@ DEFAULT_LINES = ("+12025550101", "+12025550102")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How an emulator is started, and what a reset returns to.
+    """How an emulator is started. A reset returns to it.
 
     Args:
         api_key: The one bearer key that is accepted.
         lines: Own numbers in E.164.
         opted_out: Handles that have opted out before the start.
-        ephemeral_hours: Window of the ephemeral tier on every line; None keeps messages.
+        ephemeral_hours: Retention window of every line; None keeps messages.
         seed: Makes identifiers and chances repeatable.
-        switches: Positions that differ from the defaults.
-        origin: Scheme, host and port at which the server is reached.
+        switches: Values that differ from the defaults.
+        origin: Scheme, host and port of the server.
     """
 
     api_key: str = DEFAULT_KEY
@@ -45,48 +45,38 @@ class Settings:
     origin: str = "http://127.0.0.1:8181"
 
 
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """The answer to the first request with an idempotency key."""
-
-    message: Message
-    status: int
-    body: bytes
-    until: int | None
-
-
-class World:
-    """Everything behind the API. Rules take it as their first argument.
+class Backend:
+    """Everything behind the API. The rules in `domain` take it as their first argument.
 
     Args:
-        settings: How to begin.
-        clock: The clock on which everything happens.
+        settings: How to start.
+        clock: The clock of everything that happens.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.switches = Switches()
         self.trace_id = ""
-        """Of the request that is being served: webhooks which it causes carry the same one."""
+        """Of the current request. The webhooks that it causes carry the same one."""
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the settings and the time."""
+        """Drop everything but the settings and the time."""
         settings = self.settings
-        self.clock.forget()
+        self.clock.clear()
         self.rng = random.Random(secrets.randbits(64) if settings.seed is None else settings.seed)
         self.switches = Switches()
         self.switches.update(settings.switches)
         self.store = Store(self.rng)
-        self.limits = Limits()
+        self.rate_limits = RateLimits()
         self.media = Media(settings.origin, self.clock, self.switches)
-        self.content = ContentReader(self.store, self.media, self.clock)
+        self.message_parser = MessageParser(self.store, self.media, self.clock)
         self.faults = Faults(random.Random(settings.seed))
-        self.requests = RequestLog()
-        self.remembered: dict[tuple[str, str], Remembered] = {}
+        self.request_log = RequestLog()
         self.webhooks = Webhooks(self.clock, self.switches, self.store.new_id)
-        self.sweep_due: int | None = None
+        self.responses_by_key: dict[tuple[str, str], StoredResponse] = {}
+        """By the scope of an idempotency key and the key."""
+        self.next_sweep: int | None = None
         self.seed_runs = 0
         self.line_uses = 0
         for number in settings.lines:
@@ -100,18 +90,18 @@ class World:
         """The virtual time in milliseconds."""
         return self.clock.now()
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something after virtual seconds, still in the name of this request; at once for no seconds."""
+    def run_after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run an action after virtual seconds, under the trace id of this request; immediately for 0 seconds."""
         if seconds <= 0:
             action()
             return
         trace_id = self.trace_id
 
-        def act() -> None:
+        def run() -> None:
             current, self.trace_id = self.trace_id, trace_id
             try:
                 action()
             finally:
                 self.trace_id = current
 
-        self.clock.call_at(self.now() + round(seconds * 1000), act)
+        self.clock.call_at(self.now() + round(seconds * SECOND), run)

@@ -1,4 +1,4 @@
-"""Orders about the emulator itself: time, switches, seed, faults, reset, and what it has recorded."""
+"""Commands for the emulator itself: clock, switches, seed, faults and reset; and its ledger and logs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from msgspec import Meta, Struct
 from starlette.responses import Response, StreamingResponse
 
 from linq_emulator.clock import SECOND, iso
-from linq_emulator.control.base import ControlError, Operation, Order, moment
+from linq_emulator.control.base import Command, CommandError, Handler, parse_time
 from linq_emulator.domain import seed, validate
 from linq_emulator.domain.models import Line
-from linq_emulator.faults import Fault, Kind, When
-from linq_emulator.ledger import ledger_line
+from linq_emulator.faults import Fault, FaultKind, FaultTime
+from linq_emulator.ledger import ledger_entry
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
-_BATCH = 500
+_ENTRIES_A_CHUNK = 500
 
 
 class ClockChange(Struct, forbid_unknown_fields=True):
-    """Body of POST clock; `advance` in seconds, `speed` in virtual seconds for each real one."""
+    """Body of POST clock; `advance` in seconds, `speed` in virtual seconds per real second."""
 
     freeze: bool | None = None
     now: str | None = None
@@ -35,36 +35,36 @@ class ClockChange(Struct, forbid_unknown_fields=True):
     speed: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
-def get_clock(order: Order) -> object:
-    """What time it is, and how time passes."""
-    clock = order.world.clock
+def get_clock(command: Command) -> object:
+    """The time and how it passes."""
+    clock = command.backend.clock
     return {"now": iso(clock.now()), "frozen": clock.frozen, "speed": clock.speed}
 
 
-def change_clock(order: Order) -> object:
-    """Freeze, set, advance or speed up; everything that becomes due happens before the answer."""
-    change = order.read(ClockChange)
-    world = order.world
-    now = None if change.now is None else moment(change.now, "now")
-    if now is not None and now < world.now() and world.store.ledger:
-        raise ControlError("now", "the clock cannot go back once there are messages")
-    world.clock.change(frozen=change.freeze, now=now, advance=round(change.advance * SECOND), speed=change.speed)
-    return get_clock(order)
+def change_clock(command: Command) -> object:
+    """Freeze, set, advance or speed up the clock. Everything that becomes due happens before the response."""
+    change = command.parse(ClockChange)
+    backend = command.backend
+    now = None if change.now is None else parse_time(change.now, "now")
+    if now is not None and now < backend.now() and backend.store.ledger:
+        raise CommandError("now", "the clock cannot go back once there are messages")
+    backend.clock.set(frozen=change.freeze, now=now, advance=round(change.advance * SECOND), speed=change.speed)
+    return get_clock(command)
 
 
-def get_switches(order: Order) -> object:
-    """The position of every switch."""
-    return order.world.switches.as_dict()
+def get_switches(command: Command) -> object:
+    """The value of every switch."""
+    return command.backend.switches.as_dict()
 
 
-def change_switches(order: Order) -> object:
+def change_switches(command: Command) -> object:
     """Set the given switches."""
-    order.world.switches.update(order.read(dict[str, Any]))
-    # Cached bytes may hold URLs that were signed for another lifetime.
-    for message in order.world.store.messages.values():
+    command.backend.switches.update(command.parse(dict[str, Any]))
+    # Cached JSON may hold URLs that were signed with another lifetime.
+    for message in command.backend.store.messages.values():
         if any(part.attachment is not None for part in message.parts):
             message.encoded = None
-    return get_switches(order)
+    return get_switches(command)
 
 
 class Seed(Struct, forbid_unknown_fields=True):
@@ -80,23 +80,23 @@ class Seed(Struct, forbid_unknown_fields=True):
     text_bytes: Annotated[int, Meta(ge=9, le=10_000)] = 200
     seed: int = 0
     warm: bool = False
-    """Encode every message now: the first read of a page then costs what later ones do, for more memory."""
+    """Encode every message now. The first read of a page then costs as little as later ones, and takes more memory."""
 
 
-def run_seed(order: Order) -> object:
-    """Make chats and messages; the server answers nothing else meanwhile."""
-    body = order.read(Seed)
-    world = order.world
+def run_seed(command: Command) -> object:
+    """Make chats and messages. The server responds to no other request meanwhile."""
+    body = command.parse(Seed)
+    backend = command.backend
     if (body.messages is None) == (body.messages_per_chat is None):
-        raise ControlError("messages", "give messages or messages_per_chat: one of them")
+        raise CommandError("messages", "give either messages or messages_per_chat")
     started = time.perf_counter()
-    counts = seed.counts_of(body.chats, body.messages, body.messages_per_chat)
-    lines = _lines(order, body.lines)
-    # The number of the run keeps a second run with the same seed from making the same identifiers.
-    rng = random.Random(f"{body.seed}/{world.seed_runs}")
-    world.seed_runs += 1
+    counts = seed.messages_by_chat(body.chats, body.messages, body.messages_per_chat)
+    lines = _seed_lines(command, body.lines)
+    # With the number of the run, a second run with the same seed does not make the same identifiers.
+    rng = random.Random(f"{body.seed}/{backend.seed_runs}")
+    backend.seed_runs += 1
     seed.Seeder(
-        world,
+        backend,
         rng,
         hours=body.hours,
         inbound_share=body.inbound_share,
@@ -104,7 +104,7 @@ def run_seed(order: Order) -> object:
         text_bytes=body.text_bytes,
     ).fill(lines, counts)
     if body.warm:
-        seed.warm(world)
+        seed.fill_caches(backend)
     return {
         "lines": [line.phone_number for line in lines],
         "chats": len(counts),
@@ -113,30 +113,30 @@ def run_seed(order: Order) -> object:
     }
 
 
-def _lines(order: Order, wanted: int | list[str] | None) -> list[Line]:
-    if not isinstance(wanted, list):
-        return seed.lines_for(order.world, wanted)
-    if not wanted or not all(validate.is_phone(number) for number in wanted):
-        raise ControlError("lines", "must be phone numbers in E.164 format")
-    return [order.world.store.add_line(number) for number in wanted]
+def _seed_lines(command: Command, lines: int | list[str] | None) -> list[Line]:
+    if not isinstance(lines, list):
+        return seed.lines_for(command.backend, lines)
+    if not lines or not all(validate.is_phone(number) for number in lines):
+        raise CommandError("lines", "must be phone numbers in E.164 format")
+    return [command.backend.store.add_line(number) for number in lines]
 
 
 class NewFault(Struct, forbid_unknown_fields=True):
     """Body of POST faults; see `linq_emulator.faults.Fault`."""
 
-    kind: Kind
+    kind: FaultKind
     path: str = ""
     method: str | None = None
     probability: Share = 1
     count: Annotated[int, Meta(ge=1)] | None = None
-    when: When = "before"
+    when: FaultTime = "before"
     status: Annotated[int, Meta(ge=400, le=599)] = 500
     code: int = 3006
     seconds: Annotated[float, Meta(ge=0, le=600)] = 1
     retry_after: Annotated[int, Meta(ge=0)] | None = None
 
 
-def _shown(fault: Fault) -> dict[str, object]:
+def _fault_fields(fault: Fault) -> dict[str, object]:
     return {
         "id": fault.id,
         "kind": fault.kind,
@@ -153,14 +153,14 @@ def _shown(fault: Fault) -> dict[str, object]:
     }
 
 
-def add_fault(order: Order) -> object:
-    """Order a fault."""
-    body = order.read(NewFault)
+def add_fault(command: Command) -> object:
+    """Add a fault."""
+    body = command.parse(NewFault)
     try:
         path = re.compile(body.path)
     except re.error as error:
-        raise ControlError("path", f"must be a regular expression: {error}") from None
-    faults = order.world.faults
+        raise CommandError("path", f"must be a regular expression: {error}") from None
+    faults = command.backend.faults
     fault = Fault(
         id=faults.next_id(),
         kind=body.kind,
@@ -174,71 +174,71 @@ def add_fault(order: Order) -> object:
         seconds=body.seconds,
         retry_after=body.retry_after,
     )
-    faults.orders.append(fault)
-    return _shown(fault)
+    faults.active.append(fault)
+    return _fault_fields(fault)
 
 
-def list_faults(order: Order) -> object:
-    """The faults in force, and how often each has hit."""
-    return {"faults": [_shown(fault) for fault in order.world.faults.orders]}
+def list_faults(command: Command) -> object:
+    """The active faults with their hits."""
+    return {"faults": [_fault_fields(fault) for fault in command.backend.faults.active]}
 
 
-def clear_faults(order: Order) -> object:
-    """Withdraw every fault."""
-    order.world.faults.orders.clear()
+def clear_faults(command: Command) -> object:
+    """Remove every fault."""
+    command.backend.faults.active.clear()
     return {"faults": []}
 
 
-def remove_fault(order: Order) -> object:
-    """Withdraw one fault."""
-    number = order.request.path_params["fault_id"]
-    if not order.world.faults.remove(number):
-        raise ControlError("fault_id", f"there is no fault {number}", 404)
-    return list_faults(order)
+def remove_fault(command: Command) -> object:
+    """Remove one fault."""
+    fault_id = command.request.path_params["fault_id"]
+    if not command.backend.faults.remove(fault_id):
+        raise CommandError("fault_id", f"there is no fault {fault_id}", 404)
+    return list_faults(command)
 
 
-def _stream(lines: Iterable[bytes]) -> Response:
-    async def batches() -> AsyncIterator[bytes]:
-        source = iter(lines)
-        while batch := list(islice(source, _BATCH)):
-            yield b"\n".join(batch) + b"\n"
-            # Other requests are served in between.
+def _stream(entries: Iterable[bytes]) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        iterator = iter(entries)
+        while chunk := list(islice(iterator, _ENTRIES_A_CHUNK)):
+            yield b"\n".join(chunk) + b"\n"
+            # The server responds to other requests in between.
             await asyncio.sleep(0)
 
-    return StreamingResponse(batches(), media_type="application/x-ndjson")
+    return StreamingResponse(chunks(), media_type="application/x-ndjson")
 
 
-def ledger(order: Order) -> object:
-    """Every message ever accepted, one line each, in the order of acceptance."""
-    ledger = order.world.store.ledger
-    return _stream(ledger_line(message) for message in islice(ledger, len(ledger)))
+def get_ledger(command: Command) -> object:
+    """Every message that was ever accepted as NDJSON, in the order of acceptance."""
+    ledger = command.backend.store.ledger
+    return _stream(ledger_entry(message) for message in islice(ledger, len(ledger)))
 
 
-def requests(order: Order) -> object:
-    """The last requests, one line each; with ``?summary=1`` exact counts of all."""
-    log = order.world.requests
-    if order.request.query_params.get("summary") in ("1", "true"):
+def get_requests(command: Command) -> object:
+    """The last requests as NDJSON; with ``?summary=1`` exact counts of all."""
+    log = command.backend.request_log
+    if command.request.query_params.get("summary") in ("1", "true"):
         return {"summary": log.summary()}
-    return _stream(log.lines())
+    return _stream(log.entries())
 
 
-def webhooks(order: Order) -> object:
-    """The deliveries to subscribers, with each attempt."""
-    return {"deliveries": order.world.webhooks.as_dicts()}
+def get_webhooks(command: Command) -> object:
+    """The webhook deliveries with their attempts."""
+    return {"deliveries": command.backend.webhooks.as_dicts()}
 
 
-def reset(order: Order) -> object:
-    """Back to how the emulator was started, except for the time."""
-    seeded = order.world.seed_runs > 0
-    order.world.reset()
-    if seeded:
-        # What a seed made was taken out of the collector's sight; chats and messages refer to each other.
+def reset(command: Command) -> object:
+    """Return to the state of the start, except for the time."""
+    was_seeded = command.backend.seed_runs > 0
+    command.backend.reset()
+    if was_seeded:
+        # The collector ignores what a seed made until it is unfrozen. Chats and messages refer to each other.
         gc.unfreeze()
         gc.collect()
-    return get_clock(order)
+    return get_clock(command)
 
 
-OPERATIONS: list[tuple[str, str, Operation]] = [
+HANDLERS: list[tuple[str, str, Handler]] = [
     ("GET", "clock", get_clock),
     ("POST", "clock", change_clock),
     ("GET", "switches", get_switches),
@@ -248,8 +248,8 @@ OPERATIONS: list[tuple[str, str, Operation]] = [
     ("GET", "faults", list_faults),
     ("DELETE", "faults", clear_faults),
     ("DELETE", "faults/{fault_id:int}", remove_fault),
-    ("GET", "ledger", ledger),
-    ("GET", "requests", requests),
-    ("GET", "webhooks", webhooks),
+    ("GET", "ledger", get_ledger),
+    ("GET", "requests", get_requests),
+    ("GET", "webhooks", get_webhooks),
     ("POST", "reset", reset),
 ]

@@ -1,4 +1,4 @@
-"""The rules that a message must keep before anything else is asked.
+"""The content rules of a message, as far as they do not depend on the chat.
 
 Limits and names: API reference, messages, and linq-python 0.65.0 ``types/message_content_param.py``,
 ``types/text_part_param.py``, ``types/media_part_param.py``. Ranges count UTF-16 code units.
@@ -31,30 +31,36 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 STYLES = ("bold", "italic", "strikethrough", "underline")
 ANIMATIONS = ("big", "small", "shake", "nod", "explode", "ripple", "bloom", "jitter")
-ONLY_IMESSAGE = ("imessage_app", "app_clip")
+IMESSAGE_ONLY_TYPES = ("imessage_app", "app_clip")
 
 _URL_IN_TEXT = re.compile(r"\b(?:https?://|www\.)\S", re.IGNORECASE)
 _LINK = re.compile(r"https?://\S+", re.IGNORECASE)
 
 
 def has_url(draft: Draft) -> bool:
-    """Whether a message is a link or has a URL in its text: not allowed first in a chat made by a create."""
+    """Whether a message is a link or has a URL in its text. The first message of a new chat must not."""
     return any(
         part.type == "link" or (part.type == "text" and _URL_IN_TEXT.search(part.value) is not None)
         for part in draft.parts
     )
 
 
-class ContentReader:
-    """Turns the `message` object of a request into a `Draft`, or refuses it."""
+class MessageParser:
+    """Parses the `message` object of a request into a `Draft`.
+
+    Args:
+        store: Has the attachments.
+        media: Makes URLs and placeholders.
+        clock: Gives the time of placeholders.
+    """
 
     def __init__(self, store: Store, media: Media, clock: Clock) -> None:
         self._store = store
         self._media = media
         self._clock = clock
 
-    def read(self, message: Mapping[str, Any]) -> Draft:
-        """Check everything that does not depend on the chat.
+    def parse(self, message: Mapping[str, Any]) -> Draft:
+        """Check every rule that does not depend on the chat.
 
         Raises:
             ApiError: 1001, 1003, 1004, 1005, 1008, 2003, 2007, 2011 or 5004.
@@ -66,7 +72,7 @@ class ContentReader:
         parts = self._parts(message)
         draft = Draft(parts=parts, effect=_effect(validate.optional(message, "effect", dict, "message.")))
         for part in parts:
-            draft.mentions.extend(one["handle"] for one in (part.extra or {}).get("mentions") or ())
+            draft.mentions.extend(mention["handle"] for mention in (part.extra or {}).get("mentions") or ())
         preferred = validate.optional(message, "preferred_service", str, "message.")
         if preferred is not None:
             draft.preferred_service = validate.one_of(preferred, ALL_SERVICES, "message.preferred_service")
@@ -74,118 +80,124 @@ class ContentReader:
         key = validate.optional(message, "idempotency_key", str, "message.")
         if key is not None:
             draft.idempotency_key = validate.idempotency_key(key, "message.idempotency_key")
-        reply = validate.optional(message, "reply_to", dict, "message.")
-        if reply is not None:
-            target = validate.required(reply, "message_id", str, "message.reply_to.")
+        reply_to = validate.optional(message, "reply_to", dict, "message.")
+        if reply_to is not None:
+            target = validate.required(reply_to, "message_id", str, "message.reply_to.")
             draft.reply_to = validate.identifier(target, "message.reply_to.message_id")
-            draft.reply_part = validate.optional(reply, "part_index", int, "message.reply_to.") or 0
+            draft.reply_part = validate.optional(reply_to, "part_index", int, "message.reply_to.") or 0
         return draft
 
     def _parts(self, message: Mapping[str, Any]) -> list[Part]:
-        raw = validate.required(message, "parts", list, "message.")
-        if not 1 <= len(raw) <= MAX_PARTS:
+        raw_parts = validate.required(message, "parts", list, "message.")
+        if not 1 <= len(raw_parts) <= MAX_PARTS:
             raise ApiError(1004, f"message.parts must hold 1 to {MAX_PARTS} parts")
-        parts = [self._part(one, f"message.parts[{index}].") for index, one in enumerate(raw)]
+        parts = [self._part(raw, f"message.parts[{index}].") for index, raw in enumerate(raw_parts)]
         for index, (first, second) in enumerate(pairwise(parts)):
             if first.type == second.type == "text":
                 raise ApiError(1004, f"message.parts[{index + 1}] is a second text part in a row")
         if len(parts) > 1:
-            alone = next((part.type for part in parts if part.type in ("link", *ONLY_IMESSAGE)), None)
-            if alone is not None:
-                raise ApiError(1004, f"a {alone} part must be the only part of a message")
-        if sum("url" in one for one in raw if one["type"] == "media") > MAX_URL_MEDIA:
+            single = next((part.type for part in parts if part.type in ("link", *IMESSAGE_ONLY_TYPES)), None)
+            if single is not None:
+                raise ApiError(1004, f"a {single} part must be the only part of a message")
+        if sum("url" in raw for raw in raw_parts if raw["type"] == "media") > MAX_URL_MEDIA:
             raise ApiError(1004, f"message.parts must hold at most {MAX_URL_MEDIA} media parts with a url")
         return parts
 
-    def _part(self, raw: object, where: str) -> Part:
+    def _part(self, raw: object, prefix: str) -> Part:
         if not isinstance(raw, dict):
-            raise ApiError(1003, f"{where.rstrip('.')} must be an object")
-        kind = validate.required(raw, "type", str, where)
+            raise ApiError(1003, f"{prefix.rstrip('.')} must be an object")
+        kind = validate.required(raw, "type", str, prefix)
         if kind == "text":
-            return self._text(raw, where)
+            return self._text(raw, prefix)
         if kind == "media":
-            return Part("media", attachment=self.file(raw, "url", where, CONTENT_TYPES))
+            return Part("media", attachment=self.file(raw, "url", prefix, CONTENT_TYPES))
         if kind == "link":
-            value = validate.required(raw, "value", str, where)
+            value = validate.required(raw, "value", str, prefix)
             if not _LINK.fullmatch(value) or len(value) > MAX_LINK:
-                raise ApiError(1004, f"{where}value must be an http or https URL of at most {MAX_LINK} characters")
+                raise ApiError(1004, f"{prefix}value must be an http or https URL of at most {MAX_LINK} characters")
             return Part("link", value)
         if kind == "imessage_app":
-            return Part("imessage_app", extra=_app(raw, where))
+            return Part("imessage_app", extra=_app(raw, prefix))
         if kind == "app_clip":
-            value = validate.https_url(validate.required(raw, "value", str, where), f"{where}value")
+            value = validate.https_url(validate.required(raw, "value", str, prefix), f"{prefix}value")
             return Part("app_clip", value)
-        raise ApiError(1004, f"{where}type is not a known part type")
+        raise ApiError(1004, f"{prefix}type is not a known part type")
 
-    def _text(self, raw: Mapping[str, Any], where: str) -> Part:
-        value = validate.text_of(validate.required(raw, "value", str, where), f"{where}value", MAX_TEXT)
+    def _text(self, raw: Mapping[str, Any], prefix: str) -> Part:
+        value = validate.non_empty_text(validate.required(raw, "value", str, prefix), f"{prefix}value", MAX_TEXT)
         length = len(value.encode("utf-16-le", "surrogatepass")) // 2
         extra: dict[str, Any] = {}
-        decorations = validate.optional(raw, "text_decorations", list, where)
+        decorations = validate.optional(raw, "text_decorations", list, prefix)
         if decorations:
-            extra["text_decorations"] = _decorations(decorations, length, f"{where}text_decorations")
-        stickers = validate.optional(raw, "inline_stickers", list, where)
+            extra["text_decorations"] = _decorations(decorations, length, f"{prefix}text_decorations")
+        stickers = validate.optional(raw, "inline_stickers", list, prefix)
         if stickers:
-            extra["inline_stickers"] = self._stickers(stickers, length, f"{where}inline_stickers")
-        mention = validate.optional(raw, "mention", str, where)
-        span = validate.optional(raw, "mention_range", list, where)
+            extra["inline_stickers"] = self._stickers(stickers, length, f"{prefix}inline_stickers")
+        mention = validate.optional(raw, "mention", str, prefix)
+        mention_range = validate.optional(raw, "mention_range", list, prefix)
         if mention is not None:
             if stickers:
-                raise ApiError(1004, f"{where}inline_stickers cannot be combined with mention")
-            validate.handle(mention, f"{where}mention")
-            shown = [0, length] if span is None else _range(span, length, f"{where}mention_range")
-            extra["mentions"] = [{"handle": mention, "is_me": False, "range": shown}]
-            extra["mention"], extra["mention_range"] = mention, None if span is None else shown
-        elif span is not None:
-            raise ApiError(1004, f"{where}mention_range needs mention")
+                raise ApiError(1004, f"{prefix}inline_stickers cannot be combined with mention")
+            validate.handle(mention, f"{prefix}mention")
+            checked = [0, length] if mention_range is None else _range(mention_range, length, f"{prefix}mention_range")
+            extra["mentions"] = [{"handle": mention, "is_me": False, "range": checked}]
+            extra["mention"], extra["mention_range"] = mention, None if mention_range is None else checked
+        elif mention_range is not None:
+            raise ApiError(1004, f"{prefix}mention_range needs mention")
         return Part("text", value, extra=extra or None)
 
-    def _stickers(self, raw: list[Any], length: int, where: str) -> list[dict[str, Any]]:
-        if len(raw) > 100:
-            raise ApiError(1004, f"{where} must hold at most 100 stickers")
-        shown: list[dict[str, Any]] = []
-        for index, one in enumerate(raw):
-            if not isinstance(one, dict):
-                raise ApiError(1003, f"{where}[{index}] must be an object")
-            image = self.file(one, "url", f"{where}[{index}].", CONTENT_TYPES)
-            span = _range(validate.required(one, "range", list), length, f"{where}[{index}].range")
-            shown.append(
+    def _stickers(self, raw_stickers: list[Any], length: int, name: str) -> list[dict[str, Any]]:
+        if len(raw_stickers) > 100:
+            raise ApiError(1004, f"{name} must hold at most 100 stickers")
+        stickers: list[dict[str, Any]] = []
+        for index, raw in enumerate(raw_stickers):
+            if not isinstance(raw, dict):
+                raise ApiError(1003, f"{name}[{index}] must be an object")
+            image = self.file(raw, "url", f"{name}[{index}].", CONTENT_TYPES)
+            stickers.append(
                 {
                     "id": image.id,
-                    "range": span,
+                    "range": _range(validate.required(raw, "range", list), length, f"{name}[{index}].range"),
                     "file_name": image.filename,
                     "mime_type": image.content_type,
                     "url": self._media.download_url(image),
                 }
             )
-        if len({one["id"] for one in shown}) > 10:
-            raise ApiError(1004, f"{where} must use at most 10 different images")
-        _refuse_overlap([one["range"] for one in shown], where)
-        return shown
+        if len({sticker["id"] for sticker in stickers}) > 10:
+            raise ApiError(1004, f"{name} must use at most 10 different images")
+        _refuse_overlap([sticker["range"] for sticker in stickers], name)
+        return stickers
 
-    def file(self, raw: Mapping[str, Any], url_field: str, where: str, allowed: list[str]) -> Attachment:
-        """The attachment that a url or an attachment_id, one of the two, stands for."""
-        url = validate.optional(raw, url_field, str, where)
-        attachment_id = validate.optional(raw, "attachment_id", str, where)
+    def file(self, raw: Mapping[str, Any], url_field: str, prefix: str, allowed: list[str]) -> Attachment:
+        """The attachment that a url or an attachment_id names; exactly one of them must be given.
+
+        Args:
+            raw: The object with these fields.
+            url_field: Name of the field with the URL.
+            prefix: Path of the object, for error messages.
+            allowed: Allowed content types.
+        """
+        url = validate.optional(raw, url_field, str, prefix)
+        attachment_id = validate.optional(raw, "attachment_id", str, prefix)
         if (url is None) == (attachment_id is None):
-            raise ApiError(1004, f"{where.rstrip('.') or 'the body'} takes {url_field} or attachment_id: one of them")
+            raise ApiError(1004, f"{prefix.rstrip('.') or 'the body'} must have either {url_field} or attachment_id")
         if attachment_id is not None:
-            return self._uploaded(validate.identifier(attachment_id, f"{where}attachment_id"), where, allowed)
-        if self._media.own(self._store, url) is None:
-            validate.https_url(url, f"{where}{url_field}")
-        return self._media.of_url(self._store, url, allowed, self._clock.now())
+            return self._uploaded(validate.identifier(attachment_id, f"{prefix}attachment_id"), prefix, allowed)
+        if self._media.find(self._store, url) is None:
+            validate.https_url(url, f"{prefix}{url_field}")
+        return self._media.find_or_add(self._store, url, allowed, self._clock.now())
 
-    def _uploaded(self, attachment_id: str, where: str, allowed: list[str]) -> Attachment:
-        found = self._store.attachments.get(attachment_id)
-        if found is None or found.deleted:
-            raise ApiError(2003, f"{where}attachment_id")
-        if found.content is None:
-            raise ApiError(2007, f"{where}attachment_id has not been uploaded")
-        if found.content_type not in allowed:
-            raise ApiError(5004, f"{found.content_type} cannot be sent here")
-        if found.size_bytes > MAX_UPLOAD:
-            raise ApiError(5005, f"{where}attachment_id is larger than {MAX_UPLOAD} bytes")
-        return found
+    def _uploaded(self, attachment_id: str, prefix: str, allowed: list[str]) -> Attachment:
+        attachment = self._store.attachments.get(attachment_id)
+        if attachment is None or attachment.deleted:
+            raise ApiError(2003, f"{prefix}attachment_id")
+        if attachment.content is None:
+            raise ApiError(2007, f"{prefix}attachment_id has not been uploaded")
+        if attachment.content_type not in allowed:
+            raise ApiError(5004, f"{attachment.content_type} cannot be sent here")
+        if attachment.size_bytes > MAX_UPLOAD:
+            raise ApiError(5005, f"{prefix}attachment_id is larger than {MAX_UPLOAD} bytes")
+        return attachment
 
 
 def _effect(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -199,61 +211,60 @@ def _effect(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _check_app_service(kind: str, preferred: str) -> None:
-    if preferred != "iMessage" and kind in ONLY_IMESSAGE:
+    if preferred != "iMessage" and kind in IMESSAGE_ONLY_TYPES:
         raise ApiError(2018 if kind == "imessage_app" else 2028)
 
 
-def _range(raw: list[Any], length: int, where: str) -> list[int]:
-    ok = len(raw) == 2 and all(isinstance(one, int) and not isinstance(one, bool) for one in raw)
-    if not ok or not 0 <= raw[0] < raw[1] <= length:
-        raise ApiError(1004, f"{where} must be [start, end) within the {length} UTF-16 units of the text")
+def _range(raw: list[Any], length: int, name: str) -> list[int]:
+    is_pair = len(raw) == 2 and all(isinstance(bound, int) and not isinstance(bound, bool) for bound in raw)
+    if not is_pair or not 0 <= raw[0] < raw[1] <= length:
+        raise ApiError(1004, f"{name} must be [start, end) within the {length} UTF-16 units of the text")
     return raw
 
 
-def _refuse_overlap(ranges: list[list[int]], where: str) -> None:
-    ordered = sorted(ranges)
-    for first, second in pairwise(ordered):
+def _refuse_overlap(ranges: list[list[int]], name: str) -> None:
+    for first, second in pairwise(sorted(ranges)):
         if second[0] < first[1]:
-            raise ApiError(1004, f"{where} must not overlap")
+            raise ApiError(1004, f"{name} must not overlap")
 
 
-def _decorations(raw: list[Any], length: int, where: str) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = []
-    for index, one in enumerate(raw):
-        here = f"{where}[{index}]."
-        if not isinstance(one, dict):
-            raise ApiError(1003, f"{where}[{index}] must be an object")
-        span = _range(validate.required(one, "range", list, here), length, f"{here}range")
-        style = validate.optional(one, "style", str, here)
-        animation = validate.optional(one, "animation", str, here)
+def _decorations(raw_decorations: list[Any], length: int, name: str) -> list[dict[str, Any]]:
+    decorations: list[dict[str, Any]] = []
+    for index, raw in enumerate(raw_decorations):
+        prefix = f"{name}[{index}]."
+        if not isinstance(raw, dict):
+            raise ApiError(1003, f"{name}[{index}] must be an object")
+        text_range = _range(validate.required(raw, "range", list, prefix), length, f"{prefix}range")
+        style = validate.optional(raw, "style", str, prefix)
+        animation = validate.optional(raw, "animation", str, prefix)
         if (style is None) == (animation is None):
-            raise ApiError(1004, f"{here[:-1]} takes style or animation: one of them")
+            raise ApiError(1004, f"{prefix[:-1]} must have either style or animation")
         if style is not None:
-            validate.one_of(style, STYLES, f"{here}style", 1004)
+            validate.one_of(style, STYLES, f"{prefix}style", 1004)
         else:
-            validate.one_of(animation, ANIMATIONS, f"{here}animation", 1004)
-        shown.append({"range": span, "style": style, "animation": animation})
-    for one in shown:
-        if one["animation"] is not None:
-            # Styles may lie over one another; an animation stands alone on its characters.
-            for other in shown:
-                if other is not one:
-                    _refuse_overlap([one["range"], other["range"]], where)
-    return shown
+            validate.one_of(animation, ANIMATIONS, f"{prefix}animation", 1004)
+        decorations.append({"range": text_range, "style": style, "animation": animation})
+    for decoration in decorations:
+        if decoration["animation"] is not None:
+            # Styles may overlap. An animation must not overlap with anything.
+            for other in decorations:
+                if other is not decoration:
+                    _refuse_overlap([decoration["range"], other["range"]], name)
+    return decorations
 
 
-def _app(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
-    app = validate.required(raw, "app", dict, where)
+def _app(raw: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    app = validate.required(raw, "app", dict, prefix)
     for name in ("bundle_id", "name", "team_id"):
-        validate.required(app, name, str, f"{where}app.")
-    layout = validate.required(raw, "layout", dict, where)
+        validate.required(app, name, str, f"{prefix}app.")
+    layout = validate.required(raw, "layout", dict, prefix)
     if not any(
         layout.get(name) for name in ("caption", "subcaption", "trailing_caption", "trailing_subcaption", "image_url")
     ):
-        raise ApiError(1008, f"{where}layout shows nothing")
+        raise ApiError(1008, f"{prefix}layout shows nothing")
     return {
         "app": app,
         "layout": layout,
-        "url": validate.optional(raw, "url", str, where) or "",
-        "fallback_text": validate.optional(raw, "fallback_text", str, where) or layout.get("caption"),
+        "url": validate.optional(raw, "url", str, prefix) or "",
+        "fallback_text": validate.optional(raw, "fallback_text", str, prefix) or layout.get("caption"),
     }

@@ -1,27 +1,26 @@
-"""Messages from outside: opt-out keywords, chats that begin with them, and late arrivals."""
+"""Inbound messages: opt-out keywords, chats that start with them, and messages that arrive late."""
 
 from __future__ import annotations
 
 import re
 
-from linq_emulator.backend import World
+from linq_emulator.backend import Backend
 from linq_emulator.domain import delivery, events
 from linq_emulator.domain.models import SMS, Chat, Line, Message, Part, Participant
-from linq_emulator.domain.sending import record
+from linq_emulator.domain.sending import add_to_chat
 
-# linq-python 0.65.0 types/chat.py: exact case for these, any case and an optional space or hyphen for opt out.
+# linq-python 0.65.0 types/chat.py: these in exact case, "opt out" in any case with an optional space or hyphen.
 _KEYWORDS = frozenset({"STOP", "UNSUBSCRIBE", "OPTOUT", "CANCEL", "END", "QUIT"})
 _OPT_OUT = re.compile(r"opt[ -]?out", re.IGNORECASE)
 
 
-def is_opt_out(text: str) -> bool:
-    """Whether a whole message asks not to be written to."""
+def _is_opt_out(text: str) -> bool:
     trimmed = text.strip()
     return trimmed in _KEYWORDS or _OPT_OUT.fullmatch(trimmed) is not None
 
 
 def receive(
-    world: World,
+    backend: Backend,
     chat: Chat,
     sender: Participant,
     parts: list[Part],
@@ -31,21 +30,21 @@ def receive(
     sent_at: int | None = None,
     reconciled: bool = False,
 ) -> Message:
-    """Take in a message.
+    """Accept an inbound message.
 
     Args:
-        world: The emulator.
-        chat: Where it arrives.
-        sender: Who wrote it.
-        parts: What it says.
-        service: What carried it; the chat's own service when omitted.
-        reply_to: Which message it answers.
+        backend: The emulator.
+        chat: The chat in which it arrives.
+        sender: Its author.
+        parts: Its content.
+        service: The service that carried it; the chat's service if omitted.
+        reply_to: The message to which it replies.
         sent_at: When it was sent, if that was earlier.
-        reconciled: Whether it was recovered late instead of arriving live.
+        reconciled: Whether it was recovered late and did not arrive live.
     """
-    store, now = world.store, world.now()
+    store, now = backend.store, backend.now()
     sent = now if sent_at is None else sent_at
-    created = sent if reconciled and world.switches.reconciled_created_at == "sent" else now
+    created = sent if reconciled and backend.switches.reconciled_created_at == "sent" else now
     message = Message(
         id=store.new_id(),
         seq=store.next_seq(),
@@ -53,65 +52,65 @@ def receive(
         sender=sender,
         outbound=False,
         parts=parts,
-        to=(chat.line.phone_number, *(other.handle for other in chat.active() if other is not sender)),
+        to=(chat.line.phone_number, *(other.handle for other in chat.active_others() if other is not sender)),
         accepted_at=now,
         created_at=created,
         updated_at=created,
         status="received",
         service=service or chat.service,
-        trace_id=world.trace_id,
+        trace_id=backend.trace_id,
         sent_at=sent,
         reply_to=reply_to,
         reconciled_at=now if reconciled else None,
     )
     store.contact(sender.handle).has_written = True
-    record(world, message)
-    _apply_opt_out(world, chat, sender.handle, parts)
-    events.message(world, "message.received", message)
+    add_to_chat(backend, message)
+    _apply_opt_out(backend, chat, sender.handle, parts)
+    events.emit_message(backend, "message.received", message)
     return message
 
 
-def chat_for(world: World, line: Line, handle: str, service: str | None) -> Chat:
-    """The direct chat of a line and a handle, made when there is none."""
-    chat = world.store.find_chat(line, (handle,))
+def find_or_add_chat(backend: Backend, line: Line, handle: str, service: str | None) -> Chat:
+    """The direct chat of a line and a handle, which is added if there is none."""
+    chat = backend.store.find_chat(line, (handle,))
     if chat is None:
-        chosen = service or delivery.choose_service(world, line, (handle,), None) or SMS
-        chat = world.store.add_chat(line, (handle,), chosen, world.now())
-        events.chat_created(world, chat)
+        chosen = service or delivery.choose_service(backend, line, (handle,), None) or SMS
+        chat = backend.store.add_chat(line, (handle,), chosen, backend.now())
+        events.emit_chat_created(backend, chat)
     return chat
 
 
-def _apply_opt_out(world: World, chat: Chat, handle: str, parts: list[Part]) -> None:
-    contact = world.store.contact(handle)
-    if len(parts) == 1 and parts[0].type == "text" and is_opt_out(parts[0].value):
+def _apply_opt_out(backend: Backend, chat: Chat, handle: str, parts: list[Part]) -> None:
+    contact = backend.store.contact(handle)
+    if len(parts) == 1 and parts[0].type == "text" and _is_opt_out(parts[0].value):
         if not chat.is_group:
             contact.opted_out = True
-            set_health(world, chat, "OPTED_OUT")
+            set_health(backend, chat, "OPTED_OUT")
         return
     if contact.opted_out:
-        # A later message in any conversation opts back in, and clears every mark.
+        # A later message in any chat opts in again and resets the health of every chat.
         contact.opted_out = False
-        for other in world.store.chats_with(handle):
+        for other in backend.store.chats_with(handle):
             if other.health == "OPTED_OUT":
-                set_health(world, other, "HEALTHY")
+                set_health(backend, other, "HEALTHY")
 
 
-def set_health(world: World, chat: Chat, status: str) -> None:
-    """Change the health of a chat."""
+def set_health(backend: Backend, chat: Chat, status: str) -> None:
+    """Set the health of a chat."""
     if chat.health != status:
-        chat.health, chat.health_at, chat.encoded = status, world.now(), None
+        chat.health, chat.health_at, chat.encoded = status, backend.now(), None
 
 
-def mark_read(world: World, chat: Chat) -> None:
-    """Mark the inbound messages of a direct chat as read; without effect in groups."""
+def mark_read(backend: Backend, chat: Chat) -> None:
+    """Mark the inbound messages of a direct chat as read. It has no effect in groups."""
     if chat.is_group:
         return
-    now = world.now()
+    now = backend.now()
     for message in reversed(chat.messages):
         if message.outbound:
             continue
         if message.status == "read":
             break
         message.status, message.read_at, message.encoded = "read", now, None
-        if world.switches.delivery_moves_message:
+        if backend.switches.delivery_moves_message:
             message.updated_at = now

@@ -1,7 +1,7 @@
-"""Attachments: their types, their signed URLs, and what stands in for media that was sent by URL.
+"""Attachments: their types, their signed URLs, and placeholders for media that was sent by URL.
 
-URLs lead back to the emulator and carry a token instead of the bearer key (API reference, attachments). A
-message sent with somebody's URL is never downloaded: a placeholder of a few bytes takes its place.
+URLs point to the emulator and carry a token instead of the bearer key (API reference, attachments). Media of
+other URLs is never downloaded: a placeholder of a few bytes replaces it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ VOICE_TYPES = [
     "audio/amr",
 ]
 
-# Types whose extension Python's table does not know, or names in another way on some systems.
+# Extensions that Python's table lacks, or maps to another type on some systems.
 _EXTENSIONS = {
     ".m4a": "audio/x-m4a",
     ".caf": "audio/x-caf",
@@ -113,18 +113,18 @@ _EXTENSIONS = {
 
 
 def type_of_name(name: str) -> str | None:
-    """The media type that an extension stands for."""
+    """The media type of a file name's extension."""
     suffix = "." + name.rsplit(".", 1)[-1].lower() if "." in name else ""
     return _EXTENSIONS.get(suffix) or mimetypes.guess_type(name)[0]
 
 
 class Media:
-    """URLs of attachments, and attachments made of URLs.
+    """URLs of attachments, and attachments for URLs.
 
     Args:
-        origin: Scheme, host and port under which the emulator is reached.
+        origin: Scheme, host and port of the server.
         clock: Decides when a URL has expired.
-        switches: Says how long a media URL works.
+        switches: Have the lifetime of a media URL.
     """
 
     def __init__(self, origin: str, clock: Clock, switches: Switches) -> None:
@@ -135,60 +135,64 @@ class Media:
 
     @property
     def urls_expire(self) -> bool:
-        """Whether media URLs in messages stop working some time."""
+        """Whether media URLs in messages expire."""
         return self._switches.media_url_seconds > 0
 
-    def _token(self, purpose: str, attachment_id: str, until: int) -> str:
-        text = f"{purpose}/{attachment_id}/{until}"
+    def _token(self, purpose: str, attachment_id: str, valid_until: int) -> str:
+        text = f"{purpose}/{attachment_id}/{valid_until}"
         return hmac.new(self._secret, text.encode(), sha256).hexdigest()
 
     def url(self, attachment: Attachment) -> str:
-        """Where the bytes are, in a message."""
-        until = 0
+        """The URL of a file in a message."""
+        valid_until = 0
         if self.urls_expire:
-            until = self._clock.now() + int(self._switches.media_url_seconds * SECOND)
-        return self._url(attachment, until)
+            valid_until = self._clock.now() + int(self._switches.media_url_seconds * SECOND)
+        return self._url(attachment, valid_until)
 
     def download_url(self, attachment: Attachment) -> str:
-        """Where the bytes are for as long as the attachment exists."""
+        """The URL of a file that works as long as the attachment exists."""
         return self._url(attachment, 0)
 
-    def _url(self, attachment: Attachment, until: int) -> str:
-        token = self._token("get", attachment.id, until)
+    def _url(self, attachment: Attachment, valid_until: int) -> str:
+        token = self._token("get", attachment.id, valid_until)
         name = quote(attachment.filename, safe="")
-        return f"{self.origin}/_media/{attachment.id}/{name}?until={until}&token={token}"
+        return f"{self.origin}/_media/{attachment.id}/{name}?until={valid_until}&token={token}"
 
     def upload_url(self, attachment: Attachment) -> str:
-        """Where the bytes are put, once."""
+        """The URL to which a file is uploaded."""
         token = self._token("put", attachment.id, attachment.upload_until)
         return f"{self.origin}/_upload/{attachment.id}?until={attachment.upload_until}&token={token}"
 
     def allows(self, purpose: str, attachment_id: str, until: str, token: str) -> bool:
-        """Whether a URL was made here for ``get`` or ``put`` and has not expired."""
+        """Whether a URL was signed here for ``get`` or ``put`` and has not expired."""
         if not (until.isascii() and until.isdigit() and len(until) < 16 and token.isascii()):
             return False
-        moment = int(until)
-        genuine = hmac.compare_digest(self._token(purpose, attachment_id, moment), token)
-        return genuine and (moment == 0 or self._clock.now() < moment)
+        valid_until = int(until)
+        is_signed = hmac.compare_digest(self._token(purpose, attachment_id, valid_until), token)
+        return is_signed and (valid_until == 0 or self._clock.now() < valid_until)
 
-    def own(self, store: Store, url: str) -> Attachment | None:
-        """The attachment behind one of the emulator's own download URLs."""
+    def find(self, store: Store, url: str) -> Attachment | None:
+        """The attachment of one of the emulator's own download URLs; None for other URLs."""
         prefix = f"{self.origin}/_media/"
         if not url.startswith(prefix):
             return None
-        found = store.attachments.get(url[len(prefix) :].split("/", 1)[0])
-        return None if found is None or found.deleted else found
+        attachment = store.attachments.get(url[len(prefix) :].split("/", 1)[0])
+        return None if attachment is None or attachment.deleted else attachment
 
-    def of_url(self, store: Store, url: str, allowed: list[str], now: int) -> Attachment:
-        """The attachment that stands for a URL which was sent; 5004 for a type that is not supported."""
-        owned = self.own(store, url)
-        if owned is not None:
-            return owned
+    def find_or_add(self, store: Store, url: str, allowed: list[str], now: int) -> Attachment:
+        """The attachment of a URL that was sent: its own one, or a new placeholder.
+
+        Raises:
+            ApiError: 5004 if its type is not allowed.
+        """
+        existing = self.find(store, url)
+        if existing is not None:
+            return existing
         filename = unquote(basename(urlsplit(url).path)) or "file"
         content_type = type_of_name(filename) or allowed[0]
         if content_type not in allowed:
             raise ApiError(5004, f"{content_type} cannot be sent")
         content = b"placeholder of the emulator, which downloads nothing\n"
-        made = Attachment(store.new_id(), filename, content_type, len(content), now, content=content)
-        store.attachments[made.id] = made
-        return made
+        placeholder = Attachment(store.new_id(), filename, content_type, len(content), now, content=content)
+        store.attachments[placeholder.id] = placeholder
+        return placeholder

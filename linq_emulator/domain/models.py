@@ -1,18 +1,22 @@
-"""What the emulator remembers: plain records, without behaviour.
+"""The models that the store holds: plain data without behaviour.
 
-Times are milliseconds of the virtual clock. Records hold each other directly; `store` keeps the indexes.
+Times are milliseconds of the virtual clock. Models refer to each other directly; `Store` keeps the indexes.
 Field names follow linq-python 0.65.0 ``types/`` where the API shows the field.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Raw
 
 if TYPE_CHECKING:
-    from linq_emulator.ordered_index import Listing
+    from linq_emulator.domain.ordered_index import OrderedIndex
+
+Service = Literal["iMessage", "RCS", "SMS"]
+Reputation = Literal["HEALTHY", "AT_RISK", "CRITICAL"]
+ChatHealth = Literal["HEALTHY", "AT_RISK", "CRITICAL", "OPTED_OUT"]
 
 IMESSAGE, RCS, SMS = "iMessage", "RCS", "SMS"
 ALL_SERVICES = (IMESSAGE, RCS, SMS)
@@ -39,14 +43,14 @@ class Line:
     forwarding_number: str | None = None
     retention: int | None = None
     """Ephemeral window in milliseconds from created_at; None keeps messages."""
-    used: int = 0
-    """Counts up over all lines, so that the smallest is the least recently used."""
+    last_use: int = 0
+    """Counts up over all lines. The least recently used line has the smallest."""
     card: ContactCard | None = None
 
 
 @dataclass(slots=True)
 class Location:
-    """Where a contact is, while it shares that with us."""
+    """Where a contact is, while it shares that with a line."""
 
     longitude: float
     latitude: float
@@ -60,7 +64,7 @@ class Location:
 
 @dataclass(slots=True)
 class Contact:
-    """Somebody outside the account, known by one handle."""
+    """A person outside the account, known by one handle."""
 
     handle: str
     services: tuple[str, ...] = ALL_SERVICES
@@ -91,12 +95,12 @@ class Participant:
     status: str = "active"
     left_at: int | None = None
     encoded: Raw | None = None
-    """What messages show of it, encoded; None when it must be made again."""
+    """Cached JSON for its messages; None if it has to be encoded again."""
 
 
 @dataclass(slots=True)
 class Attachment:
-    """A file: uploaded in advance, or standing for a URL that was sent."""
+    """A file that was uploaded in advance, or a placeholder for a URL that was sent."""
 
     id: str
     filename: str
@@ -121,7 +125,7 @@ class Reaction:
 
 @dataclass(slots=True)
 class Part:
-    """One part of a message; `extra` holds the rest of what the API shows for that type."""
+    """One part of a message. `extra` has the other fields that the API shows for its type."""
 
     type: str
     value: str = ""
@@ -132,7 +136,7 @@ class Part:
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """A message of either direction, from acceptance on; it stays in the ledger whatever becomes of it."""
+    """An accepted message of either direction. It stays in the ledger for good."""
 
     id: str
     seq: int
@@ -155,7 +159,7 @@ class Message:
     reply_to: Message | None = None
     reply_part: int = 0
     replies: list[Message] | None = None
-    """Only on the first message of a thread: every message that answers it."""
+    """On the first message of a thread only: every other message of the thread."""
     idempotency_key: str | None = None
     override_optout: bool = False
     reconciled_at: int | None = None
@@ -163,7 +167,7 @@ class Message:
     expired_at: int | None = None
     deleted_at: int | None = None
     encoded: bytes | None = None
-    """What GET shows, encoded; None when it must be made again."""
+    """Cached JSON; None if it has to be encoded again."""
 
     @property
     def gone(self) -> bool:
@@ -185,29 +189,31 @@ class Chat:
     created_at: int
     updated_at: int
     last_activity: int
-    messages: Listing[Message]
+    messages: OrderedIndex[Message]
     display_name: str | None = None
-    """Only what was set; the default name is made of the recipients."""
+    """Only a name that was set. The default name is made of the recipients."""
     icon: str | None = None
     health: str = "HEALTHY"
     health_at: int = 0
     left: bool = False
+    """Whether the line has left the group."""
     identity: tuple[str, frozenset[str]] | None = None
-    """The key under which a create finds this chat; None when it is not matched."""
+    """Line and recipients by which a create finds this chat; None if no create finds it."""
     encoded: bytes | None = None
+    """Cached JSON; None if it has to be encoded again."""
 
-    def active(self) -> list[Participant]:
-        """The participants that are in the chat now, the own line not counted."""
+    def active_others(self) -> list[Participant]:
+        """The active participants without the own line."""
         return [other for other in self.others if other.status == "active"]
 
-    def participant(self, handle: str) -> Participant | None:
+    def active_participant(self, handle: str) -> Participant | None:
         """The active participant with that handle."""
         return next((other for other in self.others if other.handle == handle and other.status == "active"), None)
 
 
 @dataclass(slots=True)
 class Draft:
-    """A message that passed the content rules and has not been accepted yet."""
+    """A message that passed the content rules and is not accepted yet."""
 
     parts: list[Part]
     effect: dict[str, Any] | None = None
@@ -216,3 +222,14 @@ class Draft:
     preferred_service: str | None = None
     idempotency_key: str | None = None
     mentions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The response to the first request with an idempotency key."""
+
+    message: Message
+    status: int
+    body: bytes
+    valid_until: int | None
+    """None for ever."""

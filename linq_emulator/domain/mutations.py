@@ -1,8 +1,8 @@
-"""What happens to messages and groups after they exist: edits, reactions, names, participants, leaving."""
+"""Changes of existing messages and groups: edits, reactions, names, participants, leaving."""
 
 from __future__ import annotations
 
-from linq_emulator.backend import World
+from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE, iso
 from linq_emulator.domain import events
 from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Reaction
@@ -10,13 +10,15 @@ from linq_emulator.errors import ApiError
 
 MAX_EDITS = 5
 EDIT_WINDOW = 15 * MINUTE
-MIN_LEFT_IN_GROUP = 3
-MIN_TO_LEAVE = 4
+MIN_REMAINING_PARTICIPANTS = 3
+MIN_PARTICIPANTS_TO_LEAVE = 4
 MAX_OTHERS = 31
+TAPBACKS = ("love", "like", "dislike", "laugh", "emphasize", "question", "custom")
+STICKER = "sticker"
 
 
-def check_edit(world: World, message: Message, part_index: int) -> None:
-    """Refuse an edit that iMessage would not take: API reference, editing; the codes are our choice."""
+def check_edit(backend: Backend, message: Message, part_index: int) -> None:
+    """Refuse an edit that iMessage does not allow. API reference, editing; the codes are our choice."""
     if not message.outbound:
         raise ApiError(2015, "only your own messages can be edited")
     if message.service != IMESSAGE:
@@ -27,148 +29,150 @@ def check_edit(world: World, message: Message, part_index: int) -> None:
         raise ApiError(1005, "only text parts can be edited")
     if len(message.edits or ()) >= MAX_EDITS:
         raise ApiError(2015, f"a message can be edited {MAX_EDITS} times")
-    if world.now() > (message.sent_at or message.created_at) + EDIT_WINDOW:
+    if backend.now() > (message.sent_at or message.created_at) + EDIT_WINDOW:
         raise ApiError(2015, "a message can be edited for 15 minutes")
 
 
-def edit(world: World, message: Message, part_index: int, text: str) -> None:
-    """Replace the text of a part, at once or after `edit_seconds`."""
+def edit(backend: Backend, message: Message, part_index: int, text: str) -> None:
+    """Replace the text of a part after `edit_seconds`."""
 
     def apply() -> None:
         part = message.parts[part_index]
         message.edits = message.edits or []
-        now = world.now()
+        now = backend.now()
         message.edits.append({"at": iso(now), "part_index": part_index, "before": part.value, "text": text})
         part.value, part.extra = text, None
         message.encoded = None
-        if world.switches.edit_moves_message:
+        if backend.switches.edit_moves_message:
             message.updated_at = now
-        events.message_edited(world, message, part_index)
+        events.emit_message_edited(backend, message, part_index)
 
-    world.later(world.switches.edit_seconds, apply)
+    backend.run_after(backend.switches.edit_seconds, apply)
 
 
-def react(world: World, message: Message, part_index: int, given: Reaction) -> None:
-    """Add a reaction, at once or after `reaction_seconds`; a tapback replaces the sender's earlier one."""
+def add_reaction(backend: Backend, message: Message, part_index: int, reaction: Reaction) -> None:
+    """Add a reaction after `reaction_seconds`. A tapback replaces the participant's earlier tapback."""
 
     def apply() -> None:
         kept = list(message.parts[part_index].reactions or ())
-        if given.type != "sticker":
-            kept = [one for one in kept if one.participant is not given.participant or one.type == "sticker"]
-        message.parts[part_index].reactions = [*kept, given]
-        _reacted(world, message)
-        events.reaction(world, "reaction.added", message, part_index, given)
+        if reaction.type != STICKER:
+            kept = [other for other in kept if other.participant is not reaction.participant or other.type == STICKER]
+        message.parts[part_index].reactions = [*kept, reaction]
+        _reactions_changed(backend, message)
+        events.emit_reaction(backend, "reaction.added", message, part_index, reaction)
 
-    world.later(world.switches.reaction_seconds, apply)
+    backend.run_after(backend.switches.reaction_seconds, apply)
 
 
-def unreact(world: World, message: Message, part_index: int, who: Participant, kind: str, emoji: str | None) -> None:
-    """Take back a tapback, at once or after `reaction_seconds`; nothing happens when it is not there."""
+def remove_reaction(
+    backend: Backend, message: Message, part_index: int, participant: Participant, kind: str, emoji: str | None
+) -> None:
+    """Remove a tapback after `reaction_seconds`, if it exists."""
 
     def apply() -> None:
-        present = list(message.parts[part_index].reactions or ())
-        for one in present:
-            if (one.participant, one.type, one.custom_emoji) == (who, kind, emoji):
-                message.parts[part_index].reactions = [other for other in present if other is not one]
-                _reacted(world, message)
-                events.reaction(world, "reaction.removed", message, part_index, one)
+        reactions = list(message.parts[part_index].reactions or ())
+        for reaction in reactions:
+            if (reaction.participant, reaction.type, reaction.custom_emoji) == (participant, kind, emoji):
+                message.parts[part_index].reactions = [other for other in reactions if other is not reaction]
+                _reactions_changed(backend, message)
+                events.emit_reaction(backend, "reaction.removed", message, part_index, reaction)
 
-    world.later(world.switches.reaction_seconds, apply)
+    backend.run_after(backend.switches.reaction_seconds, apply)
 
 
-def _reacted(world: World, message: Message) -> None:
+def _reactions_changed(backend: Backend, message: Message) -> None:
     message.encoded = None
-    if world.switches.reaction_moves_message:
-        message.updated_at = world.now()
+    if backend.switches.reaction_moves_message:
+        message.updated_at = backend.now()
 
 
-def check_group(world: World, chat: Chat, *, direct_status: int | None = None) -> None:
-    """1006 for a direct chat."""
+def check_group(backend: Backend, chat: Chat) -> None:
+    """Refuse a direct chat with 1006."""
     if not chat.is_group:
-        raise ApiError(1006, status=direct_status or world.switches.direct_group_action_status)
+        raise ApiError(1006, status=backend.switches.direct_group_action_status)
 
 
-def update_group(world: World, chat: Chat, name: str | None, icon: str | None) -> None:
-    """Set the name, the icon or both after `group_update_seconds`. A named group is not matched any more."""
+def update_group(backend: Backend, chat: Chat, name: str | None, icon: str | None) -> None:
+    """Set the name, the icon or both after `group_update_seconds`. A create no longer finds a named group."""
 
     def apply() -> None:
         for field, new in (("name", name), ("icon", icon)):
             if new is None:
                 continue
             if chat.left:
-                events.group_update_failed(world, field, chat)
+                events.emit_group_update_failed(backend, field, chat)
                 continue
             if field == "name":
                 old, chat.display_name = chat.display_name, new
-                world.store.unmatch(chat)
+                backend.store.drop_identity(chat)
             else:
                 old, chat.icon = chat.icon, new
-            world.store.touch_chat(chat, world.now())
-            events.group_updated(world, field, chat, old, new)
+            backend.store.touch_chat(chat, backend.now())
+            events.emit_group_updated(backend, field, chat, old, new)
 
-    world.later(world.switches.group_update_seconds, apply)
+    backend.run_after(backend.switches.group_update_seconds, apply)
 
 
-def add_participant(world: World, chat: Chat, handle: str) -> None:
-    """Add somebody who can use the group's service, after `group_update_seconds`."""
-    if chat.participant(handle) is not None or handle == chat.line.phone_number:
+def add_participant(backend: Backend, chat: Chat, handle: str) -> None:
+    """Add a contact that the group's service reaches, after `group_update_seconds`."""
+    if chat.active_participant(handle) is not None or handle == chat.line.phone_number:
         raise ApiError(2015, "handle is already a participant")
-    if len(chat.active()) >= MAX_OTHERS:
+    if len(chat.active_others()) >= MAX_OTHERS:
         raise ApiError(2015, f"a chat has at most {MAX_OTHERS} recipients")
-    if chat.service not in world.store.contact(handle).services:
+    if chat.service not in backend.store.contact(handle).services:
         raise ApiError(2017, f"handle cannot be reached by {chat.service}")
 
     def apply() -> None:
-        if chat.left or chat.participant(handle) is not None:
+        if chat.left or chat.active_participant(handle) is not None:
             return
-        added = Participant(world.store.new_id(), handle, world.now(), chat.service)
-        chat.others.append(added)
-        world.store.index_handle(chat, handle)
-        _participants_changed(world, chat)
-        events.participant(world, "participant.added", chat, added)
+        participant = Participant(backend.store.new_id(), handle, backend.now(), chat.service)
+        chat.others.append(participant)
+        backend.store.index_participant(chat, handle)
+        _participants_changed(backend, chat)
+        events.emit_participant(backend, "participant.added", chat, participant)
 
-    world.later(world.switches.group_update_seconds, apply)
+    backend.run_after(backend.switches.group_update_seconds, apply)
 
 
-def remove_participant(world: World, chat: Chat, handle: str) -> None:
-    """Remove somebody after `group_update_seconds`; three, the own line included, must remain."""
-    who = chat.participant(handle)
-    if who is None:
+def remove_participant(backend: Backend, chat: Chat, handle: str) -> None:
+    """Remove a participant after `group_update_seconds`. Three must remain, the own line included."""
+    participant = chat.active_participant(handle)
+    if participant is None:
         raise ApiError(1005, "handle is not a participant of this chat")
-    if len(chat.active()) < MIN_LEFT_IN_GROUP:
-        raise ApiError(2015, f"{MIN_LEFT_IN_GROUP} participants must remain")
+    if len(chat.active_others()) < MIN_REMAINING_PARTICIPANTS:
+        raise ApiError(2015, f"{MIN_REMAINING_PARTICIPANTS} participants must remain")
 
     def apply() -> None:
-        if not chat.left and who.status == "active":
-            _go(world, chat, who, "removed")
+        if not chat.left and participant.status == "active":
+            _end_participation(backend, chat, participant, "removed")
 
-    world.later(world.switches.group_update_seconds, apply)
+    backend.run_after(backend.switches.group_update_seconds, apply)
 
 
-def leave(world: World, chat: Chat) -> None:
-    """Take the line out of an iMessage group of four or more, after `group_update_seconds`."""
+def leave(backend: Backend, chat: Chat) -> None:
+    """Let the line leave an iMessage group of four or more, after `group_update_seconds`."""
     if chat.service != IMESSAGE:
         raise ApiError(2017, "only iMessage groups can be left")
-    if 1 + len(chat.active()) < MIN_TO_LEAVE:
-        raise ApiError(2015, f"a group needs {MIN_TO_LEAVE} active participants to be left")
+    if 1 + len(chat.active_others()) < MIN_PARTICIPANTS_TO_LEAVE:
+        raise ApiError(2015, f"a group needs {MIN_PARTICIPANTS_TO_LEAVE} active participants to be left")
 
     def apply() -> None:
         if not chat.left:
             chat.left = True
-            _go(world, chat, chat.me, "left")
+            _end_participation(backend, chat, chat.me, "left")
 
-    world.later(world.switches.group_update_seconds, apply)
-
-
-def _go(world: World, chat: Chat, who: Participant, status: str) -> None:
-    who.status, who.left_at, who.encoded = status, world.now(), None
-    _participants_changed(world, chat)
-    events.participant(world, "participant.removed", chat, who)
+    backend.run_after(backend.switches.group_update_seconds, apply)
 
 
-def _participants_changed(world: World, chat: Chat) -> None:
-    world.store.unmatch(chat)
-    world.store.touch_chat(chat, world.now())
+def _end_participation(backend: Backend, chat: Chat, participant: Participant, status: str) -> None:
+    participant.status, participant.left_at, participant.encoded = status, backend.now(), None
+    _participants_changed(backend, chat)
+    events.emit_participant(backend, "participant.removed", chat, participant)
+
+
+def _participants_changed(backend: Backend, chat: Chat) -> None:
+    backend.store.drop_identity(chat)
+    backend.store.touch_chat(chat, backend.now())
     for message in chat.messages:
-        # Each shows its sender's status.
+        # Every message shows the status of its sender.
         message.encoded = None

@@ -1,4 +1,4 @@
-"""Accepting outbound messages: who may be written to, from which line, and how often.
+"""Outbound messages: the checks of a send, idempotency keys, and the acceptance of a message.
 
 Rules and their order: API reference, messages, opt-outs, rate limits; linq-python 0.65.0
 ``resources/phone_numbers.py`` (ineligible lines), ``resources/blocked_handles.py``, ``types/chat.py``.
@@ -9,66 +9,93 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from linq_emulator.backend import Remembered, World
+from linq_emulator.backend import Backend
 from linq_emulator.clock import HOUR
 from linq_emulator.domain import delivery, events, retention, validate
-from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message
+from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
 from linq_emulator.serializers import encode
 
 
-def own_line(world: World, number: str, name: str = "from") -> Line:
-    """The account's line of that number; 1002 for what is no number, 2006 for somebody else's."""
-    line = world.store.lines.get(validate.phone(number, name))
+def own_line(backend: Backend, number: str, name: str = "from") -> Line:
+    """The account's line of that number.
+
+    Raises:
+        ApiError: 1002 if the text is no number, 2006 if the number is not the account's.
+    """
+    line = backend.store.lines.get(validate.phone(number, name))
     if line is None:
         raise ApiError(2006, f"{name} is not one of your phone numbers")
     return line
 
 
 def check_line(line: Line) -> None:
-    """2027 while a line cannot deliver."""
+    """Refuse an ineligible line with 2027."""
     if line.ineligible:
         raise ApiError(2027)
 
 
 def check_chat(chat: Chat) -> None:
-    """Refuse new activity in a chat that was left (2013) or whose line is ineligible (2027)."""
+    """Refuse activity in a chat that the line has left (2013) or whose line is ineligible (2027)."""
     if chat.left:
         raise ApiError(2013, "the line has left this group")
     check_line(chat.line)
 
 
-def check_recipients(world: World, line: Line, recipients: Sequence[str], override_optout: bool) -> None:
-    """Everything that can refuse a send before a message or a chat exists."""
+def check_recipients(backend: Backend, line: Line, recipients: Sequence[str], override_optout: bool) -> None:
+    """Refuse a send that the line, the recipients or a rate limit do not allow."""
     check_line(line)
-    store, now = world.store, world.now()
+    store, now = backend.store, backend.now()
     if len(recipients) == 1:
-        # Groups are never restricted by a block or an opt-out of one of their members.
+        # A block or an opt-out of a member does not restrict a group.
         if recipients[0] in store.blocks:
             raise ApiError(2026)
         if store.contact(recipients[0]).opted_out and not override_optout:
             raise ApiError(2024)
-    if world.switches.sandbox:
+    if backend.switches.sandbox:
         if not all(store.contact(handle).has_written for handle in recipients):
             raise ApiError(2008, "a sandbox only writes to handles that have written first")
-        world.limits.check_sandbox(now)
-    world.limits.check("pair", (line.phone_number, frozenset(recipients)), now)
+        backend.rate_limits.check_sandbox(now)
+    backend.rate_limits.check("pair", (line.phone_number, frozenset(recipients)), now)
 
 
-def send(world: World, chat: Chat, draft: Draft, *, override_optout: bool = False, first: bool = False) -> Message:
-    """Accept a message into a chat that passed every check, and begin its delivery.
+def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: bool) -> None:
+    """Check the content rules that depend on the chat: mentions and the message that is replied to.
 
     Args:
-        world: The emulator.
-        chat: Where it goes.
-        draft: What is said.
-        override_optout: Whether the request set that.
-        first: Whether the chat was made for it; then its updated_at is already this moment.
+        backend: The emulator.
+        chat: None if the chat does not exist yet.
+        draft: The content.
+        is_group: Whether the chat is, or will be, a group.
     """
-    store, now = world.store, world.now()
-    recipients = tuple(other.handle for other in chat.active())
-    service = delivery.choose_service(world, chat.line, recipients, draft.preferred_service)
-    reply = _reply_target(world, chat, draft)
+    if draft.mentions and not is_group:
+        raise ApiError(2023)
+    if chat is not None and any(chat.active_participant(handle) is None for handle in draft.mentions):
+        raise ApiError(1005, "mention must name a participant of the chat")
+    if draft.reply_to is not None:
+        target = backend.store.messages.get(draft.reply_to)
+        if target is None or chat is None or target.chat is not chat:
+            raise ApiError(2002, "message.reply_to.message_id")
+        if not 0 <= draft.reply_part < len(target.parts):
+            raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
+
+
+def send(
+    backend: Backend, chat: Chat, draft: Draft, *, override_optout: bool = False, is_new_chat: bool = False
+) -> Message:
+    """Accept a message into a chat that passed every check, and schedule its delivery.
+
+    Args:
+        backend: The emulator.
+        chat: The chat to send into.
+        draft: The content.
+        override_optout: As in the request.
+        is_new_chat: Whether the chat was made for this message. Its updated_at is then already the current time.
+    """
+    store, now = backend.store, backend.now()
+    recipients = tuple(other.handle for other in chat.active_others())
+    service = delivery.choose_service(backend, chat.line, recipients, draft.preferred_service)
+    reply_to = None if draft.reply_to is None else store.messages[draft.reply_to]
     message = Message(
         id=store.new_id(),
         seq=store.next_seq(),
@@ -82,112 +109,87 @@ def send(world: World, chat: Chat, draft: Draft, *, override_optout: bool = Fals
         updated_at=now,
         status="pending",
         service=service or draft.preferred_service or SMS,
-        trace_id=world.trace_id,
+        trace_id=backend.trace_id,
         preferred_service=draft.preferred_service,
-        # Effects are ignored by the other services.
+        # The other services ignore effects.
         effect=draft.effect if service == IMESSAGE else None,
-        reply_to=reply,
+        reply_to=reply_to,
         reply_part=draft.reply_part,
         idempotency_key=draft.idempotency_key,
         override_optout=override_optout,
     )
-    world.limits.take("pair", (chat.line.phone_number, frozenset(recipients)), now)
-    world.limits.count_sandbox(now)
-    use_line(world, chat.line)
-    record(world, message, first=first)
-    delivery.start(world, message, service is not None)
+    backend.rate_limits.acquire("pair", (chat.line.phone_number, frozenset(recipients)), now)
+    backend.rate_limits.count_sandbox(now)
+    mark_line_used(backend, chat.line)
+    add_to_chat(backend, message, is_new_chat=is_new_chat)
+    delivery.schedule_delivery(backend, message, service is not None)
     return message
 
 
-def record(world: World, message: Message, *, first: bool = False) -> None:
-    """Put a message of either direction in its chat; the chat and the expiry follow."""
-    chat, now = message.chat, world.now()
-    world.store.add_message(message)
+def add_to_chat(backend: Backend, message: Message, *, is_new_chat: bool = False) -> None:
+    """Add a message of either direction to its chat, update the chat and schedule the expiry."""
+    chat, now = message.chat, backend.now()
+    backend.store.add_message(message)
     chat.last_activity = now
-    if world.switches.message_moves_chat and not first:
-        world.store.touch_chat(chat, now)
-    retention.watch(world, message)
+    if backend.switches.message_moves_chat and not is_new_chat:
+        backend.store.touch_chat(chat, now)
+    retention.schedule_sweep(backend, message)
 
 
-def use_line(world: World, line: Line) -> None:
+def mark_line_used(backend: Backend, line: Line) -> None:
     """Make a line the most recently used one."""
-    world.line_uses += 1
-    line.used = world.line_uses
+    backend.line_uses += 1
+    line.last_use = backend.line_uses
 
 
-def _reply_target(world: World, chat: Chat, draft: Draft) -> Message | None:
-    return None if draft.reply_to is None else world.store.messages[draft.reply_to]
-
-
-def check_draft(world: World, chat: Chat | None, draft: Draft, is_group: bool) -> None:
-    """The content rules that depend on the chat: mentions, and what is answered.
-
-    Args:
-        world: The emulator.
-        chat: None for a chat that does not exist yet.
-        draft: What is said.
-        is_group: Whether the chat is, or will be, a group.
-    """
-    if draft.mentions and not is_group:
-        raise ApiError(2023)
-    if chat is not None and any(chat.participant(handle) is None for handle in draft.mentions):
-        raise ApiError(1005, "mention must name a participant of the chat")
-    if draft.reply_to is not None:
-        target = world.store.messages.get(draft.reply_to)
-        if target is None or chat is None or target.chat is not chat:
-            raise ApiError(2002, "message.reply_to.message_id")
-        if not 0 <= draft.reply_part < len(target.parts):
-            raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
-
-
-def open_chat(world: World, line: Line, recipients: tuple[str, ...], draft: Draft) -> Chat:
-    """A new chat, announced by chat.created."""
-    service = delivery.choose_service(world, line, recipients, draft.preferred_service)
-    chat = world.store.add_chat(line, recipients, service or draft.preferred_service or SMS, world.now())
-    events.chat_created(world, chat)
+def add_chat(backend: Backend, line: Line, recipients: tuple[str, ...], draft: Draft) -> Chat:
+    """Add a chat for a first message, and emit chat.created."""
+    service = delivery.choose_service(backend, line, recipients, draft.preferred_service)
+    chat = backend.store.add_chat(line, recipients, service or draft.preferred_service or SMS, backend.now())
+    events.emit_chat_created(backend, chat)
     return chat
 
 
-def once(
-    world: World,
+def run_idempotent(
+    backend: Backend,
     scope: str,
     key: str | None,
     status: int,
     accept: Callable[[], tuple[Message, dict[str, Any]]],
 ) -> tuple[int, bytes]:
-    """Accept a message, or answer as the first time when its idempotency key is known.
+    """Accept a message, or return the stored response if the idempotency key is known.
 
     Args:
-        world: The emulator.
-        scope: Within what the key is unique, as the switch says.
-        key: The key of the request, if it has one.
-        status: HTTP status of the answer.
-        accept: Sends, and gives the message and the answer.
+        backend: The emulator.
+        scope: Scope of the key, from `idempotency_scope`.
+        key: The key of the request; None if it has no key.
+        status: HTTP status of the response.
+        accept: Sends the message, and returns it with the body of the response.
 
     Returns:
-        Status and encoded body.
+        Status and body as JSON.
 
     Raises:
-        ApiError: 2002 for a key whose message was deleted or has expired; whatever `accept` refuses.
+        ApiError: 2002 if the key's message was deleted or has expired; or an error of `accept`.
     """
-    place = (scope, key or "")
-    known = world.remembered.get(place) if key else None
-    if known is not None and (known.until is None or world.now() < known.until):
-        if known.message.gone:
+    scoped_key = (scope, key or "")
+    stored = backend.responses_by_key.get(scoped_key) if key else None
+    if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
+        if stored.message.gone:
             raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
-        return known.status, known.body
-    message, answer = accept()
-    body = encode(answer)
+        return stored.status, stored.body
+    message, response = accept()
+    body = encode(response)
     if key:
-        hours = world.switches.idempotency_hours
-        until = world.now() + round(hours * HOUR) if hours else None
-        world.remembered[place] = Remembered(message, status, body, until)
+        hours = backend.switches.idempotency_hours
+        valid_until = backend.now() + round(hours * HOUR) if hours else None
+        backend.responses_by_key[scoped_key] = StoredResponse(message, status, body, valid_until)
     return status, body
 
 
-def scope_of(world: World, line: Line, recipients: Sequence[str]) -> str:
-    """Within what an idempotency key is unique for a send from a line to these handles."""
-    scope = world.switches.idempotency_scope
+def idempotency_scope(backend: Backend, line: Line, recipients: Sequence[str]) -> str:
+    """The scope in which the idempotency key of a send is unique, as the switch sets it."""
+    scope = backend.switches.idempotency_scope
     if scope == "account":
         return ""
     if scope == "line":

@@ -1,4 +1,4 @@
-"""Reading what a client sent: bodies, query values, ids and handles, each refusal with the documented code."""
+"""Validation of bodies, query values, ids and handles. Each error has the documented code."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from linq_emulator.errors import ApiError
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _EMAIL = re.compile(r"[^\s@()]+@[^\s@()]+\.[^\s@().]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_KINDS: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", list: "an array"}
-_KINDS[dict] = "an object"
+_TYPE_NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", list: "an array"}
+_TYPE_NAMES[dict] = "an object"
 
 MAX_RECIPIENTS = 31
-MAX_KEY = 255
+MAX_KEY_LENGTH = 255
 
 
 def is_phone(text: str) -> bool:
@@ -32,7 +32,11 @@ def is_handle(text: str) -> bool:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body; 1003 for anything else."""
+    """Parse a body that is a JSON object.
+
+    Raises:
+        ApiError: 1003 if it is not.
+    """
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -44,26 +48,34 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def _typed(value: object, kind: type, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ApiError(1003, f"{name} must be {_KINDS[kind]}")
+        raise ApiError(1003, f"{name} must be {_TYPE_NAMES[kind]}")
     return value
 
 
-def required(body: Mapping[str, Any], name: str, kind: type, where: str = "") -> Any:
-    """A field that must be there; 1001 when it is missing or null, 1003 when it is of another type."""
+def required(body: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> Any:
+    """A required field.
+
+    Raises:
+        ApiError: 1001 if it is missing or null, 1003 if it has another type.
+    """
     value = body.get(name)
     if value is None:
-        raise ApiError(1001, f"{where}{name} is required")
-    return _typed(value, kind, where + name)
+        raise ApiError(1001, f"{prefix}{name} is required")
+    return _typed(value, kind, prefix + name)
 
 
-def optional(body: Mapping[str, Any], name: str, kind: type, where: str = "") -> Any:
-    """A field that may be missing or null (then None); 1003 when it is of another type."""
+def optional(body: Mapping[str, Any], name: str, kind: type, prefix: str = "") -> Any:
+    """A field that may be missing or null, which is None.
+
+    Raises:
+        ApiError: 1003 if it has another type.
+    """
     value = body.get(name)
-    return None if value is None else _typed(value, kind, where + name)
+    return None if value is None else _typed(value, kind, prefix + name)
 
 
 def one_of(value: str, allowed: tuple[str, ...], name: str, code: int = 1005) -> str:
-    """A value of an enumeration."""
+    """A value of an enumeration; `code` otherwise."""
     if value not in allowed:
         raise ApiError(code, f"{name} must be one of {', '.join(allowed)}")
     return value
@@ -86,11 +98,11 @@ def phone(value: object, name: str) -> str:
 
 
 def recipients(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The handles of `to`, each once, in the order given."""
-    listed = required(body, "to", list)
-    if not 1 <= len(listed) <= MAX_RECIPIENTS:
+    """The handles of `to` without duplicates, in order."""
+    handles = required(body, "to", list)
+    if not 1 <= len(handles) <= MAX_RECIPIENTS:
         raise ApiError(1005, f"to must hold 1 to {MAX_RECIPIENTS} recipients")
-    return tuple(dict.fromkeys(handle(one, f"to[{index}]") for index, one in enumerate(listed)))
+    return tuple(dict.fromkeys(handle(recipient, f"to[{index}]") for index, recipient in enumerate(handles)))
 
 
 def identifier(text: str, name: str) -> str:
@@ -110,24 +122,24 @@ def limit(query: Mapping[str, str], default: int) -> int:
     return int(text)
 
 
-def https_url(text: str, name: str, longest: int = 2048) -> str:
+def https_url(text: str, name: str, max_length: int = 2048) -> str:
     """An absolute https URL; 1005 otherwise."""
     if not text.startswith("https://") or len(text) <= len("https://") or re.search(r"\s", text):
         raise ApiError(1005, f"{name} must be an https URL")
-    if len(text) > longest:
-        raise ApiError(1005, f"{name} must have at most {longest} characters")
+    if len(text) > max_length:
+        raise ApiError(1005, f"{name} must have at most {max_length} characters")
     return text
 
 
-def text_of(value: str, name: str, longest: int) -> str:
-    """A string of 1 to `longest` characters; 1004 otherwise."""
-    if not 1 <= len(value) <= longest:
-        raise ApiError(1004, f"{name} must have 1 to {longest} characters")
+def non_empty_text(value: str, name: str, max_length: int) -> str:
+    """A string of 1 to `max_length` characters; 1004 otherwise."""
+    if not 1 <= len(value) <= max_length:
+        raise ApiError(1004, f"{name} must have 1 to {max_length} characters")
     return value
 
 
 def idempotency_key(value: str, name: str) -> str:
     """A key of 1 to 255 characters; 1005 otherwise."""
-    if not 1 <= len(value) <= MAX_KEY:
-        raise ApiError(1005, f"{name} must have 1 to {MAX_KEY} characters")
+    if not 1 <= len(value) <= MAX_KEY_LENGTH:
+        raise ApiError(1005, f"{name} must have 1 to {MAX_KEY_LENGTH} characters")
     return value

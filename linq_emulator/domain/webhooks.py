@@ -1,8 +1,8 @@
 """Webhook subscriptions and the deliveries to them.
 
 Signatures, headers and retry rules: API reference, webhooks, and linq-python 0.65.0
-``resources/webhook_subscriptions.py``. Attempts are made in real time, their times and the schedule of
-retries are the virtual clock's. Only loopback hosts are ever contacted.
+``resources/webhook_subscriptions.py``. Attempts are made in real time; their timestamps and the schedule of
+retries follow the virtual clock. Only loopback hosts are contacted.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ VERSION_2026 = "2026-02-03"
 VERSION_2025 = "2025-01-01"
 VERSIONS = (VERSION_2026, VERSION_2025)
 PARTNER_ID = "partner_emulator"
-ANSWER_WITHIN = 10.0
-REMEMBERED_DELIVERIES = 100_000
+TIMEOUT_SECONDS = 10.0
+MAX_DELIVERIES = 100_000
 
-# Seconds between one attempt and the next.
+# Seconds between attempts.
 RETRY_GAPS: dict[str, tuple[int, ...]] = {
     "exponential": (5, 10, 20, 40, 80, 160, 320, 640, 525),
     "ten": (3, 6, 12, 24, 48, 96, 192, 384, 768),
     "six": (2, 4, 8, 16, 30),
 }
 
-Build = Callable[[str], "dict[str, Any] | None"]
+PayloadBuilder = Callable[[str], "dict[str, Any] | None"]
+"""Builds `data` for a payload version; None if that version lacks the event."""
 
 
 def version_of(target_url: str) -> str:
-    """The payload version that a target_url asks for with ``?version=``; the newest without."""
+    """The payload version that a target_url requests with ``?version=``; the newest by default."""
     return parse_qs(urlsplit(target_url).query).get("version", [VERSION_2026])[0]
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
+    """Whether the host of a URL is this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -72,11 +73,11 @@ class Subscription:
     updated_at: int
     is_active: bool = True
     secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
-    tokens: dict[str, str] = field(default_factory=dict)
-    """Routing token of each chat, as the subscriber answered it."""
+    routing_tokens: dict[str, str] = field(default_factory=dict)
+    """Token of each chat, as the subscriber returned it."""
 
-    def wants(self, event_type: str, phone_number: str) -> bool:
-        """Whether an event that happened on a line goes to this subscriber."""
+    def matches(self, event_type: str, phone_number: str) -> bool:
+        """Whether an event of a line goes to this subscriber."""
         return (
             self.is_active
             and event_type in self.events
@@ -86,7 +87,7 @@ class Subscription:
 
 @dataclass(slots=True)
 class Delivery:
-    """One event on its way to one subscriber."""
+    """One event for one subscriber."""
 
     subscription: Subscription
     event_id: str
@@ -98,7 +99,7 @@ class Delivery:
 
 
 def signatures(secret: str, event_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """Both signature styles over one body."""
+    """Both kinds of signature of one body."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = hmac.new(key, f"{event_id}.{timestamp}.".encode() + body, sha256).digest()
     legacy = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, sha256).hexdigest()
@@ -109,11 +110,11 @@ def signatures(secret: str, event_id: str, timestamp: int, body: bytes) -> dict[
 
 
 class Webhooks:
-    """Subscribers, and what has been sent to them.
+    """The subscriptions and their deliveries.
 
     Args:
-        clock: Stamps events and attempts and holds the retries.
-        switches: Chooses the retry schedule.
+        clock: Gives the timestamps and runs the retries.
+        switches: Have the retry schedule.
         new_id: Makes identifiers.
     """
 
@@ -124,24 +125,31 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
         self.subscriptions: dict[str, Subscription] = {}
-        self.deliveries: deque[Delivery] = deque(maxlen=REMEMBERED_DELIVERIES)
+        self.deliveries: deque[Delivery] = deque(maxlen=MAX_DELIVERIES)
 
-    def emit(self, event_type: str, phone_number: str, build: Build, trace_id: str, chat_id: str | None = None) -> None:
-        """Send an event to everybody who subscribed to it.
+    def emit(
+        self,
+        event_type: str,
+        phone_number: str,
+        build_payload: PayloadBuilder,
+        trace_id: str,
+        chat_id: str | None = None,
+    ) -> None:
+        """Send an event to every matching subscription.
 
         Args:
             event_type: Its documented name.
             phone_number: The line on which it happened.
-            build: Gives `data` for a payload version, or None where that version lacks the event.
+            build_payload: Builds `data` for a payload version.
             trace_id: Of the request that caused it.
-            chat_id: For delivery affinity.
+            chat_id: Chat of the routing headers.
         """
         event_id = ""
         for subscription in self.subscriptions.values():
-            if not subscription.wants(event_type, phone_number):
+            if not subscription.matches(event_type, phone_number):
                 continue
             version = version_of(subscription.target_url)
-            data = build(version)
+            data = build_payload(version)
             if data is None:
                 continue
             event_id = event_id or self._new_id()
@@ -165,14 +173,14 @@ class Webhooks:
                 delivery.state = "undeliverable"
 
     def _attempt(self, delivery: Delivery) -> None:
-        moment = self._clock.now()
-        task = asyncio.get_running_loop().create_task(self._post(delivery, moment))
+        now = self._clock.now()
+        task = asyncio.get_running_loop().create_task(self._post(delivery, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _headers(self, delivery: Delivery, moment: int) -> dict[str, str]:
+    def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
         subscription = delivery.subscription
-        timestamp = moment // SECOND
+        timestamp = at // SECOND
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "linq-emulator-webhooks",
@@ -185,60 +193,60 @@ class Webhooks:
         }
         if subscription.routing_key_header and delivery.chat_id:
             headers[subscription.routing_id_header or "Linq-Chat-Id"] = delivery.chat_id
-            token = subscription.tokens.get(delivery.chat_id)
+            token = subscription.routing_tokens.get(delivery.chat_id)
             if token:
                 headers[subscription.routing_key_header] = token
         return headers
 
-    async def _post(self, delivery: Delivery, moment: int) -> None:
+    async def _post(self, delivery: Delivery, at: int) -> None:
         if self._client is None:
-            # No proxies or other settings of the environment: this traffic stays on the machine.
-            self._client = httpx.AsyncClient(timeout=ANSWER_WITHIN, trust_env=False)
+            # No proxy or other setting of the environment applies: this traffic stays on the machine.
+            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
         subscription = delivery.subscription
         try:
-            answer = await self._client.post(
-                subscription.target_url, content=delivery.body, headers=self._headers(delivery, moment)
+            response = await self._client.post(
+                subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
             )
         except httpx.HTTPError as error:
-            delivery.attempts.append({"at": iso(moment), "status": None, "error": type(error).__name__})
-            self._retry(delivery, moment)
+            delivery.attempts.append({"at": iso(at), "status": None, "error": type(error).__name__})
+            self._retry(delivery, at)
             return
-        delivery.attempts.append({"at": iso(moment), "status": answer.status_code, "error": None})
-        if answer.is_success:
+        delivery.attempts.append({"at": iso(at), "status": response.status_code, "error": None})
+        if response.is_success:
             delivery.state = "delivered"
-            token = answer.headers.get(subscription.routing_key_header or "")
+            token = response.headers.get(subscription.routing_key_header or "")
             if token and delivery.chat_id:
-                subscription.tokens[delivery.chat_id] = token
-        elif answer.is_server_error or answer.status_code == 429:
-            self._retry(delivery, moment)
+                subscription.routing_tokens[delivery.chat_id] = token
+        elif response.is_server_error or response.status_code == 429:
+            self._retry(delivery, at)
         else:
             delivery.state = "failed"
 
-    def _retry(self, delivery: Delivery, moment: int) -> None:
+    def _retry(self, delivery: Delivery, at: int) -> None:
         gaps = RETRY_GAPS[self._switches.webhook_retries]
-        made = len(delivery.attempts)
-        if made > len(gaps):
+        attempts = len(delivery.attempts)
+        if attempts > len(gaps):
             delivery.state = "failed"
             return
-        self._clock.call_at(moment + gaps[made - 1] * SECOND, lambda: self._attempt(delivery))
+        self._clock.call_at(at + gaps[attempts - 1] * SECOND, lambda: self._attempt(delivery))
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """Every delivery that is remembered, oldest first."""
+        """The last deliveries, oldest first."""
         return [
             {
-                "event_id": one.event_id,
-                "event_type": one.event_type,
-                "subscription_id": one.subscription.id,
-                "target_url": one.subscription.target_url,
-                "state": one.state,
-                "attempts": one.attempts,
-                "body": one.body.decode(),
+                "event_id": delivery.event_id,
+                "event_type": delivery.event_type,
+                "subscription_id": delivery.subscription.id,
+                "target_url": delivery.subscription.target_url,
+                "state": delivery.state,
+                "attempts": delivery.attempts,
+                "body": delivery.body.decode(),
             }
-            for one in list(self.deliveries)
+            for delivery in list(self.deliveries)
         ]
 
     async def close(self) -> None:
-        """Stop what is under way."""
+        """Cancel the attempts in flight."""
         for task in list(self._tasks):
             task.cancel()
         if self._client is not None:

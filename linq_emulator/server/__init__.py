@@ -1,1 +1,3 @@
-"""The API over HTTP: the server, the gateway that each request passes, and the endpoints."""
+"""The API over HTTP. A request takes this way: http_server, gateway, endpoints."""
+
+from __future__ import annotations

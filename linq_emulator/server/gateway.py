@@ -1,4 +1,4 @@
-"""The way that every request of the API takes: due events, faults, the key, the operation, the log."""
+"""The gateway that every API request passes: due actions, faults, the key, the operation, the request log."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
 from starlette.types import Receive, Scope, Send
 
-from linq_emulator.backend import World
+from linq_emulator.backend import Backend
 from linq_emulator.clock import http_date
 from linq_emulator.domain import validate
 from linq_emulator.errors import ApiError
 from linq_emulator.faults import Fault
-from linq_emulator.ledger import Served
+from linq_emulator.request_log import LoggedRequest
 from linq_emulator.serializers import encode
 from linq_emulator.server.http_server import abort, close
 
@@ -31,50 +32,55 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Call:
+class Request:
     """One request, as an operation sees it."""
 
-    world: World
+    backend: Backend
     path: Mapping[str, str]
+    """The parameters in the path."""
     query: QueryParams
     headers: Mapping[str, str]
-    raw: bytes
+    body: bytes
     trace_id: str
 
-    def body(self) -> dict[str, Any]:
-        """The JSON object that was sent; 1003 for anything else."""
-        return validate.json_object(self.raw)
+    def json(self) -> dict[str, Any]:
+        """The body, which must be a JSON object; 1003 otherwise."""
+        return validate.json_object(self.body)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What an operation answers."""
+class Response:
+    """The response of an operation."""
 
     status: int
     body: bytes = b""
     content_type: str = "application/json"
 
 
-Operation = Callable[[Call], Reply]
+Operation = Callable[[Request], Response]
 
 
-def answer(status: int, body: object) -> Reply:
-    """A reply with a JSON body."""
-    return Reply(status, encode(body))
+def json_response(status: int, body: object) -> Response:
+    """A response with a JSON body."""
+    return Response(status, encode(body))
 
 
-NO_CONTENT = Reply(204)
+NO_CONTENT = Response(204)
 
 
-class Broken(Response):
-    """An answer that ends badly: a TCP reset, or a body that is shorter than its Content-Length."""
+class BrokenResponse(HTTPResponse):
+    """A response that breaks: a TCP reset, or a body that is shorter than its Content-Length.
 
-    def __init__(self, whole: Response | None) -> None:
+    Args:
+        whole: The response to truncate; None for a reset.
+    """
+
+    def __init__(self, whole: HTTPResponse | None) -> None:
         super().__init__()
         self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send part of the answer, if any, and cut the connection."""
+        """Send half of the body, if there is a response, and end the connection."""
         if self._whole is None:
             await abort(scope)
             return
@@ -90,31 +96,35 @@ class Broken(Response):
         await close(scope)
 
 
-class Gate:
-    """Turns operations into endpoints of the server."""
+class Gateway:
+    """Turns operations into endpoints of the server.
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    Args:
+        backend: The emulator behind them.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._random = random.Random()
 
-    def endpoint(self, route: str, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    def endpoint(self, route: str, operation: Operation) -> Callable[[HTTPRequest], Awaitable[HTTPResponse]]:
         """An endpoint that runs an operation.
 
         Args:
-            route: Path template, for the log.
-            operation: What to do; it neither waits nor is interrupted.
+            route: Path template, for the request log.
+            operation: It runs without interruption and must not wait.
         """
 
-        async def serve(request: Request) -> Response:
+        async def serve(request: HTTPRequest) -> HTTPResponse:
             started = time.perf_counter()
             trace_id = f"{self._random.getrandbits(128):032x}"
             path = request.url.path.removeprefix(PREFIX)
-            raw = b"" if request.method == "GET" else await _read(request)
-            faults = self._world.faults.hitting(request.method, path)
-            response, status = await self._serve(request, operation, raw, trace_id, faults)
-            self._world.requests.add(
-                Served(
-                    at=self._world.now(),
+            body = b"" if request.method == "GET" else await _read(request)
+            faults = self._backend.faults.select(request.method, path)
+            response, status = await self._respond(request, operation, body, trace_id, faults)
+            self._backend.request_log.add(
+                LoggedRequest(
+                    at=self._backend.now(),
                     method=request.method,
                     path=path,
                     query=request.url.query,
@@ -129,63 +139,62 @@ class Gate:
 
         return serve
 
-    async def _serve(
-        self, request: Request, operation: Operation, raw: bytes, trace_id: str, faults: list[Fault]
-    ) -> tuple[Response, int | None]:
+    async def _respond(
+        self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str, faults: list[Fault]
+    ) -> tuple[HTTPResponse, int | None]:
         before = [fault for fault in faults if fault.when == "before"]
         await _wait(before)
-        broken = next((fault for fault in before if fault.kind != "latency"), None)
-        if broken is not None:
-            response = self._response(Reply(200, b"{}"), trace_id)
-            return self._spoil(broken, response, trace_id)
-        response = self._run(request, operation, raw, trace_id)
+        fault = next((fault for fault in before if fault.kind != "latency"), None)
+        if fault is not None:
+            return self._break(fault, self._http_response(Response(200, b"{}"), trace_id), trace_id)
+        response = self._run(request, operation, body, trace_id)
         after = [fault for fault in faults if fault.when == "after"]
         await _wait(after)
-        broken = next((fault for fault in after if fault.kind != "latency"), None)
-        return self._spoil(broken, response, trace_id) if broken is not None else (response, response.status_code)
+        fault = next((fault for fault in after if fault.kind != "latency"), None)
+        return self._break(fault, response, trace_id) if fault is not None else (response, response.status_code)
 
-    def _run(self, request: Request, operation: Operation, raw: bytes, trace_id: str) -> Response:
-        world = self._world
-        world.clock.run_due()
-        world.trace_id = trace_id
+    def _run(self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str) -> HTTPResponse:
+        backend = self._backend
+        backend.clock.run_due()
+        backend.trace_id = trace_id
         try:
-            sent = request.headers.get("authorization", "")
-            if not hmac.compare_digest(sent.encode(), f"Bearer {world.settings.api_key}".encode()):
+            authorization = request.headers.get("authorization", "")
+            if not hmac.compare_digest(authorization.encode(), f"Bearer {backend.settings.api_key}".encode()):
                 raise ApiError(2004, "a valid bearer key is required")
-            call = Call(world, request.path_params, request.query_params, request.headers, raw, trace_id)
-            return self._response(operation(call), trace_id)
+            parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
+            return self._http_response(operation(parsed), trace_id)
         except ApiError as error:
-            return self._refusal(error, trace_id)
+            return self._error_response(error, trace_id)
         except Exception:
             log.exception("an operation failed: %s %s", request.method, request.url.path)
-            return self._refusal(ApiError(3006), trace_id)
+            return self._error_response(ApiError(3006), trace_id)
 
-    def _refusal(self, error: ApiError, trace_id: str) -> Response:
-        response = self._response(Reply(error.status, error.body(trace_id)), trace_id)
+    def _error_response(self, error: ApiError, trace_id: str) -> HTTPResponse:
+        response = self._http_response(Response(error.status, error.body(trace_id)), trace_id)
         if error.retry_after is not None:
             response.headers["Retry-After"] = str(error.retry_after)
         return response
 
-    def _response(self, reply: Reply, trace_id: str) -> Response:
-        headers = {"X-Trace-ID": trace_id, "Date": http_date(self._world.now())}
-        if reply.status != 204:
-            headers["Content-Type"] = reply.content_type
-        return Response(reply.body, reply.status, headers)
+    def _http_response(self, response: Response, trace_id: str) -> HTTPResponse:
+        headers = {"X-Trace-ID": trace_id, "Date": http_date(self._backend.now())}
+        if response.status != 204:
+            headers["Content-Type"] = response.content_type
+        return HTTPResponse(response.body, response.status, headers)
 
-    def _spoil(self, fault: Fault, response: Response, trace_id: str) -> tuple[Response, int | None]:
+    def _break(self, fault: Fault, response: HTTPResponse, trace_id: str) -> tuple[HTTPResponse, int | None]:
         if fault.kind == "status":
-            error = ApiError(fault.code, "ordered fault", status=fault.status, retry_after=fault.retry_after)
-            return self._refusal(error, trace_id), fault.status
+            error = ApiError(fault.code, "injected fault", status=fault.status, retry_after=fault.retry_after)
+            return self._error_response(error, trace_id), fault.status
         if fault.kind == "reset":
-            return Broken(None), None
+            return BrokenResponse(None), None
         if fault.kind == "truncate":
-            return Broken(response), response.status_code
+            return BrokenResponse(response), response.status_code
         body = bytes(response.body)
-        half = Reply(response.status_code, body[: max(1, len(body) // 2)] or b"<")
-        return self._response(half, trace_id), response.status_code
+        half = Response(response.status_code, body[: max(1, len(body) // 2)] or b"<")
+        return self._http_response(half, trace_id), response.status_code
 
 
-async def _read(request: Request) -> bytes:
+async def _read(request: HTTPRequest) -> bytes:
     try:
         return await request.body()
     except ClientDisconnect:

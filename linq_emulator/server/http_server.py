@@ -1,10 +1,8 @@
-"""The HTTP server around the application: one socket, one loop, and hold of the connection for faults."""
+"""The HTTP server around an application: one socket, one event loop, and control of connections for faults."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -17,11 +15,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _TRANSPORT = "linq_emulator.transport"
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which tells the application the transport: faults must break real connections."""
+class _Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which adds the transport to the scope, so that faults can break the connection."""
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)[_TRANSPORT] = self.transport
 
@@ -34,39 +31,32 @@ async def abort(scope: Scope) -> None:
     """End the connection of a request with a TCP reset."""
     transport = _transport(scope)
     connection = transport.get_extra_info("socket")
-    # Closing with a linger time of zero is what sends RST instead of FIN.
+    # A close with a linger time of zero sends RST instead of FIN.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    await _closed()
+    await _let_protocol_notice()
 
 
 async def close(scope: Scope) -> None:
-    """End the connection of a request after what has been written."""
+    """End the connection of a request after what was written."""
     _transport(scope).close()
-    await _closed()
+    await _let_protocol_notice()
 
 
-async def _closed() -> None:
-    # The loop tells the protocol in its next rounds; until then it would report an unfinished response.
+async def _let_protocol_notice() -> None:
+    # The loop informs the protocol in its next rounds. Until then the protocol would report an unfinished response.
     for _ in range(3):
         await asyncio.sleep(0)
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._ready()
-
-
 def bind(host: str, port: int) -> socket.socket:
-    """A bound TCP socket; OSError when that is not possible."""
+    """Bind a TCP socket.
+
+    Raises:
+        OSError: That is not possible.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named so that the loop knows these for TCP and turns off delays for small answers.
+    # The loop turns off delays for small responses only if the protocol is named.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -77,27 +67,32 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-def serve(app: ASGIApp, bound: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT.
+class HTTPServer(uvicorn.Server):
+    """A server of one application.
 
     Args:
         app: The application.
-        bound: Socket from `bind`.
-        ready: Called once, when connections are accepted.
+        on_ready: Called once, as soon as connections are accepted.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # uvicorn raises the signals again after its shutdown; being asked to stop is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(
-        app,
-        http=Protocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        date_header=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=1,
-    )
-    _Server(config, ready).run(sockets=[bound])
+
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws="none",
+                log_config=None,
+                access_log=False,
+                date_header=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._on_ready()

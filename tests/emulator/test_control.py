@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from linq_emulator.switches import Switches, declared
+from linq_emulator.switches import Switches, declarations
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
 DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
@@ -32,7 +32,7 @@ def test_the_table_of_the_docs_is_the_declaration():
             f"{one.default}".lower() if isinstance(one.default, bool) else f"{one.default}",
             one.reason,
         )
-        for one in declared()
+        for one in declarations()
     ]
     assert rows == wanted
 

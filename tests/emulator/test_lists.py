@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linq_emulator.errors import ApiError
-from linq_emulator.ordered_index import Listing
+from linq_emulator.domain.ordered_index import OrderedIndex
 
 LINE, OTHER_LINE = "+12025550101", "+12025550102"
 ORDERS = ("newest", "oldest", "unordered")
@@ -22,7 +22,7 @@ class Item:
 
 
 def listing_of(moments, ids):
-    listing = Listing(lambda item: (item.moment, item.seq))
+    listing = OrderedIndex(lambda item: (item.moment, item.seq))
     items = [Item(seq, moment, f"{ids[seq]:08x}") for seq, moment in enumerate(moments)]
     for item in items:
         listing.add(item)
@@ -32,7 +32,7 @@ def listing_of(moments, ids):
 def walk(listing, limit, order, kind, empty_pages):
     cursor, found = None, []
     for _ in range(1000):
-        page, cursor = listing.page(limit, cursor, order=order, by=kind, empty_pages=empty_pages)
+        page, cursor = listing.page(limit, cursor, order=order, cursor_kind=kind, empty_pages=empty_pages)
         assert len(page) <= limit
         found += page
         if cursor is None:
@@ -74,7 +74,7 @@ def test_a_cursor_that_is_none_is_refused_with_1005(cursor):
     listing, _ = listing_of([1, 2, 3], [1, 2, 3])
     for kind in KINDS:
         with pytest.raises(ApiError) as caught:
-            listing.page(2, cursor, order="newest", by=kind)
+            listing.page(2, cursor, order="newest", cursor_kind=kind)
         assert caught.value.code == 1005
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linq_emulator.domain.inbound import is_opt_out
+from linq_emulator.domain.inbound import _is_opt_out as is_opt_out
 
 LINE, OTHER_LINE = "+12025550101", "+12025550102"
 ANN, BOB, CAT, DAN = "+12025550150", "+12025550151", "+12025550152", "dan@example.com"

@@ -1,4 +1,4 @@
-"""The operations of the API, one module a resource. Each has a list of its routes."""
+"""The operations of the API. Each module has those of one resource, and a list of their routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from linq_emulator.server.endpoints import attachments, chats, groups, lines, lo
 from linq_emulator.server.gateway import Operation
 
 ROUTES: list[tuple[str, str, Operation]] = [
-    # The reads of an extraction stand first: routes are tried in order.
+    # Routes are tried in order, so the reads of an extraction come first.
     *messages.ROUTES,
     *chats.ROUTES,
     *sends.ROUTES,

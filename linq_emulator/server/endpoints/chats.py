@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-from linq_emulator.domain import inbound, sending, validate
-from linq_emulator.domain import mutations as changes
+from linq_emulator.domain import inbound, mutations, sending, validate
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import chat_bytes, chat_fields, page
-from linq_emulator.server.endpoints import lookup as find
-from linq_emulator.server.gateway import NO_CONTENT, Call, Operation, Reply, answer
+from linq_emulator.serializers import chat_bytes, chat_fields, list_body
+from linq_emulator.server.endpoints import lookup
+from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
 
-def list_chats(call: Call) -> Reply:
+def list_chats(request: Request) -> Response:
     """GET /v3/chats."""
-    world = call.world
-    number, handle = call.query.get("from"), call.query.get("to")
-    line = None if number is None else sending.own_line(world, number)
+    backend = request.backend
+    number, handle = request.query.get("from"), request.query.get("to")
+    line = None if number is None else sending.own_line(backend, number)
     if handle is not None:
         validate.handle(handle, "to")
-    items, next_cursor = world.store.list_chats(line, handle).page(
-        validate.limit(call.query, 20),
-        call.query.get("cursor"),
-        order=world.switches.chat_order,
-        by=world.switches.cursor,
-        empty_pages=world.switches.empty_pages,
+    chats, next_cursor = backend.store.list_chats(line, handle).page(
+        validate.limit(request.query, 20),
+        request.query.get("cursor"),
+        order=backend.switches.chat_order,
+        cursor_kind=backend.switches.cursor,
+        empty_pages=backend.switches.empty_pages,
     )
-    return Reply(200, page("chats", [chat_bytes(one) for one in items], next_cursor))
+    return Response(200, list_body("chats", [chat_bytes(chat) for chat in chats], next_cursor))
 
 
-def get_chat(call: Call) -> Reply:
+def get_chat(request: Request) -> Response:
     """GET /v3/chats/{chat_id}."""
-    return answer(200, chat_fields(find.chat(call)))
+    return json_response(200, chat_fields(lookup.find_chat(request)))
 
 
-def update_chat(call: Call) -> Reply:
-    """PUT /v3/chats/{chat_id}: the name and icon of a group, which apply later."""
-    chat = find.chat(call)
-    body = call.body()
+def update_chat(request: Request) -> Response:
+    """PUT /v3/chats/{chat_id}: changes name and icon of a group, later."""
+    chat = lookup.find_chat(request)
+    body = request.json()
     name = validate.optional(body, "display_name", str)
     icon = validate.optional(body, "group_chat_icon", str)
     if name is None and icon is None:
@@ -44,34 +43,34 @@ def update_chat(call: Call) -> Reply:
         raise ApiError(1005, "display_name must not be empty")
     if icon is not None:
         validate.https_url(icon, "group_chat_icon")
-    changes.check_group(call.world, chat)
+    mutations.check_group(request.backend, chat)
     sending.check_chat(chat)
-    changes.update_group(call.world, chat, name, icon)
-    return answer(call.world.switches.update_chat_status, {"chat_id": chat.id, "status": "pending"})
+    mutations.update_group(request.backend, chat, name, icon)
+    return json_response(request.backend.switches.update_chat_status, {"chat_id": chat.id, "status": "pending"})
 
 
-def typing(call: Call) -> Reply:
-    """POST and DELETE /v3/chats/{chat_id}/typing: best effort, nothing of it can be read back."""
-    sending.check_chat(find.chat(call))
+def typing(request: Request) -> Response:
+    """POST and DELETE /v3/chats/{chat_id}/typing: accepted without effect."""
+    sending.check_chat(lookup.find_chat(request))
     return NO_CONTENT
 
 
-def mark_read(call: Call) -> Reply:
+def mark_read(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/read."""
-    chat = find.chat(call)
+    chat = lookup.find_chat(request)
     if chat.left:
         raise ApiError(2013)
-    inbound.mark_read(call.world, chat)
+    inbound.mark_read(request.backend, chat)
     return NO_CONTENT
 
 
-def share_contact_card(call: Call) -> Reply:
+def share_contact_card(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/share_contact_card."""
-    chat = find.chat(call)
+    chat = lookup.find_chat(request)
     sending.check_chat(chat)
     if chat.line.card is None:
         raise ApiError(2012)
-    call.world.limits.take("share_contact_card", chat.id, call.world.now())
+    request.backend.rate_limits.acquire("share_contact_card", chat.id, request.backend.now())
     return NO_CONTENT
 
 

@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from linq_emulator.domain import mutations as changes
-from linq_emulator.domain import sending, validate
+from linq_emulator.domain import mutations, sending, validate
 from linq_emulator.domain.models import Chat
-from linq_emulator.server.endpoints import lookup as find
-from linq_emulator.server.gateway import Call, Operation, Reply, answer
+from linq_emulator.server.endpoints import lookup
+from linq_emulator.server.gateway import Operation, Request, Response, json_response
 
 
-def _accepted(call: Call, status: int, message: str) -> Reply:
-    return answer(status, {"status": "accepted", "message": message, "trace_id": call.trace_id})
+def _accepted(request: Request, status: int, message: str) -> Response:
+    return json_response(status, {"status": "accepted", "message": message, "trace_id": request.trace_id})
 
 
-def _group(call: Call) -> Chat:
-    chat = find.chat(call)
-    changes.check_group(call.world, chat)
+def _group(request: Request) -> Chat:
+    chat = lookup.find_chat(request)
+    mutations.check_group(request.backend, chat)
     sending.check_chat(chat)
     return chat
 
 
-def _handle(call: Call) -> str:
-    return validate.handle(validate.required(call.body(), "handle", str), "handle")
+def _handle(request: Request) -> str:
+    return validate.handle(validate.required(request.json(), "handle", str), "handle")
 
 
-def add_participant(call: Call) -> Reply:
+def add_participant(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/participants."""
-    handle = _handle(call)
-    changes.add_participant(call.world, _group(call), handle)
-    return _accepted(call, 202, "Participant addition queued")
+    handle = _handle(request)
+    mutations.add_participant(request.backend, _group(request), handle)
+    return _accepted(request, 202, "Participant addition queued")
 
 
-def remove_participant(call: Call) -> Reply:
+def remove_participant(request: Request) -> Response:
     """DELETE /v3/chats/{chat_id}/participants, with the handle in the body."""
-    handle = _handle(call)
-    changes.remove_participant(call.world, _group(call), handle)
-    return _accepted(call, 202, "Participant removal queued")
+    handle = _handle(request)
+    mutations.remove_participant(request.backend, _group(request), handle)
+    return _accepted(request, 202, "Participant removal queued")
 
 
-def leave(call: Call) -> Reply:
+def leave(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/leave."""
-    changes.leave(call.world, _group(call))
-    return _accepted(call, call.world.switches.leave_status, "Leaving the group is queued")
+    mutations.leave(request.backend, _group(request))
+    return _accepted(request, request.backend.switches.leave_status, "Leaving the group is queued")
 
 
 ROUTES: list[tuple[str, str, Operation]] = [
