@@ -148,7 +148,7 @@ def main(prog_name: str | None = None) -> None:
 
 def _serve(options: ServerOptions) -> None:
     try:
-        server = EmulatorServer(options, on_ready=lambda: print(encode(server.address()).decode(), flush=True))
+        server = EmulatorServer(options, on_ready=lambda: print(encode(server.address).decode(), flush=True))
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"

@@ -29,6 +29,16 @@ class ServerOptions:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a client needs to know, as the command line prints it."""
+
+    base_url: str
+    api_key: str
+    lines: tuple[str, ...]
+    opted_out: tuple[str, ...]
+
+
 class EmulatorServer:
     """A server that is bound and not yet running.
 
@@ -44,17 +54,9 @@ class EmulatorServer:
         self._socket = bind(options.host, options.port)
         host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
         origin = f"http://{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
-        self._settings = replace(options.settings, origin=origin)
-        self._server = HTTPServer(build_app(Backend(self._settings, options.clock)), on_ready)
-
-    def address(self) -> dict[str, object]:
-        """What a client needs to know, as the command line prints it."""
-        return {
-            "base_url": self._settings.origin + PREFIX,
-            "api_key": self._settings.api_key,
-            "lines": self._settings.lines,
-            "opted_out": self._settings.opted_out,
-        }
+        settings = replace(options.settings, origin=origin)
+        self.address = Address(origin + PREFIX, settings.api_key, settings.lines, settings.opted_out)
+        self._server = HTTPServer(build_app(Backend(settings, options.clock)), on_ready)
 
     def run(self) -> None:
         """Serve until `stop`; in the main thread also until SIGTERM or SIGINT."""

@@ -1,4 +1,4 @@
-"""What happens to messages and groups after they exist."""
+"""Changes of existing messages and groups."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_five_edits_within_fifteen_minutes(server):
         edited = server.ok("PATCH", path, {"text": str(number)})
         assert edited["parts"][0]["value"] == str(number)
     assert server.refused("PATCH", path, {"text": "6"}) == (409, 2015)
-    edits = server.lines_of("ledger")[0]["edits"]
+    edits = server.ledger()[0]["edits"]
     assert [(one["before"], one["text"]) for one in edits] == [(str(n), str(n + 1)) for n in range(5)]
     late = server.create(BOB)["message"]["id"]
     server.advance(901)
@@ -32,7 +32,7 @@ def test_five_edits_within_fifteen_minutes(server):
 
 def test_what_cannot_be_edited(server):
     chat = server.create(ANN)["id"]
-    inbound = server.inbound(ANN)
+    inbound = server.receive_message(ANN, "hi")
     assert server.refused("PATCH", f"/v3/messages/{inbound['id']}", {"text": "x"}) == (409, 2015)
     sms = server.send(chat, preferred_service="SMS")["id"]
     assert server.refused("PATCH", f"/v3/messages/{sms}", {"text": "x"}) == (409, 2017)
@@ -47,19 +47,19 @@ def test_what_cannot_be_edited(server):
 
 @pytest.mark.parametrize("moves", [True, False])
 def test_whether_edits_and_reactions_move_updated_at(server, moves):
-    server.switch(delivery_moves_message=False, edit_moves_message=moves, reaction_moves_message=moves)
+    server.set_switches(delivery_moves_message=False, edit_moves_message=moves, reaction_moves_message=moves)
     chat = server.create(ANN)["id"]
     first, second = server.send(chat)["id"], server.send(chat)["id"]
     server.advance(60)
     server.ok("PATCH", f"/v3/messages/{first}", {"text": "new"})
-    server.control("POST", "reactions", {"message_id": second, "from": ANN, "type": "love"})
+    server.react(second, ANN, "love")
     for message in (first, second):
         answer = shown(server, message)
         assert (answer["updated_at"] > answer["created_at"]) is moves
 
 
 def test_edits_and_reactions_can_become_visible_later(server):
-    server.switch(edit_seconds=5, reaction_seconds=5)
+    server.set_switches(edit_seconds=5, reaction_seconds=5)
     message = server.create(ANN, text="old")["message"]["id"]
     server.ok("PATCH", f"/v3/messages/{message}", {"text": "new"})
     server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": "add", "type": "like"})
@@ -70,8 +70,8 @@ def test_edits_and_reactions_can_become_visible_later(server):
 
 
 def test_a_contact_edits_its_message(server):
-    inbound = server.inbound(ANN, "helo")
-    edited = server.control("POST", "edits", {"message_id": inbound["id"], "text": "hello"})
+    inbound = server.receive_message(ANN, "helo")
+    edited = server.edit_message(inbound["id"], "hello")
     assert edited["parts"][0]["value"] == "hello"
 
 
@@ -83,7 +83,7 @@ def test_one_tapback_for_each_person_and_part(server):
     path = f"/v3/messages/{message}/reactions"
     server.ok("POST", path, {"operation": "add", "type": "love"})
     server.ok("POST", path, {"operation": "add", "type": "custom", "custom_emoji": "🎉"})
-    server.control("POST", "reactions", {"message_id": message, "from": ANN, "type": "laugh"})
+    server.react(message, ANN, "laugh")
     reactions = shown(server, message)["parts"][0]["reactions"]
     assert [(one["type"], one["custom_emoji"], one["is_me"]) for one in reactions] == [
         ("custom", "🎉", True),
@@ -138,7 +138,7 @@ def test_a_thread_is_its_first_message_and_all_answers(server):
     newest = server.walk(f"/v3/messages/{root}/thread", "messages", limit=3, order="desc")
     assert [one["id"] for one in newest] == ids[::-1]
     assert server.refused("GET", f"/v3/messages/{root}/thread", params={"order": "up"}) == (400, 1005)
-    lone = server.inbound(ANN)
+    lone = server.receive_message(ANN, "hi")
     assert [one["id"] for one in server.ok("GET", f"/v3/messages/{lone['id']}/thread")["messages"]] == [lone["id"]]
 
 
@@ -154,16 +154,16 @@ def test_a_deleted_message_is_gone_and_in_the_ledger(server):
     assert server.call("DELETE", f"/v3/messages/{message}").status_code == 204
     assert server.refused("DELETE", f"/v3/messages/{message}") == (404, 2002)
     assert server.ok("GET", f"/v3/chats/{chat['id']}/messages")["messages"] == []
-    assert server.lines_of("ledger")[0]["deleted_at"] == "2026-11-21T10:00:00.000Z"
+    assert server.ledger()[0]["deleted_at"] == "2026-11-21T10:00:00.000Z"
 
 
 def test_marking_a_chat_as_read(server):
-    inbound = server.inbound(ANN)
+    inbound = server.receive_message(ANN, "hi")
     assert server.call("POST", f"/v3/chats/{inbound['chat_id']}/read").status_code == 204
     answer = shown(server, inbound["id"])
     assert (answer["delivery_status"], answer["is_read"]) == ("read", True)
     group = server.create(ANN, BOB)["id"]
-    unread = server.inbound(ANN, chat_id=group)
+    unread = server.receive_message(ANN, "hi", chat_id=group)
     server.call("POST", f"/v3/chats/{group}/read")
     assert shown(server, unread["id"])["delivery_status"] == "received"
 
@@ -184,7 +184,7 @@ def test_names_and_icons_apply_later(server):
 
 @pytest.mark.parametrize("status", [409, 400])
 def test_group_actions_on_a_direct_chat(server, status):
-    server.switch(direct_group_action_status=status)
+    server.set_switches(direct_group_action_status=status)
     chat = server.create(ANN)["id"]
     assert server.refused("PUT", f"/v3/chats/{chat}", {"display_name": "x"}) == (status, 1006)
     assert server.refused("POST", f"/v3/chats/{chat}/participants", {"handle": BOB}) == (status, 1006)
@@ -206,8 +206,8 @@ def test_participants(server):
     handles = {one["handle"]: one["status"] for one in server.ok("GET", f"/v3/chats/{chat}")["handles"]}
     assert handles == {LINE: "active", ANN: "active", BOB: "removed", CAT: "active"}
     assert server.ok("GET", "/v3/chats", params={"to": BOB})["chats"] == []
-    assert set(next(one for one in server.lines_of("ledger") if one["id"] == sent)["to"]) == {ANN, BOB, CAT}
-    server.control("POST", "handles", {"handle": DAN, "services": ["SMS"]})
+    assert set(next(one for one in server.ledger() if one["id"] == sent)["to"]) == {ANN, BOB, CAT}
+    server.set_handle(DAN, services=["SMS"])
     assert server.refused("POST", path, {"handle": DAN}) == (409, 2017)
 
 
