@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -323,8 +324,18 @@ TESTS = """
 """
 
 
-def run_pytest(folder, **environment):
-    (folder / "test_it.py").write_text(textwrap.dedent(TESTS))
+def documented():
+    """The Python examples of the section "In tests"."""
+    section = (ROOT / "docs" / "emulator.md").read_text().split("## In tests")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_documented_start():
+    exec(documented()[0], {})
+
+
+def run_pytest(folder, tests=TESTS, **environment):
+    (folder / "test_it.py").write_text(textwrap.dedent(tests))
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120).stdout
@@ -333,6 +344,12 @@ def run_pytest(folder, **environment):
 def test_the_fixtures_of_the_plugin(tmp_path):
     (tmp_path / "conftest.py").write_text(textwrap.dedent(CONFTEST))
     assert "2 passed" in run_pytest(tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+
+
+def test_the_documented_fixtures(tmp_path):
+    _, conftest, tests = documented()
+    (tmp_path / "conftest.py").write_text(conftest)
+    assert "1 passed" in run_pytest(tmp_path, tests, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
 def test_the_plugin_is_loaded_on_request_only(tmp_path):
