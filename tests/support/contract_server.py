@@ -145,7 +145,7 @@ class Event:
 
 
 class Hold:
-    """Matching requests wait, after so many others, until they are released."""
+    """See `ContractServer.hold`."""
 
     def __init__(self, match: Match, skip: int) -> None:
         self._match = match
@@ -153,12 +153,15 @@ class Hold:
         self._held = threading.Event()
         self._released = threading.Event()
 
-    def meets(self, request: Request) -> None:
+    def meets(self, request: Request) -> bool:
         if self._match(request):
             self._skip -= 1
-            if self._skip < 0:
-                self._held.set()
-                assert self._released.wait(120), "a request is held for ever"
+            return self._skip < 0
+        return False
+
+    def wait(self) -> None:
+        self._held.set()
+        assert self._released.wait(120), "a request is held for ever"
 
     def until_held(self, seconds: float = 60) -> None:
         assert self._held.wait(seconds), "no request has come that is held"
@@ -203,6 +206,7 @@ class ContractServer(World):
             self._rules.clear()
 
     def hold(self, match: Match, *, skip: int = 0) -> Hold:
+        """After so many others, all matching requests wait until they are released."""
         self._holds.append(Hold(match, skip))
         return self._holds[-1]
 
@@ -220,7 +224,7 @@ class ContractServer(World):
         return event
 
     def quiesce(self) -> None:
-        """Wait until no request is being served: those of a client that was killed are done, too."""
+        """Wait until no request is being served, but those that are held: a client that was killed has none, either."""
         with self._guard:
             assert self._guard.wait_for(lambda: self._open == 0, 30), "a request does not end"
 
@@ -248,8 +252,15 @@ class ContractServer(World):
             request.repeats = 0 if key is None else sum(r.send is not None and r.send.key == key for r in self.requests)
             self.requests.append(request)
         self.happens("received", request)
-        for hold in list(self._holds):
-            hold.meets(request)
+        for hold in self._holds:
+            with self._guard:
+                is_held = hold.meets(request)
+                self._open -= is_held
+                self._guard.notify_all()
+            if is_held:
+                hold.wait()
+                with self._guard:
+                    self._open += 1
         with self._guard:
             for rule in self._rules:
                 if rule.times > 0 and rule.match(request):
@@ -442,7 +453,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         server: ContractServer = self.server.contract  # type: ignore[attr-defined]
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(length)
+        if len(raw) < length:  # the client is dead
+            self.close_connection = True
+            return
         with server.serving():
             url = urlsplit(self.path)
             query = {name: values[-1] for name, values in parse_qs(url.query).items()}

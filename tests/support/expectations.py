@@ -40,6 +40,16 @@ def campaign(server: ContractServer, folder: Path, rows: list[dict[str, Any]], *
     return Task(server, folder, "campaign", {**given, "outcomes_path": str(folder / OUTCOMES), **arguments}, **of_task)
 
 
+def send(server: ContractServer, folder: Path, person: str, **arguments: Any) -> Task:
+    """One message to a person; what is no argument of the operator is one of `Task`."""
+    of_task = {name: arguments.pop(name) for name in (*TASK, "map_index") if name in arguments}
+    return Task(server, folder, "create", {"to": person, "message": "Hi", "from_": LINES[0], **arguments}, **of_task)
+
+
+def statuses(folder: Path) -> dict[People, str]:
+    return {people: row["status"] for people, row in outcomes(folder / OUTCOMES).items()}
+
+
 def nobody_got_two(server: ContractServer) -> None:
     doubled = {tuple(people): count for people, count in server.sent_to().items() if count > 1}
     assert not doubled, f"{len(doubled)} of {len(server.sent_to())} recipients got two messages: {doubled}"

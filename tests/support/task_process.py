@@ -312,7 +312,7 @@ class Task:
 
     def __post_init__(self) -> None:
         self.max_tries = self.retries
-        self._path = self.folder / f"{self.run_id}.{self.name}.{self.map_index}"
+        self._path = self.folder / f"{self.run_id}-{self.name}-{self.map_index}"
         self._began = self._airflow_time()
         self._clears = 0
         self._deferral: Deferral | None = None
