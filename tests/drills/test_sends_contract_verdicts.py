@@ -17,7 +17,6 @@ from tests.support.contract_server import (
     gateway,
     page,
     reads,
-    reads_of_chats,
     refused,
     repeats,
     to,
@@ -50,16 +49,20 @@ PAGES = {"403": page(403), "404": page(404), "400": page(400), "429": page(429),
 
 
 @pytest.mark.parametrize("answer", [page(404), gateway(404), refused(404, 2019)], ids=["page", "gateway", "other code"])
-def test_a_look_that_is_answered_by_a_404_shows_no_absence(serve: Serve, tmp_path: Path, answer: Answer) -> None:
-    """It is not "chat not found": all reads of chats are answered so in the second try, when the keys are forgotten."""
+@pytest.mark.parametrize("of", ["lists", "messages"])
+def test_a_look_that_is_answered_by_a_404_shows_no_absence(
+    serve: Serve, tmp_path: Path, of: str, answer: Answer
+) -> None:
+    """It is not "chat not found": so are reads of chats answered in the second try, when the keys are forgotten."""
     server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
-    rows = rows_for(40)
+    rows = rows_for(10)
     task = campaign(server, tmp_path, rows)
-    server.at("accepted", 15, task.kill)
+    server.at("accepted", 5, task.kill)
     assert task.go().state == "killed"
     server.clock.advance(45 * MINUTE)
-    server.rule(Fate(answer=answer, answer_refusals=True), reads_of_chats)
-    ending = task.go()
+    wanted = (lambda path: path == "/v3/chats") if of == "lists" else (lambda path: path.endswith("/messages"))
+    server.rule(Fate(answer=answer, answer_refusals=True), lambda request: reads(request) and wanted(request.path))
+    ending = task.go(limit=100)
     nobody_got_two(server)
     server.no_rules()
     if ending.state not in ("success", "failed"):
@@ -188,7 +191,7 @@ def test_a_campaign_was_answered_by_stop_before_it_asks_again(serve: Serve, tmp_
 
 @pytest.mark.parametrize("where", ["create", "send", "chat"])
 def test_a_single_send_is_looked_up_when_its_key_may_be_forgotten(serve: Serve, tmp_path: Path, where: str) -> None:
-    """Keys live for an hour, and the retry comes after two. Where the platform chooses the line, it may choose another."""
+    """Keys live for an hour, and the retry comes after two. Where the platform chooses the line, it chooses another."""
     server = serve(key_lifetime=HOUR, key_scope="line")
     task = send(server, tmp_path, ANN)
     if where != "create":

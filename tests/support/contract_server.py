@@ -95,10 +95,6 @@ def reads(request: Request) -> bool:
     return request.method == "GET"
 
 
-def reads_of_chats(request: Request) -> bool:
-    return request.method == "GET" and request.path.startswith("/v3/chats")
-
-
 def to(people: Iterable[Iterable[str]], which: Match = sends) -> Match:
     wanted = [frozenset(recipient) for recipient in people]
     return lambda request: which(request) and request.people in wanted
