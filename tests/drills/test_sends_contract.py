@@ -59,9 +59,9 @@ def test_1_accepted_after_the_client_has_given_up(serve: Serve, tmp_path: Path, 
     assert task.go().state == "up_for_retry"
     told = statuses(tmp_path)
     assert {told[people] for people in late} == {"unknown"}
-    server.clock.advance(3 * MINUTE)
+    server.advance(3 * MINUTE)
     assert server.accept_late() == 5
-    server.clock.advance(HOUR)
+    server.advance(HOUR)
     campaign_is_true(server, task.finish(), tmp_path / OUTCOMES, rows)
 
 
@@ -84,7 +84,7 @@ def test_1_the_line_of_what_was_accepted_becomes_ineligible(serve: Serve, tmp_pa
     task.go()
     nobody_got_two(server)
     assert LINES[0] in server.ineligible
-    server.clock.advance(HOUR)
+    server.advance(HOUR)
     server.ineligible.clear()
     server.no_rules()
     nobody_got_two(server)
@@ -107,7 +107,7 @@ def test_2_a_filter_hides_the_acceptance(serve: Serve, tmp_path: Path) -> None:
         told = statuses(tmp_path)
         assert {told[people] for people in recipients(rows[: len(pages)])} <= {"sent", "unknown"}
         server.no_rules()
-        server.clock.advance(HOUR)
+        server.advance(HOUR)
         ending = task.finish()
     campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
 
@@ -119,7 +119,7 @@ def killed_and_forgotten(server: ContractServer, task: Task, nth: int = 20) -> N
     """Kill it at the n-th accepted message, and let the platform forget its keys."""
     server.at("accepted", nth, task.kill)
     assert task.go().state == "killed"
-    server.clock.advance(45 * MINUTE)
+    server.advance(45 * MINUTE)
 
 
 def test_3_created_at_is_behind_the_date(serve: Serve, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_5_a_known_key_is_refused_for_good(serve: Serve, tmp_path: Path) -> None
     if (ending := task.go()).state != "success":
         told = statuses(tmp_path)
         assert {told[people] for people in lost} <= {"sent", "unknown"}
-        server.clock.advance(HOUR)
+        server.advance(HOUR)
         ending = task.finish()
     campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
 
@@ -231,10 +231,10 @@ def test_7_a_try_wakes_up_after_another_has_finished(serve: Serve, tmp_path: Pat
     asleep = task.start()
     try:
         server.at("answered", 20).wait()
-        server.clock.advance(45 * MINUTE)
+        server.advance(45 * MINUTE)
         ending = task.finish()
         campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
-        server.clock.advance(45 * MINUTE)
+        server.advance(45 * MINUTE)
     finally:
         asleep.send_signal(signal.SIGCONT)
         asleep.end()

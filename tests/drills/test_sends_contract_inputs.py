@@ -58,13 +58,14 @@ def test_an_outcomes_path_that_renders_to_nothing_before_a_report(serve: Serve, 
     is_refused(server, task.finish())
 
 
-@pytest.mark.parametrize("deep", ["outcomes.jsonl", "deep/outcomes.csv"])
-def test_an_outcomes_path_that_can_not_be_written(serve: Serve, tmp_path: Path, deep: str) -> None:
-    """It is written before the first message goes."""
+@pytest.mark.parametrize("path", ["/proc/outcomes.jsonl", "file/outcomes.csv", "folder", "taken/outcomes.jsonl"])
+def test_an_outcomes_path_that_can_not_be_written(serve: Serve, tmp_path: Path, path: str) -> None:
+    """It is tried before the first message goes. In the way are: a system's folder, a file, a folder, a folder."""
     server = serve()
     (tmp_path / "file").write_text("not a folder")
-    task = campaign(server, tmp_path, rows_for(5), outcomes_path=str(tmp_path / "file" / deep))
-    ending = task.go()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "taken" / "outcomes.jsonl").mkdir(parents=True)
+    ending = campaign(server, tmp_path, rows_for(5), outcomes_path=str(tmp_path / path)).go()
     assert not server.posts, f"{len(server.posts)} requests were made"
     assert ending.state in ("failed", "refused", "up_for_retry")
 

@@ -149,7 +149,7 @@ def test_14_another_run_takes_over_the_key_and_the_files(serve: Serve, tmp_path:
     died = campaign(server, tmp_path, rows, campaign_key="spring", run_id="first", record=record)
     server.at("accepted", 20, died.kill)
     assert died.go().state == "killed"
-    server.clock.advance(10 * HOUR)
+    server.advance(10 * HOUR)
     again = campaign(server, tmp_path, rows, campaign_key="spring", run_id="second", record=record)
     campaign_is_true(server, again.finish(), tmp_path / OUTCOMES, rows)
 

@@ -48,8 +48,15 @@ PAGES = {"403": page(403), "404": page(404), "400": page(400), "429": page(429),
 # Absence is what the API says, and nobody else.
 
 
-@pytest.mark.parametrize("answer", [page(404), gateway(404), refused(404, 2019)], ids=["page", "gateway", "other code"])
-@pytest.mark.parametrize("of", ["lists", "messages"])
+LOOKS = {
+    "lists, page": ("lists", page(404)),
+    "messages, page": ("messages", page(404)),
+    "messages, gateway": ("messages", gateway(404)),
+    "messages, other code": ("messages", refused(404, 2019)),
+}
+
+
+@pytest.mark.parametrize(("of", "answer"), LOOKS.values(), ids=LOOKS)
 def test_a_look_that_is_answered_by_a_404_shows_no_absence(
     serve: Serve, tmp_path: Path, of: str, answer: Answer
 ) -> None:
@@ -59,7 +66,7 @@ def test_a_look_that_is_answered_by_a_404_shows_no_absence(
     task = campaign(server, tmp_path, rows)
     server.at("accepted", 5, task.kill)
     assert task.go().state == "killed"
-    server.clock.advance(45 * MINUTE)
+    server.advance(45 * MINUTE)
     wanted = (lambda path: path == "/v3/chats") if of == "lists" else (lambda path: path.endswith("/messages"))
     server.rule(Fate(answer=answer, answer_refusals=True), lambda request: reads(request) and wanted(request.path))
     ending = task.go(limit=100)
@@ -203,7 +210,7 @@ def test_a_single_send_is_looked_up_when_its_key_may_be_forgotten(serve: Serve, 
         task.arguments["chat_id"] = chat_with(server, ANN).id
     server.at("accepted", 1, task.kill)
     assert task.go().state == "killed"
-    server.clock.advance(2 * HOUR)
+    server.advance(2 * HOUR)
     server.knobs.routed_to = lambda people: LINES[2]
     ending = task.finish()
     nobody_got_two(server)
@@ -222,7 +229,7 @@ def test_a_single_send_from_any_line_is_looked_up_at_once(serve: Serve, tmp_path
     server.at("accepted", 1, task.kill)
     assert task.go().state == "killed"
     server.knobs.routed_to = lambda people: LINES[1]
-    server.clock.advance(1)
+    server.advance(1)
     ending = task.finish(between=5 * MINUTE)
     nobody_got_two(server)
     assert ending.state == "failed" or ending.result["message_id"] == server.ledger[0].id

@@ -58,17 +58,24 @@ TRUE = Fate()
 
 @dataclass
 class Request:
-    """A request, and how it went. `repeats` says how many requests before it had the same idempotency key."""
+    """A request, and how it went.
+
+    :param at: when it came, by the world's clock.
+    :param repeats: how many requests before it had the same idempotency key.
+    :param message: what was accepted, now or before.
+    :param answer: what was said: a status, or how the answer was lost.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     body: dict[str, Any]
     api_key: str
+    at: float
     send: Send | None = None
     repeats: int = 0
     message: Message | None = None
-    status: int | None = None
+    answer: int | str = "none"
 
     @property
     def people(self) -> People:
@@ -201,6 +208,10 @@ class ContractServer(World):
         with self._guard:
             self._rules.clear()
 
+    def no_events(self) -> None:
+        with self._guard:
+            self._events.clear()
+
     def hold(self, match: Match, *, skip: int = 0) -> Hold:
         """After so many others, all matching requests wait until they are released."""
         self._holds.append(Hold(match, skip))
@@ -227,6 +238,16 @@ class ContractServer(World):
     @property
     def posts(self) -> list[Request]:
         return [request for request in self.requests if request.send is not None]
+
+    def story(self, people: People) -> str:
+        """All that was asked and accepted for a recipient, for the reader of a test that has failed."""
+        told = [
+            (request.at, f"{request.method} {request.path} by {request.send.line} -> {request.answer}")
+            for request in self.posts
+            if request.send is not None and request.people == people
+        ]
+        told += [(row.accepted, f"accepted by {row.sender}") for row in self.ledger if row.people == people]
+        return "\n".join(f"{formatdate(at, usegmt=True)} (.{at % 1 * 1000:03.0f}): {what}" for at, what in sorted(told))
 
     # What the threads of requests call.
 
@@ -459,7 +480,7 @@ class _Handler(BaseHTTPRequestHandler):
             query = {name: values[-1] for name, values in parse_qs(url.query).items()}
             api_key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             body = json.loads(raw) if raw.strip() else {}
-            request = Request(self.command, url.path.removeprefix(PREFIX), query, body, api_key)
+            request = Request(self.command, url.path.removeprefix(PREFIX), query, body, api_key, server.clock.now())
             server.parse(request)
             if request.send is not None and request.send.key is None:
                 request.send.key = self.headers.get("Idempotency-Key")
@@ -467,7 +488,7 @@ class _Handler(BaseHTTPRequestHandler):
             true = server.answer(request, fate)
             replaced = fate.answer is not None and (true.status < 300 or fate.accepted != "now" or fate.answer_refusals)
             said = fate.answer if replaced and fate.answer is not None else true
-            request.status = said.status if isinstance(said, Answer) else None
+            request.answer = said.status if isinstance(said, Answer) else said
             try:
                 self._say(server, said, true)
             finally:

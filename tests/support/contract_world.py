@@ -183,21 +183,27 @@ class World:
     def writes(self, person: str, line: str, text: str = "Hello") -> Message:
         """A person writes to a line: this ends an opt-out, or begins one."""
         with self._lock:
-            chat = self._chat(line, frozenset({person}))
+            now = self.clock.now()
+            chat = self._chat(line, frozenset({person}), now)
             (self.opted_out.add if text == "STOP" else self.opted_out.discard)(person)
-            return self._add(chat, person, [{"type": "text", "value": text}])
+            return self._add(chat, person, [{"type": "text", "value": text}], now)
 
     def joins(self, person: str, chat: Chat) -> None:
         with self._lock:
             chat.people |= {person}
             chat.updated = self.clock.now()
 
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with all that falls due."""
+        self.clock.advance(seconds)
+        self.settle()
+
     def accept_late(self) -> int:
         """What was put off is accepted now; return how many that were."""
         with self._lock:
             late, self._late = self._late, []
             for _, send in late:
-                self._accept(send)
+                self._accept(send, self.clock.now())
             self._lock.notify_all()
             return len(late)
 
@@ -219,10 +225,10 @@ class World:
         """Accept what was put off until now."""
         with self._lock:
             now = self.clock.now()
-            due = [send for moment, send in self._late if moment <= now]
+            due = [(moment, send) for moment, send in self._late if moment <= now]
             self._late = [(moment, send) for moment, send in self._late if moment > now]
-            for send in due:
-                self._accept(send)
+            for moment, send in due:
+                self._accept(send, moment)
             if due:
                 self._lock.notify_all()
 
@@ -239,16 +245,21 @@ class World:
                     break
                 if self.knobs.key_under_way != "wait":
                     raise Refusal(409, self.knobs.key_under_way)
-                if not self._lock.wait(20):
+                if not self._lock.wait(2):
                     raise Refusal(504, 3005)
             self._refuse(send)
-            return self._accept(send), True
+            return self._accept(send, self.clock.now()), True
 
     def put_off(self, send: Send, seconds: float | None) -> None:
-        """Accept this send so many seconds later, or at the test's command, whatever becomes of its connection."""
+        """Accept this send so many seconds later, or at the test's command, whatever becomes of its connection.
+
+        A repeat of what is known or under way is none of its own.
+        """
         with self._lock:
             self._refuse(send)
             line = self._line(send)
+            if self._known(send, line) is not None and self.knobs.key_under_way != "unnoticed":
+                return
             if send.key is not None:
                 self._keys[self._place(send, line), send.key] = Key(None, None)
             self._late.append((self.clock.now() + seconds if seconds is not None else float("inf"), send))
@@ -344,10 +355,10 @@ class World:
             raise Refusal(409, self.knobs.key_known)
         return message
 
-    def _accept(self, send: Send) -> Message:
+    def _accept(self, send: Send, moment: float) -> Message:
         line = self._line(send)
-        chat = send.chat or self._chat(line, send.people)
-        message = self._add(chat, line, send.parts, send.kind, send.key)
+        chat = send.chat or self._chat(line, send.people, moment)
+        message = self._add(chat, line, send.parts, moment, send.kind, send.key)
         if send.key is not None:
             self._keys[self._place(send, line), send.key] = Key(message, message.accepted)
         return message
@@ -355,11 +366,10 @@ class World:
     def _existing(self, line: str, people: People) -> Chat | None:
         return next((chat for chat in self.chats if (chat.line, chat.people) == (line, people)), None)
 
-    def _chat(self, line: str, people: People) -> Chat:
+    def _chat(self, line: str, people: People, moment: float) -> Chat:
         found = self._existing(line, people)
         if found is None:
-            now = self.clock.now()
-            found = Chat(line, people, now, now + self.knobs.list_lag, now)
+            found = Chat(line, people, moment, moment + self.knobs.list_lag, moment)
             self.chats.append(found)
         return found
 
@@ -368,13 +378,13 @@ class World:
         chat: Chat,
         sender: str,
         parts: list[dict[str, Any]],
+        moment: float,
         kind: Literal["message", "memo", "location"] = "message",
         key: str | None = None,
     ) -> Message:
-        now = self.clock.now()
-        message = Message(chat, chat.people, sender, parts, now, now + self.knobs.list_lag, kind, key)
+        message = Message(chat, chat.people, sender, parts, moment, moment + self.knobs.list_lag, kind, key)
         chat.messages.append(message)
         self.ledger.append(message)
         if self.knobs.messages_move_chats:
-            chat.updated = now
+            chat.updated = moment
         return message

@@ -51,8 +51,12 @@ def statuses(folder: Path) -> dict[People, str]:
 
 
 def nobody_got_two(server: ContractServer) -> None:
-    doubled = {tuple(people): count for people, count in server.sent_to().items() if count > 1}
-    assert not doubled, f"{len(doubled)} of {len(server.sent_to())} recipients got two messages: {doubled}"
+    server.settle()
+    doubled = [people for people, count in server.sent_to().items() if count > 1]
+    assert not doubled, (
+        f"{len(doubled)} of {len(server.sent_to())} recipients got two messages; "
+        f"{','.join(doubled[0])}:\n{server.story(doubled[0])}"
+    )
 
 
 def outcomes(path: Path) -> dict[People, dict[str, Any]]:

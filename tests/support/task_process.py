@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 import traceback
 import uuid
@@ -260,6 +261,13 @@ class Try:
         with suppress(ProcessLookupError):
             os.kill(self._process.pid or 0, number)
 
+    def ends_before(self, event: threading.Event) -> bool:
+        """Wait until the try has ended, or the event has happened; whether it was the first."""
+        while not event.is_set():
+            if self._connection.poll(0.05):
+                return True
+        return False
+
     def renewed(self) -> None:
         """The connection in Airflow has changed: return when the process would see it."""
         self.send_signal(signal.SIGUSR1)
@@ -373,7 +381,7 @@ class Task:
         assert self.ending is None or self.ending.state in ("killed", "up_for_retry", "deferred")
         while True:
             if self.ending is not None:
-                self.skip_wait() if self._deferral is not None else self.server.clock.advance(between)
+                self.skip_wait() if self._deferral is not None else self.server.advance(between)
             ending = self.go()
             if ending.state == "deferred":
                 waits -= 1
