@@ -12,19 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.contract_server import (
-    API_KEY,
-    LINES,
-    ContractServer,
-    Fate,
-    Request,
-    first_sends,
-    gateway,
-    page,
-    reads,
-    refused,
-    to,
-)
+from tests.support.contract_events import Fate, Request, first_sends, gateway, page, reads, refused, to
+from tests.support.contract_server import API_KEY, LINES, ContractServer
 from tests.support.expectations import (
     HOUR,
     KEYS_FOR_HALF_AN_HOUR,
@@ -37,7 +26,8 @@ from tests.support.expectations import (
     rows_for,
     statuses,
 )
-from tests.support.task_process import Iterates, Task, preload
+from tests.support.task_child import Iterates
+from tests.support.task_process import Task, preload
 
 pytestmark = pytest.mark.usefixtures("workers")
 preload()

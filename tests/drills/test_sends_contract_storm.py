@@ -17,16 +17,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.contract_server import (
-    LINES,
-    ContractServer,
-    Fate,
-    first_sends,
-    gateway,
-    page,
-    refused,
-    to,
-)
+from tests.support.contract_events import Fate, first_sends, gateway, page, refused, to
+from tests.support.contract_server import LINES, ContractServer
 from tests.support.contract_world import Message
 from tests.support.expectations import (
     HOUR,
@@ -39,14 +31,15 @@ from tests.support.expectations import (
     reports_are_true,
     rows_for,
 )
-from tests.support.task_process import Ending, Task, Try, preload
+from tests.support.task_child import Ending
+from tests.support.task_process import Task, Try, preload
 
 pytestmark = pytest.mark.usefixtures("workers")
 preload()
 
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 #: Seconds in which storms begin.
-LENGTH = {"kind": 600 if FULL else 12, "wild": 1800 if FULL else 30}
+LENGTH = {"kind": 600 if FULL else int(os.environ.get("KIND", 12)), "wild": 1800 if FULL else 30}
 ZONES = ["Asia/Tokyo", "America/New_York", "Europe/Berlin"]
 WINDOW = ("09:00", "18:00")
 SENT = {"sent"}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.contract_server import LINES, ContractServer, reads
+from tests.support.contract_events import reads
+from tests.support.contract_server import LINES, ContractServer
 from tests.support.expectations import (
     HOUR,
     KEYS_FOR_HALF_AN_HOUR,
@@ -23,7 +24,8 @@ from tests.support.expectations import (
     send,
 )
 from tests.support.interrupts import Interrupted, sweep
-from tests.support.task_process import Ending, Task, preload
+from tests.support.task_child import Ending
+from tests.support.task_process import Task, preload
 
 pytestmark = pytest.mark.usefixtures("workers")
 preload()

@@ -8,19 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.contract_server import (
-    LINES,
-    Answer,
-    ContractServer,
-    Fate,
-    first_sends,
-    gateway,
-    page,
-    reads,
-    refused,
-    repeats,
-    to,
-)
+from tests.support.contract_events import Answer, Fate, first_sends, gateway, page, reads, refused, repeats, to
+from tests.support.contract_server import LINES, ContractServer
 from tests.support.contract_world import Chat
 from tests.support.expectations import (
     HOUR,
@@ -35,7 +24,8 @@ from tests.support.expectations import (
     send,
     statuses,
 )
-from tests.support.task_process import Ending, Task, preload
+from tests.support.task_child import Ending
+from tests.support.task_process import Task, preload
 
 pytestmark = pytest.mark.usefixtures("workers")
 preload()

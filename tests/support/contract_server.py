@@ -1,7 +1,6 @@
-"""The platform as a server on a free port: endpoints over `contract_world`, what can befall an answer, and events.
+"""The platform as a server on a free port: the endpoints of `linq-api.md` that sends need, over `contract_world`.
 
-Nothing here happens at a time: a rule says which requests meet which fate, and an event is the n-th time that something
-happens. What an event calls runs in the thread of the request, before the platform goes on.
+What befalls requests is `contract_events`.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import socket
 import struct
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.contract_events import Answer, Course, Fate, Request, refused
 from tests.support.contract_world import Chat, Clock, Knobs, Message, People, Refusal, Send, World
 
 LINES = ["+12025550101", "+12025550102", "+12025550103"]
@@ -29,164 +28,14 @@ START = "2026-03-02T10:00:00+00:00"
 PREFIX = "/api/partner"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Status, and JSON or the text of a page."""
-
-    status: int
-    body: dict[str, Any] | str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What becomes of a request.
-
-    :param accepted: it is performed now, never, so many seconds later, or at the test's command (`accept_late`).
-    :param answer: in place of the true answer; None for that. Without an answer the connection is reset, cut in the
-        body, or has something else than HTTP on it.
-    :param answer_refusals: the answer also takes the place of the platform's refusals.
-    """
-
-    accepted: Literal["now", "never", "on command"] | float = "now"
-    answer: Answer | Literal["reset", "cut", "garbage"] | None = None
-    answer_refusals: bool = False
-
-
-TRUE = Fate()
-
-
-@dataclass
-class Request:
-    """A request, and how it went.
-
-    :param at: when it came, by the world's clock.
-    :param repeats: how many requests before it had the same idempotency key.
-    :param message: what was accepted, now or before.
-    :param answer: what was said: a status, or how the answer was lost.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: dict[str, Any]
-    api_key: str
-    at: float
-    send: Send | None = None
-    repeats: int = 0
-    message: Message | None = None
-    answer: int | str = "none"
-
-    @property
-    def people(self) -> People:
-        return self.send.people if self.send is not None else frozenset()
-
-
-Match = Callable[[Request], bool]
-
-
-def sends(request: Request) -> bool:
-    return request.send is not None
-
-
-def first_sends(request: Request) -> bool:
-    """Sends whose key is new; those without a key, too."""
-    return request.send is not None and request.repeats == 0
-
-
-def repeats(request: Request) -> bool:
-    return request.send is not None and request.repeats > 0
-
-
-def reads(request: Request) -> bool:
-    return request.method == "GET"
-
-
-def to(people: Iterable[Iterable[str]], which: Match = sends) -> Match:
-    wanted = [frozenset(recipient) for recipient in people]
-    return lambda request: which(request) and request.people in wanted
-
-
-def refused(status: int, code: int, retry_after: float | None = None) -> Answer:
-    """A refusal in the documented envelope."""
-    error = {"status": status, "code": code, "message": f"code {code}", "doc_url": "https://docs.linqapp.com/error"}
-    more = {} if retry_after is None else {"retry_after": retry_after}
-    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
-    return Answer(status, {"success": False, "error": {**error, **more}, "trace_id": uuid.uuid4().hex}, headers)
-
-
-def page(status: int, **headers: str) -> Answer:
-    """What somebody on the way says in HTML."""
-    return Answer(status, f"<html><body><h1>{status}</h1></body></html>", headers)
-
-
-def gateway(status: int) -> Answer:
-    """What a gateway says in JSON that looks like the envelope and is none."""
-    return Answer(status, {"error": {"code": status, "message": "refused by a policy"}})
-
-
-@dataclass
-class _Rule:
-    fate: Fate
-    match: Match
-    skip: int
-    times: float
-
-
-@dataclass
-class Event:
-    """The n-th time from now on that something happens."""
-
-    what: Literal["received", "accepted", "answered"]
-    nth: int
-    do: Callable[[], object]
-    match: Match
-    happened: threading.Event = field(default_factory=threading.Event)
-
-    def wait(self, seconds: float = 60) -> None:
-        assert self.happened.wait(seconds), f"{self.what} has not happened"
-
-
-class Hold:
-    """See `ContractServer.hold`."""
-
-    def __init__(self, match: Match, skip: int) -> None:
-        self._match = match
-        self._skip = skip
-        self._held = threading.Event()
-        self._released = threading.Event()
-
-    def meets(self, request: Request) -> bool:
-        if self._match(request):
-            self._skip -= 1
-            return self._skip < 0
-        return False
-
-    def wait(self) -> None:
-        self._held.set()
-        assert self._released.wait(120), "a request is held for ever"
-
-    def until_held(self, seconds: float = 60) -> None:
-        assert self._held.wait(seconds), "no request has come that is held"
-
-    def release(self) -> None:
-        self._released.set()
-
-
-class ContractServer(World):
-    """The world, served. `requests` has all that came, in the order in which they came."""
+class ContractServer(World, Course):
+    """The world, served."""
 
     def __init__(self, folder: Path, lines: Iterable[str] = LINES, **knobs: Any) -> None:
-        super().__init__(Clock(folder / "clock", START), lines, API_KEY, Knobs(**knobs))
-        self.requests: list[Request] = []
-        self._rules: list[_Rule] = []
-        self._events: list[Event] = []
-        self._holds: list[Hold] = []
-        self._guard = threading.Condition()
-        self._open = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
-        self._http.contract = self  # type: ignore[attr-defined]
+        World.__init__(self, Clock(folder / "clock", START), lines, API_KEY, Knobs(**knobs))
+        Course.__init__(self)
+        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http.contract = self
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -198,47 +47,6 @@ class ContractServer(World):
         self._http.shutdown()
         self._http.server_close()
 
-    def rule(self, fate: Fate, match: Match = sends, *, skip: int = 0, times: float = float("inf")) -> _Rule:
-        """After so many others, so many matching requests meet this fate; the first rule that fits counts."""
-        with self._guard:
-            self._rules.append(_Rule(fate, match, skip, times))
-            return self._rules[-1]
-
-    def no_rules(self) -> None:
-        with self._guard:
-            self._rules.clear()
-
-    def no_events(self) -> None:
-        with self._guard:
-            self._events.clear()
-
-    def hold(self, match: Match, *, skip: int = 0) -> Hold:
-        """After so many others, all matching requests wait until they are released."""
-        self._holds.append(Hold(match, skip))
-        return self._holds[-1]
-
-    def at(
-        self,
-        what: Literal["received", "accepted", "answered"],
-        nth: int,
-        do: Callable[[], object] = lambda: None,
-        match: Match = sends,
-    ) -> Event:
-        """Do this at an event: a matching request is here; a new message is accepted; the answer is out."""
-        event = Event(what, nth, do, match)
-        with self._guard:
-            self._events.append(event)
-        return event
-
-    def quiesce(self) -> None:
-        """Wait until no request is being served, but those that are held: a client that was killed has none, either."""
-        with self._guard:
-            assert self._guard.wait_for(lambda: self._open == 0, 30), "a request does not end"
-
-    @property
-    def posts(self) -> list[Request]:
-        return [request for request in self.requests if request.send is not None]
-
     def story(self, people: People) -> str:
         """All that was asked and accepted for a recipient, for the reader of a test that has failed."""
         told = [
@@ -249,55 +57,11 @@ class ContractServer(World):
         told += [(row.accepted, f"accepted by {row.sender}") for row in self.ledger if row.people == people]
         return "\n".join(f"{formatdate(at, usegmt=True)} (.{at % 1 * 1000:03.0f}): {what}" for at, what in sorted(told))
 
+    def quiet(self) -> None:
+        """See `Course.quiesce`."""
+        self.quiesce(("127.0.0.1", self._http.server_address[1]))
+
     # What the threads of requests call.
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        with self._guard:
-            self._open += 1
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._open -= 1
-                self._guard.notify_all()
-
-    def enter(self, request: Request) -> Fate:
-        """Note the request, and say what becomes of it."""
-        with self._guard:
-            key = request.send.key if request.send is not None else None
-            request.repeats = 0 if key is None else sum(r.send is not None and r.send.key == key for r in self.requests)
-            self.requests.append(request)
-        self.happens("received", request)
-        for hold in self._holds:
-            with self._guard:
-                is_held = hold.meets(request)
-                self._open -= is_held
-                self._guard.notify_all()
-            if is_held:
-                hold.wait()
-                with self._guard:
-                    self._open += 1
-        with self._guard:
-            for rule in self._rules:
-                if rule.times > 0 and rule.match(request):
-                    rule.skip -= 1
-                    if rule.skip < 0:
-                        rule.times -= 1
-                        return rule.fate
-        return TRUE
-
-    def happens(self, what: Literal["received", "accepted", "answered"], request: Request) -> None:
-        due = []
-        with self._guard:
-            for event in self._events:
-                if event.what == what and event.nth > 0 and event.match(request):
-                    event.nth -= 1
-                    if event.nth == 0:
-                        due.append(event)
-        for event in due:
-            event.do()
-            event.happened.set()
 
     def answer(self, request: Request, fate: Fate) -> Answer:
         """Do what is asked, and return the true answer."""
@@ -455,6 +219,22 @@ def _id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
+class _Server(ThreadingHTTPServer):
+    """Counts its connections, each from the moment it is accepted."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    contract: ContractServer
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.contract.connected(1)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.contract.connected(-1)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 on one connection, which is kept."""
 
@@ -469,7 +249,8 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def _serve(self) -> None:
-        server: ContractServer = self.server.contract  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        server = self.server.contract
         length = int(self.headers.get("Content-Length") or 0)
         raw = self.rfile.read(length)
         if len(raw) < length:  # the client is dead

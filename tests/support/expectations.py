@@ -10,7 +10,8 @@ from typing import Any
 
 from tests.support.contract_server import LINES, ContractServer
 from tests.support.contract_world import People
-from tests.support.task_process import Ending, Task
+from tests.support.task_child import Ending
+from tests.support.task_process import Task
 
 #: What an outcome may say of somebody who got no message.
 NOT_SENT = {"skipped", "failed", "unknown", "pending"}

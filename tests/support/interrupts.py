@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from tests.support.task_process import FileStore
+from tests.support.task_child import FileStore
 
 Line = tuple[str, int]
 PACKAGE = f"{os.sep}airflow_provider_linq{os.sep}"
