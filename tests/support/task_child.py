@@ -177,7 +177,7 @@ def _executed(order: Order) -> Ending:
         context["task_state_store"] = FileStore(order.store, order.instance["id"], order.dies_at_write)
     with set_current_context(context):
         if order.operator == "function":
-            return Ending("success", provider.send_campaign(arguments))
+            return Ending("success", provider.run_campaign(arguments))
         try:
             names = {"task_id": order.instance["task_id"], "retries": order.instance["retries"]}
             operator = provider.OPERATORS[order.operator](**names, **provider.given(arguments))
