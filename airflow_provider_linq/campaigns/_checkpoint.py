@@ -179,8 +179,10 @@ class Checkpoint:
     def _confirm(self, now: datetime) -> None:
         if self.journal is not None:
             self.journal.owner.confirm(now)
-        written = Header.load(self._store) if self._has_written else None
-        if written is not None and written.owner != self.header.owner:
+        if not self._store or not self._has_written:
+            return
+        written = Header.load(self._store)  # None is what Airflow tells a try that another one has replaced
+        if written is None or written.owner != self.header.owner:
             raise LostOwnershipError("Another try of this task has taken over the campaign")
 
     def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
