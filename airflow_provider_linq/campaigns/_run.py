@@ -115,7 +115,7 @@ def _step(
             step = sending.run(header, is_stopped)
         finally:
             if journal is not None:
-                journal.owner.give_up()
+                journal.owner.give_up(reader.server_time)
         return step if isinstance(step, Deferral) else _report(campaign, context, store, step, reader)
 
 
