@@ -5,36 +5,17 @@
     with LinqClient() as client:  # key from LINQ_API_KEY
         sent = client.messages.send(chat_id, "Your table is ready.")
 
-`linq_client.models` holds what the API answers, `linq_client.webhooks` the receiving side of webhooks.
+`linq_client.models` holds what the API returns, `linq_client.webhooks` the receiving side of webhooks.
 """
 
 from __future__ import annotations
 
-from linq_client.client import LinqClient
-from linq_client.errors import (
-    CODES,
-    APIConnectionError,
-    AuthenticationError,
-    BlockedError,
-    ConflictError,
-    InvalidRequestError,
-    LineIneligibleError,
-    LinqError,
-    NotFoundError,
-    OptedOutError,
-    PaginationError,
-    PermissionDeniedError,
-    RateLimitedError,
-    ServerError,
-    SettingsError,
-)
-from linq_client.listing import Listing, Page, Reply
-from linq_client.outgoing import (
+from linq_client._outgoing import (
     Decoration,
-    Effect,
     Link,
     Media,
     Message,
+    MessageEffect,
     MessageLike,
     ReactionType,
     ReplyTo,
@@ -45,35 +26,70 @@ from linq_client.outgoing import (
     check_recipients,
     message_from,
 )
-from linq_client.retention import RetentionWindow
+from linq_client._pagination import APIResponse, Page, Paginator
+from linq_client._retention import RetentionWindow
+from linq_client._retry import RequestStats, RetrySettings
+from linq_client.client import DEFAULT_BASE_URL, LinqClient
+from linq_client.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    BlockedError,
+    ChatNotFoundError,
+    ConflictError,
+    Effect,
+    ErrorCode,
+    InvalidRequestError,
+    LastingConflictError,
+    LineIneligibleError,
+    LineNotPermittedError,
+    LinqError,
+    MessageNotFoundError,
+    NotFoundError,
+    OptedOutError,
+    PaginationError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RequestKind,
+    ServerError,
+    SettingsError,
+)
 
 __all__ = [
-    "CODES",
+    "DEFAULT_BASE_URL",
     "APIConnectionError",
+    "APIResponse",
     "AuthenticationError",
     "BlockedError",
+    "ChatNotFoundError",
     "ConflictError",
     "Decoration",
     "Effect",
+    "ErrorCode",
     "InvalidRequestError",
+    "LastingConflictError",
     "LineIneligibleError",
+    "LineNotPermittedError",
     "Link",
     "LinqClient",
     "LinqError",
-    "Listing",
     "Media",
     "Message",
+    "MessageEffect",
     "MessageLike",
+    "MessageNotFoundError",
     "NotFoundError",
     "OptedOutError",
     "Page",
     "PaginationError",
+    "Paginator",
     "PermissionDeniedError",
     "RateLimitedError",
     "ReactionType",
-    "Reply",
     "ReplyTo",
+    "RequestKind",
+    "RequestStats",
     "RetentionWindow",
+    "RetrySettings",
     "ServerError",
     "Service",
     "SettingsError",

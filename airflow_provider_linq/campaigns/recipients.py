@@ -18,8 +18,7 @@ from pydantic import BaseModel
 from airflow_provider_linq.campaigns.model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns.rows import Row
 from airflow_provider_linq.uploads import check_message
-from linq_client import InvalidRequestError, MessageLike
-from linq_client.outgoing import check_recipients
+from linq_client import InvalidRequestError, MessageLike, check_recipients
 
 Render: TypeAlias = Callable[[Row], MessageLike]
 

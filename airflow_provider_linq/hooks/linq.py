@@ -13,8 +13,15 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_linq.polling import in_thread
 from airflow_provider_linq.results import SendResult, send_result
-from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
-from linq_client.client import DEFAULT_BASE_URL
+from linq_client import (
+    DEFAULT_BASE_URL,
+    InvalidRequestError,
+    LinqClient,
+    LinqError,
+    MessageLike,
+    RetentionWindow,
+    check_line,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

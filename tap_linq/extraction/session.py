@@ -137,11 +137,11 @@ class SyncSession:
         if not self._is_closed:
             self._is_closed = True
             self.client.close()
-            traffic = self.client.traffic
+            stats = self.client.stats
             log.info(
                 "done: %d requests, %d of them retries, %d messages, %.1f s%s",
-                traffic.requests,
-                traffic.retries,
+                stats.requests,
+                stats.retries,
                 self.messages,
                 time.monotonic() - self._started,
                 f"; {self.media.summary}" if self.media is not None else "",

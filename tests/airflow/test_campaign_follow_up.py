@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import Outcome
 from airflow_provider_linq.results import rfc3339
-from linq_client import LinqClient, NotFoundError, Reply, ServerError
+from linq_client import APIResponse, LinqClient, NotFoundError, ServerError
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{number}" for number in range(1, 6))
@@ -240,11 +240,11 @@ def test_a_message_that_slips_through_between_two_pages_is_not_gone(
     oldest = next(client.messages.list(chat.id)).id
 
     class WhileSomebodyDeletes(LinqClient):
-        def request(self, method: str, path: str, **request: Any) -> Reply:
-            reply = super().request(method, path, **request)
-            if path.endswith("/messages") and len(reply.body["messages"]) == 100:
+        def request(self, method: str, path: str, **request: Any) -> APIResponse:
+            response = super().request(method, path, **request)
+            if path.endswith("/messages") and len(response.body["messages"]) == 100:
                 client.messages.delete(oldest)
-            return reply
+            return response
 
     with WhileSomebodyDeletes(emulator.api_key, base_url=emulator.base_url) as shaken:
         before = gets(emulator)

@@ -1,4 +1,4 @@
-"""What comes back: lists, errors, odd answers; the settings; and that no secret gets out."""
+"""What comes back: lists, errors, odd responses; the settings; and that no secret gets out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from linq_client import (
     APIConnectionError,
     AuthenticationError,
     BlockedError,
+    ChatNotFoundError,
     ConflictError,
     InvalidRequestError,
+    LastingConflictError,
     LineIneligibleError,
+    LineNotPermittedError,
     LinqClient,
     LinqError,
-    NotFoundError,
+    MessageNotFoundError,
     OptedOutError,
     PaginationError,
     PermissionDeniedError,
@@ -50,7 +53,7 @@ def test_a_list_reads_past_an_empty_page() -> None:
         ]
 
 
-def test_a_list_goes_on_behind_a_page_with_another_size() -> None:
+def test_a_list_continues_after_a_page_with_another_size() -> None:
     with serving(page(chat("a"), "1"), page(chat("b"), None)) as server, client_of(server) as client:
         first = next(client.chats.list(limit=7).pages())
         rest = client.chats.list(cursor=first.next_cursor)
@@ -97,7 +100,7 @@ def test_what_the_vendor_adds_is_kept() -> None:
     assert [part.model_extra for part in message.parts] == [{"watts": 5}, {"glow": 1}]
 
 
-def test_an_answer_that_lacks_an_id_is_named() -> None:
+def test_a_response_that_lacks_an_id_is_named() -> None:
     wrong = pytest.raises(APIConnectionError, match="not a Chat: wrong or missing created_at, updated_at")
     with serving((200, {}, b'{"id": "c"}')) as server, client_of(server) as client, wrong:
         client.chats.get("c")
@@ -107,22 +110,24 @@ def test_an_answer_that_lacks_an_id_is_named() -> None:
     ("status", "code", "kind"),
     [
         (401, 2004, AuthenticationError),
-        (403, 2006, PermissionDeniedError),
+        (403, 2006, LineNotPermittedError),
         (403, 9999, PermissionDeniedError),
         (403, 2024, OptedOutError),
         (403, 2026, BlockedError),
         (403, 2027, LineIneligibleError),
-        (409, 1006, ConflictError),
+        (409, 1006, LastingConflictError),
+        (409, 2015, ConflictError),
         (429, 1007, RateLimitedError),
-        (404, 2002, NotFoundError),
+        (404, 2001, ChatNotFoundError),
+        (404, 2002, MessageNotFoundError),
         (418, 8888, InvalidRequestError),
         (500, 3006, ServerError),
     ],
 )
 def test_known_and_unknown_codes(status: int, code: int, kind: type[LinqError]) -> None:
     body = b'{"error": {"code": %d, "message": "m", "doc_url": "https://docs.example/e"}, "trace_id": "t"}' % code
-    answer = (status, {"Retry-After": "0"}, body)
-    with serving(answer) as server, client_of(server, 0.01) as client, pytest.raises(LinqError) as caught:
+    response = (status, {"Retry-After": "0"}, body)
+    with serving(response) as server, client_of(server, 0.01) as client, pytest.raises(LinqError) as caught:
         client.phone_numbers.list()
     error = caught.value
     assert type(error) is kind

@@ -1,4 +1,4 @@
-"""One answer of the API, and lists that read themselves page by page."""
+"""One response of the API, and lists that read themselves page by page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from linq_client.errors import InvalidRequestError, LinqError, PaginationError
+from linq_client.errors import InvalidRequestError, LinqError, PaginationError, RequestKind
 
 MAX_PAGE: Final = 100
 
@@ -15,26 +15,40 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One answer of the API: decoded JSON body ({} if there was none), HTTP status, trace id, server's clock (UTC)."""
+class APIResponse:
+    """One response of the API.
+
+    Attributes:
+        body: the decoded JSON object, {} if there was none.
+        status: HTTP status.
+        trace_id: the API's id for the request, to quote to its support.
+        server_time: the server's clock (UTC).
+        kind: of the request; it decides what is certain if the body turns out to be another than was asked for.
+    """
 
     body: dict[str, Any]
     status: int
     trace_id: str | None
     server_time: datetime
+    kind: RequestKind = RequestKind.READ
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a list, as it came: items as decoded JSON, the cursor to the next (None at the end), and the
-    server's clock (UTC) when it was made."""
+    """One page of a list, as it came.
+
+    Attributes:
+        items: decoded JSON.
+        next_cursor: of the next page; None at the end.
+        server_time: the server's clock (UTC) when the page was made.
+    """
 
     items: list[dict[str, Any]]
     next_cursor: str | None
     server_time: datetime
 
 
-class Listing(Generic[T]):
+class Paginator(Generic[T]):
     """A list of the API, read page by page while it is iterated over.
 
     Iterate over it for models, or over `pages()` for the raw pages. An empty page that carries a cursor is read past;
@@ -44,7 +58,7 @@ class Listing(Generic[T]):
 
     def __init__(
         self,
-        fetch: Callable[[Mapping[str, Any]], Reply],
+        fetch: Callable[[Mapping[str, Any]], APIResponse],
         key: str,
         model: Callable[[Any], T],
         params: Mapping[str, Any],
@@ -88,11 +102,11 @@ class Listing(Generic[T]):
             params["cursor"] = cursor
         seen: set[str] = set()
         while True:
-            reply = self._fetch(params)
-            cursor = reply.body.get("next_cursor")
+            response = self._fetch(params)
+            cursor = response.body.get("next_cursor")
             if not isinstance(cursor, str | None):
                 raise PaginationError(f"list of {self._key}: next_cursor must be text, got {type(cursor).__name__}")
-            yield Page(reply.body[self._key] or [], cursor, reply.server_time)
+            yield Page(response.body[self._key] or [], cursor, response.server_time)
             if not cursor:
                 return
             if cursor in seen:

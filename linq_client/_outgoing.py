@@ -186,7 +186,7 @@ class Link(_Outgoing):
     value: Annotated[str, Field(max_length=2_048), AfterValidator(_link)]
 
 
-class Effect(_Outgoing):
+class MessageEffect(_Outgoing):
     """How the message makes its entrance (iMessage only, ignored elsewhere).
 
     Args:
@@ -206,7 +206,7 @@ class Effect(_Outgoing):
 
 
 class ReplyTo(_Outgoing):
-    """The message that this one answers, as a thread.
+    """The message that this one replies to, as a thread.
 
     Args:
         message_id: UUID of that message.
@@ -232,13 +232,13 @@ class Message(_Outgoing):
     Args:
         parts: 1 to 100 in order; no two texts in a row; a link stands alone. See `message_from` for shorter forms.
         effect: entrance effect.
-        reply_to: the message answered.
+        reply_to: the message replied to.
         preferred_service: `iMessage` (no fallback), `RCS` or `SMS` (never iMessage); absent: the best there is.
         idempotency_key: at most 255 ASCII characters. The API sends one message for a key, however often it is asked.
     """
 
     parts: tuple[Part, ...]
-    effect: Effect | None = None
+    effect: MessageEffect | None = None
     reply_to: ReplyTo | None = None
     preferred_service: Service | None = None
     idempotency_key: Annotated[str, AfterValidator(_key)] | None = None

@@ -41,7 +41,7 @@ class RetentionWindow:
         return timedelta(hours=self.hours)
 
     def expires_at(self, created_at: datetime) -> datetime:
-        """The first moment at which a message created at `created_at` may be gone (the sweep comes minutes later)."""
+        """The first time at which a message created at `created_at` may be gone (the sweep comes minutes later)."""
         return _utc(created_at) + self.length
 
     def time_left(self, created_at: datetime, *, now: datetime) -> pendulum.Duration:
@@ -50,12 +50,12 @@ class RetentionWindow:
         return pendulum.duration(seconds=max(0.0, seconds))
 
     def oldest_kept(self, now: datetime) -> datetime:
-        """Messages created before this moment may be gone; all later ones are still there."""
+        """Messages created before this time may be gone; all later ones are still there."""
         return _utc(now) - self.length
 
 
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise InvalidRequestError(f"datetime: must carry a time zone, got {moment.isoformat()}")
+def _utc(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise InvalidRequestError(f"datetime: must carry a time zone, got {time.isoformat()}")
     # The most common case, and asked of every message, is one that needs no conversion.
-    return moment if moment.tzinfo is timezone.utc else moment.astimezone(timezone.utc)
+    return time if time.tzinfo is timezone.utc else time.astimezone(timezone.utc)

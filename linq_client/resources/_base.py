@@ -1,4 +1,4 @@
-"""What all resources share: how a path, a body and an answer are made."""
+"""What all resources share: how a path, a body and a response are made."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from linq_client import models
-from linq_client.errors import APIConnectionError, InvalidRequestError, LinqError
-from linq_client.listing import Listing, Reply
-from linq_client.outgoing import Message
+from linq_client._outgoing import Message
+from linq_client._pagination import APIResponse, Paginator
+from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, LinqError, RequestKind
 
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
 
-A = TypeVar("A", bound=models.Answer)
+M = TypeVar("M", bound=models.APIModel)
 
 
 class Resource:
@@ -27,35 +27,35 @@ class Resource:
     def __init__(self, client: LinqClient) -> None:
         self._client = client
 
-    def _call(self, model: type[A], method: str, path: str, **request: Any) -> A:
-        """Send a request whose answer is one object; `request` as `LinqClient.request` takes it."""
-        reply = self._client.request(method, path, **request)
-        return parse(model, reply.body, reply)
+    def _call(self, model: type[M], method: str, path: str, **request: Any) -> M:
+        """Send a request whose response is one object; `request` as `LinqClient.request` takes it."""
+        response = self._client.request(method, path, **request)
+        return parse(model, response.body, response)
 
-    def _list(self, model: type[A], path: str, field: str, **params: Any) -> Listing[A]:
-        """Make a list that reads its pages from `field` of the answers."""
-        return Listing(
+    def _list(self, model: type[M], path: str, field: str, **params: Any) -> Paginator[M]:
+        """Make a list that reads its pages from `field` of the responses."""
+        return Paginator(
             lambda page: self._client.request("GET", path, params=page, list_field=field),
             field,
             lambda item: parse(model, item),
             params,
         )
 
-    def _items(self, model: type[A], path: str, field: str, **params: Any) -> builtins.list[A]:
+    def _items(self, model: type[M], path: str, field: str, **params: Any) -> builtins.list[M]:
         """Read a list that has no pages."""
-        reply = self._client.request("GET", path, params=params, list_field=field)
-        return [parse(model, item, reply) for item in reply.body[field] or ()]
+        response = self._client.request("GET", path, params=params, list_field=field)
+        return [parse(model, item, response) for item in response.body[field] or ()]
 
     def _send(
         self,
-        model: type[A],
+        model: type[M],
         path: str,
         message: Message,
         fields: Mapping[str, Any] | None = None,
         *,
         override_optout: bool | None,
         key_in_header: bool = False,
-    ) -> A:
+    ) -> M:
         """Send a message, with an idempotency key made for this call if it has none: only so may it be repeated.
 
         The key is part of the result, and of an error too, so that the caller can ask again.
@@ -63,15 +63,15 @@ class Resource:
         key = message.idempotency_key or str(uuid.uuid4())
         body = {**(fields or {}), "message": {**message.to_wire(), "idempotency_key": key}}
         try:
-            reply = self._client.request(
+            response = self._client.request(
                 "POST",
                 path,
-                json=given(body, override_optout=override_optout),
+                json={**body, **omit_none(override_optout=override_optout)},
                 headers={"Idempotency-Key": key} if key_in_header else None,
-                repeatable=True,
+                kind=RequestKind.SEND if message.reply_to is None else RequestKind.REPLY,
                 has_text=True,
             )
-            return parse(model, {**reply.body, "idempotency_key": key, "trace_id": reply.trace_id}, reply)
+            return parse(model, {**response.body, "idempotency_key": key, "trace_id": response.trace_id}, response)
         except LinqError as error:
             error.idempotency_key = key
             raise
@@ -85,13 +85,16 @@ def path_to(template: str, **id_: str) -> str:
     return template.format(quote(value, safe=""))
 
 
-def given(body: Mapping[str, Any], **optional: Any) -> dict[str, Any]:
-    """Return the fields of a body with those of the optional ones that are not None."""
-    return {**body, **{name: value for name, value in optional.items() if value is not None}}
+def omit_none(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
-def parse(model: type[A], body: object, reply: Reply | None = None) -> A:
-    """Read an answer, or one item of it, which came with `reply`.
+def parse(model: type[M], body: object, response: APIResponse | None = None) -> M:
+    """Read the body of a response, or one item of it.
+
+    Args:
+        response: where the body comes from; of a read, it may be None.
 
     Raises:
         APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
@@ -102,10 +105,11 @@ def parse(model: type[A], body: object, reply: Reply | None = None) -> A:
         wrong = ", ".join(
             ".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False)
         )
-    refused = APIConnectionError(
-        f"the answer is not a {model.__name__}: wrong or missing {wrong}",
-        status=reply.status if reply else None,
-        trace_id=reply.trace_id if reply else None,
+    failure = APIConnectionError(
+        f"the response is not a {model.__name__}: wrong or missing {wrong}",
+        status=response.status if response else None,
+        trace_id=response.trace_id if response else None,
+        effect=Effect.NONE if response is None or response.kind is RequestKind.READ else Effect.UNKNOWN,
     )
-    refused.retryable = False
-    raise refused
+    failure.retryable = False
+    raise failure

@@ -1,0 +1,174 @@
+"""What is certain after an error response, decided once: from its status, its body and the kind of the request.
+
+Source: API reference, "Errors".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from linq_client.errors import (
+    AuthenticationError,
+    BlockedError,
+    ChatNotFoundError,
+    ConflictError,
+    Effect,
+    ErrorCode,
+    InvalidRequestError,
+    LastingConflictError,
+    LineIneligibleError,
+    LineNotPermittedError,
+    LinqError,
+    MessageNotFoundError,
+    NotFoundError,
+    OptedOutError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RequestKind,
+    ServerError,
+)
+
+#: Conflicts with what a chat or a line is, not with what happens in it.
+_LASTING_CONFLICTS: Final = frozenset(
+    {
+        ErrorCode.DIRECT_CHAT_NOT_UPDATABLE,
+        ErrorCode.CHAT_LEFT,
+        ErrorCode.CONTACT_CARD_EXISTS,
+        ErrorCode.GROUP_CHAT_NOT_SUPPORTED,
+        ErrorCode.CHAT_SERVICE_NOT_SUPPORTED,
+        ErrorCode.APP_MESSAGE_SERVICE_UNSUPPORTED,
+        ErrorCode.MENTION_IN_DIRECT_CHAT,
+    }
+)
+#: A code counts together with its status alone: with another one it is not known what it means.
+_BY_CODE: Final[Mapping[tuple[int, int], type[LinqError]]] = {
+    (403, ErrorCode.LINE_NOT_PERMITTED): LineNotPermittedError,
+    (403, ErrorCode.RECIPIENT_OPTED_OUT): OptedOutError,
+    (403, ErrorCode.HANDLE_BLOCKED): BlockedError,
+    (403, ErrorCode.LINE_INELIGIBLE): LineIneligibleError,
+    (404, ErrorCode.CHAT_NOT_FOUND): ChatNotFoundError,
+    (404, ErrorCode.MESSAGE_NOT_FOUND): MessageNotFoundError,
+    **{(409, code): LastingConflictError for code in _LASTING_CONFLICTS},
+}
+_BY_STATUS: Final[Mapping[int, type[LinqError]]] = {
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ServerError,
+    409: ConflictError,
+    429: RateLimitedError,
+}
+_INVALID_STATUS: Final = frozenset({400, 413, 422})
+_RETRYABLE_STATUS: Final = frozenset({408, 429})
+_RETRYABLE_CODES: Final = frozenset({ErrorCode.ATTACHMENT_NOT_READY, ErrorCode.CHAT_BEING_CREATED})
+
+
+def error_from_response(
+    status: int,
+    body: object,
+    headers: Mapping[str, str],
+    *,
+    request: str,
+    kind: RequestKind = RequestKind.CHANGE,
+    detail: bool = False,
+) -> LinqError:
+    """Make the exception that an error response stands for.
+
+    Args:
+        status: HTTP status, 300 or more.
+        body: the decoded JSON body; anything that is not the API's error envelope is passed over.
+        headers: of the response, with case-insensitive look-up.
+        request: method and path, for the message.
+        kind: of the request.
+        detail: whether the API's own words may be quoted. They can echo the request, so this is False for
+            requests that carry message text.
+    """
+    error = _verdict(status, body)
+    code: int | None = error.get("code")
+    trace_id = _text(body.get("trace_id") if error and isinstance(body, Mapping) else None) or headers.get("X-Trace-ID")
+    made = _class_of(status, code)(
+        _message(request, status, code, trace_id, _text(error.get("message")) if detail else None),
+        code=code,
+        status=status,
+        trace_id=trace_id,
+        doc_url=_text(error.get("doc_url")),
+        retry_after=_retry_after(headers.get("Retry-After"), error.get("retry_after"), headers.get("Date")),
+    )
+    made.verdict = code is not None
+    made.effect = _effect(status, code, kind)
+    made.retryable = status in _RETRYABLE_STATUS or status >= 500 or code in _RETRYABLE_CODES
+    if isinstance(made, InvalidRequestError):
+        made._lasting = status in _INVALID_STATUS
+    return made
+
+
+def _verdict(status: int, body: object) -> Mapping[str, Any]:
+    """The `error` of the API's error envelope; empty if the body is none, since then somebody else may have responded.
+
+    A gateway can respond in JSON too, with the HTTP status as its "code".
+    """
+    if not isinstance(body, Mapping) or body.get("success") is True or status < 400:
+        return {}
+    error = body.get("error")
+    if not isinstance(error, Mapping) or type(error.get("code")) is not int or error["code"] < 1000:
+        return {}
+    return {} if type(error.get("status")) is int and error["status"] != status else error
+
+
+def _class_of(status: int, code: int | None) -> type[LinqError]:
+    by_code = _BY_CODE.get((status, code)) if code is not None else None
+    return by_code or _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
+
+
+def _effect(status: int, code: int | None, kind: RequestKind) -> Effect:
+    """What one request has done that got an error response."""
+    if kind is RequestKind.READ:
+        return Effect.NONE
+    if code is None or status >= 500 or status == 408:
+        return Effect.UNKNOWN
+    if kind is RequestKind.CHANGE:
+        return Effect.NONE
+    if (status, code) == (404, ErrorCode.MESSAGE_NOT_FOUND):
+        return Effect.DONE_BEFORE if kind is RequestKind.SEND else Effect.UNKNOWN
+    # Any other conflict may be one with our own earlier request, which is still under way.
+    return Effect.UNKNOWN if status == 409 and code not in _LASTING_CONFLICTS else Effect.NONE
+
+
+def _message(request: str, status: int, code: int | None, trace_id: str | None, words: str | None) -> str:
+    try:
+        meaning = ErrorCode(code).meaning if code is not None else None
+    except ValueError:
+        meaning = None
+    meaning = ": ".join(filter(None, (meaning, words)))
+    if not meaning:
+        # Without the API's own word it may not have been the API that responded.
+        meaning = "no such path, is the base URL right?" if status == 404 else "the API refused the request"
+    facts = [f"HTTP {status}"] + [f"code {code}"] * (code is not None) + [f"trace {trace_id}"] * bool(trace_id)
+    return f"{request}: {meaning} ({', '.join(facts)})"
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _retry_after(header: str | None, in_body: object, date: str | None) -> float | None:
+    """Seconds to wait, from `Retry-After` (seconds, or an HTTP date measured against the response's own `Date`)."""
+    try:
+        named = header if header is not None else in_body
+        seconds = float(named) if type(named) in (str, int, float) else None  # type: ignore[arg-type]
+    except OverflowError:
+        seconds = None
+    except ValueError:
+        seconds = _seconds_until(str(header), date)
+    return seconds if seconds is not None and seconds >= 0 else None  # not a number is not, either
+
+
+def _seconds_until(time: str, date: str | None) -> float | None:
+    try:
+        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
+        return max(0.0, (parsedate_to_datetime(time) - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
