@@ -50,8 +50,8 @@ from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
 from linq_client import models
+from linq_client._pagination import Page, Paginator
 from linq_client.errors import LinqError
-from linq_client.listing import Listing, Page
 from linq_client.times import parse_datetime_or_none
 
 __all__ = [
@@ -102,7 +102,7 @@ class NoIdError(LinqError):
     """A list holds something that can't be distinguished from others: all else in it was read."""
 
 
-def read_stable(paginator: Listing[_T]) -> list[_T]:
+def read_stable(paginator: Paginator[_T]) -> list[_T]:
     """Return all items of a list as models, each once, in the order of the API, read until the list holds still.
 
     Raises:
@@ -131,7 +131,7 @@ class StableListReader:
         self.started: datetime | None = None
 
     @classmethod
-    def of(cls, paginator: Listing[Any], recent_from: datetime | None = None) -> StableListReader:
+    def of(cls, paginator: Paginator[Any], recent_from: datetime | None = None) -> StableListReader:
         """Return a reader of the list that a paginator stands for, whose own page size does not matter."""
         return cls(lambda limit, cursor: paginator.pages(limit=limit, cursor=cursor), recent_from)
 
