@@ -233,7 +233,7 @@ def _is_for(chat: models.Chat, to: Handles, own: Collection[str]) -> bool:
 
 
 def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: datetime) -> bool:
-    """Whether a chat under other handles may be the one: it is new, or a handle of it may be a form of one of theirs."""
+    """Whether a chat under other handles may be the one: it is new, or shows one of theirs in another form."""
     if chat.is_group != (len(to) > 1):
         return False
     others = others_of(chat, own)

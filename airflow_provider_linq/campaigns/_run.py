@@ -124,7 +124,7 @@ def _check_identity(campaign: Campaign, context: Context, store: StateStore) -> 
     map_index = context["ti"].map_index
     if campaign.campaign_key is None and map_index is not None and map_index >= 0:
         raise InvalidRequestError(
-            "campaign_key: must be given in a mapped task, since its instances can change places between tries, got none"
+            "campaign_key: must be given in a mapped task, where instances can change places, got none"
         )
     if campaign.send_window and campaign.timezone_field and not store and campaign.outcomes_path is None:
         raise InvalidRequestError(
