@@ -82,10 +82,10 @@ class Storm:
         lines = self.rng.choice([LINES[0], LINES, LINES, "any"])
         self.asleep: list[Try] = []
         given = {"from_": lines, "concurrency": self.rng.choice([1, 2, 8])}
-        if self.rng.random() < 0.4:
-            given |= {"send_window": WINDOW, "timezone_field": "zone"}
         path = str(self.folder / OUTCOMES)
         record = self.rng.choice(["store", "store", "none"])
+        if self.rng.random() < 0.4 and (self.is_wild or record == "store"):
+            given |= {"send_window": WINDOW, "timezone_field": "zone"}
         self.task = Task(
             self.server,
             self.folder,

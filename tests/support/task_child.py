@@ -7,6 +7,7 @@ the world's (`Clock`): it moves as the test moves it, also while the process sta
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
@@ -142,6 +143,7 @@ def run_try(order: Order, parent: Connection, acks: Connection) -> None:
         _connect(order.connection)
         acks.send("connected")
 
+    faulthandler.register(signal.SIGUSR2)
     signal.signal(signal.SIGUSR1, on_signal)
     signal.signal(signal.SIGALRM, on_signal)
     parent.send("executing")
