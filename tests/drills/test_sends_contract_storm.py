@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -83,7 +83,7 @@ class Storm:
         self.asleep: list[Try] = []
         given = {"from_": lines, "concurrency": self.rng.choice([1, 2, 8])}
         path = str(self.folder / OUTCOMES)
-        record = self.rng.choice(["store", "store", "none"])
+        record: Literal["store", "none"] = self.rng.choice(["store", "store", "none"])
         if self.rng.random() < 0.4 and (self.is_wild or record == "store"):
             given |= {"send_window": WINDOW, "timezone_field": "zone"}
         self.task = Task(

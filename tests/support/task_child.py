@@ -199,7 +199,7 @@ def _executed(order: Order) -> Ending:
 
 async def _first_event(deferral: Deferral) -> Any:
     """What the triggerer does: run the trigger up to its first event."""
-    from airflow.sdk.module_loading import import_string
+    from airflow.sdk.module_loading import import_string  # type: ignore[attr-defined]
 
     trigger = import_string(deferral.trigger)(**deferral.trigger_kwargs)
     async for event in trigger.run():
@@ -225,9 +225,9 @@ def _follow(file: Path, ahead: float) -> None:
     time_machine.traveller_stack[-1] = Shared(0, None, True)
     sleep = time.sleep
 
-    def skip(seconds: float) -> None:
+    def skip(seconds: Any) -> None:
         if seconds > LONG_SLEEP:
-            clock.advance(seconds)
+            clock.advance(float(seconds))
         else:
             sleep(seconds)
 
