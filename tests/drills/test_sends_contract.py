@@ -231,6 +231,23 @@ def test_7_a_try_wakes_up_after_another_has_finished(serve: Serve, tmp_path: Pat
     campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
 
 
+def test_7_a_try_wakes_up_and_is_still_the_only_one(serve: Serve, tmp_path: Path) -> None:
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
+    rows = rows_for(60)
+    task = campaign(server, tmp_path, rows)
+    server.at("accepted", 20, task.freeze)
+    asleep = task.start()
+    try:
+        server.at("answered", 20).wait()
+        server.advance(3 * HOUR)
+    finally:
+        task.thaw()
+        ending = task.ended(asleep.end())
+    if ending.state != "success":
+        ending = task.finish()
+    campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
+
+
 # 8. and 9. Rows that change.
 
 
