@@ -125,9 +125,11 @@ def as_shown(handle: str) -> str:
     return "+52" + handle[4:] if handle.startswith("+521") else handle
 
 
-def test_4_numbers_are_shown_in_another_form(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("filter_knows_sent_form", [True, False])
+def test_4_numbers_are_shown_in_another_form(serve: Serve, tmp_path: Path, filter_knows_sent_form: bool) -> None:
     """No client can tell whether a chat with such a number is that of its recipient: `unknown` is right."""
-    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, shown_as=as_shown)
+    knobs = {"shown_as": as_shown, "filter_knows_sent_form": filter_knows_sent_form}
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, **knobs)
     rows = [{"to": f"+52155123450{index:02}", "name": f"Person {index}"} for index in range(60)]
     task = campaign(server, tmp_path, rows, max_failures=60)
     killed_and_forgotten(server, task)
@@ -151,7 +153,7 @@ def test_4_somebody_has_joined_the_group_since(serve: Serve, tmp_path: Path) -> 
 
 def test_4_the_filter_of_chats_knows_direct_chats_only(serve: Serve, tmp_path: Path) -> None:
     server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, to_filter="direct")
-    rows = rows_for(20) + groups(10)
+    rows = groups(10) + rows_for(20)
     task = campaign(server, tmp_path, rows)
     killed_and_forgotten(server, task)
     campaign_is_true(server, task.finish(), tmp_path / OUTCOMES, rows)
