@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +87,15 @@ def test_i3_the_header_is_written_before_the_states_and_its_lines_only_grow(emul
         if key == "linq_campaign_0":
             assert writes[at - 1][0] == "linq_campaign"
     headers = [lines for key, lines in writes if key == "linq_campaign"]
-    for before, after in zip(headers, headers[1:], strict=False):
+    for before, after in pairwise(headers):
         assert after[: len(before)] == before
     assert set(headers[-1]) == {A, B}
 
 
 @pytest.mark.parametrize("dies_at", range(9))
-def test_i4_the_first_doubt_on_record_is_never_too_late(emulator: Emulator, dies_at: int) -> None:
+def test_i4_the_first_doubt_on_record_is_never_too_late(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
     """The worker dies at each write in turn, hours after the claim before; the record says when it was."""
     emulator.control("PATCH", "switches", {"idempotency_hours": 1})
     rows, number = people(12), 0
@@ -105,9 +108,9 @@ def test_i4_the_first_doubt_on_record_is_never_too_late(emulator: Emulator, dies
 
     store = WatchedStore(watch)
     fault(emulator, kind="reset", when="after", count=12)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises((KeyboardInterrupt, AirflowException)):
-        patch.setattr(_state, "MAX_ATTEMPTS", 1)
-        campaign(rows=rows, concurrency=1).execute(context(store))
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    with pytest.raises((KeyboardInterrupt, AirflowException)):
+        campaign(rows=rows).execute(context(store))
     emulator.control("DELETE", "faults")
     emulator.advance(12 * 3600)
     after = Store()
@@ -128,13 +131,15 @@ def test_i6_keys_hold_no_try_no_text_and_no_position(emulator: Emulator) -> None
     assert {to: again[to] for to in first} == first
 
 
-def test_i10_unknown_is_opened_in_every_try_and_failed_after_a_clear(emulator: Emulator, tmp_path: Path) -> None:
+def test_i10_unknown_is_opened_in_every_try_and_failed_after_a_clear(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     rows, store, path = people(2), Store(), tmp_path / "outcomes.jsonl"
     arguments: dict[str, Any] = {"rows": rows, "concurrency": 1, "outcomes_path": str(path), "max_failures": 2}
     fault(emulator, kind="status", status=403, code=2008, count=1)
     fault(emulator, kind="reset", when="after")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(AirflowException):
-        patch.setattr(_state, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    with pytest.raises(AirflowException):
         campaign(**arguments).execute(context(store))
     emulator.control("DELETE", "faults")
     emulator.advance(KEY_TRUST.total_seconds() + 1)
@@ -167,9 +172,11 @@ def test_i12_after_a_signal_nothing_is_begun_and_everything_is_known(emulator: E
         if number == 10:
             raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Dispatcher, "_take_one", signalled)
-        campaign(**arguments).execute(context(store))
+        task = campaign(**arguments)
+        with pytest.raises(KeyboardInterrupt):
+            task.execute(context(store))
     sent = len(emulator.ledger())
     assert 10 <= sent <= 14
     states = {row["status"] for row in outcomes(path).values()}
