@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -46,7 +46,7 @@ def state_store(store: Store) -> StateStore:
     return StateStore(context(store))
 
 
-def states_of(known: dict[str, int], shards: int = 1) -> PackedStates:
+def states_of(known: Mapping[str, int], shards: int = 1) -> PackedStates:
     states = PackedStates(list(known), shards, NAME, lost=LOST)
     for key, state in known.items():
         states[key] = state
