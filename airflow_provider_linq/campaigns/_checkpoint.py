@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Final
 
@@ -21,7 +21,16 @@ from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.idempotency import TaskInstance
 from airflow_provider_linq.campaigns._header import Header
-from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Latest, LostOwnershipError, Release, key_of
+from airflow_provider_linq.campaigns._journal import (
+    CONFIRM_AGE,
+    Claim,
+    Entry,
+    Journal,
+    Latest,
+    LostOwnershipError,
+    Release,
+    key_of,
+)
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
@@ -43,8 +52,6 @@ log = logging.getLogger(__name__)
 #: A byte has room for so many lines.
 MAX_LINES: Final = 256 - RecipientState.CLAIMED
 
-#: A claim is used only if the checkpoint was written, and so the ownership seen, less than this ago.
-CONFIRM_AGE: Final = timedelta(seconds=60)
 
 
 class Checkpoint:
@@ -98,7 +105,7 @@ class Checkpoint:
         until = parse_datetime(self.header.open_until) if self.header.open_until else self._opened_at
         claim = self._claims.get(recipient.key)
         if claim is not None:
-            since, until = parse_datetime(claim.at), self._opened_at
+            since, until = parse_datetime(claim.at), _requests_until(self.journal, self._opened_at)
         if code >= RecipientState.CLAIMED:
             line: str | None = self.header.lines[code - RecipientState.CLAIMED]
             is_certain = True
@@ -133,7 +140,7 @@ class Checkpoint:
                 self._entries.append(Release(key))
         self._states[key] = self._code_of(job)
 
-    def save(self, now: datetime) -> None:
+    def save(self, now: datetime, *, is_last: bool = False) -> None:
         """
         Make everything durable, in an order in which a worker may die between any two writes.
 
@@ -142,13 +149,14 @@ class Checkpoint:
         As long as older states stand, it must not say that the first doubt is any later (I4).
 
         :param now: by the API's clock.
+        :param is_last: this try makes no more requests.
         :raises LostOwnershipError: another try or task sends the campaign.
         """
         if self.journal is not None:
             self.journal.append(self._entries)
         self._entries.clear()
         self._confirm(now)
-        self._note_doubts(now)
+        self._note_doubts(now, is_last=is_last)
         since = self.header.in_doubt_since
         self.header.in_doubt_since = _earliest(self._in_doubt_written, since)
         self.header.save(self._store)
@@ -159,6 +167,11 @@ class Checkpoint:
             self.header.save(self._store)
         self._in_doubt_written = since
         self._written_at = time.time()
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether another run knows what this one has found out."""
+        return bool(self._store) or self.journal is not None
 
     @property
     def has_news(self) -> bool:
@@ -178,17 +191,20 @@ class Checkpoint:
     def _confirm(self, now: datetime) -> None:
         if self.journal is not None:
             self.journal.owner.confirm(now)
-        written = Header.load(self._store) if self._has_written else None
-        if written is not None and written.owner != self.header.owner:
+        if not self._store or not self._has_written:
+            return
+        written = Header.load(self._store)  # None is what Airflow tells a try that another one has replaced
+        if written is None or written.owner != self.header.owner:
             raise LostOwnershipError("Another try of this task has taken over the campaign")
 
-    def _note_doubts(self, now: datetime) -> None:
+    def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
         jobs = self._open.values()
         since = [one for job in jobs if (one := job.in_doubt_since or job.in_flight_since or job.claimed_at)]
-        until = [one for job in jobs if (one := now + CONFIRM_AGE if _may_be_requested(job) else job.last_request_at)]
+        soon = now + CONFIRM_AGE  # until then requests may be made without another save
+        until = [job.last_request_at if is_last and job.in_flight_since is None else soon for job in jobs]
         kept = self._states.has(RecipientState.UNKNOWN)  # they are looked up again in every try
         first = format_datetime(min(since)) if since else None
-        last = format_datetime(max(until)) if until else None
+        last = format_datetime(max(one or soon for one in until)) if until else None
         self.header.in_doubt_since = _earliest(first, self.header.in_doubt_since if kept else None)
         self.header.open_until = _latest(last, self.header.open_until if kept else None)
 
@@ -268,7 +284,8 @@ def open_checkpoint(
         header.has_changed, header.in_doubt_since = True, header.started_at
         header.open_until = format_datetime(now)
     elif not is_known and unrecorded_since is not None:
-        header.in_doubt_since, header.open_until = format_datetime(unrecorded_since), format_datetime(now)
+        header.in_doubt_since = format_datetime(unrecorded_since)
+        header.open_until = format_datetime(_requests_until(journal, now))
         states.fill(RecipientState.CLAIMED_ANYWHERE)
     for key, code in list(states):
         if code == RecipientState.UNKNOWN:
@@ -318,9 +335,10 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
     return claims
 
 
-def _may_be_requested(job: SendJob) -> bool:
-    """Whether a request may be made for a claimed recipient before the next `save`."""
-    return job.in_doubt_since is None or job.in_flight_since is not None
+def _requests_until(journal: Journal | None, now: datetime) -> datetime:
+    """Return a moment not before the last request of another process, as far as the journal tells."""
+    known = None if journal is None else journal.owner.earlier_requests_until
+    return now if known is None else min(now, known)
 
 
 def _earliest(*moments: str | None) -> str | None:

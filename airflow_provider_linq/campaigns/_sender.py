@@ -34,6 +34,7 @@ from linq_client import (
     LinqClient,
     LinqError,
     Message,
+    MessageNotFoundError,
     OptedOutError,
     RateLimitedError,
     SettingsError,
@@ -109,7 +110,7 @@ class Sender:
         try:
             return self._sent(job, message, exclude)
         except LinqError as error:
-            return self._after(error)
+            return self._after(error, job)
 
     def look(self, job: SendJob) -> Event:
         """Look for the message of a recipient in the chats."""
@@ -159,10 +160,14 @@ class Sender:
             chat_id, line, sent, starts_chat = chat.id, job.line, chat.message, job.starts_chat
         return Sent(line, chat_id, sent.id, format_datetime(sent.created_at), starts_chat)
 
-    def _after(self, error: LinqError) -> Event:
+    def _after(self, error: LinqError, job: SendJob) -> Event:
         """Read what an error of a send says; it has been decided in the client what is certain after it."""
         if error.effect is Effect.DONE_BEFORE:
             return Sent(None)  # the platform knows the key: the message was sent, and is gone since
+        if isinstance(error, MessageNotFoundError):  # the message replied to, or ours: a key that is new can't be gone
+            if job.in_doubt_since is None:
+                return Refused(RecipientState.FAILED, error.code, str(error), error)
+            return Resolved(False, self._clock.now(), "Either the message or the one that it replies to is gone")
         is_open = error.effect is Effect.UNKNOWN
         if isinstance(error, RateLimitedError):
             return RateLimited(error, is_open)

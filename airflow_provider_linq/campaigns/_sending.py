@@ -93,6 +93,8 @@ class Sending:
                 deferral = self._send(checkpoint, client, is_stopped)
         except BaseException:
             try:
+                if self._journal is not None:
+                    self._journal.owner.confirm(self._reader.server_time)  # else they are the new owner's to write
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)
@@ -129,6 +131,7 @@ class Sending:
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:
             return None
+        checkpoint.header.deadline = None  # what is sent now has its time to be delivered
         lines.check_usable()
         if first is not None:
             sender.upload_files_of(first)

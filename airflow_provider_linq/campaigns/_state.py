@@ -272,6 +272,8 @@ def transition(job: SendJob, event: Event) -> SendJob:
         raise TransitionError(f"{type(event).__name__} without a claim")
     if isinstance(event, Requested):
         return replace(job, in_flight_since=event.at, absent_at=None)
+    if isinstance(event, Released):
+        return job if job.is_open else _released(job)
     job, was_in_flight_since = replace(job, in_flight_since=None), job.in_flight_since
     if isinstance(event, Sent):
         return replace(job, state=RecipientState.SENT, line=event.line or job.line, result=event, refusal=None)
@@ -285,8 +287,6 @@ def transition(job: SendJob, event: Event) -> SendJob:
         return _resolved(job, event)
     if isinstance(event, RateLimited | NoAnswer):
         return _unanswered(job, event, was_in_flight_since)
-    if isinstance(event, Released):
-        return job if job.is_open else _released(job)
     return job  # Postponed
 
 

@@ -125,11 +125,11 @@ class _LinqSendOperator(BaseOperator, ABC):
             message = _with_key(with_uploads(self.message, partial(upload, client=self.hook.client)), plan.key)
             # Before the request: whatever becomes of this process, the next try knows that it may have been made.
             store.save(record)
-            retries = self.hook.client.traffic.retries
+            retries = self.hook.client.stats.retries
             try:
                 result = self.send(message, record.line)
             except LinqError as error:
-                first = (earlier is None or earlier.key != plan.key) and self.hook.client.traffic.retries == retries
+                first = (earlier is None or earlier.key != plan.key) and self.hook.client.stats.retries == retries
                 if first and was_refused(error) and error.status != 409 and error.code != MESSAGE_GONE:
                     store.forget()  # the key was sent this one time and not taken: the next try is free to do it anew
                 if isinstance(error, OptedOutError | BlockedError):
