@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
 from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns.config import DeliveryReport
-from linq_client import LinqClient, NotFoundError, Reply, ServerError
+from linq_client import APIResponse, LinqClient, NotFoundError, ServerError
 from linq_client.times import format_datetime
 from tests.emulator_process import Emulator
 
@@ -245,11 +245,11 @@ def test_a_message_that_slips_through_between_two_pages_is_not_gone(
     to_delete = [next(client.messages.list(chat.id)).id]
 
     class WhileSomebodyDeletes(LinqClient):
-        def request(self, method: str, path: str, **request: Any) -> Reply:
-            reply = super().request(method, path, **request)
-            if path.endswith("/messages") and len(reply.body["messages"]) == 100 and to_delete:
+        def request(self, method: str, path: str, **request: Any) -> APIResponse:
+            response = super().request(method, path, **request)
+            if path.endswith("/messages") and len(response.body["messages"]) == 100 and to_delete:
                 client.messages.delete(to_delete.pop())
-            return reply
+            return response
 
     with WhileSomebodyDeletes(emulator.api_key, base_url=emulator.base_url) as shaken:
         before = gets(emulator)
@@ -267,11 +267,13 @@ def test_a_message_that_is_listed_later_than_it_can_be_read_is_not_gone(
     write(emulator, ANN)
 
     class Lagging(LinqClient):
-        def request(self, method: str, path: str, **request: Any) -> Reply:
-            reply = super().request(method, path, **request)
+        def request(self, method: str, path: str, **request: Any) -> APIResponse:
+            response = super().request(method, path, **request)
             if path.endswith("/messages"):
-                reply.body["messages"] = [one for one in reply.body["messages"] if one["id"] != outcome.message_id]
-            return reply
+                response.body["messages"] = [
+                    one for one in response.body["messages"] if one["id"] != outcome.message_id
+                ]
+            return response
 
     with Lagging(emulator.api_key, base_url=emulator.base_url) as lagging:
         before = gets(emulator)

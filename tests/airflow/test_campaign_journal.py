@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq._internal.durable import FORMAT, FormatError
 from airflow_provider_linq.campaigns._journal import (
+    CONFIRM_AGE,
     OWNER_HEARTBEAT,
     OWNER_TIMEOUT,
     Claim,
@@ -273,9 +274,9 @@ def test_one_task_at_a_time_sends_a_campaign(store: str) -> None:
     one.confirm(NOON + timedelta(seconds=2))
     with pytest.raises(LostOwnershipError):
         two.confirm(NOON + timedelta(seconds=2))
-    two.give_up()  # of what it does not have
+    two.give_up(NOON)  # of what it does not have
     one.confirm(NOON + timedelta(seconds=3))
-    one.give_up()
+    one.give_up(NOON + timedelta(seconds=4))
     assert two.take(NOON + timedelta(seconds=4))
     with pytest.raises(LostOwnershipError):
         one.confirm(NOON + timedelta(seconds=5))
@@ -288,7 +289,7 @@ def test_an_owner_that_has_not_confirmed_for_long_loses_the_campaign(store: str)
     assert two.take(NOON + OWNER_TIMEOUT)
     with pytest.raises(LostOwnershipError):
         one.confirm(NOON + OWNER_TIMEOUT)
-    one.give_up()  # which must not give up what is two's
+    one.give_up(NOON + OWNER_TIMEOUT)  # which must not give up what is two's
     two.confirm(NOON + OWNER_TIMEOUT)
     assert not one.take(NOON + OWNER_TIMEOUT + timedelta(seconds=1))
 
@@ -322,7 +323,7 @@ def test_a_new_try_of_the_same_task_takes_over_immediately(store: str) -> None:
     assert now.take(NOON + timedelta(seconds=1))
     with pytest.raises(LostOwnershipError, match="another try of this one, sends this campaign now"):
         before.confirm(NOON + timedelta(seconds=2))
-    before.give_up()
+    before.give_up(NOON + timedelta(seconds=2))
     now.confirm(NOON + timedelta(seconds=2))
     assert not owner_in(store, "two").take(NOON + timedelta(seconds=3))
 
@@ -352,6 +353,21 @@ def test_of_tasks_that_take_a_campaign_in_the_same_moment_one_may_use_it(store: 
     assert len(confirmed) == 1
 
 
+def test_an_owner_knows_until_when_the_one_before_made_requests(store: str) -> None:
+    one, two, three = (owner_in(store, task) for task in ("one", "two", "three"))
+    assert one.take(NOON)
+    assert one.earlier_requests_until is None
+    now = NOON + OWNER_HEARTBEAT + timedelta(seconds=1)
+    one.confirm(now)
+    # One that died may have confirmed without writing, and have used its claims for a while after that.
+    assert two.take(now + OWNER_TIMEOUT)
+    assert two.earlier_requests_until == now + OWNER_HEARTBEAT + CONFIRM_AGE
+    now += timedelta(hours=1)
+    two.give_up(now)
+    assert three.take(now + timedelta(minutes=1))
+    assert three.earlier_requests_until == now
+
+
 def test_an_owner_file_of_a_newer_format_is_refused(store: str) -> None:
     one = owner_in(store, "one")
     assert one.take(NOON)
@@ -376,6 +392,7 @@ def test_an_owner_file_that_was_not_written_to_its_end_names_nobody(store: str, 
     file.write_text(file.read_text()[:kept])
     with pytest.raises(LostOwnershipError):
         one.confirm(NOON)
-    one.give_up()
+    one.give_up(NOON)
     assert two.take(NOON)
+    assert two.earlier_requests_until is None  # so they may have been made until now
     two.confirm(NOON)

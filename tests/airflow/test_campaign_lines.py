@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from threading import Timer
+from itertools import count
+from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq.campaigns import RateLimits, _dispatcher, _state
@@ -176,18 +178,41 @@ def test_the_minute_of_a_line_needs_a_line(emulator: Emulator) -> None:
         campaign(rows=people(1), from_="any", line_limits=RateLimits(messages_per_minute=5)).execute(context(Store()))
 
 
+def in_dag(dag: DAG) -> Any:
+    running = context(Store())
+    running["dag"] = dag
+    return running
+
+
+def turning_critical(emulator: Emulator, after: int, rows: int, *lines: str) -> DAG:
+    """A DAG with a macro that lets lines turn critical when so many messages are made; all are made once in advance."""
+    calls = count()
+
+    def turn() -> str:
+        if next(calls) == rows + after:
+            for line in lines:
+                emulator.control("POST", "lines", {"phone_number": line, "reputation": "CRITICAL"})
+        return "Hello"
+
+    return DAG("dag", user_defined_macros={"turn": turn})
+
+
 def test_lines_that_all_turn_critical_end_the_try(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_dispatcher, "REFRESH_EVERY", 0.05)
-    emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.05})
-    task = campaign(rows=people(200), from_="any", concurrency=1)
-
-    def turn_critical() -> None:
-        for line in (A, B):
-            emulator.control("POST", "lines", {"phone_number": line, "reputation": "CRITICAL"})
-
-    turn = Timer(0.5, turn_critical)
-    turn.start()
+    monkeypatch.setattr(_dispatcher, "REFRESH_EVERY", 0.0)
+    with turning_critical(emulator, 20, 200, A, B) as dag:
+        task = campaign(rows=people(200), message="{{ turn() }} {{ row.name }}", from_="any", concurrency=1)
     with pytest.raises(NoLineError, match="No line is left to send from"):
-        task.execute(context(Store()))
-    turn.join()
-    assert 0 < len(emulator.ledger()) < 200
+        task.execute(in_dag(dag))
+    assert 20 <= len(emulator.ledger()) < 40
+
+
+def test_a_line_that_turns_critical_sends_no_more_also_to_those_who_are_claimed(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_dispatcher, "REFRESH_EVERY", 0.0)
+    rows = people(200)
+    with turning_critical(emulator, 20, 200, B) as dag:
+        task = campaign(rows=rows, message="{{ turn() }} {{ row.name }}", from_=[A, B], concurrency=1)
+    assert task.execute(in_dag(dag))["sent"] == 200
+    assert sent_to(emulator) == once(rows)
+    assert [message["line"] for message in emulator.ledger()[40:]] == [A] * 160
