@@ -274,7 +274,7 @@ class Dispatcher:
         line = job.line
         job = self._apply(job, event)
         if isinstance(event, NoAnswer):
-            self._note_trouble(event.error)
+            self._note_trouble(event.error, job.attempts)
         elif not isinstance(event, Postponed):
             self._note_success()
         if isinstance(event, LineLost) and line is not None:
@@ -298,14 +298,13 @@ class Dispatcher:
         else:
             self._place(job)
 
-    def _note_trouble(self, error: BaseException) -> None:
+    def _note_trouble(self, error: BaseException, attempts: int) -> None:
         now = time.monotonic()
         self._troubles += 1
         if isinstance(error, AuthenticationError | SettingsError) and error.permanent:
             self._stop = error
         elif self._troubles > 2 * self._concurrency:  # not one recipient's trouble, but the API's: all of them wait
-            pause = backoff(self._troubles // self._concurrency).total_seconds()
-            self._resume_at = max(self._resume_at, now + pause)
+            self._resume_at = max(self._resume_at, now + backoff(attempts).total_seconds())
             if now - self._worked_at > OUTAGE:
                 self._stop = error
 

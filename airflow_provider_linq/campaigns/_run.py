@@ -84,7 +84,7 @@ def run_or_resume(
             step = _step(campaign, context, store, resumed=resumed, is_stopped=is_stopped)
     except LostOwnershipError:  # what the record says now is the new owner's
         raise
-    except BaseException:
+    except Exception:  # what is no Exception is a signal: the task is stopped, or cleared while it runs
         if not is_stopped():
             note_end(store, is_failure=True)
         raise
