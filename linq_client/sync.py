@@ -50,8 +50,8 @@ from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
 from linq_client import models
-from linq_client.errors import LinqError
 from linq_client._pagination import Page, Paginator
+from linq_client.errors import LinqError
 from linq_client.times import parse_datetime_or_none
 
 __all__ = [

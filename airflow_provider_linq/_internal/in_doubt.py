@@ -249,7 +249,7 @@ def _is_for(chat: models.Chat, to: Handles, own: Collection[str]) -> bool:
 
 
 def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: datetime) -> bool:
-    """Whether a chat under other handles may be the one: it began since then, or one of its handles may be theirs."""
+    """Whether a chat under other handles may be the one: it is new, or shows one of theirs in another form."""
     if chat.is_group != (len(to) > 1):
         return False
     others = others_of(chat, own)

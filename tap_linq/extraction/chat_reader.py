@@ -11,11 +11,11 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, Final
 
-from linq_client import LinqError, NotFoundError
+from linq_client import ChatNotFoundError, LinqError
 from linq_client.sync import ListedChat, UpdatedAtSignal, arrived_at
 from tap_linq.extraction import records
 from tap_linq.extraction.records import Record
-from tap_linq.extraction.session import NO_SUCH_CHAT, SyncSession
+from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.worker_pool import WorkerPool
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
@@ -101,9 +101,9 @@ class ChatReader:
                 outcome.messages += len(page.items)
                 self._emit(pool, [message for message in page.items if is_wanted(message)])
                 newest = chat.newest((newest, *map(arrived_at, page.items)))
-        except NotFoundError as error:
+        except ChatNotFoundError:
             # One response may be an accident. It counts if the API says the same of the chat itself.
-            if error.code != NO_SUCH_CHAT or not self._session.is_gone(chat.id):
+            if not self._session.is_gone(chat.id):
                 raise
             outcome.gone = True
         outcome.signal = chat.signal((newest,))

@@ -23,8 +23,8 @@ def locations(session: SyncSession, line: str) -> Iterator[Record]:
                 location_record(feature, chat_id, line, response.server_time) for feature in response.items
             ]
         except (ConflictError, NotFoundError) as error:
-            # A chat that can't share, or that is gone; without a code, it is not the API that says so.
-            found = [] if error.code else error
+            # A chat that can't share, or that is gone, if it is the API that says so.
+            found = [] if error.verdict else error
         except LinqError as error:
             found = error
         pool.put((chat_id, found))

@@ -10,7 +10,14 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote
 
-from linq_client import AuthenticationError, InvalidRequestError, LinqClient, LinqError, NotFoundError
+from linq_client import (
+    AuthenticationError,
+    ChatNotFoundError,
+    InvalidRequestError,
+    LinqClient,
+    LinqError,
+    NotFoundError,
+)
 from linq_client.sync import StableListReader
 from tap_linq.extraction.media import MediaStore
 from tap_linq.settings import Settings
@@ -19,9 +26,6 @@ __all__ = ["GapError", "IncompleteRunError", "SyncSession"]
 
 #: What an error at the end of a run names of all that could not be read.
 MAX_NAMED_FAILURES: Final = 20
-
-#: The API's code for a chat that does not exist.
-NO_SUCH_CHAT: Final = 2001
 
 log = logging.getLogger(__name__)
 
@@ -99,11 +103,11 @@ class SyncSession:
         return StableListReader.of(self.client.messages.list(chat_id))
 
     def is_gone(self, chat_id: str) -> bool:
-        """Whether the API says of the chat itself, by its own code, that it does not exist."""
+        """Whether the API says of the chat itself that it does not exist."""
         try:
             self.client.request("GET", f"/v3/chats/{quote(chat_id, safe='')}")
         except NotFoundError as error:
-            return error.code == NO_SUCH_CHAT
+            return isinstance(error, ChatNotFoundError)
         return False
 
     def ids_of_chats(self, line: str) -> Iterable[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow.sdk.io import attach
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -36,8 +37,24 @@ from airflow_provider_linq.campaigns._journal import (
     as_row,
     key_of,
 )
-from airflow_provider_linq.campaigns._model import Outcome
-from tests.airflow.campaigns import HANDLES, OUTCOMES, STORES, TEXT, folder_in, names
+from airflow_provider_linq.campaigns._model import Outcome, recipient_key
+from tests.airflow.campaigns import (
+    HANDLES,
+    OUTCOMES,
+    STORES,
+    TEXT,
+    campaign,
+    context,
+    folder_in,
+    names,
+    once,
+    outcomes,
+    people,
+    posts,
+    sent_to,
+)
+from tests.airflow.conftest import Store
+from tests.emulator_process import Emulator
 
 ANN, BOB = "+12025550121", "+12025550122"
 LINE = "+12025550101"
@@ -396,3 +413,55 @@ def test_an_owner_file_that_was_not_written_to_its_end_names_nobody(store: str, 
     assert two.take(NOON)
     assert two.earlier_requests_until is None  # so they may have been made until now
     two.confirm(NOON)
+
+
+@pytest.mark.usefixtures("connect")
+def test_another_run_looks_for_those_whom_a_dead_one_has_claimed(emulator: Emulator, tmp_path: Path) -> None:
+    """The first got the message, and nobody knows; the second did not; the third was never claimed."""
+    rows, path = people(3), str(tmp_path / "outcomes.jsonl")
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    campaign(rows=rows[:1], campaign_key="spring").execute(context(Store(), run_id="dead"))
+    claims = [
+        Claim(recipient_key("spring", [row["to"]]), (row["to"],), number, LINE, "2026-03-01T12:00:00Z")
+        for number, row in enumerate(rows[:2], start=1)
+    ]
+    journal_at(path, writer=Writer("dead", 0)).append(claims)
+    emulator.advance(12 * 3600)
+    result = campaign(rows=rows, campaign_key="spring", outcomes_path=path).execute(context(Store()))
+    assert (result["sent"], result["unknown"]) == (3, 0)
+    assert sent_to(emulator) == once(rows)
+    sent = {message["to"][0]: message["id"] for message in emulator.ledger()}
+    assert {to: row["message_id"] for to, row in outcomes(Path(path)).items()} == sent
+
+
+@pytest.mark.usefixtures("connect")
+def test_a_campaign_waits_while_another_task_sends_it(emulator: Emulator, tmp_path: Path) -> None:
+    rows, path = people(3), str(tmp_path / "outcomes.jsonl")
+    owner = journal_at(path, writer=OTHER).owner
+    assert owner.take(NOON)
+    task, store = campaign(rows=rows, campaign_key="spring", outcomes_path=path), Store()
+    with pytest.raises(TaskDeferred):
+        task.execute(context(store))
+    assert posts(emulator) == 0
+    emulator.advance(OWNER_TIMEOUT.total_seconds())
+    assert task.execute_complete(context(store))["sent"] == 3
+    with pytest.raises(LostOwnershipError):
+        owner.confirm(NOON + OWNER_TIMEOUT)
+    assert owner.take(NOON + OWNER_TIMEOUT)  # immediately: the task has given it up
+
+
+@pytest.mark.usefixtures("connect")
+@pytest.mark.parametrize("what", ["part", "owner"])
+def test_a_journal_of_a_newer_version_ends_the_campaign_before_it_begins(
+    emulator: Emulator, tmp_path: Path, what: str
+) -> None:
+    path = str(tmp_path / "outcomes.jsonl")
+    journal = journal_at(path, writer=OTHER)
+    assert journal.owner.take(NOON)
+    journal.owner.give_up(NOON)
+    journal.append([SENT])
+    (part,) = Path(f"{path}.parts").glob("*.jsonl" if what == "part" else "*.owner.json")
+    change(part, 0, lambda head: {**head, "format": FORMAT + 1})
+    with pytest.raises(AirflowFailException, match="has format 2. Nothing was sent"):
+        campaign(rows=people(2), campaign_key="spring", outcomes_path=path).execute(context(Store()))
+    assert posts(emulator) == 0
