@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from types import TracebackType
@@ -56,7 +56,7 @@ def _arguments(options: EmulatorOptions) -> list[str]:
     return arguments
 
 
-class StartedEmulator(Emulator):
+class StartedEmulator(Emulator, ABC):
     """An emulator that this process has started. It is a context manager, which stops it."""
 
     _options: EmulatorOptions

@@ -24,7 +24,6 @@ from typing import Final, TypeAlias
 
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
 from linq_client import ChatNotFoundError, LinqClient, RetentionWindow, models
-from linq_client import Message as Outgoing
 from linq_client.sync import read_stable
 
 Handles: TypeAlias = tuple[str, ...]
@@ -234,7 +233,7 @@ def _is_for(chat: models.Chat, to: Handles, own: Collection[str]) -> bool:
 
 
 def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: datetime) -> bool:
-    """Whether a chat under other handles may be the one: it began since then, or a handle of it may be one of theirs."""
+    """Whether a chat under other handles may be the one: it is new, or shows one of theirs in another form."""
     if chat.is_group != (len(to) > 1):
         return False
     others = others_of(chat, own)

@@ -53,7 +53,6 @@ log = logging.getLogger(__name__)
 MAX_LINES: Final = 256 - RecipientState.CLAIMED
 
 
-
 class Checkpoint:
     """
     Who of a campaign's recipients was settled, and how; and who may have been sent to.
@@ -145,8 +144,8 @@ class Checkpoint:
         Make everything durable, in an order in which a worker may die between any two writes.
 
         The journal is first (I2), and then the look whether this try still owns the campaign: claims that another owner
-        does not see are not used. The header is written before the states, which name lines by their numbers there (I3).
-        As long as older states stand, it must not say that the first doubt is any later (I4).
+        does not see are not used. The header is written before the states, which name lines by their numbers (I3). As
+        long as older states stand, it must not say that the first doubt is any later (I4).
 
         :param now: by the API's clock.
         :param is_last: this try makes no more requests.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, Verdict, judge
+from airflow_provider_linq.campaigns._model import Outcome
 from linq_client import ChatNotFoundError, LinqClient, MessageNotFoundError, models
 from linq_client.sync import read_stable
 from linq_client.times import format_datetime, parse_datetime

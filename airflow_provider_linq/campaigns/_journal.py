@@ -93,8 +93,8 @@ class Journal:
     Reads and appends the entries of one campaign.
 
     They lie in the folder `<outcomes_path>.parts`, in one new file for each :meth:`append`, since object stores can't
-    append. The names of the files sort by time, and tell the campaigns that write to the same path apart. They stay when
-    the campaign is over: a cleared task, or a later run with the same campaign key, continues with them.
+    append. The names of the files sort by time, and tell the campaigns that write to the same path apart. They stay
+    when the campaign is over: a cleared task, or a later run with the same campaign key, continues with them.
 
     :param outcomes_path: of the file that is written in the end.
     :param campaign_key: of the campaign.
@@ -156,9 +156,9 @@ class Owner:
     """
     The file that says which task sends a campaign: one at a time, and the others wait.
 
-    Whoever takes the ownership writes the file before reading the journal; whoever has it reads the file between
-    claiming recipients and writing to them. So a task that lost the ownership has not used the claims that the new owner
-    doesn't see.
+    A task that takes the ownership writes the file before it reads the journal; the task that has it reads the file
+    between claiming recipients and writing to them. So a task that lost the ownership has not used the claims that the
+    new owner doesn't see.
     """
 
     def __init__(self, file: ObjectStoragePath, task: str) -> None:

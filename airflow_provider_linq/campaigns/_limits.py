@@ -134,7 +134,7 @@ class Quota:
         _add(self._under_way, reservation, -1)
 
     def commit(self, reservation: Reservation | None, line: str, day: str, *, starts_chat: bool) -> None:
-        """The message was sent from this line, on this day: not today, and without a reservation, if a look found it."""
+        """Count a message that was sent from this line on this day; one that a look found has no reservation."""
         if reservation is not None:
             self.release(reservation)
         _add(self._days, Reservation(day, line, starts_chat), 1)

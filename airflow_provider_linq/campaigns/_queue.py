@@ -45,7 +45,7 @@ class SendQueue:
         self._ticket = count()
 
     def add(self, waiting: Recipient | SendJob) -> None:
-        """Let a recipient wait for their turn: one that is claimed for its line, any other for the line of its choice."""
+        """Let a recipient wait for their turn: for the line of their claim, or for the one that is chosen now."""
         if isinstance(waiting, SendJob) and waiting.state in OPEN:
             key = (waiting.recipient.timezone, waiting.line, waiting.starts_chat)
         else:

@@ -25,7 +25,7 @@ from linq_client import LinqClient
 from linq_client.times import format_datetime, parse_datetime
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    pass
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -17,7 +17,7 @@ from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._header import Header, note_end
 from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
 from airflow_provider_linq.campaigns._model import CampaignResult
-from airflow_provider_linq.campaigns._prepare import Prepared, dry_run, prepare, reject_invalid
+from airflow_provider_linq.campaigns._prepare import dry_run, prepare, reject_invalid
 from airflow_provider_linq.campaigns._report import report_deliveries
 from airflow_provider_linq.campaigns._sending import Sending
 from airflow_provider_linq.campaigns.config import Campaign
@@ -45,7 +45,7 @@ def send_campaign(campaign: Campaign) -> CampaignResult:
     :raises AirflowException: some recipients are not settled, and another try may settle them.
     """
     context = get_current_context()
-    # The checkpoint is the task's: a second campaign would be taken for the first, and its recipients for sent to (I11).
+    # The checkpoint is the task's: recipients of a second campaign would be taken for those of the first (I11).
     if _STARTED in context:
         raise AirflowFailException("A task sends one campaign: make another task for the other one")
     cast(dict[str, Any], context)[_STARTED] = True
@@ -124,7 +124,7 @@ def _check_identity(campaign: Campaign, context: Context, store: StateStore) -> 
     map_index = context["ti"].map_index
     if campaign.campaign_key is None and map_index is not None and map_index >= 0:
         raise InvalidRequestError(
-            "campaign_key: must be given in a mapped task, whose instances can change places between two tries, got none"
+            "campaign_key: must be given in a mapped task, where instances can change places, got none"
         )
     if campaign.send_window and campaign.timezone_field and not store and campaign.outcomes_path is None:
         raise InvalidRequestError(

@@ -1,4 +1,4 @@
-"""The requests of a campaign, in any number of threads: each makes one request, or one look, and returns what happened."""
+"""The requests of a campaign: each call makes one send, or one look, and returns the event that it came to."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_linq._internal.idempotency import idempotency_key, derive_key
+from airflow_provider_linq._internal.idempotency import derive_key, idempotency_key
 from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq._internal.uploads import check_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook

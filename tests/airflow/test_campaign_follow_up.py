@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq._internal.xcom import rfc3339
-from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
-from airflow_provider_linq.campaigns.config import DeliveryReport
+from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, report
 from airflow_provider_linq.campaigns._model import Outcome
+from airflow_provider_linq.campaigns.config import DeliveryReport
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
 from tests.emulator_process import Emulator
 

@@ -9,8 +9,7 @@ from threading import Timer
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import sending
-from airflow_provider_linq.campaigns import RateLimits
+from airflow_provider_linq.campaigns import RateLimits, sending
 from linq_client import LinqError
 from tests.airflow.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
 from tests.airflow.conftest import Store

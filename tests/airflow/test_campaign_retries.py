@@ -16,12 +16,10 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import _dispatcher, _run, _sending, _state
-from airflow_provider_linq.campaigns.config import Campaign
+from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, SendWindow, _dispatcher, _run, _sending, _state
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import SendJob
-from airflow_provider_linq.campaigns import DeliveryReport
-from airflow_provider_linq.campaigns import RateLimits, SendWindow
+from airflow_provider_linq.campaigns.config import Campaign
 from linq_client import LinqError
 from tests.airflow.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
 from tests.airflow.conftest import Store

@@ -259,9 +259,7 @@ class OneRecipient(RuleBasedStateMachine):
         if saved.state in OPEN:
             since = saved.in_doubt_since or saved.in_flight_since or saved.claimed_at
             until = min(self.now, self.saved_at + timedelta(seconds=60))
-            saved = SendJob(
-                ANN, saved.state, saved.line, claimed_at=since, in_doubt_since=since, last_request_at=until
-            )
+            saved = SendJob(ANN, saved.state, saved.line, claimed_at=since, in_doubt_since=since, last_request_at=until)
         self.job = saved
 
     @invariant()

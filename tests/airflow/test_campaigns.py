@@ -10,10 +10,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
-from airflow_provider_linq.campaigns import _run
-from airflow_provider_linq.campaigns.config import Campaign
-from airflow_provider_linq.campaigns import DeliveryReport
+from airflow_provider_linq.campaigns import DeliveryReport, _run
 from airflow_provider_linq.campaigns._model import recipient_key
+from airflow_provider_linq.campaigns.config import Campaign
 from tests.airflow.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
 from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
@@ -161,7 +160,9 @@ def test_the_follow_up_waits_for_deliveries_and_reports(emulator: Emulator, tmp_
 def test_the_follow_up_ends_when_its_time_is_over(emulator: Emulator, tmp_path: Path) -> None:
     emulator.control("PATCH", "switches", {"automatic_delivery": False})
     store = Store()
-    task = campaign(rows=people(4), outcomes_path=str(tmp_path / "outcomes.jsonl"), delivery_report=DeliveryReport(timeout=900))
+    task = campaign(
+        rows=people(4), outcomes_path=str(tmp_path / "outcomes.jsonl"), delivery_report=DeliveryReport(timeout=900)
+    )
     with pytest.raises(TaskDeferred):
         task.execute(context(store))
     message = emulator.ledger()[0]

@@ -125,9 +125,11 @@ def as_shown(handle: str) -> str:
     return "+52" + handle[4:] if handle.startswith("+521") else handle
 
 
-def test_4_numbers_are_shown_in_another_form(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("filter_knows_sent_form", [True, False])
+def test_4_numbers_are_shown_in_another_form(serve: Serve, tmp_path: Path, filter_knows_sent_form: bool) -> None:
     """No client can tell whether a chat with such a number is that of its recipient: `unknown` is right."""
-    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, shown_as=as_shown)
+    knobs = {"shown_as": as_shown, "filter_knows_sent_form": filter_knows_sent_form}
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, **knobs)
     rows = [{"to": f"+52155123450{index:02}", "name": f"Person {index}"} for index in range(60)]
     task = campaign(server, tmp_path, rows, max_failures=60)
     killed_and_forgotten(server, task)
@@ -151,7 +153,7 @@ def test_4_somebody_has_joined_the_group_since(serve: Serve, tmp_path: Path) -> 
 
 def test_4_the_filter_of_chats_knows_direct_chats_only(serve: Serve, tmp_path: Path) -> None:
     server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR, to_filter="direct")
-    rows = rows_for(20) + groups(10)
+    rows = groups(10) + rows_for(20)
     task = campaign(server, tmp_path, rows)
     killed_and_forgotten(server, task)
     campaign_is_true(server, task.finish(), tmp_path / OUTCOMES, rows)
@@ -239,6 +241,23 @@ def test_7_a_try_wakes_up_after_another_has_finished(serve: Serve, tmp_path: Pat
     finally:
         asleep.send_signal(signal.SIGCONT)
         asleep.end()
+    campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
+
+
+def test_7_a_try_wakes_up_and_is_still_the_only_one(serve: Serve, tmp_path: Path) -> None:
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
+    rows = rows_for(60)
+    task = campaign(server, tmp_path, rows)
+    server.at("accepted", 20, task.freeze)
+    asleep = task.start()
+    try:
+        server.at("answered", 20).wait()
+        server.advance(3 * HOUR)
+    finally:
+        task.thaw()
+        ending = task.ended(asleep.end())
+    if ending.state != "success":
+        ending = task.finish()
     campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
 
 

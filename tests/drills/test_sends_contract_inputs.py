@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from importlib import reload
 from collections.abc import Callable
+from importlib import reload
 from pathlib import Path
 from typing import Any
 

@@ -57,8 +57,10 @@ def test_a_look_that_is_answered_by_a_404_shows_no_absence(
     server.at("accepted", 5, task.kill)
     assert task.go().state == "killed"
     server.advance(45 * MINUTE)
-    wanted = (lambda path: path == "/v3/chats") if of == "lists" else (lambda path: path.endswith("/messages"))
-    server.rule(Fate(answer=answer, answer_refusals=True), lambda request: reads(request) and wanted(request.path))
+    end = "/v3/chats" if of == "lists" else "/messages"
+    server.rule(
+        Fate(answer=answer, answer_refusals=True), lambda request: reads(request) and request.path.endswith(end)
+    )
     ending = task.go(limit=100)
     nobody_got_two(server)
     server.no_rules()

@@ -120,6 +120,13 @@ def test_a_process_ends_with_the_program_that_started_it_and_not_with_its_forks(
         os.kill(int(done.stdout), 0)
 
 
+@both
+def test_a_program_that_never_stops_it_ends_cleanly(start):
+    code = f"from linq_emulator.testing import {start.__name__}; {start.__name__}().advance(1)"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_process_that_is_gone_can_be_stopped():
     with EmulatorProcess() as emulator:
         os.kill(emulator.pid, signal.SIGKILL)

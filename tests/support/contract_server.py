@@ -27,6 +27,13 @@ API_KEY = "contract-key"
 START = "2026-03-02T10:00:00+00:00"
 PREFIX = "/api/partner"
 
+#: The fields of two objects that are shorter than those of the reads.
+CREATED_CHAT = ("id", "display_name", "service", "is_group", "handles", "health_status")
+SENT_MESSAGE = (
+    *("id", "created_at", "delivery_status", "is_read", "parts", "sent_at", "delivered_at"),
+    *("effect", "from_handle", "preferred_service", "reply_to", "service"),
+)
+
 
 class ContractServer(World, Course):
     """The world, served."""
@@ -189,16 +196,17 @@ class ContractServer(World, Course):
 
     def _sent(self, request: Request, row: Message) -> Answer:
         """The answer to a send that was accepted, now or before."""
-        chat, message = self._chat_json(row.chat), self._message_json(row)
+        chat, full = self._chat_json(row.chat), self._message_json(row)
+        message = {name: full[name] for name in SENT_MESSAGE}
         steps = request.path.strip("/").split("/")[1:]
         if steps == ["chats"]:
-            names = ("id", "display_name", "service", "is_group", "handles", "health_status")
-            return Answer(201, {"chat": {**{name: chat[name] for name in names}, "message": message}})
+            created = {name: chat[name] for name in CREATED_CHAT}
+            return Answer(201, {"chat": {**created, "message": message}})
         if steps == ["messages"]:
             chosen = {"reason": "new_best_number", "reused_existing_chat": len(row.chat.messages) > 1}
             more = {"chat_id": row.chat.id, "created_new_chat": len(row.chat.messages) == 1, "from": row.chat.line}
-            names = ("handles", "is_group", "service")
-            return Answer(202, {**more, "from_selection": chosen, **{n: chat[n] for n in names}, "message": message})
+            more |= {name: chat[name] for name in ("handles", "is_group", "service")}
+            return Answer(202, {**more, "from_selection": chosen, "message": message})
         if row.kind == "location":
             return Answer(200, {"success": True, "message": "Location request sent"})
         if row.kind == "message":

@@ -68,6 +68,7 @@ class Knobs:
     :param created_at_skew: seconds by which `created_at` is ahead of `Date`; below 0 it is behind.
     :param to_filter: which chats `GET chats?to=` knows.
     :param shown_as: the form in which the platform shows a handle.
+    :param filter_knows_sent_form: `GET chats?to=` also finds a handle in the form in which it was sent to.
     :param newest_first: order of the lists.
     :param messages_move_chats: a message moves `updated_at` of its chat.
     :param delivered_after: seconds until a message is delivered; None is never.
@@ -84,6 +85,7 @@ class Knobs:
     created_at_skew: float = 0
     to_filter: Literal["all", "direct"] = "all"
     shown_as: Callable[[str], str] = lambda handle: handle
+    filter_knows_sent_form: bool = True
     newest_first: bool = True
     messages_move_chats: bool = True
     delivered_after: float | None = 0
@@ -302,7 +304,8 @@ class World:
         return "delivered" if after is not None and row.accepted + after <= self.clock.now() else "sent"
 
     def _same(self, wanted: str, person: str) -> bool:
-        return wanted.lower() in (person.lower(), self.knobs.shown_as(person).lower())
+        forms = [self.knobs.shown_as(person), *([person] if self.knobs.filter_knows_sent_form else [])]
+        return wanted.lower() in [form.lower() for form in forms]
 
     def _refuse(self, send: Send) -> None:
         """Raise what the platform has against this send."""

@@ -103,6 +103,7 @@ def campaign_is_true(
     nobody_got_two(server)
     assert ending.state in ("success", "failed"), ending
     told = {people: row["status"] for people, row in outcomes(path).items()}
+    print(f"{ending.state}: {dict(Counter(told.values()))}, {server.sent_to().total()} in the ledger")
     reports_are_true(server, told, recipients(rows), may_be_unknown=may_be_unknown)
     if ending.state == "success":
         wanted = Counter(told[people] for people in set(recipients(rows)))

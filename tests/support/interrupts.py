@@ -56,7 +56,7 @@ class Tracer:
             finally:
                 self._left -= is_send
 
-        requests.Session.send = noted  # type: ignore[method-assign]
+        requests.Session.send = noted  # type: ignore[method-assign, assignment]
         sys.settrace(self._trace)
         try:
             yield

@@ -7,6 +7,7 @@ the world's (`Clock`): it moves as the test moves it, also while the process sta
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import os
 import signal
@@ -142,6 +143,7 @@ def run_try(order: Order, parent: Connection, acks: Connection) -> None:
         _connect(order.connection)
         acks.send("connected")
 
+    faulthandler.register(signal.SIGUSR2)
     signal.signal(signal.SIGUSR1, on_signal)
     signal.signal(signal.SIGALRM, on_signal)
     parent.send("executing")
@@ -197,7 +199,7 @@ def _executed(order: Order) -> Ending:
 
 async def _first_event(deferral: Deferral) -> Any:
     """What the triggerer does: run the trigger up to its first event."""
-    from airflow.sdk.module_loading import import_string
+    from airflow.sdk.module_loading import import_string  # type: ignore[attr-defined]
 
     trigger = import_string(deferral.trigger)(**deferral.trigger_kwargs)
     async for event in trigger.run():
@@ -223,9 +225,9 @@ def _follow(file: Path, ahead: float) -> None:
     time_machine.traveller_stack[-1] = Shared(0, None, True)
     sleep = time.sleep
 
-    def skip(seconds: float) -> None:
+    def skip(seconds: Any) -> None:
         if seconds > LONG_SLEEP:
-            clock.advance(seconds)
+            clock.advance(float(seconds))
         else:
             sleep(seconds)
 

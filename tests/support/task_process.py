@@ -30,6 +30,8 @@ class Try:
 
     def __init__(self, order: Order, server: ContractServer) -> None:
         self._server = server
+        self._log = order.log
+        self._is_over = False
         server.clients += 1
         self._connection, child = _processes.Pipe()
         self._acks, acks = _processes.Pipe()
@@ -43,8 +45,13 @@ class Try:
         assert self._connection.recv() == "executing"
 
     def send_signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self._process.pid or 0, number)
+        if not self._is_over:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid or 0, number)
+
+    def _last_words(self) -> str:
+        log = self._log.read_text()
+        return log[log.find("Thread 0x") :] if "Thread 0x" in log else log[-2000:]
 
     def ends_before(self, event: threading.Event) -> bool:
         """Wait until the try has ended, or the event has happened; whether it was the first."""
@@ -62,11 +69,15 @@ class Try:
     def end(self, limit: float = 60) -> Ending:
         """Wait for the end."""
         try:
-            assert self._connection.poll(limit), f"a try does not end within {limit:g} seconds"
+            if not self._connection.poll(limit):
+                self.send_signal(signal.SIGUSR2)
+                self._connection.poll(1)
+                raise AssertionError(f"a try does not end within {limit:g} seconds; where it is:\n{self._last_words()}")
             ending: Ending = self._connection.recv()
         except EOFError:
             ending = Ending("killed")
         finally:
+            self._is_over = True
             self._process.kill()
             self._process.join()
             self._process.close()
