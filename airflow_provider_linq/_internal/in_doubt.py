@@ -22,7 +22,7 @@ from enum import Enum
 from threading import Lock
 from typing import Final, TypeAlias
 
-from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
+from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW, LIST_LAG
 from linq_client import ChatNotFoundError, LinqClient, RetentionWindow, models
 from linq_client.sync import read_stable
 
@@ -93,12 +93,16 @@ def may_be_same_handle(one: str, other: str) -> bool:
 
 @dataclass
 class _LineChats:
-    """The chats of a line, read once, and what was sent in those that no recipient explains."""
+    """
+    The chats of a line, read for all who ask about it, and what was ever sent in those that no recipient explains.
+
+    Each reading is kept with the moment when it began. A chat that is gone, and so can't be read, has None.
+    """
 
     lock: Lock = field(default_factory=Lock)
     read_at: datetime | None = None
     chats: list[models.Chat] = field(default_factory=list)
-    sent_in: dict[str, list[models.Message]] = field(default_factory=dict)
+    sent_in: dict[str, tuple[datetime, list[models.Message] | None]] = field(default_factory=dict)
 
 
 class ChatLookup:
@@ -127,6 +131,7 @@ class ChatLookup:
         line: str | None,
         since: datetime,
         now: datetime,
+        as_of: datetime | None = None,
         is_known: Callable[[Handles], bool] = lambda others: False,
     ) -> Found | Resolution:
         """
@@ -136,10 +141,12 @@ class ChatLookup:
         :param content: of the message, see :func:`content_of`; None if it can't be told any more.
         :param line: own line that it may have been sent from; None if any.
         :param since: by the API's clock, as is `now`.
+        :param as_of: since when a reading that was made for others counts; by default not for long.
         :param is_known: whether handles are those of another recipient, whose messages explain themselves.
         :raises LinqError: something could not be read.
         """
         since -= CLOCK_SKEW
+        as_of = now - LIST_LAG if as_of is None else as_of
         own = self._own()
         is_group = len(to) > 1
         listed = read_stable(self._client.chats.list(from_=line, to=to[0]))
@@ -148,20 +155,24 @@ class ChatLookup:
         ours += [] if is_group else [chat for chat in listed if not chat.is_group and chat not in ours]
         unsure = [chat for chat in listed if is_group and chat.is_group and chat not in ours]
         if not ours:
-            whole_line = self._chats_of(line, since, now)
-            ours = [chat for chat in whole_line.chats if _is_for(chat, to, own)]
-            unexplained = [chat for chat in whole_line.chats if _may_be_for(chat, to, own, since)]
+            chats = self._chats_of(line, now, as_of)
+            ours = [chat for chat in chats if _is_for(chat, to, own)]
+            unexplained = [chat for chat in chats if _may_be_for(chat, to, own, since)]
             unsure += [] if ours else unexplained
-        others_were_sent = False
+        is_unclear = self._may_have_expired(since, now)
         for chat in ours:
-            for sent in self._sent_since(chat.id, since):
+            in_chat = self._sent_in(chat.id)
+            is_unclear |= in_chat is None
+            for sent in _since(in_chat, since):
                 if content is not None and is_comparable(content) and content_of(sent.parts) == content:
                     return Found(line_of(chat, own), chat.id, sent)
-                others_were_sent = True
+                is_unclear = True
         unsure = [chat for chat in unsure if not is_known(others_of(chat, own))]
-        if others_were_sent or self._may_have_expired(since, now) or self._may_be_in(unsure, to, content, line, since):
-            return Resolution.UNCLEAR
-        return Resolution.ABSENT
+        is_unclear = is_unclear or len(unsure) > MAX_UNEXPLAINED
+        is_unclear = is_unclear or any(
+            self._may_be_in(chat, self._kept(chat, line, now, as_of), to, content, since) for chat in unsure
+        )
+        return Resolution.UNCLEAR if is_unclear else Resolution.ABSENT
 
     def resolve_chat(
         self, chat_id: str, content: Content | None, *, since: datetime, now: datetime
@@ -169,10 +180,12 @@ class ChatLookup:
         """
         Look for a message that may have been sent to a chat at `since` or later; arguments as of :meth:`resolve`.
 
+        In a chat that is gone it is absent: nothing can be sent there a second time.
+
         :raises LinqError: the chat could not be read.
         """
         since -= CLOCK_SKEW
-        sent = self._sent_since(chat_id, since)
+        sent = _since(self._sent_in(chat_id), since)
         for message in sent:
             if content is not None and is_comparable(content) and content_of(message.parts) == content:
                 return Found(None, chat_id, message)
@@ -181,50 +194,53 @@ class ChatLookup:
     def _may_have_expired(self, since: datetime, now: datetime) -> bool:
         return self._retention is not None and since < self._retention.oldest_kept(now)
 
-    def _sent_since(self, chat_id: str, since: datetime) -> list[models.Message]:
+    def _sent_in(self, chat_id: str) -> list[models.Message] | None:
+        """Return what was ever sent in a chat; None if it is gone."""
         try:
             messages = read_stable(self._client.messages.list(chat_id))
-        except ChatNotFoundError:  # the chat went between the two requests
-            return []
-        return [message for message in messages if message.is_from_me and message.created_at >= since]
+        except ChatNotFoundError:
+            return None
+        return [message for message in messages if message.is_from_me]
 
     def _may_be_in(
-        self, chats: list[models.Chat], to: Handles, content: Content | None, line: str | None, since: datetime
+        self,
+        chat: models.Chat,
+        in_chat: list[models.Message] | None,
+        to: Handles,
+        content: Content | None,
+        since: datetime,
     ) -> bool:
-        """Whether one of these chats, which nobody explains, may hold the message."""
-        if len(chats) > MAX_UNEXPLAINED:
-            return True
-        own = self._own()
-        for chat in chats:
-            sent = [message for message in self._kept(chat, line, since) if message.created_at >= since]
-            # A chat with strangers can be anybody's: there, only the same words make a message ours.
-            is_anyones = len(to) == 1 and not may_be_same_handle(to[0], next(iter(others_of(chat, own)), ""))
-            if is_anyones and content is not None and is_comparable(content):
-                sent = [message for message in sent if content_of(message.parts) == content]
-            if sent:
-                return True
-        return False
+        """Whether a chat that nobody explains may hold the message."""
+        sent = _since(in_chat, since)
+        # A chat with strangers can be anybody's: there, only the same words make a message ours.
+        is_anyones = len(to) == 1 and not may_be_same_handle(to[0], next(iter(others_of(chat, self._own())), ""))
+        if is_anyones and content is not None and is_comparable(content):
+            sent = [message for message in sent if content_of(message.parts) == content]
+        return in_chat is None or bool(sent)
 
-    def _kept(self, chat: models.Chat, line: str | None, since: datetime) -> list[models.Message]:
-        """Return what was sent in a chat, read once for all who ask about a line."""
+    def _kept(self, chat: models.Chat, line: str | None, now: datetime, as_of: datetime) -> list[models.Message] | None:
         whole_line = self._line(line)
         with whole_line.lock:
-            if chat.id not in whole_line.sent_in:
-                whole_line.sent_in[chat.id] = self._sent_since(chat.id, since)
-            return whole_line.sent_in[chat.id]
+            kept = whole_line.sent_in.get(chat.id)
+            if kept is None or kept[0] < as_of:
+                kept = whole_line.sent_in[chat.id] = now, self._sent_in(chat.id)
+        return kept[1]
 
     def _line(self, line: str | None) -> _LineChats:
         with self._lock:
             return self._lines.setdefault(line, _LineChats())
 
-    def _chats_of(self, line: str | None, since: datetime, now: datetime) -> _LineChats:
+    def _chats_of(self, line: str | None, now: datetime, as_of: datetime) -> list[models.Chat]:
         whole_line = self._line(line)
         with whole_line.lock:
-            if whole_line.read_at is None or now - whole_line.read_at > CLOCK_SKEW:
+            if whole_line.read_at is None or whole_line.read_at < as_of:
                 whole_line.chats = read_stable(self._client.chats.list(from_=line))
                 whole_line.read_at = now
-                whole_line.sent_in.clear()
-        return whole_line
+            return whole_line.chats
+
+
+def _since(sent: Iterable[models.Message] | None, since: datetime) -> list[models.Message]:
+    return [message for message in sent or () if message.created_at >= since]
 
 
 def _is_for(chat: models.Chat, to: Handles, own: Collection[str]) -> bool:

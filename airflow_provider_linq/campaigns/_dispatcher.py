@@ -175,6 +175,8 @@ class Dispatcher:
         return 1.0
 
     def _send_first(self, pool: ThreadPoolExecutor, lane: Lane) -> None:
+        if lane.line is None:  # no line of the pool was left when they were added, if there is one
+            self._lines.check_usable()
         if isinstance(lane.waiting[0], Recipient):
             self._claim(lane)
         elif time.time() > self._checkpoint.usable_until:
@@ -230,11 +232,17 @@ class Dispatcher:
         if step is Step.LOOK:
             self._lookups.append(job)
         elif step is Step.SEND:
-            self._queue.add(job)
+            self._add(job)
         elif (left := (absence_counts_at(job) - now).total_seconds()) <= self._longest_wait:
             self._queue.add_later(job, time.monotonic() + left)
         else:
             self._give_up(job)
+
+    def _add(self, waiting: Recipient | SendJob) -> None:
+        """Let somebody wait for a turn; who is claimed keeps an excluded line only if a request is open (I5)."""
+        if isinstance(waiting, SendJob) and waiting.line in self._lines.excluded and not waiting.is_open:
+            waiting = self._apply(waiting, Released()).recipient
+        self._queue.add(waiting)
 
     def _give_up(self, job: SendJob) -> None:
         self.last_error = job.last_error or self.last_error
@@ -318,7 +326,8 @@ class Dispatcher:
         if len(self._lines.excluded) > self._known_excluded:
             self._known_excluded = len(self._lines.excluded)
             self._lines.check_usable()
-            self._queue.redistribute()
+            for waiting in self._queue.pop_excluded():
+                self._add(waiting)
 
     def _refresh_lines(self) -> None:
         try:

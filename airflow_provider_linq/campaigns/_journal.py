@@ -206,6 +206,8 @@ class Owner:
             found = json.loads(self._file.fs.cat_file(self._file.path))
         except FileNotFoundError:
             return {}
+        except ValueError:  # somebody is writing it, or died while writing, in a store that shows files in part
+            return {}
         return durable.check_format(f"owner of the campaign {self._file}", found)
 
     def _write(self, at: datetime, *, is_alive: bool) -> None:

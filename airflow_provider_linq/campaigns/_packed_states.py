@@ -6,9 +6,9 @@ however many recipients there are: bytes of few kinds compress to 1 or 2 bits, a
 
 The input may change between two tries. Each value therefore also has, for each of 512 ranges of keys, the number of its
 recipients and a digest of their keys: 128 bits of SHA-256, too many for two sets of keys to share one, by chance or by
-design. If a range has lost nobody and gained one or two recipients, trial shows which; a checksum, the XOR of the keys,
-tells beforehand which trials are worth a digest. The states of a range that has changed in another way are lost: all of
-its recipients count as claimed, from a line that is not on record.
+design. If a range has lost nobody and gained up to three recipients, trial shows which; a checksum, the XOR of 16 bits
+of the keys, tells beforehand which trials are worth a digest. The states of a range that has changed in another way are
+lost: all of its recipients count as claimed, from a line that is not on record.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ from airflow_provider_linq._internal.durable import StateStore
 SHARD: Final = 50_000
 RANGES: Final = 512
 
-#: How many sets of keys are tried to find those that were added to a range.
-_TRIALS: Final = 6_000
+#: How many sets of keys are tried to find those that were added to a range: enough for three, if the value is full.
+_TRIALS: Final = 10_000
+
+
+#: States in long rows compress best with a search for repetitions, and those at random without.
+_STRATEGIES: Final = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_RLE)
 
 
 class _Check(NamedTuple):
@@ -44,7 +48,9 @@ class _Check(NamedTuple):
     digest: bytes
 
 
-_CHECK: Final = struct.Struct("<II16s")
+#: Sizes, checksums and digests of the ranges, each in a row: digests can't be compressed, and would be in the way.
+_NUMBERS: Final = struct.Struct(f"<{RANGES}I{RANGES}H")
+_DIGEST_SIZE: Final = 16
 
 
 class PackedStates:
@@ -122,17 +128,16 @@ class PackedStates:
         return lost
 
     def _encoded(self, shard: int) -> dict[str, str]:
-        ranges = range(shard * RANGES, (shard + 1) * RANGES)
-        checks = b"".join(_CHECK.pack(*self._checks[index]) for index in ranges)
-        states = self._states[self._bounds[ranges.start] : self._bounds[ranges.stop]]
-        return {"ranges": _packed(checks), "states": _packed(states)}
+        start, stop = shard * RANGES, (shard + 1) * RANGES
+        sizes, checksums, digests = zip(*self._checks[start:stop], strict=True)
+        states = self._states[self._bounds[start] : self._bounds[stop]]
+        return {"ranges": _packed(_NUMBERS.pack(*sizes, *checksums) + b"".join(digests)), "states": _packed(states)}
 
     def _decode(self, shard: int, value: Mapping[str, Any], has_changed: bool) -> bool:
         has_lost = False
         states = _unpacked(value["states"])
         position = 0
-        for index, fields in enumerate(_CHECK.iter_unpack(_unpacked(value["ranges"])), start=shard * RANGES):
-            before = _Check(*fields)
+        for index, before in enumerate(_checks_in(_unpacked(value["ranges"])), start=shard * RANGES):
             states_before = states[position : position + before.size]
             position += before.size
             low, high = self._bounds[index : index + 2]
@@ -153,15 +158,13 @@ class PackedStates:
         """Return the positions of the keys that a range did not have before, if it had all others and no more."""
         low, high = self._bounds[index : index + 2]
         number = high - low - before.size
-        if number < 1 or comb(high - low, number) > _TRIALS:
+        if number < 1 or comb(high - low, number - 1) > _TRIALS:
             return None
         wanted = self._checks[index].checksum ^ before.checksum
-        checksums = {at: _checksum(self._keys[at]) for at in range(low, high)}
-        for places in combinations(checksums, number):
-            if reduce(xor, map(checksums.__getitem__, places), 0) == wanted:
-                others = [self._keys[at] for at in range(low, high) if at not in places]
-                if _check_of(others) == before:
-                    return places
+        for places in _places_with(wanted, number, {at: _checksum(self._keys[at]) for at in range(low, high)}):
+            others = [self._keys[at] for at in range(low, high) if at not in places]
+            if _check_of(others) == before:
+                return places
         return None
 
 
@@ -171,8 +174,27 @@ def shards_for(recipients: int) -> int:
 
 
 def _check_of(keys: Sequence[str]) -> _Check:
-    digest = hashlib.sha256("".join(keys).encode()).digest()[:16]
+    digest = hashlib.sha256("".join(keys).encode()).digest()[:_DIGEST_SIZE]
     return _Check(len(keys), reduce(xor, map(_checksum, keys), 0), digest)
+
+
+def _checks_in(data: bytes) -> Iterator[_Check]:
+    numbers, digests = _NUMBERS.unpack_from(data), data[_NUMBERS.size :]
+    for index in range(RANGES):
+        digest = digests[index * _DIGEST_SIZE : (index + 1) * _DIGEST_SIZE]
+        yield _Check(numbers[index], numbers[RANGES + index], digest)
+
+
+def _places_with(wanted: int, number: int, checksums: Mapping[int, int]) -> Iterator[tuple[int, ...]]:
+    """Yield the sets of so many places whose checksums make this one; the last place follows from the others."""
+    places_of: dict[int, list[int]] = {}
+    for place, checksum in checksums.items():
+        places_of.setdefault(checksum, []).append(place)
+    for places in combinations(checksums, number - 1):
+        rest = reduce(xor, map(checksums.__getitem__, places), wanted)
+        for last in places_of.get(rest, ()):
+            if not places or last > places[-1]:
+                yield (*places, last)
 
 
 def _place(key: str) -> int:
@@ -181,7 +203,7 @@ def _place(key: str) -> int:
 
 
 def _checksum(key: str) -> int:
-    return int(key[-56:-48], 16)
+    return int(key[-56:-52], 16)
 
 
 def _first_of(index: int, parts: int) -> int:
@@ -190,7 +212,12 @@ def _first_of(index: int, parts: int) -> int:
 
 
 def _packed(data: bytes | bytearray) -> str:
-    return base64.b64encode(zlib.compress(data)).decode()
+    return base64.b64encode(min((_compressed(data, how) for how in _STRATEGIES), key=len)).decode()
+
+
+def _compressed(data: bytes | bytearray, strategy: int) -> bytes:
+    compressor = zlib.compressobj(strategy=strategy)
+    return compressor.compress(data) + compressor.flush()
 
 
 def _unpacked(text: str) -> bytes:

@@ -99,10 +99,10 @@ class SendQueue:
         for one in due:
             yield one, min(len(one.waiting), max(1, number // len(due)))
 
-    def redistribute(self) -> None:
-        """Let those who wait for a line that is excluded wait for another; who is claimed keeps the line (I5)."""
-        for lane in list(self._order):
-            if lane.line is not None and lane.line in self._lines.excluded:
-                waiting, lane.waiting = lane.waiting, deque()
-                for one in waiting:
-                    self.add(one)
+    def pop_excluded(self) -> list[Recipient | SendJob]:
+        """Remove and return all who wait for a line that is excluded."""
+        lanes = [lane for lane in self._order if lane.line in self._lines.excluded]
+        found = [waiting for lane in lanes for waiting in lane.waiting]
+        for lane in lanes:
+            lane.waiting.clear()
+        return found

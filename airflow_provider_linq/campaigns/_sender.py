@@ -9,6 +9,7 @@ from datetime import datetime
 from threading import Lock
 
 from airflow_provider_linq._internal.in_doubt import ChatLookup, Found, Resolution, content_of
+from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq._internal.uploads import check_message, names_files, upload, with_uploads
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._state import (
@@ -123,6 +124,7 @@ class Sender:
                 line=job.line if job.is_line_certain else None,
                 since=job.in_doubt_since,
                 now=now,
+                as_of=reading_counts_from(job, now),
                 is_known=self._is_known,
             )
         except LineNotPermittedError:
@@ -192,3 +194,11 @@ class Sender:
             if path not in self._attachments:
                 self._attachments[path] = upload(path, self._reader)
             return self._attachments[path]
+
+
+def reading_counts_from(job: SendJob, now: datetime) -> datetime:
+    """Return from when on a reading of the chats tells as much as one that is made now."""
+    assert job.last_request_at is not None
+    accepted_until = job.last_request_at + LATE_ACCEPTANCE
+    listed_from = job.last_request_at + LIST_LAG
+    return accepted_until if accepted_until <= now else max(now - LIST_LAG, min(now, listed_from))

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import strategies as st
+
+from airflow_provider_linq.campaigns._model import Outcome, Status
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.airflow import conftest
 from tests.airflow.conftest import Store
@@ -53,3 +59,40 @@ def outcomes(path: Path) -> dict[str, dict[str, Any]]:
 
 def posts(emulator: Emulator) -> int:
     return sum(request["method"] == "POST" for request in emulator.requests_served())
+
+
+TEXT: Final = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))  # Python 3.10 reads no NUL in CSV
+_MAYBE: Final = st.none() | TEXT
+_NUMBERS: Final = st.integers(0, 2**31)
+HANDLES: Final = st.lists(st.sampled_from(["+12025550121", "+12025550122", "ann@example.org"]), max_size=3).map(tuple)
+OUTCOMES: Final = st.builds(
+    Outcome,
+    row=_NUMBERS,
+    to=HANDLES,
+    status=st.sampled_from(get_args(Status)),
+    reason=_MAYBE,
+    detail=_MAYBE,
+    code=st.none() | _NUMBERS,
+    idempotency_key=_MAYBE,
+    line=_MAYBE,
+    chat_id=_MAYBE,
+    message_id=_MAYBE,
+    created_at=_MAYBE,
+)
+
+#: What `folder_in` knows.
+STORES: Final = ("local", "url", "memory")
+
+
+def folder_in(store: str, tmp_path: Path) -> str:
+    """Return a folder that is not there yet, on a disk or in an object store."""
+    attach("memory", fs=MemoryFileSystem())
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    return {"local": f"{tmp_path}/out", "url": f"file://{tmp_path}/out", "memory": "memory://bucket/out"}[store]
+
+
+def names(folder: str) -> list[str]:
+    """Return what lies in a folder, hidden files and all; nothing if there is none."""
+    path = ObjectStoragePath(folder)
+    return sorted(found.name for found in path.iterdir()) if path.exists() else []

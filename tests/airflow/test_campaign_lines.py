@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta, timezone
-from threading import Timer
+from itertools import count
+from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import RateLimits, sending
-from linq_client import LinqError
+from airflow_provider_linq.campaigns import RateLimits, _dispatcher, _state
+from airflow_provider_linq.campaigns._lines import NoLineError
 from tests.airflow.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
 from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
@@ -27,7 +29,7 @@ def test_new_recipients_are_spread_over_the_lines(emulator: Emulator) -> None:
     assert 1.5 < lines[A] / lines[B] < 2.7
 
 
-def test_who_talks_to_a_line_stays_with_it(emulator: Emulator) -> None:
+def test_who_has_a_chat_with_a_line_stays_with_it(emulator: Emulator) -> None:
     rows = people(20)
     for row in rows:
         emulator.control("POST", "inbound", {"line": B, "from": row["to"], "text": "Hi"})
@@ -35,7 +37,7 @@ def test_who_talks_to_a_line_stays_with_it(emulator: Emulator) -> None:
     assert Counter(message["line"] for message in emulator.ledger() if message["direction"] == "outbound") == {B: 20}
 
 
-def test_an_ineligible_line_is_left_out_from_then_on(emulator: Emulator) -> None:
+def test_an_ineligible_line_is_excluded_from_then_on(emulator: Emulator) -> None:
     rows = people(100)
     emulator.control("POST", "lines", {"phone_number": B, "ineligible": True})
     result = campaign(rows=rows, from_=[A, B]).execute(context(Store()))
@@ -44,10 +46,10 @@ def test_an_ineligible_line_is_left_out_from_then_on(emulator: Emulator) -> None
     assert posts(emulator) < 120
 
 
-def test_without_any_line_the_next_try_goes_on(emulator: Emulator) -> None:
+def test_without_any_line_the_next_try_continues(emulator: Emulator) -> None:
     rows, store = people(10), Store()
     emulator.control("POST", "lines", {"phone_number": A, "ineligible": True})
-    with pytest.raises(LinqError, match="no line is left to send from"):
+    with pytest.raises(NoLineError, match="No line is left to send from"):
         campaign(rows=rows).execute(context(store))
     emulator.control("POST", "lines", {"phone_number": A, "ineligible": False})
     assert campaign(rows=rows).execute(context(store, try_number=2))["sent"] == 10
@@ -94,7 +96,7 @@ def test_outside_of_the_send_window_it_waits_without_a_worker(emulator: Emulator
     assert sent_to(emulator) == once(rows)
 
 
-def test_what_is_above_the_ceiling_of_a_day_waits_for_the_next(emulator: Emulator) -> None:
+def test_what_is_above_the_limit_of_a_day_waits_for_the_next(emulator: Emulator) -> None:
     rows, store = people(25), Store()
     task = campaign(rows=rows, line_limits=RateLimits(messages_per_day=10))
     for _ in range(2):
@@ -106,13 +108,13 @@ def test_what_is_above_the_ceiling_of_a_day_waits_for_the_next(emulator: Emulato
     assert sent_to(emulator) == once(rows)
 
 
-def test_ceilings_hold_where_the_platform_chooses(emulator: Emulator) -> None:
+def test_limits_hold_where_the_platform_chooses(emulator: Emulator) -> None:
     with pytest.raises(TaskDeferred):
         campaign(rows=people(30), from_="any", line_limits=RateLimits(messages_per_day=10)).execute(context(Store()))
     assert lines_of(emulator) == {A: 10, B: 10}
 
 
-def test_new_chats_have_a_ceiling_of_their_own(emulator: Emulator) -> None:
+def test_new_chats_have_a_limit_of_their_own(emulator: Emulator) -> None:
     rows, store = people(10), Store()
     for row in rows[:4]:
         emulator.control("POST", "inbound", {"line": A, "from": row["to"], "text": "Hi"})
@@ -149,8 +151,8 @@ def test_a_long_retry_after_is_waited_for_without_a_worker(emulator: Emulator) -
 
 
 def test_who_is_limited_for_ever_is_left_to_the_next_try(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_WAITS", 3)
-    monkeypatch.setattr(sending, "LEAST_PAUSE", 0.01)
+    monkeypatch.setattr(_state, "MAX_WAITS", 3)
+    monkeypatch.setattr(_dispatcher, "LEAST_PAUSE", 0.01)
     fault(emulator, kind="status", status=429, code=1007, retry_after=0)
     with pytest.raises(AirflowException, match="2 recipients are not settled.*code 1007"):
         campaign(rows=people(2)).execute(context(Store()))
@@ -164,7 +166,7 @@ def test_a_pause_of_years_is_one_of_a_day(emulator: Emulator) -> None:
     assert deferred.value.trigger.moment < datetime.now(timezone.utc) + timedelta(days=1, seconds=5)
 
 
-def test_a_line_that_is_no_longer_permitted_is_left_out(emulator: Emulator) -> None:
+def test_a_line_that_is_no_longer_permitted_is_excluded(emulator: Emulator) -> None:
     rows = people(20)
     fault(emulator, kind="status", status=403, code=2006, count=1)
     assert campaign(rows=rows, from_=[A, B], concurrency=1).execute(context(Store()))["sent"] == 20
@@ -176,18 +178,41 @@ def test_the_minute_of_a_line_needs_a_line(emulator: Emulator) -> None:
         campaign(rows=people(1), from_="any", line_limits=RateLimits(messages_per_minute=5)).execute(context(Store()))
 
 
+def in_dag(dag: DAG) -> Any:
+    running = context(Store())
+    running["dag"] = dag
+    return running
+
+
+def turning_critical(emulator: Emulator, after: int, rows: int, *lines: str) -> DAG:
+    """A DAG with a macro that lets lines turn critical when so many messages are made; all are made once in advance."""
+    calls = count()
+
+    def turn() -> str:
+        if next(calls) == rows + after:
+            for line in lines:
+                emulator.control("POST", "lines", {"phone_number": line, "reputation": "CRITICAL"})
+        return "Hello"
+
+    return DAG("dag", user_defined_macros={"turn": turn})
+
+
 def test_lines_that_all_turn_critical_end_the_try(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "REFRESH_EVERY", 0.05)
-    emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.05})
-    task = campaign(rows=people(200), from_="any", concurrency=1)
+    monkeypatch.setattr(_dispatcher, "REFRESH_EVERY", 0.0)
+    with turning_critical(emulator, 20, 200, A, B) as dag:
+        task = campaign(rows=people(200), message="{{ turn() }} {{ row.name }}", from_="any", concurrency=1)
+    with pytest.raises(NoLineError, match="No line is left to send from"):
+        task.execute(in_dag(dag))
+    assert 20 <= len(emulator.ledger()) < 40
 
-    def turn_critical() -> None:
-        for line in (A, B):
-            emulator.control("POST", "lines", {"phone_number": line, "reputation": "CRITICAL"})
 
-    turn = Timer(0.5, turn_critical)
-    turn.start()
-    with pytest.raises(LinqError, match="no line is left to send from"):
-        task.execute(context(Store()))
-    turn.join()
-    assert 0 < len(emulator.ledger()) < 200
+def test_a_line_that_turns_critical_sends_no_more_also_to_those_who_are_claimed(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_dispatcher, "REFRESH_EVERY", 0.0)
+    rows = people(200)
+    with turning_critical(emulator, 20, 200, B) as dag:
+        task = campaign(rows=rows, message="{{ turn() }} {{ row.name }}", from_=[A, B], concurrency=1)
+    assert task.execute(in_dag(dag))["sent"] == 200
+    assert sent_to(emulator) == once(rows)
+    assert [message["line"] for message in emulator.ledger()[40:]] == [A] * 160

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._rows import Row, rows_from
 from linq_client import InvalidRequestError
+from tests.airflow.campaigns import campaign
 
 ANN, BOB = "+12025550121", "+12025550122"
 
@@ -75,6 +76,12 @@ def test_rows_must_be_a_list(not_rows: Any) -> None:
 def test_what_is_no_row_is_named_by_its_number_and_not_shown() -> None:
     with pytest.raises(InvalidRequestError, match=r"^rows: row 2 must have names and values, got str$"):
         read([{"phone": ANN}, "secret"])
+
+
+@pytest.mark.parametrize("rows", [iter([{"to": ANN}]), ({"to": to} for to in (ANN, BOB)), map(dict, [[("to", ANN)]])])
+def test_an_operator_takes_no_rows_that_can_be_read_once(rows: Any) -> None:
+    with pytest.raises(ValueError, match=r"^rows must be a list, which can be read more than once, got \w+$"):
+        campaign(rows=rows)
 
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text() | st.lists(st.text(), max_size=3)

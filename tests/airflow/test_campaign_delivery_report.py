@@ -1,4 +1,4 @@
-"""The follow-up of a campaign: looks at what was sent, and the delivery report."""
+"""The delivery report of a campaign: polls while it waits, and the rows of the report."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, report
+from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
 from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns.config import DeliveryReport
-from linq_client import LinqClient, NotFoundError, Reply, ServerError
+from linq_client import APIResponse, LinqClient, NotFoundError, ServerError
+from linq_client.times import format_datetime
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{number}" for number in range(1, 6))
@@ -87,7 +88,7 @@ def gets(emulator: Emulator) -> Counter[str]:
         {"poll_interval": float("nan")},
     ],
 )
-def test_a_follow_up_that_can_not_be_is_refused_by_name(wrong: dict[str, Any]) -> None:
+def test_a_delivery_report_that_can_not_be_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be .*, got "):
         DeliveryReport(**wrong)
 
@@ -97,7 +98,7 @@ def test_spans_may_be_given_in_seconds() -> None:
     assert DeliveryReport().timeout == timedelta(hours=6)
 
 
-def test_a_look_says_how_far_each_message_has_come(emulator: Emulator, client: LinqClient, send: Send) -> None:
+def test_a_poll_says_how_far_each_message_has_come(emulator: Emulator, client: LinqClient, send: Send) -> None:
     emulator.control("PATCH", "switches", {"automatic_delivery": False})
     emulator.control("POST", "handles", {"handle": EVE, "services": ["SMS"]})
     waiting, sent, delivered, read, failed = (send(to) for to in (ANN, BOB, CAT, DAN, "+12125550126"))
@@ -114,17 +115,17 @@ def test_a_look_says_how_far_each_message_has_come(emulator: Emulator, client: L
     keys = [outcome.idempotency_key for outcome in outcomes]
 
     before = gets(emulator)
-    assert list(look(client, outcomes, concurrency=3)) == list(zip(keys, expected, strict=True))
+    assert list(poll(client, outcomes, concurrency=3)) == list(zip(keys, expected, strict=True))
     assert gets(emulator) - before == {"messages": 8}
 
     # A failure is believed once the grace is over, and a delivery that comes after it all the same.
     emulator.advance(301)
-    assert dict(look(client, [failed], concurrency=1)) == {failed.idempotency_key: "failed"}
-    assert [state for _, state in look(client, [failed], concurrency=1, failure_grace=timedelta(hours=1))] == [
+    assert dict(poll(client, [failed], concurrency=1)) == {failed.idempotency_key: "failed"}
+    assert [state for _, state in poll(client, [failed], concurrency=1, failure_grace=timedelta(hours=1))] == [
         "waiting"
     ]
     receipt(emulator, failed, "delivered")
-    assert [state for _, state in look(client, [failed], concurrency=1)] == ["delivered"]
+    assert [state for _, state in poll(client, [failed], concurrency=1)] == ["delivered"]
 
 
 @pytest.mark.parametrize("empty_pages", [False, True])
@@ -229,7 +230,11 @@ def test_what_the_platform_no_longer_has(emulator: Emulator, client: LinqClient,
 def test_a_message_that_slips_through_between_two_pages_is_not_gone(
     emulator: Emulator, client: LinqClient, send: Send
 ) -> None:
-    """The first page holds 100 older messages; when one of them goes, ours moves to where has been read already."""
+    """
+    The first page holds 100 older messages; when one of them goes, ours moves to where has been read already.
+
+    Lists of more than one page are read until they hold still.
+    """
     emulator.control("PATCH", "switches", {"message_order": "oldest", "cursor": "offset"})
     emulator.control("POST", "seed", {"chats": 1, "messages": 100, "groups_share": 0, "lines": emulator.lines[:1]})
     (chat,) = client.chats.list()
@@ -237,19 +242,43 @@ def test_a_message_that_slips_through_between_two_pages_is_not_gone(
     outcome = send(friend)
     emulator.advance(60)
     write(emulator, friend)
-    oldest = next(client.messages.list(chat.id)).id
+    to_delete = [next(client.messages.list(chat.id)).id]
 
     class WhileSomebodyDeletes(LinqClient):
-        def request(self, method: str, path: str, **request: Any) -> Reply:
-            reply = super().request(method, path, **request)
-            if path.endswith("/messages") and len(reply.body["messages"]) == 100:
-                client.messages.delete(oldest)
-            return reply
+        def request(self, method: str, path: str, **request: Any) -> APIResponse:
+            response = super().request(method, path, **request)
+            if path.endswith("/messages") and len(response.body["messages"]) == 100 and to_delete:
+                client.messages.delete(to_delete.pop())
+            return response
 
     with WhileSomebodyDeletes(emulator.api_key, base_url=emulator.base_url) as shaken:
         before = gets(emulator)
         (row,) = report(shaken, [outcome], concurrency=1)
-        assert gets(emulator) - before == {"list": 2, "messages": 1, "chats": 1}
+        # Two pages; those and the front once more, where ours turns up; and again, until nothing does.
+        assert gets(emulator) - before == {"list": 2 + 3 + 3, "chats": 1}
+    assert (row.delivery_status, row.delivered_at, row.replied) == ("delivered", "2026-03-01T12:00:02Z", True)
+
+
+def test_a_message_that_is_listed_later_than_it_can_be_read_is_not_gone(
+    emulator: Emulator, client: LinqClient, send: Send
+) -> None:
+    outcome = send(ANN)
+    emulator.advance(60)
+    write(emulator, ANN)
+
+    class Lagging(LinqClient):
+        def request(self, method: str, path: str, **request: Any) -> APIResponse:
+            response = super().request(method, path, **request)
+            if path.endswith("/messages"):
+                response.body["messages"] = [
+                    one for one in response.body["messages"] if one["id"] != outcome.message_id
+                ]
+            return response
+
+    with Lagging(emulator.api_key, base_url=emulator.base_url) as lagging:
+        before = gets(emulator)
+        (row,) = report(lagging, [outcome], concurrency=1)
+        assert gets(emulator) - before == {"list": 1, "messages": 1, "chats": 1}
     assert (row.delivery_status, row.delivered_at, row.replied) == ("delivered", "2026-03-01T12:00:02Z", True)
 
 
@@ -259,7 +288,7 @@ def test_what_is_no_word_on_the_message_is_not_taken_for_one(
 ) -> None:
     outcomes = [send(ANN), send(BOB)]
     emulator.control("POST", "faults", {"kind": "status", "path": "messages", "status": status, "code": code})
-    for found in (look(client, outcomes, concurrency=2), report(client, outcomes, concurrency=2)):
+    for found in (poll(client, outcomes, concurrency=2), report(client, outcomes, concurrency=2)):
         with pytest.raises(error) as raised:
             list(found)
         assert TEXT not in str(raised.value)

@@ -1,4 +1,4 @@
-"""When the next message of a campaign may go."""
+"""When the next message of a campaign may be sent."""
 
 from __future__ import annotations
 
@@ -73,58 +73,70 @@ def test_a_window_that_is_none_is_refused(bad: Any, why: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["messages_per_minute", "messages_per_day", "new_chats_per_day"])
-def test_a_ceiling_of_nothing_is_refused(field: str) -> None:
+def test_a_limit_of_nothing_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} must be above 0"):
         RateLimits(**{field: 0})
 
 
-def test_ceilings_count_each_line_and_all_together() -> None:
-    meter = Quota(RateLimits(messages_per_day=2), RateLimits(messages_per_day=3), {})
+def test_limits_count_each_line_and_all_together() -> None:
+    quota = Quota(RateLimits(messages_per_day=2), RateLimits(messages_per_day=3), {})
     for line in ("+1", "+1", "+2"):
-        assert meter.wait(line, NOON, is_new=True) == 0
-        meter.take(line, NOON, is_new=True)
-    assert meter.is_full("+1", NOON)
-    assert not meter.is_full("+2", NOON)
-    assert meter.wait("+2", NOON, is_new=True) == 12 * 3600
-    assert meter.wait("+1", NOON + timedelta(days=1), is_new=True) == 0
+        assert quota.wait(line, NOON, starts_chat=True) == 0
+        quota.reserve(line, NOON, starts_chat=True)
+    assert quota.is_full("+1", NOON)
+    assert not quota.is_full("+2", NOON)
+    assert quota.wait("+2", NOON, starts_chat=True) == 12 * 3600
+    assert quota.wait("+1", NOON + timedelta(days=1), starts_chat=True) == 0
 
 
 def test_what_was_not_sent_does_not_count() -> None:
     days: dict[str, dict[str, list[int]]] = {}
-    meter = Quota(RateLimits(messages_per_day=1), RateLimits(), days)
-    taken = meter.take("+1", NOON, is_new=True)
-    assert meter.is_full("+1", NOON)
-    meter.give_back(taken)
-    assert not meter.is_full("+1", NOON)
-    meter.settle(meter.take(None, NOON, is_new=True), "+2", "2026-03-01", is_new=False)
+    quota = Quota(RateLimits(messages_per_day=1), RateLimits(), days)
+    reservation = quota.reserve("+1", NOON, starts_chat=True)
+    assert quota.is_full("+1", NOON)
+    quota.release(reservation)
+    assert not quota.is_full("+1", NOON)
+    quota.commit(quota.reserve(None, NOON, starts_chat=True), "+2", "2026-03-01", starts_chat=False)
     assert days["2026-03-01"]["+2"] == [1, 0]
 
 
-def test_what_turns_up_later_counts_on_the_day_when_it_was_sent() -> None:
-    meter = Quota(RateLimits(messages_per_day=1), RateLimits(messages_per_day=1), {})
-    meter.settle(meter.take("+1", NOON + timedelta(days=1), is_new=False), "+1", "2026-03-01", is_new=False)
-    assert meter.wait("+1", NOON + timedelta(days=1), is_new=False) == 0
-    assert meter.is_full("+1", NOON)
+def test_what_is_found_later_counts_on_the_day_when_it_was_sent() -> None:
+    tomorrow = NOON + timedelta(days=1)
+    quota = Quota(RateLimits(messages_per_day=1), RateLimits(messages_per_day=1), {})
+    quota.commit(quota.reserve("+1", tomorrow, starts_chat=False), "+1", "2026-03-01", starts_chat=False)
+    assert quota.wait("+1", tomorrow, starts_chat=False) == 0
+    assert quota.is_full("+1", NOON)
+    # A look reserves nothing: it writes to nobody.
+    quota.commit(None, "+1", "2026-03-02", starts_chat=False)
+    assert quota.is_full("+1", tomorrow)
+
+
+def test_the_counts_of_two_days_are_kept() -> None:
+    days: dict[str, dict[str, list[int]]] = {}
+    quota = Quota(RateLimits(), RateLimits(), days)
+    for day in ("2026-03-01", "2026-03-02", "2026-03-03"):
+        quota.commit(None, "+1", day, starts_chat=True)
+    assert days == {"2026-03-02": {"+1": [1, 1]}, "2026-03-03": {"+1": [1, 1]}}
 
 
 def test_what_the_platform_is_to_route_may_go_from_any_line() -> None:
-    meter = Quota(RateLimits(messages_per_day=2), RateLimits(), {"2026-03-01": {"+1": [1, 0]}})
-    assert not meter.is_full("+1", NOON)
-    taken = meter.take(None, NOON, is_new=False)
-    assert meter.is_full("+1", NOON)
-    meter.give_back(taken)
-    assert not meter.is_full("+1", NOON)
+    quota = Quota(RateLimits(messages_per_day=2), RateLimits(), {"2026-03-01": {"+1": [1, 0]}})
+    assert not quota.is_full("+1", NOON)
+    reservation = quota.reserve(None, NOON, starts_chat=False)
+    assert quota.is_full("+1", NOON)
+    quota.release(reservation)
+    assert not quota.is_full("+1", NOON)
 
 
-def test_chats_that_exist_are_not_held_up_by_the_ceiling_for_new_ones() -> None:
-    meter = Quota(RateLimits(), RateLimits(new_chats_per_day=1), {})
-    meter.take("+1", NOON, is_new=True)
-    assert meter.wait("+1", NOON, is_new=True) == 12 * 3600
-    assert meter.wait("+1", NOON, is_new=False) == 0
+def test_chats_that_exist_are_not_held_up_by_the_limit_for_new_ones() -> None:
+    quota = Quota(RateLimits(), RateLimits(new_chats_per_day=1), {})
+    quota.reserve("+1", NOON, starts_chat=True)
+    assert quota.wait("+1", NOON, starts_chat=True) == 12 * 3600
+    assert quota.wait("+1", NOON, starts_chat=False) == 0
 
 
 def test_messages_of_a_minute_are_spread_evenly() -> None:
-    meter = Quota(RateLimits(messages_per_minute=30), RateLimits(messages_per_minute=60), {})
-    meter.take("+1", NOON, is_new=False)
-    assert 1.9 < meter.wait("+1", NOON, is_new=False) <= 2
-    assert 0.9 < meter.wait("+2", NOON, is_new=False) <= 1
+    quota = Quota(RateLimits(messages_per_minute=30), RateLimits(messages_per_minute=60), {})
+    quota.reserve("+1", NOON, starts_chat=False)
+    assert 1.9 < quota.wait("+1", NOON, starts_chat=False) <= 2
+    assert 0.9 < quota.wait("+2", NOON, starts_chat=False) <= 1
