@@ -10,7 +10,7 @@ have opted out off the list. Linq allows no blasts: let somebody read the replie
 * A row that can't be sent to is left out, and is in the outcomes file with what is wrong with it. If more than half of
   the rows are, nobody is written to.
 * Beside the outcomes file lies the journal: a try, or another DAG run, continues with it.
-* A recipient whose send is in doubt is looked up; the pause between tries is long enough for what a look has to wait for.
+* The pause between tries is long enough for looks: some of who is in doubt can only be settled after five minutes.
 * Opt-outs come from two places: whom the platform refused is in the outcomes, who answered with STOP is in the report.
   They are written back even if the campaign has failed; the run then still counts as failed.
 
