@@ -1,13 +1,16 @@
 """
 ### A weekly campaign from a table
 
-Writes once a week to all customers in a table, by day in their own time zone, waits for the deliveries, and takes those
-who have opted out off the list.
+Asks once a week all customers in a table, by day in their own time zone, waits for the deliveries, and takes those who
+have opted out off the list. Linq allows no blasts: let somebody read the replies.
 
-* The campaign key names the week: a retry, a cleared task and another run in the same week write to nobody twice.
-* Who is in the send window gets the message at once. For the others the task waits, without a worker.
-* The deliveries are looked at when all have been sent to, and every five minutes from then on.
-* A row that can't be sent to is left out, and is in the outcomes file with what is wrong with it.
+* The campaign key names the week: a retry, a cleared task and another DAG run in the same week write to nobody twice.
+* Who is in the send window gets the message immediately. For the others the task waits, deferred, without a worker.
+* Deliveries are polled when all have been sent to, and every five minutes from then on, for the delivery report.
+* A row that can't be sent to is left out, and is in the outcomes file with what is wrong with it. If more than half of
+  the rows are, nobody is written to.
+* Beside the outcomes file lies the journal: a try, or another DAG run, continues with it.
+* The pause between tries is long enough for looks: some of who is in doubt can only be settled after five minutes.
 * Opt-outs come from two places: whom the platform refused is in the outcomes, who answered with STOP is in the report.
   They are written back even if the campaign has failed; the run then still counts as failed.
 
@@ -38,10 +41,10 @@ REPORT = f"{{{{ params.folder }}}}/{WEEK}-report.jsonl"
     schedule="0 13 * * TUE",
     start_date=pendulum.datetime(2026, 3, 1, tz="UTC"),
     catchup=False,
-    max_active_runs=1,  # a campaign that is told to go slowly may take days
+    max_active_runs=1,  # a campaign with low limits may take days
     tags=["example", "linq"],
     doc_md=__doc__,
-    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=6)},
     params={"folder": Param("/tmp/linq", type="string", description="Where outcomes and report are written.")},
 )
 def campaign() -> None:
@@ -51,11 +54,12 @@ def campaign() -> None:
         sql_conn_id="customers_db",
         to_field="handle",
         message=(
-            "Hello {{ row.first_name | default('there') }}! Our soup of the week is pumpkin. "
+            "Hello {{ row.first_name | default('there') }}! Our soup of the week is pumpkin. Shall we keep you a bowl? "
             "Reply STOP if you would rather not hear from us."
         ),
         campaign_key=f"soup-{WEEK}",
         on_invalid="skip",
+        max_invalid=0.5,
         line_limits=RateLimits(messages_per_minute=60, messages_per_day=3_000, new_chats_per_day=200),
         send_window=("09:00", "20:00"),
         timezone="America/New_York",
@@ -64,6 +68,7 @@ def campaign() -> None:
         outcomes_path=OUTCOMES,
         delivery_report=DeliveryReport(delivered_share=0.95, timeout=timedelta(hours=6)),
         report_path=REPORT,
+        deferrable=True,
     )
 
     @teardown  # runs also when `send` has failed, and does not hide that it has

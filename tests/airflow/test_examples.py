@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-from airflow_provider_linq.operators import linq_campaigns
+from airflow_provider_linq.operators import campaigns
 from tests.airflow.conftest import BUNDLES, Run, load_dag
 from tests.airflow.test_dags import answering
 from tests.emulator_process import Emulator
@@ -204,7 +204,7 @@ def waits(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> list[float]:
                 emulator.control("POST", "inbound", {"chat_id": row["chat_id"], "from": BOB, "text": "STOP"})
         return DateTimeTrigger(moment=now)
 
-    monkeypatch.setattr(linq_campaigns, "DateTimeTrigger", trigger)
+    monkeypatch.setattr(campaigns, "DateTimeTrigger", trigger)
     return waited
 
 
