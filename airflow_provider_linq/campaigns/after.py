@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.xcom import moment_of, rfc3339
 from airflow_provider_linq.campaigns.campaign import Campaign
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import CampaignResult, Outcome
@@ -20,6 +19,7 @@ from airflow_provider_linq.campaigns.outcomes import Journal, write_outcomes
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.sending import Pause
 from linq_client import LinqClient
+from linq_client.times import format_datetime, parse_datetime
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -102,12 +102,12 @@ class _Watch:
         self._progress.save(self._store)
         now = client.server_time
         if self._deadline is None:
-            self._deadline = rfc3339(now + as_timedelta(self._settings.timeout))
+            self._deadline = format_datetime(now + as_timedelta(self._settings.timeout))
             if self._header is not None:
                 self._header.deadline = self._deadline
                 self._header.save(self._store)
         is_enough = self.delivered >= self._settings.delivered_share * len(self._sent)
-        left = moment_of(self._deadline) - now
+        left = parse_datetime(self._deadline) - now
         if is_enough or left <= timedelta(0) or self._progress.counts()[_MARKS["waiting"]] == 0:
             return None
         return min(left, as_timedelta(self._settings.poll_interval)).total_seconds()

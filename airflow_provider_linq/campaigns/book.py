@@ -16,8 +16,8 @@ from tempfile import TemporaryFile
 from typing import Any, Final
 
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
-from airflow_provider_linq._internal.xcom import moment_of, rfc3339
+from airflow_provider_linq._internal.idempotency import derive_key
+from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns import progress as marks
 from airflow_provider_linq.campaigns.courier import Errand
 from airflow_provider_linq.campaigns.lines import Lines
@@ -25,6 +25,7 @@ from airflow_provider_linq.campaigns.model import CampaignResult, Outcome, Recip
 from airflow_provider_linq.campaigns.outcomes import Journal, Latest
 from airflow_provider_linq.campaigns.progress import Header, Progress, shards_for
 from airflow_provider_linq.campaigns.recipients import Checked
+from linq_client.times import format_datetime, parse_datetime
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Book:
 
     def errands(self, recipients: Iterable[Recipient], lines: Lines) -> Iterator[Errand]:
         """Yield those who are not settled, each with the line that they have, or are to have."""
-        since = None if self.header.doubt_since is None else moment_of(self.header.doubt_since)
+        since = None if self.header.doubt_since is None else parse_datetime(self.header.doubt_since)
         for recipient in recipients:
             mark = self._progress[recipient.key]
             if mark in _SETTLED:
@@ -96,10 +97,10 @@ class Book:
             self._progress[key] = self._mark_of_begun(errand)
         self._begun = set(now_begun)
         doubts = [errand.in_doubt_since or errand.begun for errand in now_begun.values()]
-        since = [rfc3339(doubt) for doubt in doubts if doubt is not None]
+        since = [format_datetime(doubt) for doubt in doubts if doubt is not None]
         if self.header.doubt_since is not None and self._progress.has(marks.UNKNOWN):
             since.append(self.header.doubt_since)
-        self.header.doubt_since = min(since, key=moment_of, default=None)
+        self.header.doubt_since = min(since, key=parse_datetime, default=None)
         self.write()
 
     def write(self) -> None:
@@ -110,7 +111,7 @@ class Book:
         it must not say that the first doubt is any later.
         """
         since = self.header.doubt_since
-        self.header.doubt_since = min(filter(None, (self._doubt_written, since)), key=moment_of, default=None)
+        self.header.doubt_since = min(filter(None, (self._doubt_written, since)), key=parse_datetime, default=None)
         self.header.save(self._store)
         self._progress.save(self._store)
         if self.header.doubt_since != since:
@@ -189,7 +190,8 @@ def mark_of(outcome: Outcome) -> int:
 
 def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
     """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
-    key = idempotency_key(ti) if given is None else given
+    index = -1 if ti.map_index is None else ti.map_index
+    key = derive_key(ti.dag_id, ti.run_id, ti.task_id, index) if given is None else given
     if header is None or header.campaign_key == key or header.max_tries != ti.max_tries:
         return key
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")
@@ -218,14 +220,14 @@ def open_book(
     keys = [recipient.key for recipient in recipients]
     is_known = header is not None and header.campaign_key == campaign_key
     if header is None or not is_known:
-        header = Header(campaign_key, ti.max_tries, rfc3339(unrecorded_since or now), shards_for(len(keys)))
+        header = Header(campaign_key, ti.max_tries, format_datetime(unrecorded_since or now), shards_for(len(keys)))
     progress = Progress(keys, header.shards)
     if is_known:
         if progress.load(store, has_changed=header.has_changed):
             # Whose mark is lost may have been sent to at any time of the campaign.
             header.has_changed, header.doubt_since = True, header.began
     elif unrecorded_since is not None:
-        header.doubt_since = rfc3339(unrecorded_since)
+        header.doubt_since = format_datetime(unrecorded_since)
         progress.fill(marks.BEGUN_SOMEWHERE)
     book = Book(store, header, progress, journal)
     for outcome in book.sent_before():

@@ -9,30 +9,28 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final, Literal
 
-from airflow_provider_linq._internal.fail_fast import MESSAGE_GONE, REFUSALS, is_permanent, refusal, was_refused
+from airflow_provider_linq._internal.fail_fast import REFUSALS, refusal
 from airflow_provider_linq._internal.uploads import check_message, names_files, upload, with_uploads
-from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.lookup import Finding, Found, look_up
 from airflow_provider_linq.campaigns.model import Outcome, Recipient
 from airflow_provider_linq.campaigns.recipients import Render
 from linq_client import (
     AuthenticationError,
+    Effect,
     InvalidRequestError,
+    LineNotPermittedError,
     LinqClient,
     LinqError,
     Message,
     MessageLike,
     RetentionWindow,
 )
+from linq_client.times import format_datetime
 
 #: For how long the platform is trusted to know a key. How long it does is not documented; a look into the chat costs
 #: two requests, and only for who is in doubt, so it need not be trusted for long.
 KEY_TRUST: Final = timedelta(minutes=30)
-
-
-#: The line is not the account's, or no longer.
-LINE_NOT_PERMITTED: Final = 2006
 
 
 @dataclass(slots=True)
@@ -135,13 +133,13 @@ class Courier:
         else:
             chat = self._client.chats.create(errand.line, recipient.to, message)
             chat_id, line, sent = chat.id, errand.line, chat.message
-        return _sent(errand, Found(line, chat_id, sent.id, rfc3339(sent.created_at)))
+        return _sent(errand, Found(line, chat_id, sent.id, format_datetime(sent.created_at)))
 
     def _after(self, error: LinqError, errand: Errand, content: Message, now: datetime) -> Outcome | LinqError:
-        if error.code == MESSAGE_GONE and content.reply_to is None:  # else it may be the message replied to
+        if error.effect is Effect.DONE_BEFORE:
             # The platform knows the key: the message was sent, and was deleted or has expired since.
             return _outcome(errand, "sent", "gone", errand.line)
-        if not was_refused(error):
+        if error.effect is Effect.UNKNOWN:
             if error.idempotency_key is not None:  # of a send, and not of a read or an upload
                 errand.in_doubt_since = errand.in_doubt_since or errand.asked
             return error
@@ -151,13 +149,13 @@ class Courier:
             try:
                 settled = self._settled_by_look(errand, content, now)
             except LinqError as unread:
-                if unread.code != LINE_NOT_PERMITTED:
+                if not isinstance(unread, LineNotPermittedError):
                     return unread
                 detail = "The line has left the account, so its chat can't be read"
                 return _outcome(errand, "unknown", "unsettled", errand.line, detail=detail)
             if settled is not None:
                 return settled
-        if isinstance(error, AuthenticationError) or error.code == LINE_NOT_PERMITTED or not is_permanent(error):
+        if isinstance(error, AuthenticationError | LineNotPermittedError) or not error.permanent:
             return error  # it is not about the recipient, or passes
         if isinstance(error, REFUSALS):
             return _outcome(errand, "skipped", refusal(error), errand.line, code=error.code)

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from airflow_provider_linq._internal.delivery import FAILURE_GRACE, Verdict, judge
-from airflow_provider_linq._internal.xcom import moment_of, rfc3339
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, delivery_state
 from airflow_provider_linq.campaigns.model import Outcome
 from linq_client import LinqClient, NotFoundError, models
+from linq_client.times import format_datetime, parse_datetime
 
 #: How far a sent message has come: on its way, arrived, failed for good, or nothing that can be asked for any more.
 Progressed: TypeAlias = Literal["waiting", "delivered", "failed", "gone"]
 
-_PROGRESS: Final[dict[Verdict, Progressed]] = {
-    Verdict.WAIT: "waiting",
-    Verdict.REACHED: "delivered",
-    Verdict.FAILED: "failed",
+_PROGRESS: Final[dict[DeliveryState, Progressed]] = {
+    DeliveryState.WAITING: "waiting",
+    DeliveryState.REACHED: "delivered",
+    DeliveryState.FAILED: "failed",
 }
 
 #: No such chat, no such message. Another 404 is not the API's word on a message: a proxy's, or a wrong base URL's.
@@ -153,13 +153,13 @@ def _progress(client: LinqClient, outcome: Outcome, failure_grace: timedelta) ->
         return "gone"
     is_group = len(outcome.to) > 1
     now = client.server_time
-    return _PROGRESS[judge(message, "delivered", is_group=is_group, failure_grace=failure_grace, now=now)]
+    return _PROGRESS[delivery_state(message, "delivered", is_group=is_group, failure_grace=failure_grace, now=now)]
 
 
 def _report_row(client: LinqClient, outcome: Outcome) -> ReportRow:
     if not (outcome.message_id and outcome.chat_id and outcome.created_at):
         return _row(outcome, "unknown")
-    since = moment_of(outcome.created_at)
+    since = parse_datetime(outcome.created_at)
     try:
         message, replied_at = _read_chat(client, outcome.chat_id, outcome.message_id, since)
         # An opt-out is itself a message, so without one the chat need not be asked for.
@@ -230,7 +230,7 @@ def _message(client: LinqClient, message_id: str) -> models.Message | None:
 
 
 def _optional(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
+    return None if moment is None else format_datetime(moment)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], concurrency: int) -> Iterator[R]:

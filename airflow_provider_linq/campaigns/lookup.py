@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
 
-from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.lines import line_of, others_of
 from linq_client import LinqClient, NotFoundError, RetentionWindow, models
 from linq_client import Message as Outgoing
+from linq_client.times import format_datetime
 
 #: The clocks of the platform's servers may differ by so much.
 SKEW: Final = timedelta(seconds=10)
@@ -65,7 +65,7 @@ def look_up(
             continue
         for sent in _sent_since(client, chat.id, since - SKEW):
             if says_something and _content(sent.parts) == _content(message.parts):
-                return Found(line_of(chat, own), chat.id, sent.id, rfc3339(sent.created_at))
+                return Found(line_of(chat, own), chat.id, sent.id, format_datetime(sent.created_at))
             others_were_sent = True
     may_have_expired = retention is not None and since - SKEW < retention.oldest_kept(now)
     return Finding.UNCLEAR if others_were_sent or may_have_expired else Finding.ABSENT

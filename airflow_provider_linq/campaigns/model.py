@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from airflow_provider_linq._internal.idempotency import key_of
+from airflow_provider_linq._internal.idempotency import derive_key as key_of
 
 #: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
 Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]

@@ -14,7 +14,7 @@ from airflow.sdk import conf, get_current_context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq.campaigns.after import follow
 from airflow_provider_linq.campaigns.book import Book, counted, key_in_force, open_book
 from airflow_provider_linq.campaigns.campaign import Campaign
@@ -79,7 +79,7 @@ def go_on(
     :raises AirflowFailException: as `send_campaign`, and AirflowException.
     """
     header = Header.load(StateStore(context))
-    with failing_at_once():
+    with fail_fast():
         campaign.check_rendered()
         hook = LinqHook(campaign.linq_conn_id)
         with hook.new_client(pool_size=campaign.concurrency) as reader:

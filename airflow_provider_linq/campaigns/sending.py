@@ -23,11 +23,11 @@ from typing import Final
 
 from airflow.sdk.exceptions import AirflowException
 
-from airflow_provider_linq.campaigns.courier import LINE_NOT_PERMITTED, Courier, Errand
+from airflow_provider_linq.campaigns.courier import Courier, Errand
 from airflow_provider_linq.campaigns.lines import Lines
 from airflow_provider_linq.campaigns.model import Outcome
 from airflow_provider_linq.campaigns.pace import Meter, SendWindow, ServerClock, Taken, until_tomorrow
-from linq_client import AuthenticationError, LineIneligibleError, LinqError, RateLimitedError
+from linq_client import AuthenticationError, LineIneligibleError, LineNotPermittedError, LinqError, RateLimitedError
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,7 @@ class Sender:
         """Decide what to do about a recipient who is not settled."""
         if isinstance(error, AuthenticationError):
             self._stop = error
-        elif errand.line is not None and (isinstance(error, LineIneligibleError) or error.code == LINE_NOT_PERMITTED):
+        elif errand.line is not None and isinstance(error, LineIneligibleError | LineNotPermittedError):
             self._answered()
             self._lines.leave_out(errand.line, "it is ineligible for sending, or no longer the account's")
             self._add_again(errand)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from airflow_provider_linq._internal.fail_fast import failing_at_once
+from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq.campaigns.campaign import NO_CEILING, RECOMMENDED, Campaign, OnInvalid
 from airflow_provider_linq.campaigns.follow_up import FollowUp
 from airflow_provider_linq.campaigns.model import CampaignResult
@@ -155,7 +155,7 @@ class LinqSendCampaignOperator(BaseOperator):
         self._is_stopped = True
 
     def _go_on(self, context: Context, *, resumed: bool) -> CampaignResult:
-        with failing_at_once():
+        with fail_fast():
             campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
         step = go_on(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
         while isinstance(step, Pause):

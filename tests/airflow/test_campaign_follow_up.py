@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq._internal.xcom import rfc3339
 from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
 from airflow_provider_linq.campaigns.model import Outcome
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
+from linq_client.times import format_datetime
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{number}" for number in range(1, 6))
@@ -47,7 +47,7 @@ def send(emulator: Emulator, client: LinqClient) -> Send:
             line=line,
             chat_id=made.id,
             message_id=made.message.id,
-            created_at=rfc3339(made.message.created_at),
+            created_at=format_datetime(made.message.created_at),
         )
 
     return send

@@ -104,7 +104,8 @@ def test_a_voice_memo_is_sent_once(emulator: Emulator, recording: Path) -> None:
     recording.with_suffix(".moved").rename(recording)
     assert memos(emulator) == 1
     again = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording), on_clear="resend")
-    assert run(again, store, max_tries=1)["message_id"] != sent["message_id"]
+    assert run(again, store, max_tries=1) == sent, "a retry, whose DAG has changed meanwhile"
+    assert run(again, store, max_tries=2)["message_id"] != sent["message_id"]
     assert memos(emulator) == 2
 
 
@@ -119,7 +120,7 @@ def test_a_voice_memo_of_unknown_outcome_is_not_repeated(emulator: Emulator, rec
             run(operator, store, try_number=2, max_tries=tries)
     assert memos(emulator) == 1
     again = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording), on_clear="resend")
-    assert run(again, store, try_number=2, max_tries=1)["message_id"]
+    assert run(again, store, try_number=3, max_tries=2)["message_id"]
 
 
 def test_a_voice_memo_that_was_refused_may_be_tried_again(emulator: Emulator, recording: Path) -> None:

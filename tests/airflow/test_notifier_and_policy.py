@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_linq.notifications.linq import LinqNotifier
 from linq_client import (
     InvalidRequestError,
+    LastingConflictError,
     LineIneligibleError,
     LinqError,
     OptedOutError,
@@ -108,8 +109,8 @@ def decide(error: BaseException, **arguments: Any) -> Any:
     return made.evaluate(error, try_number=1, max_tries=3)
 
 
-@pytest.mark.parametrize("error", [InvalidRequestError("x"), OptedOutError("x", code=2024), LinqError("x", code=2016)])
-def test_what_no_retry_can_mend_is_not_retried(error: LinqError) -> None:
+@pytest.mark.parametrize("error", [InvalidRequestError("x"), OptedOutError("x"), LastingConflictError("x")])
+def test_what_no_retry_can_fix_is_not_retried(error: LinqError) -> None:
     assert decide(error).action is policy.RetryAction.FAIL
 
 

@@ -136,7 +136,7 @@ def test_a_failure_is_believed_after_the_grace_time(emulator: Emulator) -> None:
         deferrable.execute(context())
     emulator.advance(300)
     event = asyncio.run(event_of(deferred.value.trigger))
-    assert event["verdict"] == "failed"
+    assert event["state"] == "failed"
     with pytest.raises(AirflowSkipException):
         resume(deferrable, deferred.value, event)
 
@@ -270,7 +270,7 @@ def test_a_silent_first_poke_that_learned_no_time_waits_from_the_start_of_the_ru
     def fail(sensor: object, context: object) -> None:
         raise APIConnectionError("down")
 
-    monkeypatch.setattr(LinqMessageSensor, "_since_on_their_clock", fail)
+    monkeypatch.setattr(LinqMessageSensor, "_since_in_server_time", fail)
     now = context()
     with pytest.raises(TaskDeferred) as deferred:
         LinqMessageSensor(task_id="s", chat_id="c", deferrable=True, silent_fail=True).execute(now)
@@ -312,7 +312,7 @@ def test_an_event_that_does_not_tell_of_the_send_is_enough_where_there_is_a_reco
     operator, store = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi"), Store()
     sent = operator.execute(context(store))
     delivery = {"message_id": sent["message_id"], "delivery_status": "delivered", "service": "iMessage"}
-    event = {"verdict": "reached", "delivery": delivery}
+    event = {"state": "reached", "delivery": delivery}
     expected = {**sent, "delivery_status": "delivered", "service": "iMessage"}
     assert operator.execute_complete(context(store), event) == expected
     with pytest.raises(AirflowFailException, match="nothing more is known"):
@@ -325,7 +325,7 @@ def test_a_trigger_survives_bad_polls_and_gives_up_after_many(emulator: Emulator
     fault = {"kind": "status", "path": "/messages/", "status": 500, "code": 3006}
     emulator.control("POST", "faults", {**fault, "count": 2})
     trigger = LinqDeliveryTrigger(linq_conn_id="linq_default", message_id=message, until="sent", poll_interval=0.05)
-    assert asyncio.run(event_of(trigger))["verdict"] == "reached"
+    assert asyncio.run(event_of(trigger))["state"] == "reached"
 
     emulator.control("POST", "faults", fault)
     trigger.max_consecutive_failures = 3
