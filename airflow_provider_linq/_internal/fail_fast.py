@@ -1,4 +1,4 @@
-"""Which failures end a task at once, which are left to Airflow's retries, and which are a result.
+"""Which failures end a task without a retry, which are left to Airflow's retries, and which are a result.
 
 The client has decided what is certain after an error: `error.permanent`, `error.effect`. Nothing here looks at a status
 or a code.

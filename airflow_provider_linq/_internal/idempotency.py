@@ -88,7 +88,7 @@ class IdempotencyRecord(RequestRecord):
 
     :param line: own line that it is sent from; None if the platform chooses one, or it goes to a chat.
     :param started_at: when the key was first sent, or may have been.
-    :param requested_at: when the latest request began that may have been accepted; None if that is not known.
+    :param requested_at: when the latest request was made that may have been accepted; None if that is not known.
     :param content: digest of the first request's content, see :func:`content_digest`.
     """
 
@@ -110,7 +110,7 @@ class IdempotencyRecord(RequestRecord):
 
     def in_progress(self, now: datetime, line: str | None, content: str) -> IdempotencyRecord:
         """
-        Return the record of a request that begins.
+        Return the record of a request that is about to be made.
 
         A key goes where it first went, since it is not documented that the platform knows it elsewhere.
         """
@@ -123,7 +123,7 @@ class IdempotencyRecord(RequestRecord):
 @dataclass(frozen=True)
 class Decision:
     """
-    What a try has to do, by the status of the record that it goes on with.
+    What a try has to do, by the status of the record that it continues.
 
     NOT_SENT: send the message. IN_PROGRESS: send it with the same key, since it may have been sent. COMPLETED: nothing
     but return the result.

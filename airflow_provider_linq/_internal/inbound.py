@@ -119,7 +119,7 @@ class PollResult:
     What a poll brought.
 
     :param messages: of either direction.
-    :param server_time: the API's time when the poll began.
+    :param server_time: the API's time when the poll started.
     :param lines: the own line of each chat that was listed.
     :param error: why some chats could not be read, if so.
     """

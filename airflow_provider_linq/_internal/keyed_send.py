@@ -90,13 +90,13 @@ class KeyedSend:
 
     def _send(self, record: IdempotencyRecord, *, in_doubt: bool) -> SendResult:
         message = with_key(with_uploads(self.message, partial(upload, client=self._client)), record.key)
-        # Where nothing can be kept, nobody asks what time it is.
+        # Where nothing is kept, the time need not be known.
         attempt = record.in_progress(self._now(), self.destination.line, self._digest) if self.store else record
         try:
             with once(self.store, attempt, otherwise=record):
                 accepted = self.destination.send(self._client, message)
         except LinqError as error:
-            found = self._after(error, record, in_doubt=in_doubt)
+            found = self._after(error, record, attempt, in_doubt=in_doubt)
             return self._complete(attempt, found)
         self._check(accepted, attempt, otherwise=record)
         return self._complete(attempt, accepted)
@@ -120,7 +120,7 @@ class KeyedSend:
             return None
         resolution = self._look(record)
         if isinstance(resolution, Found):
-            return self._accepted(resolution, record)
+            return Accepted(resolution.chat_id, resolution.message, record.key)
         may = f"The message with idempotency key {record.key!r} may have been sent since {record.started_at}"
         if resolution is Resolution.UNCLEAR:
             if self.store:
@@ -132,7 +132,9 @@ class KeyedSend:
             raise AirflowException(f"{may}, and may not be listed yet: the next try looks for it")
         return None
 
-    def _after(self, error: LinqError, record: IdempotencyRecord, *, in_doubt: bool) -> Accepted:
+    def _after(
+        self, error: LinqError, record: IdempotencyRecord, attempt: IdempotencyRecord, *, in_doubt: bool
+    ) -> Accepted:
         """Return the message if it was sent in spite of the error; else raise the error, or why it settles nothing."""
         if error.effect is Effect.DONE_BEFORE:
             # Not an error of the send but its success, in an earlier try or before the task was cleared. There is no
@@ -140,20 +142,20 @@ class KeyedSend:
             raise AirflowFailException(
                 f"The message with idempotency key {record.key!r} was sent before and is gone since (deleted, or past "
                 "the retention window), so it was not sent again and won't be in any retry. "
-                "Give another idempotency_key to send it anew."
+                "Give another idempotency_key to send it again."
             ) from error
         is_of_this_call = error.effect is Effect.UNKNOWN and not isinstance(error, MessageNotFoundError)
         if not error.permanent or not (in_doubt or is_of_this_call):
             raise error
         may = f"{error}. But the message may have been sent before that"
         try:
-            resolution = self._look(record)
+            resolution = self._look(attempt)
         except LinqError as unread:
             kind = AirflowFailException if unread.permanent else AirflowException
             raise kind(f"{may}, and the chat can't be read: {unread}") from unread
         if isinstance(resolution, Found):
             log.warning("%s, and was", may)
-            return self._accepted(resolution, record)
+            return Accepted(resolution.chat_id, resolution.message, record.key)
         if resolution is Resolution.ABSENT and not is_of_this_call and self._is_over(record, LATE_ACCEPTANCE):
             self.store.save(record.not_sent())
             raise error
@@ -165,7 +167,7 @@ class KeyedSend:
             self.store.save(otherwise)
             raise AirflowFailException(
                 f"idempotency_key: {attempt.key!r} stands for a message to somebody else, which the platform has "
-                "answered with. Nothing was sent. Give a key that names the recipient"
+                "returned. Nothing was sent. Give a key that names the recipient"
             )
         digest = content_digest(accepted.message.parts)
         if accepted.message.parts and digest not in (self._digest, attempt.content):
@@ -175,7 +177,7 @@ class KeyedSend:
                     "idempotency_key: must be given, since this task has another message for the same recipient, and "
                     "that one was sent. Nothing was sent now. Give a key that tells the messages apart"
                 )
-            log.warning("The platform has answered with an earlier message of this key, which has other content")
+            log.warning("The platform has returned an earlier message of this key, which has other content")
         elif attempt.started_at is not None and accepted.message.created_at < parse_datetime(attempt.started_at):
             log.info("The message was sent before: nothing was sent now")
 
@@ -194,9 +196,6 @@ class KeyedSend:
             return not any(may_be_same_handle(one, other) for one in to for other in others)
 
         return lookup.resolve(to, content, line=line, since=since, now=now, is_known=is_other)
-
-    def _accepted(self, found: Found, record: IdempotencyRecord) -> Accepted:
-        return Accepted(found.chat_id, found.message, record.key)
 
     def _is_over(self, record: IdempotencyRecord, span: timedelta) -> bool:
         """Whether the latest request is so old that a message which is not there was not sent.

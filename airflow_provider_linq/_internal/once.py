@@ -7,9 +7,9 @@ worker leaves word that there may have been one, and again as soon as the outcom
         ▲                                   │
         └──────── certainly no effect ──────┘
 
-It also tells a clear from a retry. When a user clears a task, Airflow raises its `max_tries`; but it does that as well
-when it restarts a task that was cleared while it ran, which is like a retry: the try was killed. So each try notes when
-it has ended by itself, and only what had ended can have been cleared.
+It also tells a clear from a retry. When a user clears a task, Airflow raises its `max_tries`. It also does that for a
+task that was cleared while it ran, and that is like a retry: the try was killed. So each try notes when it has ended by
+itself, and only what had ended counts as cleared.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class RecordStore(Generic[R]):
         """
         Note on record that the try has ended, if it does so by itself: with a result, an error or a time-out.
 
-        A try that is deferred goes on. The end of one that is stopped is not noted, whatever it still comes to.
+        A try that is deferred has not ended. The end of one that was stopped is not noted, whatever it still does.
 
         :param is_stopped: whether Airflow has told the task to stop.
         """

@@ -20,9 +20,11 @@ from linq_client.client import DEFAULT_BASE_URL
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+__all__ = ["LinqAsyncHook", "LinqHook", "LinqSettings"]
+
 T = TypeVar("T")
 
-#: The Test button waits for its answer, so it tries once and not for long: seconds to connect, for each read, in all.
+#: The Test button waits for a response, so it tries once and not for long: seconds to connect, for each read, in all.
 TEST_TIMEOUT: Final = (5.0, 10.0)
 TEST_DEADLINE: Final = 15.0
 TEST_LINES_SHOWN: Final = 10
@@ -36,7 +38,7 @@ class LinqSettings:
     :param base_url: ends in ``/api/partner``.
     :param default_line: own phone number to send from where a task names none.
     :param retention_window: how long the platform keeps a message; None if for ever.
-    :param timeout: seconds to wait for a connection, and for each read of an answer.
+    :param timeout: seconds to wait for a connection, and for each read of a response.
     """
 
     api_key: str = field(repr=False)
@@ -60,7 +62,7 @@ class LinqHook(BaseHook):
     :param retention_window_hours: after how many hours the platform deletes messages, 1 to 24; by default it
         keeps them.
     :param connect_timeout: seconds to wait for a connection, 5 by default.
-    :param read_timeout: seconds to wait for each read of an answer, 60 by default.
+    :param read_timeout: seconds to wait for each read of a response, 60 by default.
     """
 
     conn_name_attr = "linq_conn_id"
@@ -145,13 +147,13 @@ class LinqHook(BaseHook):
             client = LinqClient(settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0)
         except LinqError as error:
             return False, str(error)
-        answers: queue.Queue[tuple[bool, str]] = queue.Queue()
-        # The timeout of a read starts anew with each byte, so it alone would let a slow server hold up the UI.
-        Thread(target=lambda: answers.put(_lines_of(client)), daemon=True).start()
+        found: queue.Queue[tuple[bool, str]] = queue.Queue()
+        # The timeout of a read starts again with each byte, so it alone would let a slow server hold up the UI.
+        Thread(target=lambda: found.put(_lines_of(client)), daemon=True).start()
         try:
-            return answers.get(timeout=TEST_DEADLINE)
+            return found.get(timeout=TEST_DEADLINE)
         except queue.Empty:
-            return False, f"no complete answer within {TEST_DEADLINE:g} seconds"
+            return False, f"no complete response within {TEST_DEADLINE:g} seconds"
 
     def send(
         self,

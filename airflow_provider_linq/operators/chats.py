@@ -39,9 +39,9 @@ class LinqSendVoiceMemoOperator(LinqOperator):
     Send an audio file as a voice memo to a chat, at most once.
 
     The API has no idempotency key for voice memos, so the operator never repeats one: if it does not learn whether a
-    memo was sent (no answer came, an error of the server, a killed worker), it fails at once and says so, and does not
-    use its retries. On Airflow 3.2, which keeps nothing from one try to the next, no try after the first sends. What
-    the API refuses was not sent, and is retried where that can help.
+    memo was sent (no response came, an error of the server, a killed worker), it fails and says so, without using its
+    retries. On Airflow 3.2, which keeps nothing from one try to the next, no try after the first sends. What the API
+    refuses was not sent, and is retried where that can help.
 
     The result is a :class:`~airflow_provider_linq.results.VoiceMemoResult`.
 
@@ -112,7 +112,7 @@ class LinqUpdateChatOperator(LinqOperator):
     """
     Bring name, icon and participants of a group chat to what they should be.
 
-    Safe to retry: it looks who is in the chat, adds only who is missing, and removes only who is there. The platform
+    Safe to retry: it reads who is in the chat, adds only who is missing, and removes only who is there. The platform
     accepts the changes and makes them a little later. The result is a
     :class:`~airflow_provider_linq.results.ChatUpdate`.
 
@@ -182,8 +182,8 @@ class LinqCheckCapabilityOperator(LinqOperator, BranchMixIn):
     :param address: phone number or e-mail address (templated)
     :param service: "iMessage" or "RCS" (phone numbers only) (templated)
     :param from_: own line to check with; by default that of the connection (templated)
-    :param if_available: task id, or list of them, to go on with if it can.
-    :param if_unavailable: task id, or list of them, to go on with if it can't.
+    :param if_available: task id, or list of them, to continue with if it can.
+    :param if_unavailable: task id, or list of them, to continue with if it can't.
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
 
@@ -223,9 +223,9 @@ class LinqCheckCapabilityOperator(LinqOperator, BranchMixIn):
         if self.service not in checks:
             raise InvalidRequestError(f"service: must be iMessage or RCS, got {self.service!r}")
         line = self.from_ if self.from_ is not None else self.hook.settings.default_line
-        answer = checks[self.service](self.address, from_=line)
+        response = checks[self.service](self.address, from_=line)
         return CapabilityResult(
-            address=answer.address, service=self.service, available=answer.available, reason=answer.reason
+            address=response.address, service=self.service, available=response.available, reason=response.reason
         )
 
 

@@ -202,9 +202,10 @@ class LinqSendMessageOperator(_LinqSendOperator):
     :param from_: own line to send to ``to`` from; by default that of the connection, and if it has none, one that the
         platform chooses. From a line, the message may be the first of a new chat, so it must hold no link, URL, reply
         or effect (templated)
-    :param idempotency_key: the platform sends one message for a key. By default made of DAG id, run id, task id and
-        map index, so that no retry sends again. Give one where two Airflow installations share an account and run
-        DAGs of the same name (templated)
+    :param idempotency_key: the platform sends one message for a key. By default made of DAG id, run id and task id,
+        so that no retry sends again; in a mapped task also of the recipient, so that the list may change before a
+        clear. Give one where a mapped task has several messages for one recipient, and where two Airflow
+        installations share an account and run DAGs of the same name (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.
@@ -214,7 +215,7 @@ class LinqSendMessageOperator(_LinqSendOperator):
         SMS end at sent. By default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed, since it may still succeed.
-    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
+    :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 
@@ -260,7 +261,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
     :param wait_for_delivery: "sent", "delivered" or "read"; by default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed.
-    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
+    :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 

@@ -101,7 +101,7 @@ class LinqMessageSensor(_LinqSensor):
     :param since: only messages created at this moment or later, by the API's clock: a datetime or an ISO 8601 string
         (without an offset, in Airflow's default time zone). The best one is the ``created_at`` of the message that is
         to be answered, from the XCom of the task that sent it. By default the start of the DAG run, corrected for the
-        difference between this worker's clock and the API's; a cleared DAG run starts anew (templated)
+        difference between this worker's clock and the API's; a cleared DAG run starts again (templated)
     :param text_matches: only messages in whose text this regular expression is found (templated)
     :param predicate: only messages for which this function is true: its dotted path; it gets an ``InboundMessage``,
         and must be importable where the triggerer runs too.

@@ -131,7 +131,7 @@ class LinqDeliveryTrigger(_PollingTrigger):
     :param until: "sent", "delivered" or "read".
     :param failure_grace: seconds for which a failed delivery is not believed.
     :param sent: handed back in the event: what the task knows of the send. Next to the event, as keyword arguments of
-        the method that the task goes on with, ``dag.test()`` would lose it.
+        the method that the task resumes with, ``dag.test()`` would lose it.
     :param poll_interval: seconds between two polls.
     :param max_consecutive_failures: how many polls may fail one after another.
     """

@@ -195,7 +195,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         if stored:
             return min((Cursor.from_json(name, found) for found in stored), key=lambda cursor: cursor.after)
         cursor = Cursor(await with_present_key(hook, lambda: hook.call(_server_time)))
-        # Before the first poll: until it is saved, a restart would start anew and pass over what came in before it.
+        # Before the first poll: until it is saved, a restart would start over and miss what came in before it.
         await self._save(cursor)
         return cursor
 

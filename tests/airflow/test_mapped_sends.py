@@ -201,7 +201,7 @@ def test_a_given_key_that_was_used_for_another_text_is_taken_as_it_is(
     first = send(Store(), idempotency_key="week-9")
     again = send(Store(), {"run_id": "later"}, message="Hello again", idempotency_key="week-9")
     assert again["message_id"] == first["message_id"]
-    assert "has answered with an earlier message of this key, which has other content" in caplog.text
+    assert "has returned an earlier message of this key, which has other content" in caplog.text
 
 
 def test_records_of_a_mapped_task_name_their_recipients_by_hash(emulator: Emulator) -> None:
