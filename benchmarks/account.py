@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from benchmarks.measure import Run, best_run
-from tests.emulator_process import Emulator, running_emulator
+from linq_emulator.testing import EmulatorOptions, EmulatorProcess
 
 LINE = "+12025550101"
 #: With this text, a message is 1 kB of JSON: 18 fields, one of them a handle of 8 and one a part of 3.
@@ -18,13 +18,20 @@ KILOBYTE_TEXT = 310
 
 @contextmanager
 def account(
-    chats: int, per_chat: int, *options: str, text_bytes: int = KILOBYTE_TEXT, hours: float = 20
-) -> Iterator[Emulator]:
+    chats: int,
+    per_chat: int,
+    *,
+    text_bytes: int = KILOBYTE_TEXT,
+    hours: float = 20,
+    ephemeral_hours: float | None = None,
+) -> Iterator[EmulatorProcess]:
     """An emulator with one line and so many chats with so many messages each, encoded beforehand."""
-    with running_emulator("--seed", "1", "--line", LINE, *options) as emulator:
+    options: EmulatorOptions = {"seed": 1, "lines": [LINE]}
+    if ephemeral_hours is not None:
+        options["ephemeral_hours"] = ephemeral_hours
+    with EmulatorProcess(**options) as emulator:
         if chats:
-            order: dict[str, Any] = {"chats": chats, "messages_per_chat": per_chat, "text_bytes": text_bytes}
-            emulator.control("POST", "seed", {**order, "hours": hours, "warm": True})
+            emulator.seed(chats, messages_per_chat=per_chat, text_bytes=text_bytes, hours=hours, warm=True)
         yield emulator
 
 
@@ -34,12 +41,12 @@ def start_up(program: list[str], by: Callable[[Run], float]) -> Run:
         return best_run(program, emulator, by)
 
 
-def slow_down(emulator: Emulator, seconds: float) -> None:
+def slow_down(emulator: EmulatorProcess, seconds: float) -> None:
     """Let each request to the API wait, as long as the network would."""
-    emulator.control("POST", "faults", {"kind": "latency", "seconds": seconds})
+    emulator.add_fault("latency", seconds=seconds)
 
 
-def get(emulator: Emulator, path: str, **params: Any) -> Any:
+def get(emulator: EmulatorProcess, path: str, **params: Any) -> Any:
     """Ask the API for something."""
     headers = {"Authorization": f"Bearer {emulator.api_key}"}
     answer = requests.get(f"{emulator.base_url}/v3/{path}", params=params, headers=headers, timeout=60)

@@ -51,8 +51,8 @@ def send(config: Mapping[str, str], line: str, rows: str, outcomes: str, concurr
     import airflow.sdk.execution_time.task_runner  # noqa: F401
     from airflow.sdk import DAG
 
-    from airflow_provider_linq.campaigns.campaign import NO_CEILING
-    from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+    from airflow_provider_linq.campaigns.config import NO_CEILING
+    from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
     operator = LinqSendCampaignOperator(
         task_id="campaign",
@@ -61,7 +61,7 @@ def send(config: Mapping[str, str], line: str, rows: str, outcomes: str, concurr
         outcomes_path=outcomes,
         from_=line,
         concurrency=concurrency,
-        line_pace=NO_CEILING,
+        line_limits=NO_CEILING,
     )
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "campaign", "map_index": -1, "try_number": 1, "max_tries": 0}
     store, run = Store(), SimpleNamespace(start_date=datetime.now(timezone.utc))

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from benchmarks.account import LINE, account, slow_down
 from benchmarks.measure import ROOT, Run, RunError, run
 from benchmarks.table import Found, at_least, at_most, beside
+from linq_emulator.testing import EmulatorProcess
 from tests.e2e.airflow_process import Airflow, wait_until
-from tests.emulator_process import Emulator, running_emulator
 
 CAMPAIGN = [sys.executable, "-m", "benchmarks.campaign_task"]
 VENDOR_SEND = [sys.executable, "-m", "benchmarks.vendor_send"]
@@ -125,7 +125,7 @@ def _bare(recipients: int) -> float:
         return perf_counter() - started
 
 
-def _post(emulator: Emulator, numbers: Iterable[int]) -> None:
+def _post(emulator: EmulatorProcess, numbers: Iterable[int]) -> None:
     """Send over one connection, one after the other."""
     url = urlsplit(emulator.base_url)
     headers = {"Authorization": f"Bearer {emulator.api_key}", "Content-Type": "application/json"}
@@ -140,7 +140,7 @@ def _post(emulator: Emulator, numbers: Iterable[int]) -> None:
                 raise RunError(f"POST /v3/chats: {answer.status}")
 
 
-def _sent(program: list[str], recipients: int, emulator: Emulator, folder: str) -> Sent:
+def _sent(program: list[str], recipients: int, emulator: EmulatorProcess, folder: str) -> Sent:
     """Run a program on so many rows, and see that each recipient got one message."""
     rows, figures = Path(folder, "rows.jsonl"), Path(folder, "figures.json")
     with rows.open("w") as file:
@@ -161,7 +161,7 @@ def _row(number: int) -> dict[str, str]:
     }
 
 
-def _check_ledger(emulator: Emulator, recipients: int) -> None:
+def _check_ledger(emulator: EmulatorProcess, recipients: int) -> None:
     messages = Counter(handle for message in emulator.ledger() for handle in message["to"])
     if len(messages) != recipients or set(messages.values()) != {1}:
         raise RunError(f"{recipients:,} recipients: {len(messages):,} got {messages.total():,} messages")
@@ -169,7 +169,7 @@ def _check_ledger(emulator: Emulator, recipients: int) -> None:
 
 def _mapped(recipients: int) -> float:
     """Return the seconds of a mapped task, from the first start of an instance to the last end, on a real Airflow."""
-    with running_emulator("--line", LINE) as emulator, tempfile.TemporaryDirectory() as home:
+    with EmulatorProcess(lines=[LINE]) as emulator, tempfile.TemporaryDirectory() as home:
         slow_down(emulator, LATENCY)
         airflow = Airflow(Path(home), emulator)
         bundle = {"classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(DAGS)}}

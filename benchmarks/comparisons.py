@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.account import account, get, slow_down, start_up
 from benchmarks.measure import PLAIN_TAP, TAP, VENDOR_LOOP, Run, RunError, best_run, run, setting_default
 from benchmarks.table import Found, at_least, at_most, beside
-from tests.emulator_process import Emulator
+from linq_emulator.testing import EmulatorProcess
 
 WALL, CPU = attrgetter("wall"), attrgetter("cpu")
 LATENCY = 0.05
@@ -79,7 +79,7 @@ def many_chats(quick: bool) -> Found:
     chats = 1_000 if quick else 10_000
     active = chats // 100
     plain_chats = min(chats, 1_000)
-    with account(chats, 1, "--ephemeral-hours", "24") as emulator:
+    with account(chats, 1, ephemeral_hours=24) as emulator:
         # An hour without activity first: what the overlap of two runs reads again is not the 1 % that is asked about.
         emulator.advance(3600)
         first = run(TAP, emulator)
@@ -158,17 +158,17 @@ def _state(one: Run) -> str:
     )
 
 
-def _receive(emulator: Emulator, count: int) -> None:
+def _receive(emulator: EmulatorProcess, count: int) -> None:
     """Let a message come in for so many chats, spread over all."""
     cursor = None
     for _ in range(count):
         page = get(emulator, "chats", limit=100, cursor=cursor)
         chat, cursor = page["chats"][-1], page["next_cursor"]
         sender = next(handle["handle"] for handle in chat["handles"] if not handle["is_me"])
-        emulator.control("POST", "inbound", {"from": sender, "chat_id": chat["id"], "text": "Are you there?"})
+        emulator.receive_message(sender, "Are you there?", chat_id=chat["id"])
 
 
-def _describe_message(emulator: Emulator) -> str:
+def _describe_message(emulator: EmulatorProcess) -> str:
     chat = get(emulator, "chats", limit=1)["chats"][0]
     message = get(emulator, f"chats/{chat['id']}/messages", limit=1)["messages"][0]
     size = len(json.dumps(message, separators=(",", ":")))

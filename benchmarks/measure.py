@@ -21,7 +21,7 @@ from subprocess import PIPE
 from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
-from tests.emulator_process import Emulator
+from linq_emulator.testing import EmulatorProcess
 
 ROOT = Path(__file__).parent.parent
 TAP = [str(Path(sys.executable).parent / "tap-linq")]
@@ -112,12 +112,12 @@ class Run:
     written: Written
 
 
-def requests_of(emulator: Emulator) -> int:
+def requests_of(emulator: EmulatorProcess) -> int:
     """How many requests to the API the emulator has had."""
-    return sum(row["count"] for row in emulator.control("GET", "requests", summary=1)["summary"])
+    return sum(row["count"] for row in emulator.request_summary())
 
 
-def run(program: Sequence[str], emulator: Emulator, state: Any = None, rate: int | None = None) -> Run:
+def run(program: Sequence[str], emulator: EmulatorProcess, state: Any = None, rate: int | None = None) -> Run:
     """Run a program against the emulator.
 
     Args:
@@ -137,7 +137,7 @@ def run(program: Sequence[str], emulator: Emulator, state: Any = None, rate: int
     return Run(usage.wall, usage.cpu, peak, requests_of(emulator) - before, written)
 
 
-def best_run(program: Sequence[str], emulator: Emulator, by: Callable[[Run], float], times: int = 3) -> Run:
+def best_run(program: Sequence[str], emulator: EmulatorProcess, by: Callable[[Run], float], times: int = 3) -> Run:
     """The run with the least of what is measured, of several: what else the machine does can only add to it."""
     return min((run(program, emulator) for _ in range(times)), key=by)
 
@@ -154,7 +154,7 @@ def setting_default(name: str) -> Any:
     return json.loads(about.stdout)["settings"]["properties"].get(name, {}).get("default")
 
 
-def _config(emulator: Emulator) -> dict[str, str]:
+def _config(emulator: EmulatorProcess) -> dict[str, str]:
     return {"api_key": emulator.api_key, "base_url": emulator.base_url}
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from benchmarks.account import account, get
 from benchmarks.measure import RunError
 from benchmarks.table import Found, at_least
-from tests.emulator_process import Emulator
+from linq_emulator.testing import EmulatorProcess
 
 CONNECTIONS = 4
 MESSAGES_PER_PAGE = 100
@@ -46,13 +46,13 @@ def _pin(pid: int) -> bool:
     return True
 
 
-def _paths(emulator: Emulator) -> list[str]:
+def _paths(emulator: EmulatorProcess) -> list[str]:
     prefix = urlsplit(emulator.base_url).path
     chats = get(emulator, "chats", limit=CHATS)["chats"]
     return [f"{prefix}/v3/chats/{chat['id']}/messages?limit={MESSAGES_PER_PAGE}" for chat in chats]
 
 
-def _read(emulator: Emulator, paths: list[str]) -> int:
+def _read(emulator: EmulatorProcess, paths: list[str]) -> int:
     """Read pages over one connection and return their bytes."""
     connection = HTTPConnection(urlsplit(emulator.base_url).netloc, timeout=60)
     headers = {"Authorization": f"Bearer {emulator.api_key}"}

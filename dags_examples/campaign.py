@@ -26,8 +26,8 @@ from typing import Any
 import pendulum
 from airflow.sdk import BaseHook, ObjectStoragePath, Param, dag, teardown
 
-from airflow_provider_linq.campaigns import FollowUp, Pace
-from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+from airflow_provider_linq.campaigns import DeliveryReport, RateLimits
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
 WEEK = "{{ dag_run.run_after.strftime('%G-W%V') }}"
 OUTCOMES = f"{{{{ params.folder }}}}/{WEEK}-outcomes.jsonl"
@@ -56,13 +56,13 @@ def campaign() -> None:
         ),
         campaign_key=f"soup-{WEEK}",
         on_invalid="skip",
-        line_pace=Pace(messages_per_minute=60, messages_per_day=3_000, new_chats_per_day=200),
+        line_limits=RateLimits(messages_per_minute=60, messages_per_day=3_000, new_chats_per_day=200),
         send_window=("09:00", "20:00"),
         timezone="America/New_York",
         timezone_field="time_zone",
         max_failures=0.05,
         outcomes_path=OUTCOMES,
-        follow_up=FollowUp(delivered_share=0.95, timeout=timedelta(hours=6)),
+        delivery_report=DeliveryReport(delivered_share=0.95, timeout=timedelta(hours=6)),
         report_path=REPORT,
     )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from demo.warehouse import compare
 from linq_client import LinqClient, NotFoundError
-from tests.emulator_process import Emulator, running_emulator
+from linq_emulator.testing import EmulatorProcess
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".demo"
@@ -38,11 +38,11 @@ def say(text: str) -> None:
 def main() -> int:
     shutil.rmtree(HOME, ignore_errors=True)
     OUTPUT.mkdir(parents=True)
-    now = datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+    now = datetime.now(timezone.utc).replace(microsecond=0)
     say("Starting the emulator: ephemeral lines, the clock stands still until this program moves it.")
-    with running_emulator("--freeze", now, "--ephemeral-hours", str(WINDOW_HOURS), "--seed", "1") as emulator:
+    with EmulatorProcess(freeze=now, ephemeral_hours=WINDOW_HOURS, seed=1) as emulator:
         say(f"It listens at {emulator.base_url}, lines {', '.join(emulator.lines)}.")
-        emulator.control("POST", "seed", {"chats": 40, "messages_per_chat": 25, "hours": 20, "seed": 1})
+        emulator.seed(40, messages_per_chat=25, hours=20, seed=1)
         say(f"Some history to begin with: {len(emulator.ledger())} messages of the last 20 hours in 40 chats.")
 
         answered = run_campaign(emulator)
@@ -63,7 +63,7 @@ def main() -> int:
     return 0
 
 
-def run_campaign(emulator: Emulator) -> int:
+def run_campaign(emulator: EmulatorProcess) -> int:
     """Run the example DAG, with recipients who answer while its sensors wait, and return how many did."""
     settings = {
         "AIRFLOW_HOME": str(HOME / "airflow"),
@@ -93,7 +93,7 @@ def run_campaign(emulator: Emulator) -> int:
 
 
 @contextmanager
-def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
+def recipients_who_answer(emulator: EmulatorProcess) -> Iterator[set[str]]:
     """Meanwhile, let everyone to whom a message goes out answer it once, a few virtual seconds later."""
     before = {row["id"] for row in emulator.ledger()}
     answered: set[str] = set()
@@ -107,8 +107,7 @@ def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
                     continue
                 answered.add(row["id"])
                 text = ("YES", "NO", "Is there parking?")[len(answered) % 3]
-                reply = {"from": row["to"][0], "chat_id": row["chat_id"], "text": text}
-                emulator.control("POST", "inbound", reply)
+                emulator.receive_message(row["to"][0], text, chat_id=row["chat_id"])
                 say(f"  {row['to'][0]} has a message and answers it.")
 
     thread = threading.Thread(target=answer, daemon=True)
@@ -120,7 +119,7 @@ def recipients_who_answer(emulator: Emulator) -> Iterator[set[str]]:
         thread.join()
 
 
-def extract(emulator: Emulator, state: str) -> int:
+def extract(emulator: EmulatorProcess, state: str) -> int:
     """Run `meltano run tap-linq target-jsonl` and return how many messages it wrote."""
     say("Meltano: meltano run tap-linq target-jsonl ...")
     settings = {
@@ -136,15 +135,14 @@ def extract(emulator: Emulator, state: str) -> int:
     return sum(len(file.read_text().splitlines()) for file in new)
 
 
-def life_goes_on(emulator: Emulator) -> None:
+def life_goes_on(emulator: EmulatorProcess) -> None:
     """An hour passes: new messages come in, one old one is edited, one gets a reaction, one chat is new."""
     emulator.advance(3_600)
     line = emulator.lines[0]
     inbound = [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
     for row in inbound[:5]:
-        reply = {"from": row["from"], "chat_id": row["chat_id"], "text": "One more thing."}
-        emulator.control("POST", "inbound", reply)
-    emulator.control("POST", "inbound", {"line": line, "from": "+12025550199", "text": "Hello, is this the shop?"})
+        emulator.receive_message(row["from"], "One more thing.", chat_id=row["chat_id"])
+    emulator.receive_message("+12025550199", "Hello, is this the shop?", line=line)
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         sent = client.messages.send(inbound[0]["chat_id"], "We open at nihne.").message
         emulator.advance(60)
@@ -154,7 +152,7 @@ def life_goes_on(emulator: Emulator) -> None:
     say("An hour and a half later: answers, a new chat, an edit and a reaction have come.")
 
 
-def let_it_expire(emulator: Emulator) -> bool:
+def let_it_expire(emulator: EmulatorProcess) -> bool:
     """Move the clock past the window, look at what the API still has, and return whether it is nothing."""
     emulator.advance((WINDOW_HOURS + 1) * 3_600)
     one = emulator.ledger()[-1]["id"]

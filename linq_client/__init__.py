@@ -5,12 +5,31 @@
     with LinqClient() as client:  # key from LINQ_API_KEY
         sent = client.messages.send(chat_id, "Your table is ready.")
 
-`linq_client.models` holds what the API answers, `linq_client.webhooks` the receiving side of webhooks.
+`linq_client.models` holds what the API returns, `linq_client.webhooks` the receiving side of webhooks.
 """
 
 from __future__ import annotations
 
-from linq_client.client import LinqClient
+from linq_client._outgoing import (
+    Decoration,
+    Link,
+    Media,
+    Message,
+    MessageEffect,
+    MessageLike,
+    ReactionType,
+    ReplyTo,
+    Service,
+    Text,
+    check_handle,
+    check_line,
+    check_recipients,
+    message_from,
+)
+from linq_client._pagination import APIResponse, Page, Paginator
+from linq_client._retention import RetentionWindow
+from linq_client._retry import RequestStats, RetrySettings
+from linq_client.client import DEFAULT_BASE_URL, LinqClient
 from linq_client.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -34,27 +53,11 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
-from linq_client.listing import Listing, Page, Reply
-from linq_client.outgoing import (
-    Decoration,
-    Link,
-    Media,
-    Message,
-    MessageEffect,
-    MessageLike,
-    ReactionType,
-    ReplyTo,
-    Service,
-    Text,
-    check_handle,
-    check_line,
-    check_recipients,
-    message_from,
-)
-from linq_client.retention import RetentionWindow
 
 __all__ = [
+    "DEFAULT_BASE_URL",
     "APIConnectionError",
+    "APIResponse",
     "AuthenticationError",
     "BlockedError",
     "ChatNotFoundError",
@@ -69,7 +72,6 @@ __all__ = [
     "Link",
     "LinqClient",
     "LinqError",
-    "Listing",
     "Media",
     "Message",
     "MessageEffect",
@@ -79,13 +81,15 @@ __all__ = [
     "OptedOutError",
     "Page",
     "PaginationError",
+    "Paginator",
     "PermissionDeniedError",
     "RateLimitedError",
     "ReactionType",
-    "Reply",
     "ReplyTo",
     "RequestKind",
+    "RequestStats",
     "RetentionWindow",
+    "RetrySettings",
     "ServerError",
     "Service",
     "SettingsError",

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from linq_client.errors import Effect, LinqError, RequestKind
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RetrySettings:
+    """How long to wait between the tries of a call; tests make it short.
+
+    On top of what the API asks for, each wait is a random time up to a bound, so that many clients that got the
+    same response don't come back together.
+
+    Args:
+        first_wait: seconds; the bound before the second try, doubled for each further one.
+        longest_wait: seconds; the bound at the most.
+        pause: seconds that all reads of a client wait after a 429 that names no time.
+    """
+
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    pause: float = 1.0
+
+
+@dataclass(frozen=True)
+class RequestStats:
+    """What a client has sent so far: all requests, files included, and how many of them were retries."""
+
+    requests: int = 0
+    retries: int = 0
+
+
+class RequestCounter:
+    """Counts the requests of all threads of a client."""
+
+    def __init__(self) -> None:
+        self.stats = RequestStats()
+        self._lock = Lock()
+
+    def add(self, *, requests: int = 0, retries: int = 0) -> None:
+        """Count some more."""
+        with self._lock:
+            self.stats = RequestStats(self.stats.requests + requests, self.stats.retries + retries)
+
 
 class CallEffect:
-    """What the tries of one call have done so far, to be told with the error that the call ends with."""
+    """What the tries of one call have done so far, which the error that the call ends with has to say."""
 
     def __init__(self, kind: RequestKind) -> None:
         self._kind = kind
-        #: An earlier try may have been done, or may still be under way.
-        self.unknown = False
+        self._unknown = False
 
     @contextmanager
     def one_try(self) -> Iterator[None]:
@@ -24,7 +78,43 @@ class CallEffect:
         except LinqError as error:
             if self._kind is RequestKind.READ:
                 error.effect = Effect.NONE
-            elif self.unknown and error.effect is Effect.NONE:
+            elif self._unknown and error.effect is Effect.NONE:
                 error.effect = Effect.UNKNOWN
-            self.unknown = self.unknown or error.effect is Effect.UNKNOWN
+            self._unknown = self._unknown or error.effect is Effect.UNKNOWN
             raise
+
+
+class Retries:
+    """Makes the tries of a call.
+
+    Args:
+        max_retries: tries after the first one.
+        budget: seconds after which no other try begins; a wait that does not fit ends the call.
+        settings: how long to wait.
+        counter: counts the retries.
+    """
+
+    def __init__(self, max_retries: int, budget: float, settings: RetrySettings, counter: RequestCounter) -> None:
+        self._stop = stop_after_attempt(max_retries + 1) | stop_before_delay(budget)
+        self._random_wait = wait_random_exponential(multiplier=settings.first_wait, max=settings.longest_wait)
+        self._counter = counter
+
+    def run(self, once: Callable[[], T]) -> T:
+        """Call until it works, or its error is not `retryable`, or tries or time are used up."""
+        return Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, LinqError) and error.retryable),
+            wait=self._wait,
+            stop=self._stop,
+            before_sleep=self._before_retry,
+            reraise=True,
+        )(once)
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, LinqError) else None
+        return self._random_wait(state) + (asked or 0.0)
+
+    def _before_retry(self, state: RetryCallState) -> None:
+        self._counter.add(retries=1)
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)

@@ -31,7 +31,7 @@ from linq_client.errors import (
     ServerError,
 )
 
-#: Conflicts with what a chat or a line is, not with what goes on in it.
+#: Conflicts with what a chat or a line is, not with what happens in it.
 _LASTING_CONFLICTS: Final = frozenset(
     {
         ErrorCode.DIRECT_CHAT_NOT_UPDATABLE,
@@ -106,9 +106,9 @@ def error_from_response(
 
 
 def _verdict(status: int, body: object) -> Mapping[str, Any]:
-    """The `error` of the API's error envelope; empty if the body is none, so that somebody else may have answered.
+    """The `error` of the API's error envelope; empty if the body is none, since then somebody else may have responded.
 
-    A gateway can answer in JSON too, with the HTTP status as its "code".
+    A gateway can respond in JSON too, with the HTTP status as its "code".
     """
     if not isinstance(body, Mapping) or body.get("success") is True or status < 400:
         return {}
@@ -144,7 +144,7 @@ def _message(request: str, status: int, code: int | None, trace_id: str | None, 
         meaning = None
     meaning = ": ".join(filter(None, (meaning, words)))
     if not meaning:
-        # Without the API's own word it may not have been the API that answered.
+        # Without the API's own word it may not have been the API that responded.
         meaning = "no such path, is the base URL right?" if status == 404 else "the API refused the request"
     facts = [f"HTTP {status}"] + [f"code {code}"] * (code is not None) + [f"trace {trace_id}"] * bool(trace_id)
     return f"{request}: {meaning} ({', '.join(facts)})"

@@ -116,7 +116,7 @@ class ErrorCode(IntEnum):
     """403, until the recipient writes again."""
     HANDLE_BLOCKED = 2026, "the handle is blocked by this account"
     """403."""
-    LINE_INELIGIBLE = 2027, "the line is ineligible for sending at the moment"
+    LINE_INELIGIBLE = 2027, "the line is ineligible for sending at present"
     """403; passes."""
     APP_CLIP_SERVICE_UNSUPPORTED = 2028, "an App Clip cannot be sent as SMS or RCS"
     """4xx, which one is not documented."""
@@ -128,7 +128,7 @@ class ErrorCode(IntEnum):
     """500."""
     DEPENDENCY_FAILED = 3004, "a service failed"
     """500."""
-    DEPENDENCY_TIMEOUT = 3005, "a service did not answer in time"
+    DEPENDENCY_TIMEOUT = 3005, "a service did not respond in time"
     """504."""
     INTERNAL_ERROR = 3006, "internal error"
     """500."""
@@ -192,8 +192,8 @@ class LinqError(Exception):
     """Base of everything that this package raises on purpose.
 
     Attributes:
-        code: the API's error code, mostly one of `ErrorCode`; None where the API itself did not answer.
-        status: HTTP status, None where no server answered.
+        code: the API's error code, mostly one of `ErrorCode`; None without a `verdict`.
+        status: HTTP status, None where no response came.
         trace_id: the API's id for the request, to quote to its support.
         doc_url: the API's page about this code.
         retry_after: seconds to wait before the next try, where the API named them (429, some 5xx).
@@ -265,7 +265,7 @@ class BlockedError(LinqError):
 
 
 class LineIneligibleError(LinqError):
-    """The line cannot deliver at the moment (403, code 2027): use another line, or wait."""
+    """The line cannot deliver at present (403, code 2027): use another line, or wait."""
 
 
 class NotFoundError(LinqError):

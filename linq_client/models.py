@@ -1,4 +1,4 @@
-"""What the API answers, as pydantic models.
+"""What the API returns, as pydantic models.
 
 The vendor ships a release every few days, so a model never fails on what it does not know: unknown fields are kept
 (`model_extra`), an enum is a plain `str` whose known values stand in the docstring, and a part of an unknown type is
@@ -15,16 +15,46 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+__all__ = [
+    "APIModel",
+    "Accepted",
+    "Attachment",
+    "Capability",
+    "Chat",
+    "ChatHandle",
+    "ContactCard",
+    "CreatedChat",
+    "Health",
+    "LinkPart",
+    "Location",
+    "MediaPart",
+    "Message",
+    "MessageEffect",
+    "MessageReply",
+    "OtherPart",
+    "Part",
+    "PhoneNumber",
+    "Reaction",
+    "RoutedSendResult",
+    "SendResult",
+    "SentMessage",
+    "TextPart",
+    "UTCDatetime",
+    "UploadSlot",
+    "VoiceMemo",
+    "WebhookSubscription",
+]
 
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
 
 
-Moment: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
+UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
 
 
-class Answer(BaseModel):
-    """Base of all answers: unknown fields are kept, none can be changed."""
+class APIModel(BaseModel):
+    """Base of all models: unknown fields are kept, none can be changed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
@@ -45,33 +75,33 @@ class Answer(BaseModel):
         return {name: item for name, item in value.items() if name not in nulls} if nulls else value
 
 
-class ChatHandle(Answer):
+class ChatHandle(APIModel):
     """A participant of a chat: `service` is iMessage, RCS or SMS; `status` is active, left or removed."""
 
     id: str
     handle: str
-    joined_at: Moment | None = None
-    left_at: Moment | None = None
+    joined_at: UTCDatetime | None = None
+    left_at: UTCDatetime | None = None
     service: str | None = None
     is_me: bool | None = None
     status: str | None = None
     line_type: str | None = None
 
 
-class Health(Answer):
+class Health(APIModel):
     """Advisory health of a chat or reputation of a line: HEALTHY, AT_RISK, CRITICAL or (chats) OPTED_OUT."""
 
     status: str | None = None
     doc_url: str | None = None
-    updated_at: Moment | None = None
+    updated_at: UTCDatetime | None = None
 
 
-class Chat(Answer):
+class Chat(APIModel):
     """A conversation between one own line and one or more handles."""
 
     id: str
-    created_at: Moment
-    updated_at: Moment
+    created_at: UTCDatetime
+    updated_at: UTCDatetime
     display_name: str | None = None
     handles: list[ChatHandle] = Field(default_factory=list)
     health_status: Health | None = None
@@ -80,7 +110,7 @@ class Chat(Answer):
     group_chat_icon: str | None = None
 
 
-class Reaction(Answer):
+class Reaction(APIModel):
     """A reaction on a part: `type` is love, like, dislike, laugh, emphasize, question, custom or sticker."""
 
     type: str | None = None
@@ -91,7 +121,7 @@ class Reaction(Answer):
     sticker: dict[str, Any] | None = None
 
 
-class TextPart(Answer):
+class TextPart(APIModel):
     """A text part of a message."""
 
     type: str
@@ -101,7 +131,7 @@ class TextPart(Answer):
     mentions: list[dict[str, Any]] | None = None
 
 
-class MediaPart(Answer):
+class MediaPart(APIModel):
     """A file in a message; `url` is signed and stops working within minutes to an hour."""
 
     type: str
@@ -113,7 +143,7 @@ class MediaPart(Answer):
     reactions: list[Reaction] | None = None
 
 
-class LinkPart(Answer):
+class LinkPart(APIModel):
     """A link with a preview."""
 
     type: str
@@ -121,7 +151,7 @@ class LinkPart(Answer):
     reactions: list[Reaction] | None = None
 
 
-class OtherPart(Answer):
+class OtherPart(APIModel):
     """A part of a type, or in a form, that this version does not know; its fields are in `model_extra`."""
 
     type: str | None = None
@@ -133,7 +163,7 @@ _DEFINING: Final[Mapping[object, str]] = {"text": "value", "media": "id", "link"
 
 
 def _part_tag(part: object) -> str:
-    fields = part if isinstance(part, Mapping) else vars(part) if isinstance(part, Answer) else {}
+    fields = part if isinstance(part, Mapping) else vars(part) if isinstance(part, APIModel) else {}
     kind = fields.get("type")
     return kind if isinstance(kind, str) and fields.get(_DEFINING.get(kind, "")) is not None else "other"
 
@@ -147,29 +177,29 @@ Part: TypeAlias = Annotated[
 ]
 
 
-class MessageEffect(Answer):
+class MessageEffect(APIModel):
     """Entrance effect of a message."""
 
     type: str | None = None
     name: str | None = None
 
 
-class MessageReply(Answer):
-    """The message, and the part of it, that a message answers."""
+class MessageReply(APIModel):
+    """The message, and the part of it, that a message replies to."""
 
     message_id: str | None = None
     part_index: int | None = None
 
 
-class SentMessage(Answer):
-    """A message as the sending calls answer it; `sent_at` is None while it is queued."""
+class SentMessage(APIModel):
+    """A message as the sending calls return it; `sent_at` is None while it is queued."""
 
     id: str
-    created_at: Moment
+    created_at: UTCDatetime
     delivery_status: str
     parts: list[Part] = Field(default_factory=list)
-    sent_at: Moment | None = None
-    delivered_at: Moment | None = None
+    sent_at: UTCDatetime | None = None
+    delivered_at: UTCDatetime | None = None
     service: str | None = None
     preferred_service: str | None = None
     from_handle: ChatHandle | None = None
@@ -178,20 +208,20 @@ class SentMessage(Answer):
 
 
 class Message(SentMessage):
-    """A message as the reading calls answer it.
+    """A message as the reading calls return it.
 
     `delivery_status` is pending, queued, sent, delivered, read, failed, or (inbound) received. `reconciled_at` is set
     on a message that the platform recovered late: its `sent_at` may be much older.
     """
 
     chat_id: str
-    updated_at: Moment
+    updated_at: UTCDatetime
     is_from_me: bool
-    read_at: Moment | None = None
-    reconciled_at: Moment | None = None
+    read_at: UTCDatetime | None = None
+    reconciled_at: UTCDatetime | None = None
 
 
-class SendResult(Answer):
+class SendResult(APIModel):
     """What a send came to: `idempotency_key` is the key that it carried, to ask again with."""
 
     chat_id: str
@@ -212,7 +242,7 @@ class RoutedSendResult(SendResult):
     previous_chat_id: str | None = None
 
 
-class CreatedChat(Answer):
+class CreatedChat(APIModel):
     """The chat that a first message created or found, and that message."""
 
     id: str
@@ -235,12 +265,12 @@ class CreatedChat(Answer):
         return value
 
 
-class VoiceMemo(Answer):
+class VoiceMemo(APIModel):
     """A voice memo that was accepted for sending; `voice_memo` describes its file."""
 
     id: str
     status: str
-    created_at: Moment
+    created_at: UTCDatetime
     voice_memo: dict[str, Any]
     chat: dict[str, Any]
     from_line: str | None = Field(default=None, alias="from")
@@ -248,8 +278,8 @@ class VoiceMemo(Answer):
     service: str | None = None
 
 
-class Accepted(Answer):
-    """An action that the platform carries out later; a webhook tells the outcome."""
+class Accepted(APIModel):
+    """An action that the platform carries out later; a webhook reports the outcome."""
 
     status: str | None = None
     message: str | None = None
@@ -258,7 +288,7 @@ class Accepted(Answer):
     trace_id: str | None = None
 
 
-class PhoneNumber(Answer):
+class PhoneNumber(APIModel):
     """An own line."""
 
     id: str
@@ -268,7 +298,7 @@ class PhoneNumber(Answer):
     line_type: str | None = None
 
 
-class Capability(Answer):
+class Capability(APIModel):
     """Whether an address can be reached by a service."""
 
     address: str
@@ -277,30 +307,30 @@ class Capability(Answer):
     selected_service: str | None = None
 
 
-class UploadSlot(Answer):
+class UploadSlot(APIModel):
     """Where to put the bytes of a new attachment: `http_method` to `upload_url` before `expires_at` (15 minutes)."""
 
     attachment_id: str
     upload_url: str
     download_url: str | None = None
     http_method: str = "PUT"
-    expires_at: Moment | None = None
+    expires_at: UTCDatetime | None = None
     required_headers: dict[str, str] = Field(default_factory=dict)
 
 
-class Attachment(Answer):
+class Attachment(APIModel):
     """A stored file; `download_url` is signed and short-lived."""
 
     id: str
     filename: str
     content_type: str | None = None
     size_bytes: int | None = None
-    created_at: Moment | None = None
+    created_at: UTCDatetime | None = None
     status: str | None = None
     download_url: str | None = None
 
 
-class Location(Answer):
+class Location(APIModel):
     """Where a sharing participant is, in degrees (WGS 84); the API's GeoJSON puts longitude first."""
 
     handle: str
@@ -309,7 +339,7 @@ class Location(Answer):
     altitude: float | None = None
     address: str | None = None
     locality: str | None = None
-    updated_at: Moment | None = None
+    updated_at: UTCDatetime | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -321,7 +351,7 @@ class Location(Answer):
         return value
 
 
-class ContactCard(Answer):
+class ContactCard(APIModel):
     """Name and image that an own line shows to others."""
 
     phone_number: str
@@ -331,15 +361,15 @@ class ContactCard(Answer):
     is_active: bool | None = None
 
 
-class WebhookSubscription(Answer):
-    """Where the platform sends which events; `signing_secret` is only in the answer to its creation."""
+class WebhookSubscription(APIModel):
+    """Where the platform sends which events; `signing_secret` is only in the response to its creation."""
 
     id: str
     target_url: str
     subscribed_events: list[str]
     is_active: bool
-    created_at: Moment
-    updated_at: Moment
+    created_at: UTCDatetime
+    updated_at: UTCDatetime
     phone_numbers: list[str] | None = None
     routing_key_header: str | None = None
     routing_id_header: str | None = None

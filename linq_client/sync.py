@@ -14,7 +14,7 @@ A single page is a snapshot. Over several pages, with cursors that are offsets, 
   moves to the end): all behind moves left, and the item at the edge of the page is never shown.
 - An item not yet read jumps to the front (in a list that is newest first, a chat gets a message): never shown.
 
-The last two hide something that was there when the reading began, and nothing in the pages tells. So the list is read
+The last two hide something that was there when the reading began, and nothing in the pages says so. So the list is read
 again until a reading shows nothing of that kind for the first time. To get past that, an item has to be hidden in two
 readings one after the other, which takes more than `SAFE_MOVES` moves in their time, in whatever directions, however
 long the list is:
@@ -29,7 +29,7 @@ long the list is:
 
 More moves can do it only where they hit the right places at the right moments, and pass only if the same reading finds
 nothing else that was hidden before. Where each reading still finds something after `MAX_READINGS`, the list is given
-up, loudly.
+up with an error.
 
 A second reading may be short where only the recent items matter (`recent_from`) and the pages of the first one have
 proven the order: each item at or before the one above it in `updated_at`, from the first page to the last. Then all
@@ -51,7 +51,7 @@ from typing import Any, Final, TypeVar, overload
 
 from linq_client import models
 from linq_client.errors import LinqError
-from linq_client.listing import Listing, Page
+from linq_client._pagination import Page, Paginator
 from linq_client.times import parse_datetime_or_none
 
 __all__ = [
@@ -91,7 +91,7 @@ _UPDATE_DELAY: Final = timedelta(seconds=5)
 
 _DIGEST_SIZE: Final = 16
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class UnstableListError(LinqError):
@@ -99,10 +99,10 @@ class UnstableListError(LinqError):
 
 
 class NoIdError(LinqError):
-    """A list holds something that can't be told from others: all else in it was read."""
+    """A list holds something that can't be distinguished from others: all else in it was read."""
 
 
-def read_stable(paginator: Listing[T]) -> list[T]:
+def read_stable(paginator: Paginator[_T]) -> list[_T]:
     """Return all items of a list as models, each once, in the order of the API, read until the list holds still.
 
     Raises:
@@ -117,7 +117,7 @@ class StableListReader:
     """Reads one list, once, until it holds still: each item once, in the order of the API.
 
     Args:
-        pages: yields the pages of the list, of as many items as it is told, from a cursor on; None is the front.
+        pages: yields the pages of the list, of the given size, from a cursor on; None is the front.
         recent_from: only items whose `updated_at` is at or after this moment must not be missed; None for all items.
 
     Attributes:
@@ -131,7 +131,7 @@ class StableListReader:
         self.started: datetime | None = None
 
     @classmethod
-    def of(cls, paginator: Listing[Any], recent_from: datetime | None = None) -> StableListReader:
+    def of(cls, paginator: Paginator[Any], recent_from: datetime | None = None) -> StableListReader:
         """Return a reader of the list that a paginator stands for, whose own page size does not matter."""
         return cls(lambda limit, cursor: paginator.pages(limit=limit, cursor=cursor), recent_from)
 

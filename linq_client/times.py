@@ -110,7 +110,7 @@ class ServerClock:
             self.latest, self._noted_at = latest, time.monotonic()
 
     def now(self) -> datetime:
-        """Return the server's time now, as near as can be told."""
+        """Return the server's time now, as well as it is known."""
         return self.latest + timedelta(seconds=time.monotonic() - self._noted_at)
 
 

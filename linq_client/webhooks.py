@@ -19,18 +19,36 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from linq_client import models
 from linq_client.errors import Effect, LinqError, SettingsError
-from linq_client.models import Moment
+from linq_client.models import UTCDatetime
+
+__all__ = [
+    "TOLERANCE_SECONDS",
+    "EditedPart",
+    "Event",
+    "EventChat",
+    "MessageEditedEvent",
+    "MessageEvent",
+    "MessageFailedEvent",
+    "OtherEvent",
+    "ParticipantEvent",
+    "ReactionEvent",
+    "SignatureError",
+    "check_secret",
+    "parse",
+    "receive",
+    "verify",
+]
 
 TOLERANCE_SECONDS: Final = 300
 
 
 class SignatureError(LinqError):
-    """A delivery is not from the platform, was changed, or is more than 5 minutes old: answer 4xx and drop it."""
+    """A delivery is not from the platform, was changed, or is more than 5 minutes old: respond 4xx and drop it."""
 
     effect = Effect.NONE
 
 
-class EventChat(models.Answer):
+class EventChat(models.APIModel):
     """The chat of an event; `owner_handle` is the own line."""
 
     id: str
@@ -39,7 +57,7 @@ class EventChat(models.Answer):
     health_status: models.Health | None = None
 
 
-class MessageEvent(models.Answer):
+class MessageEvent(models.APIModel):
     """`data` of message.sent, .received, .delivered and .read, in the form of version 2026-02-03.
 
     A payload of version 2025-01-01 is brought into the same form; what it does not say is None. `direction` is inbound
@@ -52,15 +70,15 @@ class MessageEvent(models.Answer):
     sender_handle: models.ChatHandle | None = None
     parts: list[models.Part] = Field(default_factory=list)
     service: str | None = None
-    sent_at: Moment | None = None
-    delivered_at: Moment | None = None
-    read_at: Moment | None = None
-    received_at: Moment | None = None
+    sent_at: UTCDatetime | None = None
+    delivered_at: UTCDatetime | None = None
+    read_at: UTCDatetime | None = None
+    received_at: UTCDatetime | None = None
     effect: models.MessageEffect | None = None
     reply_to: models.MessageReply | None = None
     preferred_service: str | None = None
     idempotency_key: str | None = None
-    reconciled_at: Moment | None = None
+    reconciled_at: UTCDatetime | None = None
     zero_retention: bool | None = None
 
     @model_validator(mode="before")
@@ -83,36 +101,36 @@ class MessageEvent(models.Answer):
         }
 
 
-class EditedPart(models.Answer):
+class EditedPart(models.APIModel):
     """The part that was edited, and its new text."""
 
     index: int
     text: str
 
 
-class MessageEditedEvent(models.Answer):
+class MessageEditedEvent(models.APIModel):
     """`data` of message.edited (version 2026-02-03 alone)."""
 
     id: str
     chat: EventChat
     direction: str
-    edited_at: Moment
+    edited_at: UTCDatetime
     part: EditedPart
     sender_handle: models.ChatHandle | None = None
 
 
-class MessageFailedEvent(models.Answer):
+class MessageFailedEvent(models.APIModel):
     """`data` of message.failed; a delivery can still follow."""
 
     code: int
-    failed_at: Moment
+    failed_at: UTCDatetime
     chat_id: str | None = None
     message_id: str | None = None
     reason: str | None = None
     service: str | None = None
 
 
-class ReactionEvent(models.Answer):
+class ReactionEvent(models.APIModel):
     """`data` of reaction.added and .removed."""
 
     reaction_type: str
@@ -122,24 +140,24 @@ class ReactionEvent(models.Answer):
     part_index: int | None = None
     custom_emoji: str | None = None
     from_handle: models.ChatHandle | None = None
-    reacted_at: Moment | None = None
+    reacted_at: UTCDatetime | None = None
     reaction_id: str | None = None
 
 
-class ParticipantEvent(models.Answer):
+class ParticipantEvent(models.APIModel):
     """`data` of participant.added and .removed."""
 
     chat_id: str | None = None
     participant: models.ChatHandle | None = None
-    added_at: Moment | None = None
-    removed_at: Moment | None = None
+    added_at: UTCDatetime | None = None
+    removed_at: UTCDatetime | None = None
 
 
-class OtherEvent(models.Answer):
+class OtherEvent(models.APIModel):
     """`data` of any other event, or in an unknown form; its fields are in `model_extra`, or all of it in `value`."""
 
 
-class Event(models.Answer):
+class Event(models.APIModel):
     """One event. `data` is of the class that belongs to `event_type`, or an `OtherEvent`.
 
     `event_id` is the same in all deliveries of the event: use it to handle each once.
@@ -147,14 +165,14 @@ class Event(models.Answer):
 
     event_id: str
     event_type: str
-    created_at: Moment
+    created_at: UTCDatetime
     webhook_version: str | None = None
     trace_id: str | None = None
     partner_id: str | int | None = None
-    data: SerializeAsAny[models.Answer]
+    data: SerializeAsAny[models.APIModel]
 
 
-_DATA: Final[Mapping[str, type[models.Answer]]] = {
+_DATA: Final[Mapping[str, type[models.APIModel]]] = {
     "message.sent": MessageEvent,
     "message.received": MessageEvent,
     "message.delivered": MessageEvent,
@@ -192,7 +210,7 @@ def verify(body: bytes, headers: Mapping[str, str], secret: str) -> None:
 
     Raises:
         SignatureError: a header is missing, the signature does not fit, or the delivery is too old or too new.
-        SettingsError: the secret is none. No delivery can be judged with it: answer 5xx, so that all come again.
+        SettingsError: the secret is none. No delivery can be judged with it: respond 5xx, so that all come again.
         ImportError: the extra `[webhooks]` is not installed.
     """
     try:
@@ -244,7 +262,7 @@ def parse(body: bytes) -> Event:
         LinqError: the body is no event.
     """
     try:
-        fields = models.Answer.model_validate_json(body).model_extra or {}
+        fields = models.APIModel.model_validate_json(body).model_extra or {}
         return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, found["loc"])) or "body" for found in error.errors(include_input=False))
@@ -252,7 +270,7 @@ def parse(body: bytes) -> Event:
         raise LinqError(message, effect=Effect.NONE) from None
 
 
-def _data(event_type: object, data: object) -> models.Answer:
+def _data(event_type: object, data: object) -> models.APIModel:
     kind = _DATA.get(event_type, OtherEvent) if isinstance(event_type, str) else OtherEvent
     try:
         return kind.model_validate(data)

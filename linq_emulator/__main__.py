@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Run the command line, or say which extra is missing."""
+    """Run the command line, or report which extra is missing."""
     try:
-        from linq_emulator.cli import main as command
+        from linq_emulator.cli import main as run
     except ModuleNotFoundError as error:
-        # The script is installed with every extra of the distribution, what it needs only with its own.
+        # Every extra of the distribution installs this script. Only its own extra installs what it needs.
         raise SystemExit(f"linq-emulator: {error}; it needs pip install 'linq-connectors[emulator]'") from None
-    command(prog_name="linq-emulator")
+    run(prog_name="linq-emulator")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,34 @@
-"""The command line: options, one line of JSON once the server listens, one line of complaint otherwise."""
+"""The command line. It prints one line of JSON once the server accepts connections; an error is one line, too."""
 
 from __future__ import annotations
 
+import logging
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-from linq_emulator import validate
-from linq_emulator.app import build
+from linq_emulator.backend import DEFAULT_KEY, DEFAULT_LINES, Settings
 from linq_emulator.clock import Clock, parse_iso
-from linq_emulator.gate import PREFIX
-from linq_emulator.server import bind, serve
+from linq_emulator.domain import validate
+from linq_emulator.serializers import encode
+from linq_emulator.server.emulator_server import EmulatorServer, ServerOptions
 from linq_emulator.switches import Switches, parse_assignment
-from linq_emulator.wire import encode
-from linq_emulator.world import DEFAULT_KEY, DEFAULT_LINES, Settings, World
+
+__all__ = ["main", "parse_options"]
 
 T = TypeVar("T")
 
 
 def _checked(check: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A click callback that turns one value or several, and names the option when one is wrong."""
+    """A click callback that converts one value or several. Its error names the option."""
 
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
             if isinstance(value, tuple):
-                return tuple(check(one) for one in value)
+                return tuple(check(item) for item in value)
             return None if value is None else check(value)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
@@ -52,7 +54,7 @@ def _switch(text: str) -> tuple[str, object]:
     return name, value
 
 
-def _moment(text: str) -> int:
+def _time(text: str) -> int:
     try:
         return parse_iso(text)
     except ValueError:
@@ -90,12 +92,12 @@ def _moment(text: str) -> int:
     metavar="NAME=VALUE",
     help="Set a switch; repeat it.",
 )
-@click.option("--freeze", metavar="ISO", callback=_checked(_moment), help="Freeze the clock at a time.")
+@click.option("--freeze", metavar="ISO", callback=_checked(_time), help="Freeze the clock at a time.")
 @click.option(
     "--speed",
     default=1.0,
     type=click.FloatRange(0, 1_000_000, min_open=True),
-    help="Virtual seconds a real second.",
+    help="Virtual seconds per real second.",
 )
 def _command(
     host: str,
@@ -108,14 +110,8 @@ def _command(
     switches: tuple[tuple[str, object], ...],
     freeze: int | None,
     speed: float,
-) -> None:
+) -> ServerOptions:
     """Emulate the Linq Partner API v3 in memory, for development and tests."""
-    try:
-        bound = bind(host, port)
-    except OSError as error:
-        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    origin = f"http://{f'[{reached}]' if ':' in reached else reached}:{bound.getsockname()[1]}"
     settings = Settings(
         api_key=api_key,
         lines=tuple(dict.fromkeys(lines)),
@@ -123,24 +119,42 @@ def _command(
         ephemeral_hours=ephemeral_hours,
         seed=seed,
         switches=dict(switches),
-        origin=origin,
     )
-    world = World(settings, Clock(freeze, frozen=freeze is not None, speed=speed))
-    shown = {
-        "base_url": origin + PREFIX,
-        "api_key": api_key,
-        "lines": settings.lines,
-        "opted_out": opted_out,
-    }
-    serve(build(world), bound, lambda: print(encode(shown).decode(), flush=True))
+    return ServerOptions(host, port, settings, Clock(freeze, frozen=freeze is not None, speed=speed))
+
+
+def parse_options(arguments: Sequence[str]) -> ServerOptions:
+    """The options of these command line arguments.
+
+    Raises:
+        click.ClickException: An option is wrong.
+    """
+    options: ServerOptions = _command.main(list(arguments), prog_name="linq-emulator", standalone_mode=False)
+    return options
 
 
 def main(prog_name: str | None = None) -> None:
-    """Run the command line; a wrong option is told in one line and ends with status 2."""
+    """Run the command line. A wrong option is reported in one line and ends with status 2."""
     try:
-        _command.main(prog_name=prog_name or "linq-emulator", standalone_mode=False)
+        options = _command.main(prog_name=prog_name or "linq-emulator", standalone_mode=False)
+        if isinstance(options, ServerOptions):  # Otherwise only the help was requested.
+            _serve(options)
     except click.ClickException as error:
         print(f"linq-emulator: {error.format_message()}", file=sys.stderr)
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)
+
+
+def _serve(options: ServerOptions) -> None:
+    try:
+        server = EmulatorServer(options, on_ready=lambda: print(encode(server.address).decode(), flush=True))
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
+        ) from None
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # uvicorn raises the signals again after its shutdown. To be asked to stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run()

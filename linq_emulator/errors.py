@@ -1,4 +1,4 @@
-"""The error codes of the API and the envelope in which they travel.
+"""The error codes of the API and its error envelope.
 
 Statuses and meanings: API reference, error codes; 2022 and later: linq-python 0.65.0 docstrings.
 """
@@ -9,7 +9,7 @@ import msgspec
 
 DOCS = "https://docs.linqapp.com"
 
-# code -> (HTTP status, name). Statuses that the reference leaves open are the ones in docs/emulator.md.
+# code -> (HTTP status, name). docs/emulator.md lists the statuses that the reference leaves open.
 CODES: dict[int, tuple[int, str]] = {
     1001: (400, "Missing required field"),
     1002: (400, "Invalid phone number or handle"),
@@ -55,27 +55,27 @@ CODES: dict[int, tuple[int, str]] = {
 
 
 class ApiError(Exception):
-    """A refusal that goes out as the error envelope.
+    """An error that is sent as the error envelope.
 
     Args:
-        code: Vendor's code; its usual status is taken from the table.
-        detail: One sentence: which field, which rule. Never message text or the key.
-        status: Another status than the usual one.
-        retry_after: Whole seconds, for 429 only; becomes the ``Retry-After`` header, too.
+        code: The vendor's code. `CODES` has its default status.
+        detail: The field and the rule that it breaks, in one sentence; never message text or the key.
+        status: HTTP status, if it is not the default of the code.
+        retry_after: Whole seconds, for 429 only; also sent as the ``Retry-After`` header.
     """
 
     def __init__(
         self, code: int, detail: str = "", *, status: int | None = None, retry_after: int | None = None
     ) -> None:
-        usual, name = CODES.get(code, (500, "Error"))
+        default, name = CODES.get(code, (500, "Error"))
         self.code = code
-        self.status = usual if status is None else status
+        self.status = default if status is None else status
         self.message = f"{name}: {detail}" if detail else name
         self.retry_after = retry_after
         super().__init__(self.message)
 
     def body(self, trace_id: str) -> bytes:
-        """The envelope, encoded."""
+        """The envelope as JSON."""
         error: dict[str, object] = {
             "status": self.status,
             "code": self.code,

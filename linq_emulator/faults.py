@@ -1,4 +1,4 @@
-"""Faults that the control API orders: which request they hit, and how often."""
+"""Faults that the control API injects: which requests they hit, and how often."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["status", "latency", "reset", "truncate", "malformed"]
-When = Literal["before", "after"]
+FaultKind = Literal["status", "latency", "reset", "truncate", "malformed"]
+FaultTime = Literal["before", "after"]
 
 
 @dataclass(slots=True)
 class Fault:
-    """One order.
+    """One fault.
 
     Args:
-        kind: What happens: an error status, a wait, a TCP reset, a body shorter than its Content-Length, or
-            a body that is not JSON.
+        id: Number by which the control API names it.
+        kind: An error status, a wait, a TCP reset, a body shorter than its Content-Length, or a body that is not JSON.
         path: Regular expression, searched in the path from ``/v3`` on.
-        method: Only this HTTP method, when given.
+        method: Only this HTTP method; None is every method.
         probability: Chance for each matching request.
-        count: How many requests are hit before the fault is spent; None is without end.
-        when: Before the request is processed, or after it has been processed and recorded.
+        count: How many requests it hits at most; None is without end.
+        when: Before the request is processed, or after it was processed and recorded.
         status: HTTP status, for kind ``status``.
         code: Error code, for kind ``status``.
         seconds: Real seconds, for kind ``latency``.
         retry_after: Seconds in ``Retry-After``, for kind ``status``.
+        hits: How many requests it has hit.
     """
 
     id: int
-    kind: Kind
+    kind: FaultKind
     path: re.Pattern[str]
     method: str | None
     probability: float
     count: int | None
-    when: When
+    when: FaultTime
     status: int
     code: int
     seconds: float
@@ -44,36 +45,40 @@ class Fault:
 
 
 class Faults:
-    """The orders in force."""
+    """The active faults.
+
+    Args:
+        rng: Decides about faults with a probability.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._next = 1
-        self.orders: list[Fault] = []
+        self._next_id = 1
+        self.active: list[Fault] = []
 
     def next_id(self) -> int:
-        """A number for a new order."""
-        self._next += 1
-        return self._next - 1
+        """A number for a new fault."""
+        self._next_id += 1
+        return self._next_id - 1
 
     def remove(self, fault_id: int) -> bool:
-        """Withdraw one order; False when there is none of that number."""
-        left = [fault for fault in self.orders if fault.id != fault_id]
-        found = len(left) < len(self.orders)
-        self.orders = left
+        """Remove one fault; False if there is none of that number."""
+        remaining = [fault for fault in self.active if fault.id != fault_id]
+        found = len(remaining) < len(self.active)
+        self.active = remaining
         return found
 
-    def hitting(self, method: str, path: str) -> list[Fault]:
-        """The faults that hit this request, counted as used: every wait, and the first of the others."""
-        chosen: list[Fault] = []
-        for fault in self.orders:
-            waits = fault.kind == "latency"
-            if not waits and any(other.kind != "latency" for other in chosen):
+    def select(self, method: str, path: str) -> list[Fault]:
+        """The faults that hit this request, which counts as a hit: every latency, and the first other fault."""
+        selected: list[Fault] = []
+        for fault in self.active:
+            is_latency = fault.kind == "latency"
+            if not is_latency and any(other.kind != "latency" for other in selected):
                 continue
             if self._matches(fault, method, path):
                 fault.hits += 1
-                chosen.append(fault)
-        return chosen
+                selected.append(fault)
+        return selected
 
     def _matches(self, fault: Fault, method: str, path: str) -> bool:
         return (

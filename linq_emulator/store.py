@@ -1,6 +1,6 @@
-"""The state and its indexes: every change of what the API lists goes through here.
+"""The state and its indexes. Every change of what the API lists goes through here.
 
-The store knows no rules of the API; it keeps the listings, the chat identities and the ledger consistent.
+The store knows no rules of the API. It keeps the indexes, the chat identities and the ledger consistent.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ import random
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from linq_emulator.listing import Key, Listing
-from linq_emulator.state import (
+from linq_emulator.domain.models import (
     ALL_SERVICES,
     IMESSAGE,
     Attachment,
@@ -21,6 +20,7 @@ from linq_emulator.state import (
     Message,
     Participant,
 )
+from linq_emulator.domain.ordered_index import Key, OrderedIndex
 
 
 def _chat_key(chat: Chat) -> Key:
@@ -32,7 +32,7 @@ def _message_key(message: Message) -> Key:
 
 
 class Store:
-    """All records of one emulator.
+    """All state of one emulator.
 
     Args:
         rng: Source of every identifier, so that a fixed seed gives the same ones.
@@ -40,7 +40,7 @@ class Store:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._sequence = 0
+        self._last_seq = 0
         self.lines: dict[str, Line] = {}
         self.contacts: dict[str, Contact] = {}
         self.blocks: dict[str, Block] = {}
@@ -48,8 +48,8 @@ class Store:
         self.chats: dict[str, Chat] = {}
         self.messages: dict[str, Message] = {}
         self.ledger: list[Message] = []
-        self.all_chats: Listing[Chat] = Listing(_chat_key)
-        self._line_chats: dict[str, Listing[Chat]] = {}
+        self.all_chats: OrderedIndex[Chat] = OrderedIndex(_chat_key)
+        self._line_chats: dict[str, OrderedIndex[Chat]] = {}
         self._handle_chats: dict[str, list[Chat]] = {}
         self._identities: dict[tuple[str, frozenset[str]], Chat] = {}
 
@@ -58,27 +58,27 @@ class Store:
         return str(UUID(int=self._rng.getrandbits(128), version=4))
 
     def next_seq(self) -> int:
-        """A number that grows with every record: what came first has the smaller one."""
-        self._sequence += 1
-        return self._sequence
+        """A number that grows with every chat and message."""
+        self._last_seq += 1
+        return self._last_seq
 
     def add_line(self, phone_number: str) -> Line:
-        """The line of that number, made when there is none."""
+        """The line of that number, which is added if there is none."""
         if phone_number not in self.lines:
             self.lines[phone_number] = Line(self.new_id(), phone_number)
-            self._line_chats[phone_number] = Listing(_chat_key)
+            self._line_chats[phone_number] = OrderedIndex(_chat_key)
         return self.lines[phone_number]
 
     def contact(self, handle: str) -> Contact:
-        """What is known about a handle; e-mail addresses only have iMessage unless told otherwise."""
-        found = self.contacts.get(handle)
-        if found is None:
-            found = Contact(handle, (IMESSAGE,) if "@" in handle else ALL_SERVICES)
-            self.contacts[handle] = found
-        return found
+        """The contact of a handle, which is added if there is none. E-mail addresses start with iMessage only."""
+        contact = self.contacts.get(handle)
+        if contact is None:
+            contact = Contact(handle, (IMESSAGE,) if "@" in handle else ALL_SERVICES)
+            self.contacts[handle] = contact
+        return contact
 
     def find_chat(self, line: Line, recipients: Iterable[str]) -> Chat | None:
-        """The chat that a create with these recipients would reuse."""
+        """The chat that a create with this line and these recipients reuses."""
         return self._identities.get((line.phone_number, frozenset(recipients)))
 
     def add_chat(
@@ -89,7 +89,7 @@ class Store:
         now: int,
         make_id: Callable[[], str] | None = None,
     ) -> Chat:
-        """A new chat, found from now on under its line and set of recipients."""
+        """Add a chat. A create with its line and set of recipients finds it from now on."""
         new_id = make_id or self.new_id
         me = Participant(new_id(), line.phone_number, now, service, is_me=True, line_type=line.line_type)
         others = [Participant(new_id(), handle, now, service) for handle in recipients]
@@ -106,7 +106,7 @@ class Store:
             updated_at=now,
             last_activity=now,
             health_at=now,
-            messages=Listing(_message_key),
+            messages=OrderedIndex(_message_key),
             identity=identity,
         )
         self.chats[chat.id] = chat
@@ -114,50 +114,50 @@ class Store:
         self._line_chats[line.phone_number].add(chat)
         self._identities[identity] = chat
         for handle in recipients:
-            self.index_handle(chat, handle)
+            self.index_participant(chat, handle)
         return chat
 
-    def index_handle(self, chat: Chat, handle: str) -> None:
-        """Let the chat be found under a participant."""
+    def index_participant(self, chat: Chat, handle: str) -> None:
+        """Add the chat to the chats of a handle."""
         chats = self._handle_chats.setdefault(handle, [])
         if chat not in chats:
             chats.append(chat)
 
-    def unmatch(self, chat: Chat) -> None:
-        """Take a chat out of the identities: a create for its recipients makes a new chat from now on."""
+    def drop_identity(self, chat: Chat) -> None:
+        """Remove the identity of a chat: a create with its recipients makes a new chat from now on."""
         if chat.identity is not None and self._identities.get(chat.identity) is chat:
             del self._identities[chat.identity]
         chat.identity = None
 
     def touch_chat(self, chat: Chat, now: int) -> None:
-        """Move the chat's updated_at, and with it its place in the listings."""
+        """Set the chat's updated_at, which moves it in the lists."""
         chat.encoded = None
         if chat.updated_at == now:
             return
-        per_line = self._line_chats[chat.line.phone_number]
+        line_chats = self._line_chats[chat.line.phone_number]
         self.all_chats.remove(chat)
-        per_line.remove(chat)
+        line_chats.remove(chat)
         chat.updated_at = now
         self.all_chats.add(chat)
-        per_line.add(chat)
+        line_chats.add(chat)
 
-    def list_chats(self, line: Line | None, handle: str | None) -> Listing[Chat]:
-        """The chats of a line, with a participant, or both; all without either."""
+    def list_chats(self, line: Line | None, handle: str | None) -> OrderedIndex[Chat]:
+        """The chats of a line, of a participant, or of both; all chats without either."""
         if handle is not None:
-            with_handle = [
+            matching = [
                 chat
                 for chat in self._handle_chats.get(handle, ())
-                if chat.participant(handle) is not None and (line is None or chat.line is line)
+                if chat.active_participant(handle) is not None and (line is None or chat.line is line)
             ]
-            return Listing(_chat_key, with_handle)
+            return OrderedIndex(_chat_key, matching)
         return self.all_chats if line is None else self._line_chats[line.phone_number]
 
     def chats_with(self, handle: str) -> list[Chat]:
-        """Every chat that has or had a participant."""
+        """Every chat that has or had a participant with this handle."""
         return list(self._handle_chats.get(handle, ()))
 
     def add_message(self, message: Message) -> None:
-        """Record a message: in its chat, its thread and the ledger."""
+        """Add a message to its chat, its thread and the ledger."""
         self.messages[message.id] = message
         self.ledger.append(message)
         message.chat.messages.add(message)
@@ -168,32 +168,32 @@ class Store:
             root.replies.append(message)
 
     def remove_message(self, message: Message) -> None:
-        """Take a message that is marked as gone off the API's surface; the ledger keeps it."""
+        """Remove a message that is marked as gone from the API's lists. The ledger keeps it."""
         message.chat.messages.remove(message)
-        self._forget(message)
+        self._unlink(message)
 
     def remove_oldest(self, chat: Chat, count: int) -> list[Message]:
-        """The same for the first messages of a chat, which the caller then marks."""
+        """Remove and return the first messages of a chat. The caller marks them as gone."""
         removed = chat.messages.remove_oldest(count)
         for message in removed:
-            self._forget(message)
+            self._unlink(message)
         return removed
 
-    def _forget(self, message: Message) -> None:
+    def _unlink(self, message: Message) -> None:
         del self.messages[message.id]
         message.encoded = None
         for reply in thread_root(message).replies or ():
-            # Their reply_to may have named it.
+            # Its reply_to may have shown the removed message.
             reply.encoded = None
 
-    def thread(self, message: Message) -> Listing[Message]:
-        """The messages of a thread that can still be read, or the message alone."""
+    def thread(self, message: Message) -> OrderedIndex[Message]:
+        """The messages of a thread that are not gone; the message alone if it has no thread."""
         root = thread_root(message)
-        return Listing(_message_key, [one for one in (root, *(root.replies or ())) if not one.gone])
+        return OrderedIndex(_message_key, [member for member in (root, *(root.replies or ())) if not member.gone])
 
 
 def thread_root(message: Message) -> Message:
-    """The message with which a thread began."""
+    """The first message of a thread."""
     while message.reply_to is not None:
         message = message.reply_to
     return message

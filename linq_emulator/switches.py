@@ -1,6 +1,7 @@
-"""What the vendor leaves open, as switches: one declaration for the CLI, the control API and the docs.
+"""Switches for behaviour that the vendor's documentation leaves open.
 
-A switch is a field of `Switches`; its metadata says which values are allowed and why it exists.
+A switch is a field of `Switches`. Its metadata has the allowed values and the reason. The CLI, the control API and
+the table in docs/emulator.md all follow this one declaration.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-Order = Literal["newest", "oldest", "unordered"]
+SortOrder = Literal["newest", "oldest", "unordered"]
+CursorKind = Literal["offset", "key"]
 
 
 class SwitchError(ValueError):
-    """A switch that does not exist or a value that it does not take."""
+    """An unknown switch, or a value that the switch does not allow."""
 
     def __init__(self, name: str, rule: str) -> None:
         self.name = name
@@ -24,8 +26,8 @@ class SwitchError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
-    """One switch as a reader sees it."""
+class SwitchDeclaration:
+    """One switch as the documentation shows it."""
 
     name: str
     allowed: str
@@ -33,7 +35,7 @@ class Declared:
     reason: str
 
 
-def _show(value: object) -> str:
+def _text(value: object) -> str:
     return msgspec.json.encode(value).decode().strip('"')
 
 
@@ -44,7 +46,7 @@ def _choice(default: Any, allowed: tuple[Any, ...], reason: str) -> Any:
                 return option
         raise ValueError(f"must be one of {text}")
 
-    text = ", ".join(_show(option) for option in allowed)
+    text = ", ".join(_text(option) for option in allowed)
     return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
 
 
@@ -54,7 +56,7 @@ def _number(default: float, low: float, high: float, reason: str) -> Any:
             raise ValueError(f"must be {text}")
         return value
 
-    text = f"a number from {_show(low)} to {_show(high)}"
+    text = f"a number from {_text(low)} to {_text(high)}"
     return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
 
 
@@ -67,7 +69,7 @@ _ORDERS = ("newest", "oldest", "unordered")
 
 @dataclass(slots=True)
 class Switches:
-    """The current position of every switch."""
+    """The current value of every switch."""
 
     chat_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
@@ -83,7 +85,7 @@ class Switches:
         "offset",
         ("offset", "key"),
         "Cursors are opaque, but the documented walk over chats goes 20, 40: with an offset, items shift while "
-        "one pages. With a key they do not. (A thread always pages by key, as its example shows.)",
+        "a client pages. With a key they do not. (A thread always pages by key, as its example shows.)",
     )
     empty_pages: bool = _flag(
         False,
@@ -108,8 +110,8 @@ class Switches:
         0,
         0,
         8760,
-        "How long a key is remembered is not documented; 0 is for ever, since a key whose message was deleted or "
-        "expired is documented to be refused and never resent.",
+        "How long a key is remembered is not documented; 0 keeps it for ever, since a key whose message was "
+        "deleted or expired is documented to be refused and never resent.",
     )
     create_chat_message: Literal["inside", "beside", "both"] = _choice(
         "inside",
@@ -134,14 +136,16 @@ class Switches:
         600,
         "Group names, icons, participants and leaving apply later; how much later is not documented.",
     )
-    edit_seconds: float = _number(0, 0, 600, "Whether an edit is visible at once or later is not documented.")
-    reaction_seconds: float = _number(0, 0, 600, "Whether a reaction is visible at once or later is not documented.")
+    edit_seconds: float = _number(0, 0, 600, "Whether an edit is visible immediately or later is not documented.")
+    reaction_seconds: float = _number(
+        0, 0, 600, "Whether a reaction is visible immediately or later is not documented."
+    )
     media_url_seconds: float = _number(
         3600,
         0,
         31536000,
-        "How long a media URL in a message works: one hour in the SDK, long-lived in the attachments page (0 is for "
-        "ever), 15 minutes (900) on the ephemeral tier.",
+        "How long a media URL in a message works: one hour in the SDK, long-lived in the attachments page (0 is "
+        "for ever), 15 minutes (900) on the ephemeral tier.",
     )
     capability_scope: Literal["account", "line"] = _choice(
         "account",
@@ -151,7 +155,7 @@ class Switches:
     duplicate_target_url: Literal["refused", "allowed"] = _choice(
         "refused",
         ("refused", "allowed"),
-        "A target_url can be used once an account; the refusal is not documented.",
+        "An account can use a target_url once; how it is refused is not documented.",
     )
     webhook_retries: Literal["exponential", "ten", "six"] = _choice(
         "exponential",
@@ -178,12 +182,18 @@ class Switches:
     )
 
     def update(self, values: Mapping[str, object]) -> None:
-        """Set every given switch, or none of them and raise `SwitchError`."""
-        checks: dict[str, Callable[[object], object]] = {one.name: one.metadata["check"] for one in fields(self)}
+        """Set all given switches, or none.
+
+        Raises:
+            SwitchError: A name is unknown or a value is not allowed.
+        """
+        checks: dict[str, Callable[[object], object]] = {
+            switch.name: switch.metadata["check"] for switch in fields(self)
+        }
         accepted: dict[str, object] = {}
         for name, value in values.items():
             if name not in checks:
-                raise SwitchError(name, f"unknown; known are {', '.join(sorted(checks))}")
+                raise SwitchError(name, f"unknown; the switches are {', '.join(sorted(checks))}")
             try:
                 accepted[name] = checks[name](value)
             except ValueError as error:
@@ -192,20 +202,26 @@ class Switches:
             setattr(self, name, value)
 
     def as_dict(self) -> dict[str, object]:
-        """Name and position of every switch."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        """Name and value of every switch."""
+        return {switch.name: getattr(self, switch.name) for switch in fields(self)}
 
 
-def declared() -> list[Declared]:
-    """Every switch with its allowed values, default and reason, in the order of the declaration."""
+def declarations() -> list[SwitchDeclaration]:
+    """Every switch with its allowed values, default and reason, in the order of declaration."""
     return [
-        Declared(one.name, cast(str, one.metadata["allowed"]), one.default, cast(str, one.metadata["reason"]))
-        for one in fields(Switches)
+        SwitchDeclaration(
+            switch.name, cast(str, switch.metadata["allowed"]), switch.default, cast(str, switch.metadata["reason"])
+        )
+        for switch in fields(Switches)
     ]
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
-    """Name and value of ``name=value``, as a command line gives it; `SwitchError` without a ``=``."""
+    """Split ``name=value`` from a command line; the value may be JSON or plain text.
+
+    Raises:
+        SwitchError: There is no ``=``.
+    """
     name, sign, value = text.partition("=")
     if not sign:
         raise SwitchError(text, "must be given as name=value")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
-import pendulum
-
 from linq_client import InvalidRequestError, RetentionWindow, check_line
-from tap_linq.extraction.decisions import QUARTER
+from linq_client.times import parse_datetime_or_none
+from tap_linq.extraction.plan import SAFETY_SHARE
+
+__all__ = ["Settings", "check_names", "normalize"]
 
 #: How often a full sweep is due on the standard tier, where nothing expires.
 STANDARD_SWEEP_INTERVAL: Final = timedelta(hours=24)
@@ -27,7 +28,7 @@ class Settings:
     Attributes:
         phone_numbers: the lines to extract, in E.164 form; None for all of the account.
         window: None for the standard tier, where messages don't expire.
-        concurrency: requests under way at once.
+        concurrency: number of concurrent requests.
         fail_on_gap: whether a run that finds a gap ends with an error, after all is extracted.
         attachments_path: where media is stored; None for nowhere.
         attachment_max_bytes: larger files are not stored.
@@ -71,7 +72,7 @@ class Settings:
         )
 
 
-def normalized(config: Mapping[str, Any]) -> dict[str, Any]:
+def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a configuration in which null stands for what is left out, but of the window, where it is a value.
 
     Numbers with a point, which the SDK reads as Decimal, become floats: as such they are shown where they are refused.
@@ -84,19 +85,19 @@ def normalized(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Collection[str]) -> None:
-    """Refuse settings that nobody reads: with a window that has a typo, the tap would run on the default.
+    """Refuse settings that do not exist: with a window that has a typo, the tap would run on the default.
 
     Args:
         variables: names of environment variables that are read as settings, without the prefix. Only those are refused
-            that look like a typo: others may set variables with the prefix, such as Kubernetes for a service.
+            that look like a typo: other programs may set variables with the prefix, such as Kubernetes for a service.
         known: names of all settings.
 
     Raises:
         InvalidRequestError: names them, and what may have been meant.
     """
-    looks_meant = [one for one in map(str.lower, variables) if get_close_matches(one, known, n=1, cutoff=0.8)]
+    candidates = [one for one in map(str.lower, variables) if get_close_matches(one, known, n=1, cutoff=0.8)]
     wrong = []
-    for name in (*config, *looks_meant):
+    for name in (*config, *candidates):
         if name not in known:
             near = get_close_matches(name.lower().replace("-", "_"), known, n=1)
             wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
@@ -110,17 +111,11 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Coll
 def _start_date(value: str | None) -> datetime | None:
     if value is None:
         return None
-    rule = "must be an RFC 3339 date or date-time"
-    try:
-        parsed = pendulum.parse(value, exact=True)
-    except ValueError:
-        raise InvalidRequestError(f"start_date: {rule}, got {value!r}") from None
-    if not isinstance(parsed, pendulum.Date):
-        raise InvalidRequestError(f"start_date: {rule}, got {value!r}")
-    if not isinstance(parsed, pendulum.DateTime):
-        parsed = pendulum.datetime(parsed.year, parsed.month, parsed.day)
-    # The one place for the worker's clock: nothing has been asked of the server yet.
-    if parsed > pendulum.now("UTC"):
+    parsed = parse_datetime_or_none(value) or parse_datetime_or_none(f"{value}T00:00:00Z")
+    if parsed is None:
+        raise InvalidRequestError(f"start_date: must be an RFC 3339 date or date-time, got {value!r}")
+    # The one place for the worker's clock: no request has been made yet.
+    if parsed > datetime.now(timezone.utc):
         raise InvalidRequestError(f"start_date: must not lie in the future, got {value!r}")
     return parsed
 
@@ -151,7 +146,7 @@ def _sweep_interval(value: float | str | None, window: RetentionWindow | None) -
         if value is None:
             return STANDARD_SWEEP_INTERVAL
         return timedelta(hours=_number("full_sweep_interval_hours", value, 0, 24 * 365, "hours"))
-    most = QUARTER * window.hours
+    most = SAFETY_SHARE * window.hours
     if value is None:
         return timedelta(hours=most)
     return timedelta(

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import logging
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 from typing_extensions import override
 
-from tap_linq.client import Context, LinqStream, PassStream
+from tap_linq.extraction.chat_reader import Batch
+from tap_linq.extraction.line_pass import LinePass
 from tap_linq.extraction.locations import locations
+from tap_linq.extraction.state import LineState
+from tap_linq.sdk import Context, PushStream, SdkStream
+
+if TYPE_CHECKING:
+    from tap_linq.extraction.session import SyncSession
+    from tap_linq.tap import TapLinq
+
+__all__ = [
+    "AttachmentsStream",
+    "ChatLocationsStream",
+    "ChatParticipantsStream",
+    "ChatsStream",
+    "ExtractionGapsStream",
+    "LinqStream",
+    "MessagesStream",
+    "PassStream",
+    "PhoneNumbersStream",
+    "ReactionsStream",
+    "WebhookSubscriptionsStream",
+]
+
+log = logging.getLogger(__name__)
 
 
 def _object(*properties: th.Property[Any]) -> th.ObjectType:
@@ -54,6 +79,78 @@ _OF_PART = (
 )
 
 
+class LinqStream(SdkStream):
+    """A stream of the Linq Partner API."""
+
+    def __init__(self, tap: TapLinq) -> None:
+        super().__init__(tap)
+        self._linq_tap = tap
+
+    @property
+    def session(self) -> SyncSession:
+        """What this run of the tap shares among its streams."""
+        return self._linq_tap.session
+
+    @override
+    def end_of_run(self) -> None:
+        """End the run, with an error if anything could not be read."""
+        self.session.close()
+
+
+class PassStream(PushStream, LinqStream):
+    """A stream whose records come from the passes over the lines.
+
+    The passes fill all such streams together, so that none asks the API for what another already has. The SDK syncs
+    streams one after the other: the first of them whose turn comes makes the passes, and writes what belongs to the
+    others as it comes, so that nothing waits in memory and the bookmark of a line moves after all that it stands for.
+    """
+
+    @property
+    @override
+    def partitions(self) -> None:
+        """None for the SDK: the bookmarks of all lines are those of `messages`, whichever stream makes the passes."""
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
+        """Make the passes if no other stream has done so; the records, its own too, are written by `write`."""
+        if not self.session.passes_started:
+            self.session.passes_started = True
+            self._make_passes()
+        return ()
+
+    def _make_passes(self) -> None:
+        tap = self._linq_tap
+        selected = {stream.name: stream for stream in tap.streams.values() if stream.selected}
+        outputs = {name: stream for name, stream in selected.items() if isinstance(stream, PassStream)}
+        for stream in outputs.values():
+            stream.declare()
+        former = self.session.not_in_account(tap.lines_in_state)
+        if former:
+            log.warning(
+                "no longer lines of this account, so nothing is read from them: %s; their bookmarks are kept",
+                ", ".join(former),
+            )
+        for line in self.session.lines:
+            line_pass = LinePass(self.session, line, tap.line_state(line), frozenset(selected))
+            with closing(line_pass.batches()) as batches:
+                new_state = _write_all(batches, outputs)
+            if new_state is not None:
+                tap.save_line_state(line, new_state)
+
+
+def _write_all(
+    batches: Generator[Batch, None, LineState | None], outputs: Mapping[str, PassStream]
+) -> LineState | None:
+    """Write the records of a pass to their streams, and return what the pass has returned."""
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration as end:
+            new_state: LineState | None = end.value
+            return new_state
+        outputs[batch.stream].write(batch.records)
+
+
 class PhoneNumbersStream(LinqStream):
     """The lines of the account."""
 
@@ -68,7 +165,7 @@ class PhoneNumbersStream(LinqStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        return self.run.phone_numbers
+        return self.session.phone_numbers
 
 
 class ChatsStream(PassStream):
@@ -148,7 +245,7 @@ class MessagesStream(PassStream):
 
 
 class ReactionsStream(PassStream):
-    """The reactions that the emitted messages show; one that was taken back is in no later row of its message."""
+    """The reactions that the emitted messages show; one that was taken back is in no later record of its message."""
 
     name = "reactions"
     schema = _object(
@@ -163,7 +260,7 @@ class ReactionsStream(PassStream):
 
 
 class AttachmentsStream(PassStream):
-    """The files in the emitted messages, one row a media part, and where each of them was stored."""
+    """The files in the emitted messages, one record a media part, and where each of them was stored."""
 
     name = "attachments"
     primary_keys = ("message_id", "part_index")
@@ -192,7 +289,7 @@ class ExtractionGapsStream(PassStream):
         th.Property("last_complete_pass", th.DateTimeType, description="The last one that counts before the gap."),
         th.Property("window_hours", th.NumberType),
         th.Property("detected_at", th.DateTimeType),
-        th.Property("reason", th.StringType, description="first_run, late_run, hidden_activity or doubted_state."),
+        th.Property("reason", th.StringType, description="first_run, late_run, updated_at_lags or clock_error."),
     ).to_dict()
 
 
@@ -215,8 +312,8 @@ class ChatLocationsStream(LinqStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        for line in self.run.lines:
-            yield from locations(self.run, line)
+        for line in self.session.lines:
+            yield from locations(self.session, line)
 
 
 class WebhookSubscriptionsStream(LinqStream):
@@ -237,6 +334,6 @@ class WebhookSubscriptionsStream(LinqStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        for one in self.run.client.webhook_subscriptions.list():
+        for one in self.session.client.webhook_subscriptions.list():
             # The secret is no part of a list as documented; should it ever be, a warehouse is no place for it.
             yield one.model_dump(mode="json", exclude_unset=True, exclude={"signing_secret"})

@@ -9,15 +9,17 @@ from singer_sdk.contrib.msgspec import MsgSpecWriter
 from singer_sdk.singerlib import Message, RecordMessage
 from typing_extensions import override
 
+__all__ = ["RecordWriter"]
+
 #: Bytes of records that wait to be written together.
-PENDING: Final = 64 * 1024
+BUFFER_SIZE: Final = 64 * 1024
 
 
 class RecordWriter(MsgSpecWriter):
     """The SDK's msgspec writer, which puts records together before it writes them.
 
     A write for each record is a system call for each, at which the threads that read take the interpreter away. All
-    other messages are written at once, and with them the records that came before: a STATE is out only when what it
+    other messages are written immediately, and with them the records that came before: a STATE is out only when what it
     stands for is.
     """
 
@@ -30,13 +32,13 @@ class RecordWriter(MsgSpecWriter):
     @override
     def write_message(self, message: Message) -> None:
         self._pending += self.format_message(message)
-        if not isinstance(message, RecordMessage) or len(self._pending) >= PENDING:
+        if not isinstance(message, RecordMessage) or len(self._pending) >= BUFFER_SIZE:
             self._write_pending()
 
-    def end(self, exit_code: int) -> None:
-        """End the process, from a signal handler: after the write that is under way, so that no line is torn.
+    def exit(self, exit_code: int) -> None:
+        """End the process, from a signal handler: after the write in progress, so that no line is torn.
 
-        A write waits for as long as nobody reads; who asks a second time gets his end at once.
+        A write waits for as long as nobody reads; a second signal ends the process immediately.
 
         Raises:
             SystemExit: nothing is being written.

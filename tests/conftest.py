@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 
-from tests.emulator_process import Emulator, running_emulator
+from linq_emulator.testing import EmulatorOptions, EmulatorProcess
+
+pytest_plugins = ["linq_emulator.testing"]
 
 # A busy machine is no failure.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
+@pytest.fixture(scope="session")
+def linq_emulator_options() -> EmulatorOptions:
+    """The clock of the shared emulator is frozen: time passes only if a test moves it."""
+    return {"freeze": "2026-03-01T12:00:00Z"}
+
+
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    """An emulator of its own for the test, on a frozen clock: time passes only when the test says so."""
-    with running_emulator("--freeze", "2026-03-01T12:00:00Z") as started:
-        yield started
+def emulator(linq_emulator: EmulatorProcess) -> EmulatorProcess:
+    """An emulator as if it had just been started, on a frozen clock."""
+    return linq_emulator

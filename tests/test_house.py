@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, requires
@@ -41,6 +43,64 @@ def imported(package: str) -> set[str]:
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_arrows_run_down_only(package: str) -> None:
     assert imported(package) & (OURS | FRAMEWORKS) <= MAY_IMPORT[package]
+
+
+#: Tests of what is inside a package, which no public name shows well enough, and what they import of it.
+TESTS_OF_INTERNALS = {
+    # How many reads are allowed after which responses: through requests, it would be a matter of timing.
+    "tests/client/test_concurrency.py": {"linq_client._concurrency"},
+    # Something happens just before a pass becomes a sweep: no run from outside can choose that time.
+    "tests/tap/test_passes.py": {"tap_linq.extraction.line_pass.LinePass._turn_into_sweep"},
+}
+
+
+def private_imports(file: Path) -> set[str]:
+    """What a file uses of the private parts of our packages, its own package excepted."""
+    tree = ast.parse(file.read_text())
+    used: set[str] = set()
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            used |= {f"{module}{alias.name}" for alias in node.names}
+            names |= {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
+            used.add(f"{names[node.value.id]}.{node.attr}")
+    private = set()
+    for path in used:
+        package, *rest = path.split(".")
+        underscored = [step for step in rest if re.match("_(?!_)", step)]
+        if underscored and package in OURS - {file.relative_to(ROOT).parts[0]}:
+            private.add(path.partition(f".{underscored[0]}")[0] + f".{underscored[0]}")
+    return private
+
+
+def test_nothing_outside_imports_what_is_private() -> None:
+    found = {}
+    for folder in (*OURS, "tests", "demo", "benchmarks", "dags_examples"):
+        for file in (ROOT / folder).rglob("*.py"):
+            if private := private_imports(file):
+                found[str(file.relative_to(ROOT))] = private
+    assert found == TESTS_OF_INTERNALS
+
+
+def public_modules(package: str) -> list[str]:
+    """The names of all modules of a package without an underscore, the package included."""
+    paths = (file.relative_to(ROOT).with_suffix("").parts for file in (ROOT / package).rglob("*.py"))
+    modules = {tuple(part for part in path if part != "__init__") for path in paths}
+    return sorted(".".join(path) for path in modules if not any(part.startswith("_") for part in path))
+
+
+@pytest.mark.parametrize("name", public_modules("linq_client"))
+def test_a_public_module_says_what_is_in_it(name: str) -> None:
+    module = importlib.import_module(name)
+    made_here = {
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and getattr(value, "__module__", None) == name
+    }
+    assert made_here <= set(module.__all__) <= set(vars(module)), "all that is public, and nothing else"
 
 
 @pytest.mark.parametrize("package", sorted(OURS))

@@ -28,6 +28,15 @@ def derive_key(*identity: str | int | None) -> str:
     return f"airflow-{_digest(identity)}"
 
 
+def instance_key(ti: TaskInstance, *more: str | int) -> str:
+    """
+    Return a key of one task instance, the same in every try.
+
+    :param more: tells apart what the instance does more than once.
+    """
+    return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, *more)
+
+
 def task_key(ti: TaskInstance, recipient: str, *more: str | int) -> str:
     """
     Return the key of the message that a task instance sends, the same in every try.
@@ -39,7 +48,9 @@ def task_key(ti: TaskInstance, recipient: str, *more: str | int) -> str:
     :param recipient: see :func:`recipient_fingerprint`.
     :param more: tells apart what one instance sends more than once.
     """
-    return derive_key(ti.dag_id, ti.run_id, ti.task_id, recipient if is_mapped(ti) else -1, *more)
+    if is_mapped(ti):
+        return derive_key(ti.dag_id, ti.run_id, ti.task_id, recipient, *more)
+    return instance_key(ti, *more)
 
 
 def recipient_fingerprint(chat_id: str | None, to: str | Sequence[str] | None) -> str:

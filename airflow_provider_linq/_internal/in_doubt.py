@@ -240,4 +240,3 @@ def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: dat
     others = others_of(chat, own)
     is_alike = any(may_be_same_handle(one, other) for one in to for other in others)
     return is_alike or chat.created_at >= since
-

@@ -14,7 +14,7 @@ KEY_TRUST: Final = timedelta(minutes=30)
 
 #: A request that got no answer may be accepted for so long after it was made: gateways and queues hold requests for
 #: minutes. A message that is missing from its chat counts as not sent only if its last request is older.
-LATE_ACCEPTANCE: Final = timedelta(minutes=10)
+LATE_ACCEPTANCE: Final = timedelta(minutes=5)
 
 #: A message that was accepted may be missing from lists for so long. Where the platform chooses the line, and so may not
 #: know the key on the next one, nothing is sent again before.

@@ -1,9 +1,8 @@
-"""Campaigns: one message to each of many recipients, exactly once. What DAGs import of it is here."""
+"""Campaigns: one message to each of many recipients, exactly once."""
 
-from airflow_provider_linq.campaigns.campaign import Campaign
-from airflow_provider_linq.campaigns.follow_up import FollowUp
-from airflow_provider_linq.campaigns.model import CampaignResult
-from airflow_provider_linq.campaigns.pace import Pace
-from airflow_provider_linq.campaigns.run import send_campaign
+from airflow_provider_linq.campaigns._limits import RateLimits, SendWindow
+from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._run import send_campaign
+from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport
 
-__all__ = ["Campaign", "CampaignResult", "FollowUp", "Pace", "send_campaign"]
+__all__ = ["Campaign", "CampaignResult", "DeliveryReport", "RateLimits", "SendWindow", "send_campaign"]

@@ -14,8 +14,15 @@ from airflow.sdk import BaseHook
 from airflow_provider_linq._internal.destination import Destination
 from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq.results import SendResult
-from linq_client import InvalidRequestError, LinqClient, LinqError, MessageLike, RetentionWindow, check_line
-from linq_client.client import DEFAULT_BASE_URL
+from linq_client import (
+    DEFAULT_BASE_URL,
+    InvalidRequestError,
+    LinqClient,
+    LinqError,
+    MessageLike,
+    RetentionWindow,
+    check_line,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

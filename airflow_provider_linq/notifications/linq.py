@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq._internal.arguments import GivenArguments
-from airflow_provider_linq._internal.idempotency import derive_key
+from airflow_provider_linq._internal.idempotency import derive_key, instance_key
 from airflow_provider_linq._internal.polling import in_thread, with_present_key
 from airflow_provider_linq._internal.uploads import check_message, with_key
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
@@ -103,8 +103,7 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
     """Return the key of what is to be said on the occasion that a context tells of; None if it tells of none."""
     ti, deadline, run = context.get("ti"), context.get("deadline"), context.get("dag_run")
     if ti is not None:
-        map_index = -1 if ti.map_index is None else ti.map_index
-        return derive_key(ti.dag_id, ti.run_id, ti.task_id, map_index, "notifier", ti.try_number, about)
+        return instance_key(ti, "notifier", ti.try_number, about)
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
     if deadline is not None:
         return derive_key("deadline", str(deadline["id"]), about)

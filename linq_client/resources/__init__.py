@@ -1,4 +1,4 @@
-"""The endpoints: `client.chats.create(...)`, `client.messages.send(...)`; one method an endpoint.
+"""The endpoints: `client.chats.create(...)`, `client.messages.send(...)`; one file a group, one method an endpoint.
 
 Every method raises `LinqError` as `LinqClient.request` does, and `InvalidRequestError` before anything is sent where an
 argument breaks a rule of the API. Handles are E.164 numbers or e-mail addresses, lines E.164 numbers, ids UUIDs.
@@ -6,15 +6,17 @@ argument breaks a rule of the API. Handles are E.164 numbers or e-mail addresses
 Source: API reference, "Endpoints"; linq-python 0.65.0, `resources/`.
 """
 
-from linq_client.resources.account import (
-    Capabilities,
-    ContactCards,
-    PhoneNumbers,
-    WebhookEvents,
-    WebhookSubscriptions,
-)
-from linq_client.resources.chats import Chats, LocationSharing, Participants, Typing
-from linq_client.resources.messages import Attachments, Messages
+from linq_client.resources.attachments import Attachments
+from linq_client.resources.capability import Capabilities
+from linq_client.resources.chats import Chats
+from linq_client.resources.contact_card import ContactCards
+from linq_client.resources.location import LocationSharing
+from linq_client.resources.messages import Messages
+from linq_client.resources.participants import Participants
+from linq_client.resources.phone_numbers import PhoneNumbers
+from linq_client.resources.typing_indicator import Typing
+from linq_client.resources.webhook_events import WebhookEvents
+from linq_client.resources.webhook_subscriptions import WebhookSubscriptions
 
 __all__ = [
     "Attachments",

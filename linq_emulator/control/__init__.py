@@ -1,20 +1,22 @@
-"""The control API under ``/_emulator``: what the vendor's world would do, ordered by whoever tests.
+"""The control API under ``/_emulator``: commands of tests for the platform and for the people who use it.
 
-It takes no key, since it is a development tool on loopback. Bodies are declared as types; one that does not
-fit is refused with 400 and ``{"error": {"field", "rule"}}``.
+It takes no key, since it is a development tool on loopback. Bodies are declared as types. One that does not fit is
+refused with 400 and ``{"error": {"field", "rule"}}``.
 """
 
 from __future__ import annotations
 
 from starlette.routing import Route
 
-from linq_emulator.control import base, machine, outside
-from linq_emulator.world import World
+from linq_emulator.backend import Backend
+from linq_emulator.control import base, contacts, emulator, platform
+
+_HANDLERS = (*emulator.HANDLERS, *contacts.HANDLERS, *platform.HANDLERS)
 
 
-def routes(world: World) -> list[Route]:
+def routes(backend: Backend) -> list[Route]:
     """Every route of the control API."""
     return [
-        Route(f"/_emulator/{path}", base.endpoint(world, operation), methods=[method])
-        for method, path, operation in (*machine.OPERATIONS, *outside.OPERATIONS)
+        Route(f"/_emulator/{path}", base.endpoint(backend, handler), methods=[method])
+        for method, path, handler in _HANDLERS
     ]

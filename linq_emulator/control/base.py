@@ -1,4 +1,4 @@
-"""Reading control requests and refusing wrong ones."""
+"""Commands of the control API: how a body is read and how a wrong one is refused."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from linq_emulator.backend import Backend
 from linq_emulator.clock import http_date, parse_iso
 from linq_emulator.errors import ApiError
+from linq_emulator.serializers import encode
 from linq_emulator.switches import SwitchError
-from linq_emulator.wire import encode
-from linq_emulator.world import World
 
 T = TypeVar("T")
 
 _PATH = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_NAMED = re.compile(r"field `(?P<name>[^`]*)`")
+_FIELD = re.compile(r"field `(?P<name>[^`]*)`")
 
 
-class ControlError(Exception):
-    """A wrong order: which field, and the rule that it breaks."""
+class CommandError(Exception):
+    """A wrong command: the field, and the rule that it breaks."""
 
     def __init__(self, field: str, rule: str, status: int = 400) -> None:
         self.field, self.rule, self.status = field, rule, status
@@ -33,62 +33,66 @@ class ControlError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One control request."""
+class Command:
+    """One request of the control API."""
 
-    world: World
+    backend: Backend
     request: Request
-    raw: bytes
+    content: bytes
 
-    def read(self, kind: type[T]) -> T:
-        """The body as a declared type; `ControlError` names what does not fit."""
+    def parse(self, kind: type[T]) -> T:
+        """The body as a declared type.
+
+        Raises:
+            CommandError: The body does not fit; names the field.
+        """
         try:
-            return msgspec.json.decode(self.raw or b"{}", type=kind)
+            return msgspec.json.decode(self.content or b"{}", type=kind)
         except msgspec.ValidationError as error:
-            raise _unfit(str(error)) from None
+            raise _command_error(str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ControlError("body", f"must be JSON: {error}") from None
+            raise CommandError("body", f"must be JSON: {error}") from None
 
 
-def _unfit(text: str) -> ControlError:
-    found = _PATH.match(text)
-    rule, path = (found["rule"], found["path"] or "") if found else (text, "")
-    named = _NAMED.search(rule)
-    if named:
-        path = f"{path}.{named['name']}".lstrip(".")
-    return ControlError(path or "body", rule)
+def _command_error(text: str) -> CommandError:
+    match = _PATH.match(text)
+    rule, path = (match["rule"], match["path"] or "") if match else (text, "")
+    field = _FIELD.search(rule)
+    if field:
+        path = f"{path}.{field['name']}".lstrip(".")
+    return CommandError(path or "body", rule)
 
 
-Operation = Callable[[Order], object]
+Handler = Callable[[Command], object]
 
 
-def moment(text: str, field: str) -> int:
+def parse_time(text: str, field: str) -> int:
     """Milliseconds of an RFC 3339 time in a body."""
     try:
         return parse_iso(text)
     except ValueError:
-        raise ControlError(field, "must be an RFC 3339 time with an offset, such as 2026-11-21T10:00:00Z") from None
+        raise CommandError(field, "must be an RFC 3339 time with an offset, such as 2026-11-21T10:00:00Z") from None
 
 
-def endpoint(world: World, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint that carries out an order; what it returns is sent as JSON unless it is a response."""
+def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that runs a command. The result of its handler is sent as JSON, unless it is a response."""
 
     async def serve(request: Request) -> Response:
-        raw = await request.body()
-        world.clock.run_due()
-        world.trace_id = secrets.token_hex(16)
+        content = await request.body()
+        backend.clock.run_due()
+        backend.trace_id = secrets.token_hex(16)
         try:
-            result = operation(Order(world, request, raw))
-        except ControlError as error:
-            return _json(world, {"error": {"field": error.field, "rule": error.rule}}, error.status)
+            result = handler(Command(backend, request, content))
+        except CommandError as error:
+            return _json(backend, {"error": {"field": error.field, "rule": error.rule}}, error.status)
         except SwitchError as error:
-            return _json(world, {"error": {"field": error.name, "rule": error.rule}}, 400)
+            return _json(backend, {"error": {"field": error.name, "rule": error.rule}}, 400)
         except ApiError as error:
-            return _json(world, {"error": {"field": "body", "rule": error.message, "code": error.code}}, 400)
-        return result if isinstance(result, Response) else _json(world, result, 200)
+            return _json(backend, {"error": {"field": "body", "rule": error.message, "code": error.code}}, 400)
+        return result if isinstance(result, Response) else _json(backend, result, 200)
 
     return serve
 
 
-def _json(world: World, body: object, status: int) -> Response:
-    return Response(encode(body), status, {"Date": http_date(world.now())}, "application/json")
+def _json(backend: Backend, body: object, status: int) -> Response:
+    return Response(encode(body), status, {"Date": http_date(backend.now())}, "application/json")

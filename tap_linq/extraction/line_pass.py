@@ -1,8 +1,8 @@
-"""One pass over one line: chats are listed and read in parallel, rows come out, and the bookmark moves at the end.
+"""One pass over one line: chats are listed and read in parallel, records come out, and the bookmark moves at the end.
 
 A full sweep reads every chat and emits every live message. An incremental pass reads the chats that show activity since
 the bookmark, and a sample of the others; where the sample, or any chat read, shows that `updated_at` of a chat can't be
-relied upon, it turns into a full sweep on the spot.
+relied upon, it turns into a full sweep within the same run.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ from typing import Any, Final
 from linq_client import LinqError, Page
 from linq_client.sync import ListedChat, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
-from tap_linq.extraction import rows
-from tap_linq.extraction.chat_reader import Batch, ChatReader, Filter, Outcome, failure
-from tap_linq.extraction.decisions import (
-    Fed,
-    LineState,
-    Plan,
-    emit_from,
+from tap_linq.extraction import records
+from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
+from tap_linq.extraction.plan import (
+    PassPlan,
+    emit_since,
     find_gap,
-    hours,
+    format_hours,
     is_active,
-    is_due,
+    is_changed_since,
     is_short,
     plan_pass,
-    tighter,
+    shorter_window,
     time_left,
 )
-from tap_linq.extraction.pool import Pool
 from tap_linq.extraction.progress import Progress
-from tap_linq.extraction.run import Run
+from tap_linq.extraction.session import SyncSession
+from tap_linq.extraction.state import Coverage, LineState
+from tap_linq.extraction.worker_pool import WorkerPool
+
+__all__ = ["LinePass"]
 
 #: Quiet chats that an incremental pass reads to see whether they are quiet.
-SAMPLE: Final = 64
+SAMPLE_SIZE: Final = 64
 
-#: Threads beyond the number of requests that the client has under way at once: while one makes rows of its page, the
-#: request of another takes its place. Where files are stored there are none, as each thread may have one on the disk.
+#: Threads beyond the number of requests that the client has under way at a time: while one makes records of its page,
+#: the request of another takes its place. Where files are stored there are none, as each thread may have one on the
+#: disk.
 SPARE_THREADS: Final = 2
 
-#: The streams whose rows come from the messages of chats, and from the listing of chats.
-FROM_MESSAGES: Final = frozenset({"messages", "reactions", "attachments"})
-FROM_LISTING: Final = frozenset({"chats", "chat_participants"})
+#: The streams whose records come from the messages of chats, and from the list of chats.
+MESSAGE_STREAMS: Final = frozenset({"messages", "reactions", "attachments"})
+CHAT_STREAMS: Final = frozenset({"chats", "chat_participants"})
 
 log = logging.getLogger(__name__)
 
@@ -54,26 +56,26 @@ _NOT_EMITTED: Final = object()
 
 
 @dataclass(frozen=True)
-class Listed:
-    """The end of the listing: how many chats there are to read, or why they are not known."""
+class ListEnd:
+    """The list of chats has ended: how many of them there are to read, or why that is not known."""
 
     to_read: int = 0
     error: LinqError | None = None
 
 
 @dataclass
-class Stage:
-    """A round of jobs of a pass, and what it came to.
+class PassStats:
+    """What a round of jobs of a pass came to.
 
     Attributes:
-        is_listed: whether the listing came to its end.
-        complete: whether it did, and all that was to be read could be.
+        is_listed: whether the list of chats came to its end.
+        is_complete: whether it did, and all that was to be read could be.
         submitted: number of chats that were to be read.
         listed: ids of all chats.
     """
 
     is_listed: bool = True
-    complete: bool = True
+    is_complete: bool = True
     submitted: int = 0
     listed: set[str] = field(default_factory=set)
     skipped: int = 0
@@ -83,196 +85,210 @@ class LinePass:
     """A pass over a line.
 
     Args:
-        streams: names of the streams whose rows are wanted.
         state: of the line, as the last run left it.
-
-    Attributes:
-        new_state: what the next run is to start from; None to leave it as it is.
+        streams: names of the streams whose records are wanted.
     """
 
-    def __init__(self, run: Run, line: str, state: LineState, streams: frozenset[str]) -> None:
-        self.new_state: LineState | None = None
-        self._run = run
-        self._settings = run.settings
+    def __init__(self, session: SyncSession, line: str, state: LineState, streams: frozenset[str]) -> None:
+        self._session = session
+        self._settings = session.settings
         self._line = line
         self._state = state
         self._streams = streams
-        self._reads_messages = bool(streams & FROM_MESSAGES)
-        self._reader = ChatReader(run, line, streams)
+        self._reads_messages = bool(streams & MESSAGE_STREAMS)
+        self._reader = ChatReader(session, line, streams)
         self._signals: set[UpdatedAtSignal] = set()
         # What an incremental pass has emitted, with its updated_at, should it turn into a sweep.
         self._emitted: dict[str, Any] = {}
-        kinds = {name[0] for name in streams & FROM_MESSAGES} | ({"f"} if run.media is not None else set())
-        self._fed = Fed(frozenset(kinds), self._settings.start_date)
-        self._window = tighter(self._settings.window, state.window)
+        stores_files = session.media is not None
+        self._coverage = Coverage(streams & MESSAGE_STREAMS, stores_files, self._settings.start_date)
+        self._window = shorter_window(self._settings.window, state.window)
 
-    def batches(self) -> Generator[Batch, None, None]:
-        """Yield the rows of all wanted streams.
+    def batches(self) -> Generator[Batch, None, LineState | None]:
+        """Yield the records of all wanted streams, and return what the next run is to start from.
 
-        What can't be read is noted with the run, and leaves the bookmark as it is.
+        That is None where the state of the line stays as it is. What can't be read is noted with the session, and
+        leaves the bookmark where it is.
         """
-        if not self._streams & (FROM_MESSAGES | FROM_LISTING):
+        if not self._streams & (MESSAGE_STREAMS | CHAT_STREAMS):
             log.warning("line %s: nothing is read, so no gap can be found; select messages", self._line)
-            return
-        started = self._run.client.server_time
-        self._plan = self._announce(started)
-        self._progress = Progress(self._line, self._oldest_unread(started), self._window)
-        reading = self._run.chats(self._line, None if self._plan.sweep else self._bookmark)
-        stage = Stage()
-        yield from self._run_stage(stage, lambda pool: self._list_and_read(pool, reading.pages(), stage))
+            return None
+        began = self._session.client.server_time
+        self._plan = self._make_plan(began)
+        self._progress = Progress(self._line, self._oldest_unread(began), self._window)
+        chats = self._session.chats(self._line, None if self._plan.is_sweep else self._bookmark)
+        stats = PassStats()
+        yield from self._run_jobs(stats, lambda pool: self._list_and_read(pool, chats.pages(), stats))
         if not self._reads_messages:
-            return
-        evidence = combine(self._state.evidence, self._signals)
-        if stage.is_listed and self._reader.given_up is None and not self._plan.sweep and not evidence:
-            self._turn_into_sweep(evidence)
-            rest = Stage()
-            yield from self._run_stage(rest, lambda pool: self._read_the_rest(pool, stage.listed, rest))
-            stage.complete = stage.complete and rest.complete
-            evidence = combine(self._state.evidence, self._signals)
-        if stage.complete and reading.started is not None:
-            yield from self._gap(self._run.client.server_time, evidence)
-            swept_at = reading.started if self._plan.sweep else self._state.swept_at
-            self.new_state = LineState(reading.started, swept_at, evidence, self._settings.window, self._fed)
-        elif evidence is False or self._state.doubted is not None:
+            return None
+        is_complete = stats.is_complete
+        if stats.is_listed and self._reader.stopped_by is None and not self._plan.is_sweep and not self._is_reliable:
+            self._turn_into_sweep()
+            rest = PassStats()
+            yield from self._run_jobs(rest, lambda pool: self._read_the_rest(pool, stats.listed, rest))
+            is_complete = is_complete and rest.is_complete
+        new_state = None
+        if is_complete and chats.started is not None:
+            yield from self._gap(self._session.client.server_time)
+            new_state = self._state_after(chats.started)
+        elif self._is_reliable is False or self._state.clock_error is not None:
             # Whatever else the next run finds, it has to know that.
-            self.new_state = replace(self._state, evidence=evidence)
-        self._conclude(stage.complete)
+            new_state = replace(self._state, updated_at_reliable=self._is_reliable)
+        self._log_end(is_complete)
+        return new_state
 
     @property
     def _bookmark(self) -> datetime | None:
         return self._state.passed_at and self._state.passed_at - self._settings.overlap
 
-    def _announce(self, now: datetime) -> Plan:
-        believed = self._state.believed(now)
-        if believed != self._state:
-            log.warning("line %s: STATE has times that are still to come, so it is not believed", self._line)
-            self._state = believed
-        plan = plan_pass(self._state, self._settings.sweep_interval, now, self._fed)
+    @property
+    def _is_reliable(self) -> bool | None:
+        """Whether `updated_at` of chats is reliable, by all that was seen so far."""
+        return combine(self._state.updated_at_reliable, self._signals)
+
+    def _state_after(self, started: datetime) -> LineState:
+        swept_at = started if self._plan.is_sweep else self._state.swept_at
+        return LineState(started, swept_at, self._is_reliable, self._settings.window, self._coverage)
+
+    def _make_plan(self, now: datetime) -> PassPlan:
+        checked = self._state.checked_against(now)
+        if checked != self._state:
+            log.warning(
+                "line %s: STATE has times that lie ahead of the server's clock, so they don't count", self._line
+            )
+            self._state = checked
+        plan = plan_pass(self._state, self._settings.sweep_interval, now, self._coverage)
         if self._reads_messages:
-            log.info("line %s: %s, as %s", self._line, _kind(plan), plan.reason)
+            log.info("line %s: %s, as %s", self._line, plan.kind, plan.reason)
             left = time_left(self._state, self._window, now)
             if left is not None and is_short(left, self._window):
                 log.warning(
                     "line %s: %s of the window is left since the last complete pass; run the tap more often",
                     self._line,
-                    hours(left),
+                    format_hours(left),
                 )
         return plan
 
     def _oldest_unread(self, now: datetime) -> timedelta | None:
         return None if self._state.passed_at is None else now - self._state.passed_at
 
-    def _run_stage(self, stage: Stage, feed: Callable[[Pool[Any]], None]) -> Iterator[Batch]:
-        """Run the jobs of a stage, pass on their rows and take note of how each of them ended."""
-        spare = SPARE_THREADS if self._run.media is None else 0
-        pool: Pool[Batch | Outcome | Listed] = Pool(self._settings.concurrency + spare)
-        for result in pool.run(lambda: feed(pool)):
+    def _run_jobs(self, stats: PassStats, produce: Callable[[WorkerPool[Any]], None]) -> Iterator[Batch]:
+        """Run a round of jobs, pass on their records and take note of how each of them ended."""
+        spare = SPARE_THREADS if self._session.media is None else 0
+        pool: WorkerPool[Batch | ChatOutcome | ListEnd] = WorkerPool(self._settings.concurrency + spare)
+        for result in pool.run(lambda: produce(pool)):
             if isinstance(result, Batch):
                 if result.stream == "messages":
-                    self._progress.emitted += len(result.rows)
+                    self._progress.emitted += len(result.records)
                 yield result
-            elif isinstance(result, Outcome):
-                self._note_outcome(stage, result)
+            elif isinstance(result, ChatOutcome):
+                self._note_outcome(stats, result)
             else:
                 self._progress.total = result.to_read
                 if result.error is not None:
-                    stage.is_listed = stage.complete = False
-                    self._run.note_failure(f"the chats of line {self._line}", result.error)
+                    stats.is_listed = stats.is_complete = False
+                    self._session.note_failure(f"the chats of line {self._line}", result.error)
             self._progress.tick()
-        if stage.skipped and self._reader.given_up is not None:
-            self._run.note_failure(f"the other {stage.skipped} chats of line {self._line}", self._reader.given_up)
+        if stats.skipped and self._reader.stopped_by is not None:
+            self._session.note_failure(f"the other {stats.skipped} chats of line {self._line}", self._reader.stopped_by)
 
-    def _note_outcome(self, stage: Stage, outcome: Outcome) -> None:
+    def _note_outcome(self, stats: PassStats, outcome: ChatOutcome) -> None:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
         self._signals.add(outcome.signal)
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         elif outcome.skipped:
-            stage.complete, stage.skipped = False, stage.skipped + 1
+            stats.is_complete, stats.skipped = False, stats.skipped + 1
         elif outcome.error is not None:
-            stage.complete = False
-            self._run.note_failure(f"chat {outcome.chat_id} of line {self._line}", outcome.error)
+            stats.is_complete = False
+            self._session.note_failure(f"chat {outcome.chat_id} of line {self._line}", outcome.error)
 
     # What follows runs in the threads of the pool.
 
-    def _list_and_read(self, pool: Pool[Any], pages: Iterator[Page], stage: Stage) -> None:
+    def _list_and_read(self, pool: WorkerPool[Any], pages: Iterator[Page], stats: PassStats) -> None:
         """List the chats, and have those read that are to be read."""
-        since = None if self._plan.sweep else self._bookmark
-        wanted = self._filter(since)
+        since = None if self._plan.is_sweep else self._bookmark
+        is_wanted = self._filter(since)
         quiet: list[ListedChat] = []
         error: LinqError | None = None
         try:
             for page in pages:
                 self._reader.put_chats(pool, page.items)
-                stage.listed.update(item["id"] for item in page.items)
+                stats.listed.update(item["id"] for item in page.items)
                 for item in page.items if self._reads_messages else ():
                     chat = ListedChat.of(item, page.server_time)
-                    if self._plan.sweep or is_active(item, since):
-                        self._submit(pool, chat, wanted, stage)
+                    if self._plan.is_sweep or is_active(item, since):
+                        self._submit(pool, chat, is_wanted, stats)
                     else:
                         quiet.append(chat)
         except Exception as raised:
-            error = failure(raised)
+            error = as_linq_error(raised)
         if "chat_locations" in self._streams and error is None:
-            self._run.chat_ids[self._line] = tuple(stage.listed)
-        sample = random.sample(quiet, min(SAMPLE, len(quiet)))
-        pool.put(Listed(stage.submitted + len(sample), error))
+            self._session.chat_ids[self._line] = tuple(stats.listed)
+        sample = random.sample(quiet, min(SAMPLE_SIZE, len(quiet)))
+        pool.put(ListEnd(stats.submitted + len(sample), error))
         for chat in sample:
-            self._submit(pool, chat, wanted, stage)
+            self._submit(pool, chat, is_wanted, stats)
 
-    def _read_the_rest(self, pool: Pool[Any], known: set[str], stage: Stage) -> None:
+    def _read_the_rest(self, pool: WorkerPool[Any], known: set[str], stats: PassStats) -> None:
         """Emit what an incremental pass, now a full sweep, has left out, and what has changed since it read it.
 
-        The chats are listed anew: the second listing of an incremental pass may have been a short one.
+        The chats are listed once more: the second listing of an incremental pass may have been a short one.
         """
-        everything = self._filter(None)
+        is_due = self._filter(None)
 
-        def wanted(message: Mapping[str, Any]) -> bool:
+        def is_wanted(message: Mapping[str, Any]) -> bool:
             emitted = self._emitted.get(message["id"], _NOT_EMITTED)
-            return everything(message) and (emitted is _NOT_EMITTED or emitted != message.get("updated_at"))
+            return is_due(message) and (emitted is _NOT_EMITTED or emitted != message.get("updated_at"))
 
         error: LinqError | None = None
         try:
-            for page in self._run.chats(self._line).pages():
+            for page in self._session.chats(self._line).pages():
                 self._reader.put_chats(pool, [item for item in page.items if item["id"] not in known])
                 for item in page.items:
-                    self._submit(pool, ListedChat.of(item, page.server_time), wanted, stage)
+                    self._submit(pool, ListedChat.of(item, page.server_time), is_wanted, stats)
         except Exception as raised:
-            error = failure(raised)
-        pool.put(Listed(stage.submitted, error))
+            error = as_linq_error(raised)
+        pool.put(ListEnd(stats.submitted, error))
 
-    def _filter(self, bookmark: datetime | None) -> Filter:
-        since = emit_from(bookmark, self._settings.start_date)
-        if self._plan.sweep:
-            return lambda message: is_due(message, since)
+    def _filter(self, bookmark: datetime | None) -> MessageFilter:
+        since = emit_since(bookmark, self._settings.start_date)
+        if self._plan.is_sweep:
+            return lambda message: is_changed_since(message, since)
 
-        def wanted(message: Mapping[str, Any]) -> bool:
-            due = is_due(message, since)
-            if due:
+        def is_wanted(message: Mapping[str, Any]) -> bool:
+            is_changed = is_changed_since(message, since)
+            if is_changed:
                 self._emitted[message["id"]] = message.get("updated_at")
-            return due
+            return is_changed
 
-        return wanted
+        return is_wanted
 
-    def _submit(self, pool: Pool[Any], chat: ListedChat, wanted: Filter, stage: Stage) -> None:
-        stage.submitted += 1
-        pool.submit(lambda: self._reader.read(pool, chat, wanted))
+    def _submit(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, stats: PassStats) -> None:
+        stats.submitted += 1
+        pool.submit(lambda: self._reader.read(pool, chat, is_wanted))
 
     # What follows runs in the main thread again.
 
-    def _turn_into_sweep(self, evidence: bool | None) -> None:
+    def _turn_into_sweep(self) -> None:
         reason = (
             "no chat has shown yet that new messages move updated_at"
-            if evidence is None
-            else "a chat holds a message that came after its updated_at"
+            if self._is_reliable is None
+            else "updated_at of a chat lags behind its messages"
         )
-        self._plan = Plan(True, reason)
+        self._plan = PassPlan(True, reason)
         log.warning("line %s: the pass turns into a full sweep, as %s", self._line, reason)
 
-    def _gap(self, ended: datetime, evidence: bool | None) -> Iterator[Batch]:
-        start_date, window = self._settings.start_date, self._window
-        gap = find_gap(self._state, start_date=start_date, window=window, ended=ended, evidence=evidence)
+    def _gap(self, ended: datetime) -> Iterator[Batch]:
+        window = self._window
+        gap = find_gap(
+            self._state,
+            start_date=self._settings.start_date,
+            window=window,
+            ended=ended,
+            updated_at_reliable=self._is_reliable,
+        )
         if gap is None or window is None:
             return
         end = format_datetime(gap.end)
@@ -281,7 +297,7 @@ class LinePass:
         else:
             since = "an unknown time" if gap.start is None else format_datetime(gap.start)
             span = f"messages created from {since} to {end}"
-            advice = "" if gap.reason == "doubted_state" else "; run the tap more often than the retention window"
+            advice = "" if gap.reason == "clock_error" else "; run the tap more often than the retention window"
             log.warning(
                 "line %s: %s have expired, those that were not read before are lost (%s)%s",
                 self._line,
@@ -289,22 +305,18 @@ class LinePass:
                 gap.reason,
                 advice,
             )
-            self._run.note_gap(f"line {self._line}: {span}")
+            self._session.note_gap(f"line {self._line}: {span}")
         if "extraction_gaps" in self._streams:
-            yield Batch("extraction_gaps", [rows.gap_row(gap, self._line, window, ended)])
+            yield Batch("extraction_gaps", [records.gap_record(gap, self._line, window, ended)])
 
-    def _conclude(self, complete: bool) -> None:
-        self._run.messages += self._progress.emitted
+    def _log_end(self, is_complete: bool) -> None:
+        self._session.messages += self._progress.emitted
         log.info(
             "line %s: %s %s, %d chats and %d messages read, %d messages emitted",
             self._line,
-            "complete" if complete else "incomplete",
-            _kind(self._plan),
+            "complete" if is_complete else "incomplete",
+            self._plan.kind,
             self._progress.chats,
             self._progress.messages,
             self._progress.emitted,
         )
-
-
-def _kind(plan: Plan) -> str:
-    return "full sweep" if plan.sweep else "incremental pass"

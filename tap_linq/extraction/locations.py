@@ -5,38 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from linq_client import ConflictError, LinqError, NotFoundError
-from tap_linq.extraction.pool import Pool
-from tap_linq.extraction.rows import Row, location_row
-from tap_linq.extraction.run import Run
+from tap_linq.extraction.records import Record, location_record
+from tap_linq.extraction.session import SyncSession
+from tap_linq.extraction.worker_pool import WorkerPool
 
-Answer = tuple[str, list[Row] | LinqError]
+__all__ = ["locations"]
 
 
-def locations(run: Run, line: str) -> Iterator[Row]:
-    """Yield a record for each handle that shares its location in a chat of the line; note failures with the run."""
-    pool: Pool[Answer] = Pool(run.settings.concurrency)
+def locations(session: SyncSession, line: str) -> Iterator[Record]:
+    """Yield a record for each handle that shares its location in a chat of the line; note failures with the session."""
+    pool: WorkerPool[tuple[str, list[Record] | LinqError]] = WorkerPool(session.settings.concurrency)
 
     def ask(chat_id: str) -> None:
         try:
-            answer = run.client.location.features(chat_id)
-            found: list[Row] | LinqError = [
-                location_row(feature, chat_id, line, answer.server_time) for feature in answer.items
+            response = session.client.location.features(chat_id)
+            found: list[Record] | LinqError = [
+                location_record(feature, chat_id, line, response.server_time) for feature in response.items
             ]
-        except (ConflictError, NotFoundError):
-            found = []  # a chat that can't share, or that is gone
+        except (ConflictError, NotFoundError) as error:
+            # A chat that can't share, or that is gone; without a code, it is not the API that says so.
+            found = [] if error.code else error
         except LinqError as error:
             found = error
         pool.put((chat_id, found))
 
-    def feed() -> None:
-        for chat_id in run.ids_of_chats(line):
+    def produce() -> None:
+        for chat_id in session.ids_of_chats(line):
             pool.submit(lambda chat_id=chat_id: ask(chat_id))  # type: ignore[misc]
 
     try:
-        for chat_id, found in pool.run(feed):
+        for chat_id, found in pool.run(produce):
             if isinstance(found, LinqError):
-                run.note_failure(f"the location of chat {chat_id} of line {line}", found)
+                session.note_failure(f"the location of chat {chat_id} of line {line}", found)
             else:
                 yield from found
     except LinqError as error:
-        run.note_failure(f"the chats of line {line}", error)
+        session.note_failure(f"the chats of line {line}", error)

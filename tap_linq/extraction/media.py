@@ -4,7 +4,7 @@ A file goes to `<attachments_path>/<first two characters of the id>/<id>`: made 
 the name that a sender gave it is data and never a path. `<id>.sha256` beside it is written last, holds digest and size,
 and so says that the file is whole: with it there, and the file of that size, the file is never fetched again.
 
-What can't be stored is said in the row of the attachment and counted; it does not keep the text.
+What can't be stored is an error in the record of the attachment, and counted; the message is extracted all the same.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import hashlib
 import re
 import tempfile
 from threading import Lock
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import fsspec
 
 from linq_client import InvalidRequestError, LinqClient, LinqError, NotFoundError, PermissionDeniedError
-from tap_linq.extraction.rows import NOT_STORED
+from tap_linq.extraction.records import NOT_STORED, Record
 
 if TYPE_CHECKING:
     from tap_linq.settings import Settings
+
+__all__ = ["MediaStore"]
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{3,64}")
 _IN_MEMORY: Final = 1_000_000
@@ -29,8 +31,8 @@ _CHUNK: Final = 256 * 1024
 _LOCKS: Final = 64
 
 
-class _Refused(Exception):
-    """Why a file is not stored, in words for its row."""
+class _NotStoredError(Exception):
+    """Why a file is not stored, in words for its record."""
 
 
 class MediaStore:
@@ -54,10 +56,10 @@ class MediaStore:
         self._url = path.rstrip("/")
         self._client = client
         self._max_bytes = max_bytes
-        # The same file can be in several messages, which several threads may read at once.
+        # The same file can be in several messages, which several threads may read concurrently.
         self._locks = [Lock() for _ in range(_LOCKS)]
         self._count_lock = Lock()
-        self._stored = self._known = self._failed = 0
+        self._stored = self._stored_before = self._failed = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, client: LinqClient) -> MediaStore | None:
@@ -69,76 +71,76 @@ class MediaStore:
     @property
     def summary(self) -> str:
         """What became of the files, for the log."""
-        return f"files: {self._stored} stored, {self._known} stored before, {self._failed} failed"
+        return f"files: {self._stored} stored, {self._stored_before} stored before, {self._failed} failed"
 
-    def store(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Store the file of an attachment's row, if it is not there yet, and return the row with what came of it."""
+    def store(self, record: Record) -> Record:
+        """Store the file of an attachment, if it is not there yet, and return its record with what came of it."""
         outcome = dict(NOT_STORED)
         try:
-            place = self._place(row)
-            with self._locks[hash(place) % _LOCKS]:
-                digest, is_new = self._stored_before(place, row.get("size_bytes")), False
+            path = self._relative_path(record)
+            with self._locks[hash(path) % _LOCKS]:
+                digest, is_new = self._existing_digest(path, record.get("size_bytes")), False
                 if digest is None:
-                    digest, is_new = self._fetch(place, row), True
-            outcome.update(stored_at=f"{self._url}/{place}", sha256=digest)
-            self._count(stored=is_new, known=not is_new)
-        except (_Refused, LinqError) as error:
+                    digest, is_new = self._fetch(path, record), True
+            outcome.update(stored_at=f"{self._url}/{path}", sha256=digest)
+            self._count(stored=is_new, stored_before=not is_new)
+        except (_NotStoredError, LinqError) as error:
             outcome["error"] = str(error)
             self._count(failed=True)
         except Exception as error:
             # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
             outcome["error"] = type(error).__name__
             self._count(failed=True)
-        return {**row, **outcome}
+        return {**record, **outcome}
 
-    def _count(self, *, stored: bool = False, known: bool = False, failed: bool = False) -> None:
+    def _count(self, *, stored: bool = False, stored_before: bool = False, failed: bool = False) -> None:
         with self._count_lock:
             self._stored += stored
-            self._known += known
+            self._stored_before += stored_before
             self._failed += failed
 
-    def _place(self, row: dict[str, Any]) -> str:
-        id_, size = row.get("attachment_id"), row.get("size_bytes")
+    def _relative_path(self, record: Record) -> str:
+        id_, size = record.get("attachment_id"), record.get("size_bytes")
         if not isinstance(id_, str) or not _SAFE_ID.fullmatch(id_):
-            raise _Refused("the attachment has no id that could name a file")
+            raise _NotStoredError("the attachment has no id that could name a file")
         if isinstance(size, int) and size > self._max_bytes:
-            raise _Refused(f"larger than {self._max_bytes} bytes")
+            raise _NotStoredError(f"larger than {self._max_bytes} bytes")
         return f"{id_[:2]}/{id_}"
 
-    def _stored_before(self, place: str, size: object) -> str | None:
+    def _existing_digest(self, path: str, size: object) -> str | None:
         """The digest of a file that is there and whole."""
-        path = f"{self._root}/{place}"
+        full_path = f"{self._root}/{path}"
         try:
-            digest, _, noted = self._files.cat_file(f"{path}.sha256").decode().partition(" ")
-            there = self._files.size(path)
+            digest, _, noted = self._files.cat_file(f"{full_path}.sha256").decode().partition(" ")
+            existing = self._files.size(full_path)
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-        return digest if str(there) == noted and size in (None, there) else None
+        return digest if str(existing) == noted and size in (None, existing) else None
 
-    def _fetch(self, place: str, row: dict[str, Any]) -> str:
+    def _fetch(self, path: str, record: Record) -> str:
+        full_path = f"{self._root}/{path}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            size = self._download(row, file)
-            expected = row.get("size_bytes")
+            size = self._download(record, file)
+            expected = record.get("size_bytes")
             if isinstance(expected, int) and size != expected:
-                raise _Refused(f"{size} bytes came instead of {expected}")
+                raise _NotStoredError(f"{size} bytes came instead of {expected}")
             digest = hashlib.sha256()
-            path = f"{self._root}/{place}"
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self._files.makedirs(full_path.rpartition("/")[0], exist_ok=True)
             file.seek(0)
-            with self._files.open(path, "wb") as target:
+            with self._files.open(full_path, "wb") as target:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
                     target.write(chunk)
-        with self._files.open(f"{path}.sha256", "wb") as note:
+        with self._files.open(f"{full_path}.sha256", "wb") as note:
             note.write(f"{digest.hexdigest()} {size}".encode())
         return digest.hexdigest()
 
-    def _download(self, row: dict[str, Any], file: IO[bytes]) -> int:
+    def _download(self, record: Record, file: IO[bytes]) -> int:
         """Fetch from the URL of the message, or from a fresh one where that has expired."""
-        url = row.get("url")
+        url = record.get("url")
         if isinstance(url, str) and url:
             try:
                 return self._client.transfer("GET", url, into=file, max_bytes=self._max_bytes)
             except (NotFoundError, PermissionDeniedError):
                 file.seek(0)
-        return self._client.attachments.download(row["attachment_id"], file, max_bytes=self._max_bytes)
+        return self._client.attachments.download(record["attachment_id"], file, max_bytes=self._max_bytes)

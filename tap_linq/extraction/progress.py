@@ -1,4 +1,4 @@
-"""How far a pass is, for the log of a person who waits for it."""
+"""How far a pass is, for somebody who watches the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Final
 
 from linq_client import RetentionWindow
-from tap_linq.extraction.decisions import hours
+from tap_linq.extraction.plan import format_hours
+
+__all__ = ["Progress"]
 
 #: Seconds between two lines.
 INTERVAL: Final = 10.0
@@ -67,4 +69,4 @@ class Progress:
         if self._oldest_unread is None or self._window is None:
             return ""
         age = self._oldest_unread + timedelta(seconds=seconds)
-        return f", the oldest unread message is at most {hours(age)} old of {self._window.hours:g} h"
+        return f", the oldest unread message is at most {format_hours(age)} old of {self._window.hours:g} h"

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.airflow import conftest
 from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
@@ -26,7 +26,9 @@ def people(number: int) -> list[dict[str, Any]]:
 
 
 def campaign(**arguments: Any) -> LinqSendCampaignOperator:
-    return LinqSendCampaignOperator(task_id="campaign", **{"message": "Hello {{ row.name }}", **arguments})
+    return LinqSendCampaignOperator(
+        task_id="campaign", **{"message": "Hello {{ row.name }}", "deferrable": True, **arguments}
+    )
 
 
 def sent_to(emulator: Emulator) -> Counter[str]:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq.campaigns.follow_up import FollowUp, ReportCounts, ReportRow, look, report
-from airflow_provider_linq.campaigns.model import Outcome
+from airflow_provider_linq._internal.xcom import rfc3339
+from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
+from airflow_provider_linq.campaigns.config import DeliveryReport
+from airflow_provider_linq.campaigns._model import Outcome
 from linq_client import LinqClient, NotFoundError, Reply, ServerError
-from linq_client.times import format_datetime
 from tests.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{number}" for number in range(1, 6))
@@ -89,12 +90,12 @@ def gets(emulator: Emulator) -> Counter[str]:
 )
 def test_a_follow_up_that_can_not_be_is_refused_by_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))} must be .*, got "):
-        FollowUp(**wrong)
+        DeliveryReport(**wrong)
 
 
 def test_spans_may_be_given_in_seconds() -> None:
-    assert FollowUp(1, timeout=60, poll_interval=0.5).timeout == 60
-    assert FollowUp().timeout == timedelta(hours=6)
+    assert DeliveryReport(1, timeout=60, poll_interval=0.5).timeout == 60
+    assert DeliveryReport().timeout == timedelta(hours=6)
 
 
 def test_a_look_says_how_far_each_message_has_come(emulator: Emulator, client: LinqClient, send: Send) -> None:

@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq.campaigns import sending
-from airflow_provider_linq.campaigns.pace import Pace
+from airflow_provider_linq.campaigns import RateLimits
 from linq_client import LinqError
 from tests.airflow.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
 from tests.airflow.conftest import Store
@@ -97,7 +97,7 @@ def test_outside_of_the_send_window_it_waits_without_a_worker(emulator: Emulator
 
 def test_what_is_above_the_ceiling_of_a_day_waits_for_the_next(emulator: Emulator) -> None:
     rows, store = people(25), Store()
-    task = campaign(rows=rows, line_pace=Pace(messages_per_day=10))
+    task = campaign(rows=rows, line_limits=RateLimits(messages_per_day=10))
     for _ in range(2):
         with pytest.raises(TaskDeferred):
             task.execute_complete(context(store))
@@ -109,7 +109,7 @@ def test_what_is_above_the_ceiling_of_a_day_waits_for_the_next(emulator: Emulato
 
 def test_ceilings_hold_where_the_platform_chooses(emulator: Emulator) -> None:
     with pytest.raises(TaskDeferred):
-        campaign(rows=people(30), from_="any", line_pace=Pace(messages_per_day=10)).execute(context(Store()))
+        campaign(rows=people(30), from_="any", line_limits=RateLimits(messages_per_day=10)).execute(context(Store()))
     assert lines_of(emulator) == {A: 10, B: 10}
 
 
@@ -117,7 +117,7 @@ def test_new_chats_have_a_ceiling_of_their_own(emulator: Emulator) -> None:
     rows, store = people(10), Store()
     for row in rows[:4]:
         emulator.control("POST", "inbound", {"line": A, "from": row["to"], "text": "Hi"})
-    task = campaign(rows=rows, total_pace=Pace(new_chats_per_day=3))
+    task = campaign(rows=rows, total_limits=RateLimits(new_chats_per_day=3))
     with pytest.raises(TaskDeferred):
         task.execute(context(store))
     sent = Counter(message["to"][0] for message in emulator.ledger() if message["direction"] == "outbound")
@@ -127,7 +127,7 @@ def test_new_chats_have_a_ceiling_of_their_own(emulator: Emulator) -> None:
 
 def test_messages_are_spread_over_the_minute(emulator: Emulator) -> None:
     began = datetime.now(timezone.utc)
-    campaign(rows=people(5), total_pace=Pace(messages_per_minute=600)).execute(context(Store()))
+    campaign(rows=people(5), total_limits=RateLimits(messages_per_minute=600)).execute(context(Store()))
     assert datetime.now(timezone.utc) - began > timedelta(seconds=0.4)
 
 
@@ -173,8 +173,8 @@ def test_a_line_that_is_no_longer_permitted_is_left_out(emulator: Emulator) -> N
 
 
 def test_the_minute_of_a_line_needs_a_line(emulator: Emulator) -> None:
-    with pytest.raises(AirflowFailException, match="line_pace: messages_per_minute needs lines"):
-        campaign(rows=people(1), from_="any", line_pace=Pace(messages_per_minute=5)).execute(context(Store()))
+    with pytest.raises(AirflowFailException, match="line_limits: messages_per_minute needs lines"):
+        campaign(rows=people(1), from_="any", line_limits=RateLimits(messages_per_minute=5)).execute(context(Store()))
 
 
 def test_lines_that_all_turn_critical_end_the_try(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,9 +21,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_linq.campaigns.model import Outcome, Status
-from airflow_provider_linq.campaigns.outcomes import COLUMNS, Journal, Latest, as_row, check_output_path, write_outcomes
-from airflow_provider_linq.campaigns.rows import Row, rows_from
+from airflow_provider_linq.campaigns._model import Outcome, Status
+from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row, check_output_path, write_outcomes
+from airflow_provider_linq.campaigns._rows import Row, rows_from
 from linq_client import InvalidRequestError
 
 ANN, BOB = "+12025550121", "+12025550122"

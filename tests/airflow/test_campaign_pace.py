@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_linq.campaigns.pace import Meter, Pace, SendWindow
+from airflow_provider_linq.campaigns._limits import Quota, RateLimits, SendWindow
 from tests.airflow.conftest import context  # noqa: F401 keeps Airflow's home apart from that of the user
 
 UTC = timezone.utc
@@ -75,11 +75,11 @@ def test_a_window_that_is_none_is_refused(bad: Any, why: str) -> None:
 @pytest.mark.parametrize("field", ["messages_per_minute", "messages_per_day", "new_chats_per_day"])
 def test_a_ceiling_of_nothing_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} must be above 0"):
-        Pace(**{field: 0})
+        RateLimits(**{field: 0})
 
 
 def test_ceilings_count_each_line_and_all_together() -> None:
-    meter = Meter(Pace(messages_per_day=2), Pace(messages_per_day=3), {})
+    meter = Quota(RateLimits(messages_per_day=2), RateLimits(messages_per_day=3), {})
     for line in ("+1", "+1", "+2"):
         assert meter.wait(line, NOON, is_new=True) == 0
         meter.take(line, NOON, is_new=True)
@@ -91,7 +91,7 @@ def test_ceilings_count_each_line_and_all_together() -> None:
 
 def test_what_was_not_sent_does_not_count() -> None:
     days: dict[str, dict[str, list[int]]] = {}
-    meter = Meter(Pace(messages_per_day=1), Pace(), days)
+    meter = Quota(RateLimits(messages_per_day=1), RateLimits(), days)
     taken = meter.take("+1", NOON, is_new=True)
     assert meter.is_full("+1", NOON)
     meter.give_back(taken)
@@ -101,14 +101,14 @@ def test_what_was_not_sent_does_not_count() -> None:
 
 
 def test_what_turns_up_later_counts_on_the_day_when_it_was_sent() -> None:
-    meter = Meter(Pace(messages_per_day=1), Pace(messages_per_day=1), {})
+    meter = Quota(RateLimits(messages_per_day=1), RateLimits(messages_per_day=1), {})
     meter.settle(meter.take("+1", NOON + timedelta(days=1), is_new=False), "+1", "2026-03-01", is_new=False)
     assert meter.wait("+1", NOON + timedelta(days=1), is_new=False) == 0
     assert meter.is_full("+1", NOON)
 
 
 def test_what_the_platform_is_to_route_may_go_from_any_line() -> None:
-    meter = Meter(Pace(messages_per_day=2), Pace(), {"2026-03-01": {"+1": [1, 0]}})
+    meter = Quota(RateLimits(messages_per_day=2), RateLimits(), {"2026-03-01": {"+1": [1, 0]}})
     assert not meter.is_full("+1", NOON)
     taken = meter.take(None, NOON, is_new=False)
     assert meter.is_full("+1", NOON)
@@ -117,14 +117,14 @@ def test_what_the_platform_is_to_route_may_go_from_any_line() -> None:
 
 
 def test_chats_that_exist_are_not_held_up_by_the_ceiling_for_new_ones() -> None:
-    meter = Meter(Pace(), Pace(new_chats_per_day=1), {})
+    meter = Quota(RateLimits(), RateLimits(new_chats_per_day=1), {})
     meter.take("+1", NOON, is_new=True)
     assert meter.wait("+1", NOON, is_new=True) == 12 * 3600
     assert meter.wait("+1", NOON, is_new=False) == 0
 
 
 def test_messages_of_a_minute_are_spread_evenly() -> None:
-    meter = Meter(Pace(messages_per_minute=30), Pace(messages_per_minute=60), {})
+    meter = Quota(RateLimits(messages_per_minute=30), RateLimits(messages_per_minute=60), {})
     meter.take("+1", NOON, is_new=False)
     assert 1.9 < meter.wait("+1", NOON, is_new=False) <= 2
     assert 0.9 < meter.wait("+2", NOON, is_new=False) <= 1

@@ -13,9 +13,9 @@ from airflow.sdk import DAG
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_linq.campaigns.model import Outcome, recipient_key
-from airflow_provider_linq.campaigns.recipients import Checked, check_rows, compiled, environment, report
-from airflow_provider_linq.campaigns.rows import Row
+from airflow_provider_linq.campaigns._model import Outcome, recipient_key
+from airflow_provider_linq.campaigns._validate import Checked, check_rows, compiled, environment, report
+from airflow_provider_linq.campaigns._rows import Row
 from linq_client import InvalidRequestError, Message, MessageLike
 
 ANN, BOB, CAT = "+12025550121", "+12025550122", "+12025550123"

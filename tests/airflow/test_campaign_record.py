@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns import progress as marks
-from airflow_provider_linq.campaigns.model import recipient_key
-from airflow_provider_linq.campaigns.progress import Progress, shards_for
+from airflow_provider_linq.campaigns._model import recipient_key
+from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
 from tests.airflow.conftest import Store, context
 
 KEYS = [recipient_key("campaign", [f"person{index}@example.com"]) for index in range(60)]

@@ -16,11 +16,12 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import run, sending
-from airflow_provider_linq.campaigns.campaign import Campaign
-from airflow_provider_linq.campaigns.courier import Courier, Errand
-from airflow_provider_linq.campaigns.follow_up import FollowUp
-from airflow_provider_linq.campaigns.pace import Pace, SendWindow
+from airflow_provider_linq.campaigns import _dispatcher, _run, _sending, _state
+from airflow_provider_linq.campaigns.config import Campaign
+from airflow_provider_linq.campaigns._sender import Sender
+from airflow_provider_linq.campaigns._state import SendJob
+from airflow_provider_linq.campaigns import DeliveryReport
+from airflow_provider_linq.campaigns import RateLimits, SendWindow
 from linq_client import LinqError
 from tests.airflow.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
 from tests.airflow.conftest import Store
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("connect")
 
 
 def test_a_retry_asks_only_for_those_who_are_not_settled(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows, store = people(60), Store()
     fault(emulator, kind="status", status=500, code=3006, count=5)
     with pytest.raises(AirflowException, match="5 recipients are not settled"):
@@ -52,7 +53,7 @@ def test_who_got_no_answer_is_asked_for_with_the_same_key(emulator: Emulator) ->
 
 
 def test_the_text_may_change_between_tries(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows, store = people(10), Store()
     fault(emulator, kind="reset", when="after", count=4)
     with pytest.raises(AirflowException, match="4 recipients are not settled"):
@@ -62,7 +63,7 @@ def test_the_text_may_change_between_tries(emulator: Emulator, monkeypatch: pyte
 
 
 def test_without_a_store_the_keys_carry_the_guarantee(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows = people(30)
     fault(emulator, kind="reset", when="after", count=4)
     started = datetime(2026, 3, 1, 11, 59, tzinfo=timezone.utc)
@@ -134,7 +135,7 @@ def test_a_refused_key_ends_the_campaign_at_once(emulator: Emulator, connect: Ca
 
 
 def test_an_outage_ends_the_try(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "OUTAGE", 0.5)
+    monkeypatch.setattr(_dispatcher, "OUTAGE", 0.5)
     rows, store = people(100), Store()
     fault(emulator, kind="status", status=503, code=3006)
     with pytest.raises(LinqError, match="HTTP 503"):
@@ -148,7 +149,7 @@ def test_an_outage_ends_the_try(emulator: Emulator, monkeypatch: pytest.MonkeyPa
 def test_a_refusal_of_who_is_in_doubt_needs_a_look_into_the_chat(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows, store, path = people(2), Store(), tmp_path / "outcomes.jsonl"
     fault(emulator, kind="reset", when="after", count=1)
     with pytest.raises(AirflowException, match="1 recipients are not settled"):
@@ -164,7 +165,7 @@ def test_a_refusal_of_who_is_in_doubt_needs_a_look_into_the_chat(
 def test_who_cannot_be_settled_stays_unknown(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     emulator.control("PATCH", "switches", {"idempotency_hours": 1})
     rows, store, path = people(2), Store(), tmp_path / "outcomes.jsonl"
     fault(emulator, kind="reset", when="after", count=2)
@@ -188,16 +189,16 @@ def test_a_changed_input_sends_to_who_is_new(emulator: Emulator) -> None:
     assert sent_to(emulator) == once(rows)
 
 
-def test_a_clear_after_the_follow_up_sends_to_who_is_new(emulator: Emulator, tmp_path: Path) -> None:
+def test_a_clear_after_the_delivery_report_sends_to_who_is_new(emulator: Emulator, tmp_path: Path) -> None:
     rows, store = people(8), Store()
-    arguments = {"outcomes_path": str(tmp_path / "outcomes.jsonl"), "follow_up": FollowUp(timeout=1)}
+    arguments = {"outcomes_path": str(tmp_path / "outcomes.jsonl"), "delivery_report": DeliveryReport(timeout=1)}
     with pytest.raises(TaskDeferred):
         campaign(rows=rows[:4], **arguments).execute(context(store))
     emulator.advance(10)
     assert campaign(rows=rows[:4], **arguments).execute_complete(context(store))["report"]["sent"] == 4
     cleared = {"try_number": 2, "max_tries": 11}
     with pytest.raises(TaskDeferred):
-        campaign(rows=rows, line_pace=Pace(messages_per_day=6), **arguments).execute(context(store, **cleared))
+        campaign(rows=rows, line_limits=RateLimits(messages_per_day=6), **arguments).execute(context(store, **cleared))
     emulator.advance(24 * 3600)
     with pytest.raises(TaskDeferred):
         campaign(rows=rows, **arguments).execute_complete(context(store, **cleared))
@@ -206,19 +207,19 @@ def test_a_clear_after_the_follow_up_sends_to_who_is_new(emulator: Emulator, tmp
 
 def test_a_task_sends_one_campaign(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     given = context(Store())
-    monkeypatch.setattr(run, "get_current_context", lambda: given)
-    assert run.send_campaign(Campaign(rows=people(2), message="Hi"))["sent"] == 2
+    monkeypatch.setattr(_run, "get_current_context", lambda: given)
+    assert _run.send_campaign(Campaign(rows=people(2), message="Hi"))["sent"] == 2
     with pytest.raises(AirflowFailException, match="A task sends one campaign"):
-        run.send_campaign(Campaign(rows=people(3), message="Hi again"))
+        _run.send_campaign(Campaign(rows=people(3), message="Hi again"))
 
 
-def test_rows_that_can_be_read_once_last_for_all_stretches(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_can_be_read_once_last_for_all_runs(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     given = context(Store())
-    monkeypatch.setattr(run, "get_current_context", lambda: given)
-    monkeypatch.setattr(run.time, "sleep", lambda seconds: emulator.advance(seconds))
+    monkeypatch.setattr(_run, "get_current_context", lambda: given)
+    monkeypatch.setattr(_run.time, "sleep", lambda seconds: emulator.advance(seconds))
     rows = people(9)
-    told = Campaign(rows=iter(rows), message="Hi {{ row.name }}", line_pace=Pace(messages_per_day=4))
-    assert run.send_campaign(told)["sent"] == 9
+    told = Campaign(rows=iter(rows), message="Hi {{ row.name }}", line_limits=RateLimits(messages_per_day=4))
+    assert _run.send_campaign(told)["sent"] == 9
     assert sent_to(emulator) == once(rows)
 
 
@@ -243,7 +244,7 @@ def test_a_reply_to_a_message_that_is_gone_is_not_sent(emulator: Emulator, tmp_p
 def test_files_alone_do_not_tell_whose_message_it_was(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     image = tmp_path / "menu.png"
     image.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)
     rows, store = people(1), Store()
@@ -257,7 +258,7 @@ def test_files_alone_do_not_tell_whose_message_it_was(
 
 
 def test_an_own_line_may_be_written_to(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     emulator.control("PATCH", "switches", {"idempotency_hours": 1})
     store, told = Store(), {"rows": [{"to": B, "name": "staff"}], "from_": A}
     fault(emulator, kind="reset", when="after", count=1)
@@ -269,7 +270,7 @@ def test_an_own_line_may_be_written_to(emulator: Emulator, monkeypatch: pytest.M
 
 
 def test_in_the_last_try_who_is_not_settled_is_a_failure(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows = people(10)
     fault(emulator, kind="status", status=500, code=3007, count=4)
     last = {"try_number": 3, "max_tries": 2}
@@ -315,7 +316,7 @@ def test_a_macro_that_exits_ends_the_campaign(emulator: Emulator) -> None:
 def test_who_is_in_doubt_on_a_line_that_has_left_the_account_stays_unknown(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     emulator.control("PATCH", "switches", {"idempotency_hours": 1})
     rows, store = people(1), Store()
     fault(emulator, kind="reset", when="after", count=1)
@@ -333,7 +334,7 @@ def test_who_is_in_doubt_on_a_line_that_has_left_the_account_stays_unknown(
 def test_a_line_that_the_platform_chose_is_not_taken_for_the_only_one(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "MAX_TRIES", 1)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     emulator.control("PATCH", "switches", {"idempotency_hours": 1})
     rows, store = people(2), Store()
     fault(emulator, kind="reset", when="after", count=1)
@@ -347,26 +348,26 @@ def test_a_line_that_the_platform_chose_is_not_taken_for_the_only_one(
     assert sent_to(emulator) == once(rows)
 
 
-def test_nobody_goes_without_being_on_record_as_begun(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_sent_to_without_a_claim(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = iter([0.0])
     # The window closes between two looks at the clock.
     monkeypatch.setattr(SendWindow, "wait", lambda self, now, zone: next(opened, 3600.0))
-    marks: list[int] = []
-    deliver = Courier.deliver
+    claimed: list[bool] = []
+    send = Sender.send
 
-    def delivered(self: Courier, errand: Errand, *rest: Any) -> Any:
-        marks.append(errand.begun is not None)
-        return deliver(self, errand, *rest)
+    def sent(self: Sender, job: SendJob, *rest: Any) -> Any:
+        claimed.append(job.claimed_at is not None)
+        return send(self, job, *rest)
 
-    monkeypatch.setattr(Courier, "deliver", delivered)
+    monkeypatch.setattr(Sender, "send", sent)
     with pytest.raises(TaskDeferred):
         campaign(rows=people(3), send_window=("09:00", "20:00"), concurrency=1).execute(context(Store()))
-    assert marks == [True]
+    assert claimed == [True]
 
 
 def test_a_report_counts_who_was_sent_to_on_another_machine(emulator: Emulator, tmp_path: Path) -> None:
     store, path = Store(), tmp_path / "outcomes.jsonl"
-    arguments = {"rows": people(3), "outcomes_path": str(path), "follow_up": FollowUp(timeout=1)}
+    arguments = {"rows": people(3), "outcomes_path": str(path), "delivery_report": DeliveryReport(timeout=1)}
     with pytest.raises(TaskDeferred):
         campaign(**arguments).execute(context(store))
     shutil.rmtree(f"{path}.parts")
@@ -380,7 +381,7 @@ def test_an_outcomes_file_that_cannot_be_written_hides_nothing(
     def broken(*arguments: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(run, "write_outcomes", broken)
+    monkeypatch.setattr(_sending, "write_rows", broken)
     fault(emulator, kind="status", status=401, code=2004)
     with pytest.raises(AirflowFailException, match="code 2004"):
         campaign(rows=people(2), outcomes_path=str(tmp_path / "o.csv")).execute(context(Store()))

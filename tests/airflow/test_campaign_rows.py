@@ -20,7 +20,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_linq.campaigns.rows import Row, rows_from
+from airflow_provider_linq.campaigns._rows import Row, rows_from
 from linq_client import InvalidRequestError
 
 ANN, BOB = "+12025550121", "+12025550122"

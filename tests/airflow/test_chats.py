@@ -113,7 +113,7 @@ def test_a_voice_memo_of_unknown_outcome_is_not_repeated(emulator: Emulator, rec
     chat, store = chat_with(ANN), Store()
     operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, path=str(recording))
     lose_the_answer(emulator, "/voicememo")
-    with pytest.raises(AirflowFailException, match=r"may have been sent now, .*no usable answer"):
+    with pytest.raises(AirflowFailException, match=r"may have been sent now, .*no usable response"):
         run(operator, store)
     for tries in (0, 1):  # another try, and a cleared task that keeps what it has
         with pytest.raises(AirflowFailException, match="may have been sent in an earlier try"):

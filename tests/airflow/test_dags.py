@@ -97,7 +97,7 @@ def test_a_retry_after_lost_answers_sends_nothing_again(
     assert row["idempotency_key"] == result["idempotency_key"]
 
     logs = "".join(capfd.readouterr())
-    assert "no usable answer" in logs
+    assert "no usable response" in logs
     for private in (TEXT, emulator.api_key):
         assert private not in logs
 

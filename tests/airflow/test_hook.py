@@ -113,7 +113,7 @@ def test_the_test_button_with_a_wrong_key(emulator: Emulator, connect: Callable[
 def test_the_test_button_without_a_server() -> None:
     works, reason = LinqHook().test_connection()
     assert not works
-    assert "no usable answer" in reason
+    assert "no usable response" in reason
 
 
 def test_the_test_button_does_not_wait_for_a_server_that_drips(

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from linq_client import (
-    LinqClient,
-)
+from linq_client import LinqClient, RetrySettings
 
 ANN = "+12025550121"
 KEY = "the-secret-key"
 OK = (200, {}, b'{"phone_numbers": []}')
 
-Answers = list[tuple[int, dict[str, str], bytes]]
+Response = tuple[int, dict[str, str], bytes]
+Responses = list[Response]
 
 
 class Server(ThreadingHTTPServer):
-    """Gives prepared answers one after the other, the last one for ever, and keeps what it was asked."""
+    """Gives prepared responses one after the other, the last one for ever, and keeps what it was asked."""
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = answers
+    request_queue_size = 50  # a connection that the queue has no room for waits for a second
+
+    def __init__(self, responses: Responses, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.responses = responses
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
 
@@ -35,25 +37,29 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        answers = self.server.answers
-        status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        status, headers, body = self.response()
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
+    def response(self) -> Response:
+        responses = self.server.responses
+        return responses.pop(0) if len(responses) > 1 else responses[0]
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _respond
 
     def log_message(self, format: str, *args: object) -> None: ...
 
 
 @contextmanager
-def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Server]:
-    with Server(list(answers)) as server:
+def serving(*responses: Response, handler: type[Handler] = Handler) -> Iterator[Server]:
+    with Server(list(responses)) as server:
+        server.RequestHandlerClass = handler
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -63,5 +69,16 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Server]:
             thread.join()
 
 
+def envelope(status: int, code: int, /, **fields: object) -> Response:
+    """An error as the API makes it; 429 may be asked again immediately."""
+    error = {"status": status, "code": code, "message": "m", "doc_url": "https://docs.example/e", **fields}
+    body = json.dumps({"success": False, "error": error, "trace_id": "t"}).encode()
+    return status, {"Retry-After": "0"} if status in (429, 503) else {}, body
+
+
+#: Tries that follow each other without a wait, unless the server asks for one.
+NO_WAIT = RetrySettings(first_wait=0, pause=0)
+
+
 def client_of(server: Server, retry_budget: float = 10.0) -> LinqClient:
-    return LinqClient(KEY, base_url=server.url, retry_budget=retry_budget, timeout=(2, 2))
+    return LinqClient(KEY, base_url=server.url, retry_budget=retry_budget, timeout=(2, 2), retry=NO_WAIT)

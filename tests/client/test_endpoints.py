@@ -65,26 +65,26 @@ def test_edit_react_thread_delete(emulator: Emulator, client: LinqClient) -> Non
     chat = client.chats.create(emulator.lines[0], ANN, "Hi")
     emulator.advance(30)
     asked = emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": ANN, "text": "When?"})
-    answer = client.messages.send(chat.id, {"parts": ["At nihne"], "reply_to": {"message_id": asked["id"]}})
+    reply = client.messages.send(chat.id, {"parts": ["At nihne"], "reply_to": {"message_id": asked["id"]}})
     emulator.advance(30)
-    client.messages.edit(answer.message.id, "At nine")
+    client.messages.edit(reply.message.id, "At nine")
     client.messages.react(asked["id"], "love")
     client.messages.react(asked["id"], "custom", custom_emoji="\N{PARTY POPPER}")
     client.messages.react(asked["id"], "love", operation="remove")
     emulator.advance(5)
 
     thread = [message.id for message in client.messages.thread(asked["id"])]
-    assert thread == [asked["id"], answer.message.id]
+    assert thread == [asked["id"], reply.message.id]
     assert [message.id for message in client.messages.thread(asked["id"], order="desc")] == thread[::-1]
-    edited = client.messages.get(answer.message.id).parts[0]
+    edited = client.messages.get(reply.message.id).parts[0]
     assert isinstance(edited, TextPart)
     assert edited.value == "At nine"
     reactions = client.messages.get(asked["id"]).parts[0].reactions or []
     assert [(reaction.type, reaction.custom_emoji) for reaction in reactions] == [("custom", "\N{PARTY POPPER}")]
 
-    client.messages.delete(answer.message.id)
+    client.messages.delete(reply.message.id)
     with pytest.raises(NotFoundError) as gone:
-        client.messages.get(answer.message.id)
+        client.messages.get(reply.message.id)
     assert gone.value.code == 2002
 
 

@@ -51,7 +51,7 @@ def test_a_read_is_retried(failure: tuple[int, dict[str, str], bytes]) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 1005), (401, 2004), (403, 2005), (404, 2001), (409, 2015)])
-def test_what_no_retry_can_mend_is_raised_at_once(status: int, code: int) -> None:
+def test_what_no_retry_can_fix_is_raised_immediately(status: int, code: int) -> None:
     body = b'{"error": {"code": %d}}' % code
     with serving((status, {}, body), OK) as server, client_of(server) as client:
         with pytest.raises(LinqError) as caught:
@@ -61,7 +61,7 @@ def test_what_no_retry_can_mend_is_raised_at_once(status: int, code: int) -> Non
 
 
 def test_a_send_is_retried_with_the_same_key(emulator: Emulator) -> None:
-    """The API takes the message in, and its answer is lost: the retry must not send again."""
+    """The API takes the message in, and its response is lost: the retry must not send again."""
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         chat = client.chats.create(emulator.lines[0], ANN, "Hi")
         for kind in ("reset", "truncate", "malformed", "status"):
@@ -85,7 +85,7 @@ def test_the_key_of_a_send_that_failed_is_known(emulator: Emulator) -> None:
     assert [row["text"] for row in emulator.ledger()].count("Once") == 1
 
 
-def test_a_delete_whose_answer_was_lost_is_done(emulator: Emulator) -> None:
+def test_a_delete_whose_response_was_lost_is_done(emulator: Emulator) -> None:
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         sent = client.chats.create(emulator.lines[0], ANN, "Hi").message.id
         emulator.control("POST", "faults", {"kind": "reset", "path": "/messages/", "count": 1, "when": "after"})
@@ -151,7 +151,7 @@ class Timeless(Handler):
             super().send_header(keyword, value)
 
 
-def test_an_answer_without_a_time_is_none() -> None:
+def test_a_response_without_a_time_is_none() -> None:
     """The clock of the worker is no stand-in for the server's: bookmarks are made of it."""
     with serving(OK) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
         server.RequestHandlerClass = Timeless
@@ -162,8 +162,8 @@ def test_an_answer_without_a_time_is_none() -> None:
 @pytest.mark.parametrize(("status", "kind"), [(401, AuthenticationError), (503, ServerError), (302, SettingsError)])
 def test_an_error_needs_no_time(status: int, kind: type[LinqError]) -> None:
     """It may be that of a proxy; and what it says decides whether a retry helps."""
-    answer = (status, {"Retry-After": "0", "Location": "/login"}, b"<html>no</html>")
-    with serving(answer) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
+    response = (status, {"Retry-After": "0", "Location": "/login"}, b"<html>no</html>")
+    with serving(response) as server, LinqClient(KEY, base_url=server.url, max_retries=0) as client:
         server.RequestHandlerClass = Timeless
         with pytest.raises(kind) as caught:
             client.phone_numbers.list()
@@ -186,7 +186,7 @@ def test_tries_are_bounded() -> None:
 
 
 def test_a_silent_server_times_out() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as deaf:  # accepts by its backlog, never answers
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as deaf:  # accepts by its backlog, never responses
         client = LinqClient(
             KEY, base_url=f"http://127.0.0.1:{deaf.server_port}", timeout=(0.2, 0.2), max_retries=1, retry_budget=5
         )

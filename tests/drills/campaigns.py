@@ -34,11 +34,13 @@ AHEAD = timedelta(seconds=60)
 
 LINES: dict[str, Any] = {"one": POOL[0], "pool": POOL, "any": "any"}
 SCOPES = ["account", "line", "chat"]
+#: Seconds between two tries, as Airflow has by default, and one more.
+RETRY_DELAY = 301
 TEXT = "Hello {{ row.name }}"
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["airflow_provider_linq.operators.linq_campaigns", "pytest"])
+_processes.set_forkserver_preload(["airflow_provider_linq.operators.campaigns", "pytest"])
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def run_try(order: Order, parent: Connection) -> None:
     # Here, and not above: the process of the tests must not import Airflow.
     from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-    from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+    from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
     context: Any = {
         "ti": SimpleNamespace(**order.instance),
@@ -115,7 +117,7 @@ def run_try(order: Order, parent: Connection) -> None:
     }
     if order.store is not None:
         context["task_state_store"] = FileStore(order.store, order.dies_at_write)
-    operator = LinqSendCampaignOperator(task_id="campaign", **order.arguments)
+    operator = LinqSendCampaignOperator(task_id="campaign", **{"deferrable": True, **order.arguments})
     parent.send("executing")
     try:
         ending = Ending("success", (operator.execute_complete if order.resumed else operator.execute)(context))
@@ -230,6 +232,8 @@ class Task:
             if ending.state == "success":
                 return ending.result
             assert ending.state == "up_for_retry", ending
+            # Airflow's own delay: a request of this try can't be accepted any more.
+            pass_time(self.emulator, RETRY_DELAY)
         raise AssertionError(f"not done after {tries} tries: {ending.error}")
 
 

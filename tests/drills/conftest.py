@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.contract_server import ContractServer
 from tests.tap.conftest import emulator, emulator_process
 
 __all__ = ["emulator", "emulator_process"]
@@ -25,3 +29,17 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> None:
             patch.delenv(name)
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
         forkserver.ensure_running()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., ContractServer]]:
+    """Serve the contract with these knobs."""
+    servers = []
+
+    def serve(**knobs: Any) -> ContractServer:
+        servers.append(ContractServer(tmp_path, **knobs))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
-from linq_client import client
+from linq_client import LinqClient, RetrySettings
+from tap_linq.extraction import run
 from tests.emulator_process import Emulator
 from tests.tap.running import run_tap, seed, succeed
 
@@ -28,7 +30,7 @@ ALONE = [(name, [fault]) for name, fault in FAULTS.items()]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_exponential", lambda state: 0.01)
+    monkeypatch.setattr(run, "LinqClient", partial(LinqClient, retry=RetrySettings(first_wait=0.01, longest_wait=0.01)))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])

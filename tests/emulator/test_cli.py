@@ -1,7 +1,8 @@
-"""The command line: one line of JSON, one line of complaint, a clean end."""
+"""The command line: one line of JSON, one line for an error, a clean end."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,28 +12,40 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*options):
-    return subprocess.run(
+def launch(*options):
+    return subprocess.Popen(
         [sys.executable, "-m", "linq_emulator", *options],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=20,
     )
 
 
-def test_tells_how_to_reach_it(start):
-    server = start("--api-key", "k", "--line", "+12025550177", "--opted-out", "+12025550188")
-    assert server.base_url.endswith("/api/partner")
-    assert server.info["api_key"] == "k"
-    assert server.info["lines"] == ["+12025550177"]
-    assert server.info["opted_out"] == ["+12025550188"]
-    assert [one["phone_number"] for one in server.ok("GET", "/v3/phone_numbers")["phone_numbers"]] == ["+12025550177"]
+def run(*options):
+    process = launch(*options)
+    stdout, stderr = process.communicate(timeout=20)
+    return process.returncode, stdout, stderr.splitlines()
+
+
+def test_its_one_line_says_how_to_reach_it():
+    with launch("--port", "0", "--api-key", "k", "--line", "+12025550177", "--opted-out", "+12025550188") as process:
+        try:
+            printed = json.loads(process.stdout.readline())
+            headers = {"Authorization": f"Bearer {printed['api_key']}"}
+            numbers = requests.get(f"{printed['base_url']}/v3/phone_numbers", headers=headers, timeout=10).json()
+        finally:
+            process.terminate()
+    base_url = printed.pop("base_url")
+    assert base_url.endswith("/api/partner")
+    assert printed == {"api_key": "k", "lines": ["+12025550177"], "opted_out": ["+12025550188"]}
+    assert [number["phone_number"] for number in numbers["phone_numbers"]] == ["+12025550177"]
 
 
 @pytest.mark.parametrize(
@@ -51,35 +64,41 @@ def test_tells_how_to_reach_it(start):
     ],
 )
 def test_a_wrong_option_gets_one_line(options, named):
-    done = run(*options)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert named in done.stderr
+    status, stdout, errors = run(*options)
+    assert (status, stdout, len(errors)) == (2, "", 1)
+    assert named in errors[0]
 
 
 def test_a_port_in_use_gets_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = run("--port", str(taken.getsockname()[1]))
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "cannot listen" in done.stderr
+        status, _, errors = run("--port", str(taken.getsockname()[1]))
+    assert (status, len(errors)) == (1, 1)
+    assert "cannot listen" in errors[0]
+
+
+def test_the_help_starts_nothing():
+    status, stdout, errors = run("--help")
+    assert (status, errors) == (0, [])
+    assert "--ephemeral-hours" in stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_quickly_and_cleanly(start, number):
-    server = start()
-    server.ok("GET", "/v3/phone_numbers")
-    began = time.monotonic()
-    server.process.send_signal(number)
-    assert server.process.wait(10) == 0
-    assert time.monotonic() - began < 3
+def test_a_signal_ends_it_quickly_and_cleanly(number):
+    with launch("--port", "0") as process:
+        base_url = json.loads(process.stdout.readline())["base_url"]
+        with requests.Session() as session:
+            assert session.get(f"{base_url}/v3/phone_numbers", timeout=10).status_code == 401
+            began = time.monotonic()
+            process.send_signal(number)
+            assert process.wait(10) == 0
+            assert time.monotonic() - began < 3
+        assert process.stderr.read() == ""
 
 
 def test_options_reach_the_state(start):
-    server = start("--switch", "create_chat_message=both", "--ephemeral-hours", "2", "--freeze", "2026-01-01T00:00:00Z")
+    server = start(switches={"create_chat_message": "both"}, ephemeral_hours=2, freeze="2026-01-01T00:00:00Z")
     body = {"from": "+12025550101", "to": ["+12025550150"], "message": {"parts": [{"type": "text", "value": "x"}]}}
     answer = server.ok("POST", "/v3/chats", body)
     assert answer["message"] == answer["chat"]["message"]
@@ -90,6 +109,6 @@ def test_options_reach_the_state(start):
 
 
 def test_a_seed_makes_identifiers_repeatable(start):
-    options = ("--seed", "3", "--freeze", "2026-01-01T00:00:00Z")
-    first, second = start(*options), start(*options)
+    options = {"seed": 3, "freeze": "2026-01-01T00:00:00Z"}
+    first, second = start(**options), start(**options)
     assert first.create("+12025550150")["id"] == second.create("+12025550150")["id"]

@@ -65,7 +65,7 @@ def test_refused_content(server, message, code):
     status, got = server.refused("POST", f"/v3/chats/{chat}/messages", {"message": message})
     assert got == code
     assert status == {2003: 404, 2011: 403}.get(code, 400)
-    assert len(server.lines_of("ledger")) == 1
+    assert len(server.ledger()) == 1
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_mentions_are_for_groups(server):
 def test_refused_creations(server, change, refusal):
     body = {"from": LINE, "to": [ANN], "message": part()} | change
     assert server.refused("POST", "/v3/chats", body) == refusal
-    assert server.lines_of("ledger") == []
+    assert server.ledger() == []
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b'{"a":', b"\xff\xfe"])

@@ -30,11 +30,11 @@ def reply(server, chat, message):
 
 
 def answer(server, chat, message):
-    server.inbound(ANN, chat_id=chat)
+    server.receive_message(ANN, "hi", chat_id=chat)
 
 
 def stop(server, chat, message):
-    server.inbound(ANN, "STOP", chat_id=chat)
+    server.receive_message(ANN, "STOP", chat_id=chat)
 
 
 def read(server, chat, message):
@@ -58,7 +58,7 @@ def leave(server, chat, message):
 
 
 def health(server, chat, message):
-    server.control("POST", "chats", {"chat_id": chat, "health": "CRITICAL"})
+    server.set_chat_health(chat, "CRITICAL")
 
 
 def wait(server, chat, message):
@@ -66,7 +66,7 @@ def wait(server, chat, message):
 
 
 def expire(server, chat, message):
-    server.control("POST", "lines", {"phone_number": LINE, "retention_hours": 1})
+    server.set_line(LINE, retention_hours=1)
     server.advance(3900)
 
 

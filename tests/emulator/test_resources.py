@@ -55,7 +55,7 @@ def test_refused_uploads(server):
 
 @pytest.mark.parametrize(("seconds", "works"), [(0, True), (900, False)])
 def test_how_long_a_media_url_works(server, seconds, works):
-    server.switch(media_url_seconds=seconds)
+    server.set_switches(media_url_seconds=seconds)
     made, _ = upload(server)
     chat = server.create(ANN)["id"]
     url = server.ok("POST", f"/v3/chats/{chat}/messages", media(made["attachment_id"]))["message"]["parts"][0]["url"]
@@ -91,7 +91,7 @@ def test_location_sharing(server):
     assert server.ok("POST", f"{base}/request")["success"] is True
     assert server.refused("POST", f"{base}/request") == (429, 1007)
     place = {"longitude": -73.99, "latitude": 40.73, "locality": "New York"}
-    server.control("POST", "handles", {"handle": ANN, "location": place})
+    server.set_handle(ANN, location=place)
     for path in (base, f"/v3/chats/{group}/location"):
         feature = server.ok("GET", path)["data"]["features"][0]
         assert feature["geometry"] == {"type": "Point", "coordinates": [-73.99, 40.73]}
@@ -102,13 +102,13 @@ def test_location_sharing(server):
     assert server.call("DELETE", base, {"handle": ANN}).status_code == 202
     assert server.ok("GET", base)["data"]["features"] == []
     assert server.refused("DELETE", base, {"handle": ANN})[0] == 404
-    server.control("POST", "handles", {"handle": BOB, "services": ["SMS"]})
+    server.set_handle(BOB, services=["SMS"])
     sms = server.create(BOB)["id"]
     assert server.refused("POST", f"/v3/chats/{sms}/location/request") == (409, 2017)
 
 
 def test_lines_and_forwarding(server):
-    server.control("POST", "lines", {"phone_number": LINE, "reputation": "AT_RISK"})
+    server.set_line(LINE, reputation="AT_RISK")
     line, other = server.ok("GET", "/v3/phone_numbers")["phone_numbers"]
     assert (line["phone_number"], line["reputation"]["status"]) == (LINE, "AT_RISK")
     assert other["reputation"]["status"] == "HEALTHY"
@@ -156,7 +156,7 @@ def test_contact_cards(server):
 
 
 def test_capability(server):
-    server.control("POST", "handles", {"handle": ANN, "services": ["RCS", "SMS"]})
+    server.set_handle(ANN, services=["RCS", "SMS"])
     check = "/v3/capability/check_"
     unavailable = {"address": ANN, "available": False, "reason": "not_supported"}
     assert server.ok("POST", f"{check}imessage", {"address": ANN}) == unavailable
@@ -164,7 +164,7 @@ def test_capability(server):
     server.advance(10)
     assert server.ok("POST", f"{check}rcs", {"address": ANN})["available"] is True
     assert server.refused("POST", f"{check}rcs", {"address": "dan@example.com"})[0] == 400
-    server.switch(capability_scope="line")
+    server.set_switches(capability_scope="line")
     server.advance(10)
     for line in (LINE, OTHER_LINE):
         assert server.ok("POST", f"{check}imessage", {"address": ANN, "from": line})

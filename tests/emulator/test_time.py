@@ -16,7 +16,7 @@ def status_of(server, message):
 
 
 def test_each_step_has_its_own_time_although_the_clock_jumps(server):
-    server.switch(read_share=1, read_seconds=30)
+    server.set_switches(read_share=1, read_seconds=30)
     sent = server.create(ANN)["message"]
     assert (sent["delivery_status"], sent["sent_at"]) == ("pending", None)
     server.advance(0.5)
@@ -46,7 +46,7 @@ def test_each_step_has_its_own_time_although_the_clock_jumps(server):
 )
 def test_the_way_of_a_message_by_service(server, to, services, preferred, service, status):
     if services is not None:
-        server.control("POST", "handles", {"handle": ANN, "services": services})
+        server.set_handle(ANN, services=services)
     more = {"preferred_service": preferred} if preferred else {}
     sent = server.create(*to, **more)["message"]
     server.advance(HOUR)
@@ -56,19 +56,19 @@ def test_the_way_of_a_message_by_service(server, to, services, preferred, servic
 
 
 def test_receipts_by_order_and_delivered_after_failed(server):
-    server.switch(automatic_delivery=False)
+    server.set_switches(automatic_delivery=False)
     sent = server.create(ANN)["message"]
     server.advance(HOUR)
     assert status_of(server, sent)["delivery_status"] == "pending"
     for status in ("failed", "delivered", "read"):
-        server.control("POST", "receipts", {"message_id": sent["id"], "status": status})
+        server.report_receipt(sent["id"], status)
         assert status_of(server, sent)["delivery_status"] == status
     group = server.create(ANN, BOB)["message"]
     assert server.wrong("POST", "receipts", {"message_id": group["id"], "status": "read"})["field"] == "status"
 
 
 def test_a_share_of_failures(server):
-    server.switch(failure_share=1)
+    server.set_switches(failure_share=1)
     sent = server.create(ANN)["message"]
     server.advance(10)
     assert status_of(server, sent)["delivery_status"] == "failed"
@@ -76,7 +76,7 @@ def test_a_share_of_failures(server):
 
 @pytest.mark.parametrize("moves", [True, False])
 def test_whether_delivery_moves_updated_at(server, moves):
-    server.switch(delivery_moves_message=moves)
+    server.set_switches(delivery_moves_message=moves)
     sent = server.create(ANN)["message"]
     server.advance(10)
     shown = status_of(server, sent)
@@ -86,15 +86,15 @@ def test_whether_delivery_moves_updated_at(server, moves):
 def history(server, sends, steps):
     """The ledger after sends at given seconds, with the clock moved in given steps in between."""
     server.restart()
-    server.switch(read_share=0.5, failure_share=0.2, read_seconds=400)
+    server.set_switches(read_share=0.5, failure_share=0.2, read_seconds=400)
     for line in (LINE, OTHER_LINE):
-        server.control("POST", "lines", {"phone_number": line, "retention_hours": 1})
+        server.set_line(line, retention_hours=1)
     for wait, to in sends:
         server.advance(wait)
         server.create(to)
     for step in steps:
         server.advance(step)
-    return server.lines_of("ledger")
+    return server.ledger()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -111,7 +111,7 @@ def test_one_jump_equals_many_steps(server, sends, steps):
 
 
 def test_expiry_comes_with_the_sweep_after_the_window(server):
-    server.control("POST", "lines", {"phone_number": LINE, "retention_hours": 1})
+    server.set_line(LINE, retention_hours=1)
     server.advance(60)
     chat = server.create(ANN, text="question", idempotency_key="k")
     reply = server.send(chat["id"], "answer", reply_to={"message_id": chat["message"]["id"]})
@@ -131,23 +131,23 @@ def test_expiry_comes_with_the_sweep_after_the_window(server):
     again = {"message": {"parts": [{"type": "text", "value": "x"}], "idempotency_key": "k"}}
     assert server.refused("POST", f"/v3/chats/{chat['id']}/messages", again) == (404, 2002)
     assert server.ok("GET", f"/v3/messages/{kept['id']}")
-    ledger = {line["id"]: line for line in server.lines_of("ledger")}
+    ledger = {line["id"]: line for line in server.ledger()}
     assert ledger[message]["expired_at"] == "2026-11-21T11:05:00.000Z"
     assert ledger[message]["text"] == "question"
     assert ledger[late["id"]]["expired_at"] is None
 
 
 def test_inbound_and_seeded_messages_expire_too(server):
-    server.control("POST", "seed", {"chats": 5, "messages_per_chat": 10, "hours": 20})
-    server.inbound(ANN)
-    server.control("POST", "lines", {"phone_number": LINE, "retention_hours": 24})
-    server.control("POST", "lines", {"phone_number": OTHER_LINE, "retention_hours": 24})
+    server.seed(5, messages_per_chat=10, hours=20)
+    server.receive_message(ANN, "hi")
+    server.set_line(LINE, retention_hours=24)
+    server.set_line(OTHER_LINE, retention_hours=24)
     server.advance(12 * HOUR)
-    left = [line for line in server.lines_of("ledger") if line["expired_at"] is None]
+    left = [line for line in server.ledger() if line["expired_at"] is None]
     assert 1 < len(left) < 51
     assert all(line["created_at"] > "2026-11-20T22" for line in left)
     server.advance(13 * HOUR)
-    assert all(line["expired_at"] for line in server.lines_of("ledger"))
+    assert all(line["expired_at"] for line in server.ledger())
     chats = server.walk("/v3/chats", "chats")
     assert len(chats) == 6, "chats stay"
     assert not any(server.walk(f"/v3/chats/{chat['id']}/messages", "messages") for chat in chats)
@@ -155,10 +155,10 @@ def test_inbound_and_seeded_messages_expire_too(server):
 
 @pytest.mark.parametrize(("created", "first"), [("ingested", "late"), ("sent", "live")])
 def test_messages_that_are_recovered_late(server, created, first):
-    server.switch(reconciled_created_at=created)
-    live = server.inbound(ANN, "live")
+    server.set_switches(reconciled_created_at=created)
+    live = server.receive_message(ANN, "live")
     server.advance(HOUR)
-    late = server.inbound(ANN, "late", sent_at="2026-11-21T09:00:00Z", reconciled=True)
+    late = server.receive_message(ANN, "late", sent_at="2026-11-21T09:00:00Z", reconciled=True)
     assert "reconciled_at" not in live
     assert late["reconciled_at"] == "2026-11-21T11:00:00.000Z"
     assert late["sent_at"] == "2026-11-21T09:00:00.000Z"
@@ -168,13 +168,13 @@ def test_messages_that_are_recovered_late(server, created, first):
 
 
 def test_the_clock_runs_and_runs_faster(server):
-    server.control("POST", "clock", {"freeze": False, "speed": 10_000})
+    server.set_clock(freeze=False, speed=10_000)
     sent = server.create(ANN)["message"]
     first = server.control("GET", "clock")
     assert first["frozen"] is False
     assert first["speed"] == 10_000
     assert server.control("GET", "clock")["now"] > first["now"]
-    server.control("POST", "clock", {"freeze": True})
+    server.set_clock(freeze=True)
     server.advance(2)
     assert status_of(server, sent)["delivery_status"] == "delivered"
 

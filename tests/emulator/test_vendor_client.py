@@ -17,12 +17,12 @@ import pytest
 import time_machine
 from linq import LinqAPIV3
 
-from tests.emulator_process import Emulator
+from linq_emulator.testing import EmulatorProcess
 
 ANN, BOB, CAT, DAN = "+12025550121", "+12025550122", "+12025550123", "+12025550124"
 
 
-def vendor(emulator: Emulator, **options: Any) -> LinqAPIV3:
+def vendor(emulator: EmulatorProcess, **options: Any) -> LinqAPIV3:
     return LinqAPIV3(
         **{"api_key": emulator.api_key, "base_url": emulator.base_url, "max_retries": 0} | options,
         _strict_response_validation=True,
@@ -30,7 +30,7 @@ def vendor(emulator: Emulator, **options: Any) -> LinqAPIV3:
 
 
 @pytest.fixture
-def client(emulator: Emulator) -> Iterator[LinqAPIV3]:
+def client(emulator: EmulatorProcess) -> Iterator[LinqAPIV3]:
     with vendor(emulator) as opened:
         yield opened
 
@@ -39,11 +39,11 @@ def text(value: str, **fields: Any) -> Any:
     return {"parts": [{"type": "text", "value": value}], **fields}
 
 
-def new_chat(emulator: Emulator, client: LinqAPIV3, *to: str) -> str:
+def new_chat(emulator: EmulatorProcess, client: LinqAPIV3, *to: str) -> str:
     return client.chats.create(from_=emulator.lines[0], to=list(to) or [ANN], message=text("Hi")).chat.id
 
 
-def test_chats_and_messages(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_chats_and_messages(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     line = emulator.lines[0]
     created = client.chats.create(from_=line, to=[ANN], message=text("Hi")).chat
     assert {handle.handle for handle in created.handles} == {line, ANN}
@@ -83,7 +83,7 @@ def test_chats_and_messages(emulator: Emulator, client: LinqAPIV3) -> None:
     client.chats.typing.stop(created.id)
 
 
-def test_groups(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_groups(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     chat = new_chat(emulator, client, ANN, BOB, CAT)
     assert client.chats.update(chat, display_name="Hikers").chat_id == chat
     assert client.chats.participants.add(chat, handle=DAN).status == "accepted"
@@ -94,14 +94,14 @@ def test_groups(emulator: Emulator, client: LinqAPIV3) -> None:
     assert client.chats.leave_chat(chat).status == "accepted"
 
 
-def test_a_message_without_a_line(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_a_message_without_a_line(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     sent = client.messages.create(to=[ANN], message=text("Hi"), idempotency_key="k-1")
     again = client.messages.create(to=[ANN], message=text("Hi"), idempotency_key="k-1")
     assert sent.created_new_chat
     assert sent.message.id == again.message.id
 
 
-def test_attachments_and_voice_memo(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_attachments_and_voice_memo(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     data = b"\x00" * 3_000
     slot = client.attachments.create(filename="memo.m4a", content_type="audio/x-m4a", size_bytes=len(data))
     httpx.request(slot.http_method, slot.upload_url, content=data, headers=slot.required_headers).raise_for_status()
@@ -113,7 +113,7 @@ def test_attachments_and_voice_memo(emulator: Emulator, client: LinqAPIV3) -> No
     client.attachments.delete(slot.attachment_id)
 
 
-def test_lines_cards_capability_location(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_lines_cards_capability_location(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     line = emulator.lines[0]
     assert [number.phone_number for number in client.phone_numbers.list().phone_numbers] == emulator.lines
     assert client.capability.check_i_message(address=ANN, from_=line).available
@@ -130,7 +130,7 @@ def test_lines_cards_capability_location(emulator: Emulator, client: LinqAPIV3) 
     assert client.chats.location.stop(chat, handle=ANN).success
 
 
-def test_webhook_subscriptions(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_webhook_subscriptions(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     assert len(client.webhook_events.list().events) == 75
     made = client.webhook_subscriptions.create(
         target_url="https://hooks.example/linq", subscribed_events=["message.received"]
@@ -178,11 +178,11 @@ def test_webhook_subscriptions(emulator: Emulator, client: LinqAPIV3) -> None:
     ],
 )
 def test_refusals(
-    emulator: Emulator,
+    emulator: EmulatorProcess,
     client: LinqAPIV3,
     kind: type[linq.APIStatusError],
     code: int,
-    call: Callable[[Emulator, LinqAPIV3], object],
+    call: Callable[[EmulatorProcess, LinqAPIV3], object],
 ) -> None:
     with pytest.raises(kind) as caught:
         call(emulator, client)
@@ -201,7 +201,7 @@ def test_refusals(
         (linq.APITimeoutError, {"kind": "latency", "seconds": 2}),
     ],
 )
-def test_failures(emulator: Emulator, kind: type[linq.APIError], fault: dict[str, Any]) -> None:
+def test_failures(emulator: EmulatorProcess, kind: type[linq.APIError], fault: dict[str, Any]) -> None:
     emulator.control("POST", "faults", {"path": "/v3/phone_numbers", "count": 1} | fault)
     with vendor(emulator, timeout=0.5) as client:
         with pytest.raises(kind):
@@ -209,7 +209,7 @@ def test_failures(emulator: Emulator, kind: type[linq.APIError], fault: dict[str
         assert client.phone_numbers.list().phone_numbers
 
 
-def test_expired_messages_are_gone(client: LinqAPIV3, emulator: Emulator) -> None:
+def test_expired_messages_are_gone(client: LinqAPIV3, emulator: EmulatorProcess) -> None:
     emulator.control("POST", "lines", {"phone_number": emulator.lines[0], "retention_hours": 1})
     chat = new_chat(emulator, client)
     keyed = text("Once", idempotency_key="k-9")
@@ -223,7 +223,7 @@ def test_expired_messages_are_gone(client: LinqAPIV3, emulator: Emulator) -> Non
     assert [row["text"] for row in emulator.ledger()].count("Once") == 1
 
 
-def test_webhook_payloads(emulator: Emulator, client: LinqAPIV3) -> None:
+def test_webhook_payloads(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
     """What the emulator delivers passes the vendor's signature check and its models."""
     received: list[tuple[str, dict[str, str]]] = []
 

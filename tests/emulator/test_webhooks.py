@@ -72,7 +72,7 @@ def settled(server):
     """The deliveries, once none is on its way."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        deliveries = server.control("GET", "webhooks")["deliveries"]
+        deliveries = server.webhook_deliveries()
         if all(one["state"] != "pending" for one in deliveries):
             return deliveries
         time.sleep(0.01)
@@ -119,7 +119,7 @@ def test_a_target_url_is_used_once(server):
     subscribe(server, "https://example.com/hook", "message.sent")
     body = {"target_url": "https://example.com/hook", "subscribed_events": ["message.sent"]}
     assert server.refused("POST", "/v3/webhook-subscriptions", body) == (409, 2015)
-    server.switch(duplicate_target_url="allowed")
+    server.set_switches(duplicate_target_url="allowed")
     assert server.ok("POST", "/v3/webhook-subscriptions", body)
 
 
@@ -155,8 +155,8 @@ def text(value, **more):
 
 def test_the_older_version_lacks_edits(server, receiver):
     subscribe(server, f"{receiver.url}?version=2025-01-01", "message.received", "message.edited")
-    inbound = server.inbound(ANN, "helo")
-    server.control("POST", "edits", {"message_id": inbound["id"], "text": "hello"})
+    inbound = server.receive_message(ANN, "helo")
+    server.edit_message(inbound["id"], "hello")
     event = receiver.wait(1)[0]
     assert event["webhook_version"] == "2025-01-01"
     assert (event["data"]["is_from_me"], event["data"]["message"]["parts"][0]["value"]) == (False, "helo")
@@ -166,20 +166,20 @@ def test_the_older_version_lacks_edits(server, receiver):
 def test_every_kind_of_event(server, receiver):
     names = server.ok("GET", "/v3/webhook-events")["events"]
     subscribe(server, receiver.url, *names)
-    server.switch(read_share=1, group_update_seconds=0)
+    server.set_switches(read_share=1, group_update_seconds=0)
     chat = server.create(ANN)
     server.advance(60)
     message = chat["message"]["id"]
     server.ok("PATCH", f"/v3/messages/{message}", {"text": "edited"})
     for operation in ("add", "remove"):
         server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": operation, "type": "love"})
-    server.control("POST", "receipts", {"message_id": message, "status": "failed", "code": 4002})
-    server.inbound(ANN)
-    server.control("POST", "typing", {"chat_id": chat["id"], "from": ANN})
-    server.control("POST", "typing", {"chat_id": chat["id"], "from": ANN, "started": False})
+    server.report_receipt(message, "failed", code=4002)
+    server.receive_message(ANN, "hi")
+    server.set_typing(chat["id"], ANN)
+    server.set_typing(chat["id"], ANN, started=False)
     for place in ({"longitude": 1, "latitude": 2}, {"longitude": 2, "latitude": 2}, None):
-        server.control("POST", "handles", {"handle": ANN, "location": place})
-    server.control("POST", "lines", {"phone_number": LINE, "reputation": "CRITICAL"})
+        server.set_handle(ANN, location=place)
+    server.set_line(LINE, reputation="CRITICAL")
     group = server.create(ANN, BOB)["id"]
     server.ok("PUT", f"/v3/chats/{group}", {"display_name": "x", "group_chat_icon": "https://example.com/i.png"})
     server.ok("POST", f"/v3/chats/{group}/participants", {"handle": CAT})
@@ -209,14 +209,14 @@ def test_an_update_that_fails(server, receiver):
 
 def test_filters(server, receiver):
     subscribe(server, receiver.url, "message.received", phone_numbers=[OTHER_LINE])
-    server.inbound(ANN)
-    server.control("POST", "inbound", {"line": OTHER_LINE, "from": ANN, "text": "this one"})
+    server.receive_message(ANN, "hi")
+    server.receive_message(ANN, "this one", line=OTHER_LINE)
     assert receiver.wait(1)[0]["data"]["chat"]["owner_handle"]["handle"] == OTHER_LINE
     assert len(settled(server)) == 1
 
 
 def attempts(server):
-    return server.control("GET", "webhooks")["deliveries"][0]["attempts"]
+    return server.webhook_deliveries()[0]["attempts"]
 
 
 def until(server, count):
@@ -230,7 +230,7 @@ def until(server, count):
 def test_retries_are_on_the_virtual_clock(server, receiver, answer):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [answer, answer]
-    server.inbound(ANN)
+    server.receive_message(ANN, "hi")
     assert len(until(server, 1)) == 1
     server.advance(4)
     assert len(attempts(server)) == 1
@@ -248,10 +248,10 @@ def test_retries_are_on_the_virtual_clock(server, receiver, answer):
 
 @pytest.mark.parametrize(("schedule", "tries", "last"), [("exponential", 10, 1800), ("ten", 10, 1533), ("six", 6, 60)])
 def test_the_end_of_retries(server, receiver, schedule, tries, last):
-    server.switch(webhook_retries=schedule)
+    server.set_switches(webhook_retries=schedule)
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [500] * 20
-    server.inbound(ANN)
+    server.receive_message(ANN, "hi")
     server.advance(4000)
     delivery = settled(server)[0]
     assert (delivery["state"], len(delivery["attempts"])) == ("failed", tries)
@@ -262,12 +262,12 @@ def test_the_end_of_retries(server, receiver, schedule, tries, last):
 def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [404]
-    server.inbound(ANN)
+    server.receive_message(ANN, "hi")
     assert [one["state"] for one in settled(server)] == ["failed"]
     receiver.stop()
-    server.inbound(ANN)
+    server.receive_message(ANN, "hi")
     deadline = time.monotonic() + 10
-    while not (tried := server.control("GET", "webhooks")["deliveries"][1]["attempts"]):
+    while not (tried := server.webhook_deliveries()[1]["attempts"]):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert tried[0]["status"] is None
@@ -276,18 +276,18 @@ def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
 
 def test_nothing_leaves_the_machine(server):
     subscribe(server, "https://example.com/hook", "message.received")
-    server.inbound(ANN)
-    delivery = server.control("GET", "webhooks")["deliveries"][0]
+    server.receive_message(ANN, "hi")
+    delivery = server.webhook_deliveries()[0]
     assert (delivery["state"], delivery["attempts"]) == ("undeliverable", [])
 
 
 def test_affinity(server, receiver):
     subscribe(server, receiver.url, "message.received", routing_key_header="X-Cluster")
     receiver.headers = {"X-Cluster": "blue"}
-    first = server.inbound(ANN)
+    first = server.receive_message(ANN, "hi")
     receiver.wait(1)
     settled(server)
-    server.inbound(ANN)
+    server.receive_message(ANN, "hi")
     receiver.wait(2)
     headers = [{name.lower(): value for name, value in one.items()} for one, _ in receiver.got]
     assert [one["linq-chat-id"] for one in headers] == [first["chat_id"]] * 2

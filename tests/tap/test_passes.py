@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 
 from tap_linq.extraction.line_pass import LinePass
+from tap_linq.extraction.state import Coverage, LineState
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, Output, chat_ids, history, inbound, run_tap, seed, set_window, succeed
 
@@ -42,7 +44,7 @@ def from_nought() -> None:
 
 
 def fill(emulator: Emulator, chats: int = 200) -> list[str]:
-    """Chats whose last message is more than an hour old, one of them a witness."""
+    """Chats whose last message is more than an hour old, one of which has advanced with it."""
     set_window(emulator, 24)
     seed(emulator, chats, 1, hours=1, lines=[FIRST_LINE])
     history(emulator)
@@ -56,7 +58,7 @@ def test_an_incremental_pass_reads_what_was_active_and_a_sample(
     fill(emulator)
     first = run(emulator)
     assert chats_read(emulator) == 201
-    assert "full sweep, as no pass over this line is on record" in caplog.text
+    assert "full sweep, as STATE has no pass over this line" in caplog.text
     emulator.advance(HOUR)
     new = inbound(emulator)
     emulator.advance(300)
@@ -82,12 +84,12 @@ def test_a_sweep_is_due_after_a_quarter_of_the_window(emulator: Emulator, caplog
     assert line_state(third)["swept_at"] > line_state(first)["swept_at"]
 
 
-def test_a_hidden_message_makes_it_a_sweep_at_once_and_from_then_on(
+def test_a_chat_that_lags_makes_it_a_sweep_now_and_from_then_on(
     emulator: Emulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     chats = fill(emulator, 60)
     first = run(emulator)
-    assert line_state(first)["evidence"] is True
+    assert line_state(first)["updated_at_reliable"] is True
     emulator.control("PATCH", "switches", {"message_moves_chat": False})
     emulator.advance(HOUR)
     people = {
@@ -96,14 +98,14 @@ def test_a_hidden_message_makes_it_a_sweep_at_once_and_from_then_on(
     new = inbound(emulator, chat_id=chats[5], **{"from": people[chats[5]]})
     emulator.advance(300)
     second = run(emulator, first)
-    assert "turns into a full sweep, as a chat holds a message that came after its updated_at" in caplog.text
+    assert "turns into a full sweep, as updated_at of a chat lags behind its messages" in caplog.text
     assert new in second.ids()
     assert sorted(second.ids()) == sorted(row["id"] for row in emulator.ledger()), "each once, also of chats read twice"
-    assert line_state(second)["evidence"] is False
+    assert line_state(second)["updated_at_reliable"] is False
 
     emulator.advance(60)
     third = run(emulator, second)
-    assert "full sweep, as chats have been seen not to show new messages in updated_at" in caplog.text
+    assert "full sweep, as updated_at of chats has been seen to lag behind their messages" in caplog.text
     assert set(third.ids()) == {row["id"] for row in emulator.ledger()}
 
 
@@ -112,20 +114,22 @@ def test_a_line_is_trusted_again_when_nothing_contradicts_any_more(emulator: Emu
     emulator.control("PATCH", "switches", {"message_moves_chat": False})
     history(emulator)
     output = run(emulator, retention_window_hours=2)
-    assert line_state(output)["evidence"] is False
+    assert line_state(output)["updated_at_reliable"] is False
     emulator.control("PATCH", "switches", {"message_moves_chat": True})
     emulator.advance(HOUR)
     history(emulator)
     output = run(emulator, output, retention_window_hours=2)
-    assert line_state(output)["evidence"] is True
+    assert line_state(output)["updated_at_reliable"] is True
 
 
-def test_nothing_is_believed_before_a_chat_has_shown_it(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_updated_at_is_not_relied_upon_before_a_chat_has_advanced(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
     """Chats of a single message say nothing: their `updated_at` is that of their beginning."""
     seed(emulator, 20, 1, hours=1, lines=[FIRST_LINE])
     emulator.advance(HOUR)
     first = run(emulator)
-    assert "evidence" not in line_state(first)
+    assert "updated_at_reliable" not in line_state(first)
     emulator.advance(HOUR)
     second = run(emulator, first)
     assert "turns into a full sweep, as no chat has shown yet that new messages move updated_at" in caplog.text
@@ -139,7 +143,7 @@ def test_nothing_is_believed_before_a_chat_has_shown_it(emulator: Emulator, capl
     third = run(emulator, second)
     assert "turns into" not in caplog.text
     assert len(third.ids()) == 3
-    assert line_state(third)["evidence"] is True
+    assert line_state(third)["updated_at_reliable"] is True
 
 
 def test_what_a_failed_pass_has_found_out_is_kept(emulator: Emulator) -> None:
@@ -151,7 +155,7 @@ def test_what_a_failed_pass_has_found_out_is_kept(emulator: Emulator) -> None:
     emulator.control("POST", "faults", {"kind": "status", "status": 403, "path": f"/v3/chats/{broken}/messages"})
     failed = run_tap(emulator, phone_numbers=[FIRST_LINE])
     assert failed.error is not None
-    assert line_state(failed)["evidence"] is False
+    assert line_state(failed)["updated_at_reliable"] is False
     assert "passed_at" not in line_state(failed)
 
 
@@ -187,17 +191,18 @@ def test_only_the_front_of_a_list_that_is_newest_first_is_listed_twice(emulator:
 
 def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
     seed(emulator, 10_000, 1)
-    lines = [
-        {"context": {"line": line}, "passed_at": "2026-03-01T12:00:00Z", "swept_at": "2026-03-01T12:00:00Z"}
-        for line in emulator.lines
-    ]
-    state = {"bookmarks": {"messages": {"partitions": [{**line, "evidence": True, "fed": "amr"} for line in lines]}}}
+    noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+    known = LineState(noon, noon, True, coverage=Coverage(frozenset({"messages", "reactions", "attachments"})))
+    partitions: list[dict[str, Any]] = [{"context": {"line": line}} for line in emulator.lines]
+    for partition in partitions:
+        known.write_to(partition)
+    state = {"bookmarks": {"messages": {"partitions": partitions}}}
     emulator.advance(HOUR)
     output = succeed(emulator, state=state)
     states = [len(json.dumps(one, separators=(",", ":"))) for one in output.messages if one["type"] == "STATE"]
     assert len(output.ids("chats")) == 10_000
-    assert max(states) < 500
-    assert sum(states) < 5_000
+    assert max(states) < 700
+    assert sum(states) < 7_000
     assert set(output.schemas().values()) == {1}
 
 
@@ -232,9 +237,9 @@ def test_what_changes_before_the_pass_turns_into_a_sweep_comes_out(
     emulator.advance(300)
     turn = LinePass._turn_into_sweep
 
-    def edited_meanwhile(self: LinePass, evidence: bool | None) -> None:
+    def edited_meanwhile(self: LinePass) -> None:
         emulator.control("POST", "edits", {"message_id": old, "text": "edited"})
-        turn(self, evidence)
+        turn(self)
 
     monkeypatch.setattr(LinePass, "_turn_into_sweep", edited_meanwhile)
     second = run(emulator, first)

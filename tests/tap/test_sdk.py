@@ -18,7 +18,7 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 from singer_sdk.helpers._state import StateWriter
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
-from tap_linq.client import LinqStream
+from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
 from tap_linq.writer import RecordWriter
 from tests.emulator_process import Emulator
@@ -28,9 +28,9 @@ CONFIG = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
 
 
 def test_sync_declares_a_stream_by_the_method_that_is_overridden() -> None:
-    told = "SCHEMA would be written twice for a stream, or not before its records"
-    assert list(signature(Stream._write_schema_message).parameters) == ["self"], told
-    assert "_write_schema_message" in Stream.sync.__code__.co_names, told
+    breaks = "SCHEMA would be written twice for a stream, or not before its records"
+    assert list(signature(Stream._write_schema_message).parameters) == ["self"], breaks
+    assert "_write_schema_message" in Stream.sync.__code__.co_names, breaks
 
 
 def test_the_order_of_streams_is_that_of_the_property() -> None:
@@ -83,9 +83,9 @@ def test_costs_are_logged_after_everything_for_every_stream(
 
 def test_state_goes_where_the_records_go() -> None:
     tap = TapLinq(config=dict(CONFIG))
-    told = "STATE would overtake the records that it stands for"
-    assert isinstance(tap.message_writer, RecordWriter), told
-    assert vars(tap.state_writer)["_message_writer"] is tap.message_writer, told
+    breaks = "STATE would overtake the records that it stands for"
+    assert isinstance(tap.message_writer, RecordWriter), breaks
+    assert vars(tap.state_writer)["_message_writer"] is tap.message_writer, breaks
 
 
 def test_a_message_is_a_line() -> None:
@@ -96,8 +96,8 @@ def test_a_message_is_a_line() -> None:
 
 
 def test_records_in_part_are_written_by_the_sdk() -> None:
-    told = "deselected properties would be written, or the tap fail where there are some"
-    assert list(signature(Stream._write_record_message).parameters) == ["self", "record"], told
+    breaks = "deselected properties would be written, or the tap fail where there are some"
+    assert list(signature(Stream._write_record_message).parameters) == ["self", "record"], breaks
 
 
 def test_the_limit_of_a_connection_test() -> None:

@@ -34,7 +34,7 @@ NOWHERE = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
 
 
 def settings(**config: Any) -> Settings:
-    return TapLinq(config={**NOWHERE, **config}).run.settings
+    return TapLinq(config={**NOWHERE, **config}).session.settings
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_sweep_is_due_each_quarter_of_the_window(window: float | None, value: 
 
 
 def test_the_window_is_a_day_by_default() -> None:
-    window = TapLinq(config=dict(NOWHERE)).run.settings.window
+    window = TapLinq(config=dict(NOWHERE)).session.settings.window
     assert window is not None
     assert window.hours == 24
 

@@ -9,7 +9,7 @@ import pytest
 from singer_sdk.testing import get_tap_test_class
 
 from linq_client import LinqClient
-from tap_linq.client import LinqStream
+from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
 from tests.emulator_process import running_emulator
 from tests.tap.running import PERSON, config_for, inbound, seed

@@ -83,10 +83,17 @@ def test_locations_are_asked_for_on_request_only(emulator: Emulator) -> None:
     assert len(succeed(emulator, select=["chat_locations"]).records("chat_locations")) == 1
 
 
-def test_a_location_that_can_t_be_read_fails_the_run(emulator: Emulator) -> None:
+@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 404, "code": 0}], ids=["refused", "404 of a proxy"])
+def test_a_location_that_can_t_be_read_fails_the_run(emulator: Emulator, fault: dict[str, Any]) -> None:
     inbound(emulator)
-    emulator.control("POST", "faults", {"kind": "status", "status": 400, "path": "/location"})
+    emulator.control("POST", "faults", {"kind": "status", "path": "/location", **fault})
     assert "the location of chat" in str(run_tap(emulator, select=["chat_locations"]).error)
+
+
+def test_a_chat_that_can_t_share_its_location_is_no_failure(emulator: Emulator) -> None:
+    inbound(emulator)
+    emulator.control("POST", "faults", {"kind": "status", "path": "/location", "status": 404, "code": 2001})
+    assert succeed(emulator, select=["chat_locations"]).records("chat_locations") == []
 
 
 def test_webhook_subscriptions_carry_no_secret(emulator: Emulator) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
-from airflow_provider_linq.operators.linq_campaigns import LinqSendCampaignOperator
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
 
 def note_process(context: Any) -> None:

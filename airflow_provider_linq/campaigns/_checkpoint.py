@@ -1,0 +1,328 @@
+"""The checkpoint of a campaign: what another try has to know, in Airflow's task state store and in the journal.
+
+The states alone keep everybody from getting two messages. The journal, written before the states (I2), has the details;
+where Airflow has no store (3.2) it also says who was settled.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from tempfile import TemporaryFile
+from typing import Final
+
+from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.once import TaskInstance
+from airflow_provider_linq.campaigns._header import Header
+from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Latest, LostOwnershipError, Release, key_of
+from airflow_provider_linq.campaigns._lines import Lines
+from airflow_provider_linq.campaigns._model import Outcome, Recipient
+from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
+from airflow_provider_linq.campaigns._state import (
+    OPEN,
+    SETTLED,
+    TERMINAL,
+    RecipientState,
+    SendJob,
+    outcome_of,
+    outcome_of_state,
+    state_of,
+)
+from airflow_provider_linq.campaigns._validate import ValidatedRows
+from linq_client.times import format_datetime, parse_datetime
+
+log = logging.getLogger(__name__)
+
+#: A byte has room for so many lines.
+MAX_LINES: Final = 256 - RecipientState.CLAIMED
+
+#: A claim is used only if the checkpoint was written, and so the ownership seen, less than this ago.
+CONFIRM_AGE: Final = timedelta(seconds=60)
+
+
+class Checkpoint:
+    """
+    Who of a campaign's recipients was settled, and how; and who may have been sent to.
+
+    :param header: of the campaign.
+    :param journal: None if there is no outcomes file.
+    :param claims: open claims of other tasks, by key.
+    :param opened_at: by the API's clock.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        header: Header,
+        states: PackedStates,
+        journal: Journal | None,
+        claims: dict[str, Claim],
+        opened_at: datetime,
+    ) -> None:
+        self._store = store
+        self.header = header
+        self._states = states
+        self.journal = journal
+        self._claims = claims
+        self._opened_at = opened_at
+        self._open: dict[str, SendJob] = {}
+        self._entries: list[Entry] = []
+        self._in_doubt_written = header.in_doubt_since
+        self._has_written = False
+        self._written_at = 0.0
+        header.owner = uuid.uuid4().hex
+
+    def jobs_in_doubt(self, recipients: Iterable[Recipient], lines: Lines) -> list[SendJob]:
+        """Return those to whom a request may have been made whose outcome is not on record."""
+        jobs = [
+            self._job_in_doubt(recipient, self._states[recipient.key], lines)
+            for recipient in recipients
+            if self._states[recipient.key] >= RecipientState.CLAIMED_ANYWHERE
+        ]
+        self._open = {job.recipient.key: job for job in jobs}
+        return jobs
+
+    def pending(self, recipients: Iterable[Recipient]) -> Iterator[Recipient]:
+        """Yield those to whom nothing was ever requested."""
+        return (one for one in recipients if self._states[one.key] == RecipientState.PENDING)
+
+    def _job_in_doubt(self, recipient: Recipient, code: int, lines: Lines) -> SendJob:
+        since = parse_datetime(self.header.in_doubt_since or self.header.started_at)
+        until = parse_datetime(self.header.open_until) if self.header.open_until else self._opened_at
+        claim = self._claims.get(recipient.key)
+        if claim is not None:
+            since, until = parse_datetime(claim.at), self._opened_at
+        if code >= RecipientState.CLAIMED:
+            line: str | None = self.header.lines[code - RecipientState.CLAIMED]
+            is_certain = True
+        else:
+            line = lines.choose(recipient.to, recipient.key)
+            is_certain = self.header.lines == [line]  # there was never another one
+        return SendJob(
+            recipient,
+            RecipientState.CLAIMED if is_certain else RecipientState.CLAIMED_ANYWHERE,
+            line,
+            starts_chat=not lines.has_chat_with(recipient.to, line),
+            is_line_certain=is_certain,
+            claimed_at=since,
+            in_doubt_since=since,
+            last_request_at=min(until, self._opened_at),
+        )
+
+    def update(self, job: SendJob) -> None:
+        """Take over what is known of a recipient now; it becomes durable with the next `save`."""
+        key = job.recipient.key
+        was_open = key in self._open
+        if job.state in OPEN:
+            self._open[key] = job
+            if not was_open:
+                at = format_datetime(job.claimed_at or self._opened_at)
+                self._entries.append(Claim(key, job.recipient.to, job.recipient.number, job.line, at))
+        else:
+            self._open.pop(key, None)
+            if job.state in SETTLED:
+                self._entries.append(outcome_of(job))
+            elif was_open:
+                self._entries.append(Release(key))
+        self._states[key] = self._code_of(job)
+
+    def save(self, now: datetime, *, is_last: bool = False) -> None:
+        """
+        Make everything durable, in an order in which a worker may die between any two writes.
+
+        The journal is first (I2), and then the look whether this try still owns the campaign: claims that another owner
+        does not see are not used. The header is written before the states, which name lines by their numbers there (I3).
+        As long as older states stand, it must not say that the first doubt is any later (I4).
+
+        :param now: by the API's clock.
+        :param is_last: this try makes no more requests.
+        :raises LostOwnershipError: another try or task sends the campaign.
+        """
+        if self.journal is not None:
+            self.journal.append(self._entries)
+        self._entries.clear()
+        self._confirm(now)
+        self._note_doubts(now, is_last=is_last)
+        since = self.header.in_doubt_since
+        self.header.in_doubt_since = _earliest(self._in_doubt_written, since)
+        self.header.save(self._store)
+        self._has_written = True
+        self._states.save(self._store)
+        if self.header.in_doubt_since != since:
+            self.header.in_doubt_since = since
+            self.header.save(self._store)
+        self._in_doubt_written = since
+        self._written_at = time.time()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something is known that is not durable."""
+        return bool(self._entries)
+
+    @property
+    def usable_until(self) -> float:
+        """Until when claims may be used without another `save`, in seconds of `time.time`, which counts sleep."""
+        return self._written_at + CONFIRM_AGE.total_seconds()
+
+    @property
+    def open_jobs(self) -> list[SendJob]:
+        """Those to whom a request may have been made whose outcome is not on record."""
+        return list(self._open.values())
+
+    def _confirm(self, now: datetime) -> None:
+        if self.journal is not None:
+            self.journal.owner.confirm(now)
+        written = Header.load(self._store) if self._has_written else None
+        if written is not None and written.owner != self.header.owner:
+            raise LostOwnershipError("Another try of this task has taken over the campaign")
+
+    def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
+        jobs = self._open.values()
+        since = [one for job in jobs if (one := job.in_doubt_since or job.in_flight_since or job.claimed_at)]
+        soon = now + CONFIRM_AGE  # until then requests may be made without another save
+        until = [job.last_request_at if is_last and job.in_flight_since is None else soon for job in jobs]
+        kept = self._states.has(RecipientState.UNKNOWN)  # they are looked up again in every try
+        first = format_datetime(min(since)) if since else None
+        last = format_datetime(max(one or soon for one in until)) if until else None
+        self.header.in_doubt_since = _earliest(first, self.header.in_doubt_since if kept else None)
+        self.header.open_until = _latest(last, self.header.open_until if kept else None)
+
+    def _code_of(self, job: SendJob) -> int:
+        if job.state not in OPEN:
+            return job.state
+        line = job.line or ""  # which stands for the platform's choice
+        if line not in self.header.lines:
+            self.header.lines.append(line)
+        number = self.header.lines.index(line)
+        is_named = line and job.is_line_certain and number < MAX_LINES
+        return RecipientState.CLAIMED + number if is_named else RecipientState.CLAIMED_ANYWHERE
+
+    def outcomes(self, rows: ValidatedRows) -> Iterator[Outcome]:
+        """Yield what became of each row, in the order of the rows; then of recipients that only an earlier try had."""
+        with TemporaryFile() as file:
+            details = Latest(file, () if self.journal is None else (entry for _, entry in self.journal.read()))
+            earlier = {one.number: one for one in rows.unsendable if self._states[one.key] != RecipientState.PENDING}
+
+            def of(recipient: Recipient) -> Outcome:
+                kept = details.pop(recipient.key)
+                state = self.state(recipient.key)
+                if isinstance(kept, Outcome) and state_of(kept) == state:
+                    return replace(kept, row=recipient.number)
+                return outcome_of_state(state, recipient.number, recipient.to, recipient.key)
+
+            excluded = (of(earlier[one.row]) if one.row in earlier else one for one in rows.excluded)
+            yield from heapq.merge(map(of, rows.recipients), excluded, key=lambda outcome: outcome.row)
+            yield from details.rest()
+
+    def state(self, key: str) -> RecipientState:
+        """Return the state of a recipient."""
+        return RecipientState(min(self._states[key], RecipientState.CLAIMED))
+
+    def counts(self, rows: ValidatedRows) -> Counter[RecipientState]:
+        """Count the recipients by their state; those of invalid rows only if an earlier try may have sent to them."""
+        found: Counter[RecipientState] = Counter()
+        for code, number in self._states.counts().items():
+            found[RecipientState(min(code, RecipientState.CLAIMED))] += number
+        found[RecipientState.PENDING] -= sum(self.state(one.key) is RecipientState.PENDING for one in rows.unsendable)
+        return found
+
+    @property
+    def settled(self) -> int:
+        """How many recipients are settled."""
+        return sum(number for code, number in self._states.counts().items() if code in SETTLED)
+
+
+def open_checkpoint(
+    store: StateStore,
+    header: Header | None,
+    campaign_key: str,
+    ti: TaskInstance,
+    rows: ValidatedRows,
+    journal: Journal | None,
+    *,
+    now: datetime,
+    unrecorded_since: datetime | None,
+) -> Checkpoint:
+    """
+    Continue with the checkpoint of a campaign, or begin one.
+
+    :param header: of an earlier try, or None.
+    :param now: by the API's clock.
+    :param unrecorded_since: since when requests may have been made that are not on record, as where Airflow has no
+        store; None if there can't have been any.
+    :raises FormatError: what an earlier try wrote is of another version.
+    """
+    keys = [recipient.key for recipient in (*rows.recipients, *rows.unsendable)]
+    is_cleared = header is not None and header.was_cleared(ti)
+    is_known = header is not None and header.campaign_key == campaign_key
+    if header is None or not is_known:
+        header = Header(campaign_key, ti.max_tries, format_datetime(unrecorded_since or now), shards_for(len(keys)))
+    states = PackedStates(keys, header.shards, durable.CAMPAIGN, lost=RecipientState.CLAIMED_ANYWHERE)
+    if is_known and states.load(store, has_changed=header.has_changed):
+        # They may have been sent to at any time of the campaign.
+        header.has_changed, header.in_doubt_since = True, header.started_at
+        header.open_until = format_datetime(now)
+    elif not is_known and unrecorded_since is not None:
+        header.in_doubt_since, header.open_until = format_datetime(unrecorded_since), format_datetime(now)
+        states.fill(RecipientState.CLAIMED_ANYWHERE)
+    for key, code in list(states):
+        if code == RecipientState.UNKNOWN:
+            states[key] = RecipientState.CLAIMED_ANYWHERE
+        elif code == RecipientState.FAILED and is_cleared:
+            states[key] = RecipientState.PENDING
+    claims = {} if journal is None else _read_journal(journal, states, header, is_known=is_known)
+    if len(keys) < header.recipients:
+        log.warning("There are %d recipients, and were %d in an earlier run", len(keys), header.recipients)
+    header.recipients = len(keys)
+    header.max_tries = ti.max_tries
+    header.result, header.ended = None, False
+    return Checkpoint(store, header, states, journal, claims, now)
+
+
+def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_known: bool) -> dict[str, Claim]:
+    """Take over what the journal knows and the store does not; return the claims that are open."""
+    found: dict[str, tuple[str, Claim]] = {}
+    for writer, entry in journal.read():
+        key = key_of(entry)
+        if key not in states:
+            continue
+        is_mine = writer.task == journal.writer.task
+        if isinstance(entry, Claim):
+            if not (is_mine and is_known):  # the store says the same, and says it later
+                found[key] = writer.task, entry
+        elif isinstance(entry, Release):
+            if key in found and found[key][0] == writer.task:  # the claim of another task stands
+                del found[key]
+        elif entry.status != "unknown":
+            found.pop(key, None)
+            state = state_of(entry)
+            # What another run was refused is asked again, as is what failed before a clear.
+            is_of_this_run = is_mine and not is_known
+            is_cleared = writer.max_tries != journal.writer.max_tries
+            if state is RecipientState.SENT or (
+                is_of_this_run and state in TERMINAL and not (state is RecipientState.FAILED and is_cleared)
+            ):
+                states[key] = state
+    claims = {key: claim for key, (_, claim) in found.items() if states[key] not in SETTLED}
+    for key, claim in claims.items():
+        if claim.line is not None and claim.line not in header.lines:
+            header.lines.append(claim.line)
+        number = MAX_LINES if claim.line is None else header.lines.index(claim.line)
+        states[key] = RecipientState.CLAIMED + number if number < MAX_LINES else RecipientState.CLAIMED_ANYWHERE
+        header.in_doubt_since = _earliest(header.in_doubt_since, claim.at)
+    return claims
+
+
+def _earliest(*moments: str | None) -> str | None:
+    return min(filter(None, moments), key=parse_datetime, default=None)
+
+
+def _latest(*moments: str | None) -> str | None:
+    return max(filter(None, moments), key=parse_datetime, default=None)

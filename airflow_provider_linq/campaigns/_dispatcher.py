@@ -1,0 +1,343 @@
+"""The dispatcher of a campaign: who is next, what is durable before a request, and what follows from each event.
+
+It runs in the main thread and is the only one that applies events. Requests are made in other threads, see `_sender`;
+what has to be done about a recipient is decided in `_state`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint
+from airflow_provider_linq.campaigns._journal import LostOwnershipError
+from airflow_provider_linq.campaigns._limits import Limits, Reservation
+from airflow_provider_linq.campaigns._lines import Lines
+from airflow_provider_linq.campaigns._model import Recipient
+from airflow_provider_linq.campaigns._queue import LONG_WAIT, Lane, SendQueue
+from airflow_provider_linq.campaigns._sender import Sender
+from airflow_provider_linq.campaigns._state import (
+    SETTLED,
+    Claimed,
+    Event,
+    LineLost,
+    NoAnswer,
+    Postponed,
+    RateLimited,
+    RecipientState,
+    Released,
+    Requested,
+    SendJob,
+    Sent,
+    Step,
+    absence_counts_at,
+    backoff,
+    next_step,
+    transition,
+)
+from linq_client import AuthenticationError, LinqError, SettingsError
+from linq_client.times import ServerClock
+
+log = logging.getLogger(__name__)
+
+#: Recipients that are claimed at once: more of them cost fewer writes, and more looks after a crash.
+CLAIM: Final = 256
+#: Seconds between two writes of what was settled, and of nothing but the confirmation that this process is alive.
+SAVE_EVERY: Final = 10.0
+CONFIRM_EVERY: Final = 30.0
+#: Seconds between two looks at the reputation of the lines.
+REFRESH_EVERY: Final = 60.0
+#: Seconds without any success after which the API counts as down, and the next try of the task continues.
+OUTAGE: Final = 120.0
+#: Seconds to wait after a 429, at least, and where it names no time; and at most.
+LEAST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 86_400.0
+
+
+@dataclass(frozen=True)
+class Deferral:
+    """What is left has to wait, longer than a worker should."""
+
+    seconds: float
+    why: str
+
+
+class Dispatcher:
+    """
+    Sends to all who are not settled, as far as the limits allow.
+
+    :param limits: rate limits and send window.
+    :param clock: the API's.
+    :param on_tick: gets called about once a second; what it raises ends the try.
+    :param is_ephemeral: whether what was sent may be gone when it is looked for: then no more recipients are claimed
+        than there are requests under way.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        lines: Lines,
+        limits: Limits,
+        clock: ServerClock,
+        checkpoint: Checkpoint,
+        *,
+        on_tick: Callable[[], None],
+        is_ephemeral: bool,
+        concurrency: int,
+    ) -> None:
+        self._sender = sender
+        self._lines = lines
+        self._limits = limits
+        self._clock = clock
+        self._checkpoint = checkpoint
+        self._on_tick = on_tick
+        self._is_ephemeral = is_ephemeral
+        self._concurrency = concurrency
+        # At a slow rate, no more than are sent in a minute: who is claimed and not sent to is in doubt after a crash.
+        self._claim_size = int(min(CLAIM, max(concurrency, limits.quota.per_minute)))
+        self._queue = SendQueue(lines, limits)
+        self._lookups: deque[SendJob] = deque()
+        self._in_flight: dict[Future[Event], tuple[SendJob, Reservation | None]] = {}
+        self._done: SimpleQueue[Future[Event]] = SimpleQueue()
+        self._resume_at = 0.0
+        self._troubles = 0
+        self._worked_at = self._saved_at = self._refreshed_at = time.monotonic()
+        self._known_excluded = 0
+        self._stop: BaseException | None = None
+        #: The latest error of those that left somebody unsettled.
+        self.last_error: BaseException | None = None
+
+    def run(self, in_doubt: Iterable[SendJob], pending: Iterable[Recipient]) -> Deferral | None:
+        """
+        Send until nobody is left, or all who are left have to wait.
+
+        :param in_doubt: those to whom an earlier try may have sent.
+        :param pending: those to whom nothing was requested.
+        :raises LinqError: the API does not accept the key, or is down; what is known is durable.
+        :raises NoLineError: no line is left.
+        :raises LostOwnershipError: another try or task sends the campaign now.
+        """
+        for job in in_doubt:
+            self._place(job)
+        for recipient in pending:
+            self._queue.add(recipient)
+        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="linq-campaign") as pool:
+            try:
+                return self._loop(pool)
+            finally:
+                self._end()
+
+    def _loop(self, pool: ThreadPoolExecutor) -> Deferral | None:
+        while True:
+            self._tick(pool)
+            seconds = self._dispatch(pool) if self._stop is None else None
+            if self._in_flight:
+                self._take_one(timeout=min(1.0, seconds) if seconds else 1.0)
+            elif self._stop is not None:
+                raise self._stop
+            elif seconds is None:
+                return None
+            elif seconds > LONG_WAIT:
+                is_asked_to = time.monotonic() < self._resume_at
+                why = "The API asks to wait" if is_asked_to else "The send window is closed, or a limit is reached"
+                return Deferral(seconds, why)
+            else:
+                time.sleep(min(1.0, seconds))
+
+    def _dispatch(self, pool: ThreadPoolExecutor) -> float | None:
+        """Begin as many requests as may be made now; return the seconds until another may, None if nobody waits."""
+        while len(self._in_flight) < self._concurrency:
+            now = time.monotonic()
+            if now < self._resume_at:
+                return self._resume_at - now
+            for job in self._queue.pop_due(now):
+                self._place(job)
+            if self._lookups:
+                # A look writes to nobody, so neither limits nor send window are asked.
+                job = self._lookups.popleft()
+                self._submit(pool.submit(copy_context().run, self._sender.look, job), job, None)
+                continue
+            found = self._queue.next_lane(now, self._clock.now())
+            if not isinstance(found, Lane):
+                return found
+            self._send_first(pool, found)
+        return 1.0
+
+    def _send_first(self, pool: ThreadPoolExecutor, lane: Lane) -> None:
+        if isinstance(lane.waiting[0], Recipient):
+            self._claim(lane)
+        elif time.time() > self._checkpoint.usable_until:
+            self._save()
+        job = lane.waiting.popleft()
+        assert isinstance(job, SendJob)
+        now = self._clock.now()
+        if next_step(job, now) is not Step.SEND:  # it has waited so long that its key is not to be trusted
+            self._place(job)
+            return
+        exclude = self._excluded(job) if job.line is None else []
+        job = self._apply(job, Requested(self._clock.latest))
+        reservation = self._limits.quota.reserve(job.line, now, starts_chat=job.starts_chat)
+        until = self._checkpoint.usable_until
+        self._submit(pool.submit(copy_context().run, self._sender.send, job, exclude, until), job, reservation)
+
+    def _submit(self, future: Future[Event], job: SendJob, reservation: Reservation | None) -> None:
+        self._in_flight[future] = job, reservation
+        future.add_done_callback(self._done.put)
+
+    def _claim(self, lane: Lane) -> None:
+        """Claim the recipients at the front of a lane, and of others whose turn comes soon; it is durable then (I1)."""
+        now = self._clock.now()
+        shares: Iterable[tuple[Lane, int]] = [(lane, self._concurrency - len(self._in_flight))]
+        if not self._is_ephemeral:
+            shares = self._queue.claimable(lane, now, self._claim_size)
+        for one, number in shares:
+            first = [one.waiting.popleft() for _ in range(min(number, len(one.waiting)))]
+            one.waiting.extendleft(
+                self._apply(SendJob(waiting), Claimed(one.line, one.starts_chat, self._clock.latest))
+                if isinstance(waiting, Recipient)
+                else waiting
+                for waiting in reversed(first)
+            )
+        self._save()
+
+    def _excluded(self, job: SendJob) -> list[str]:
+        """Return the lines that the platform shall not choose."""
+        now = self._clock.now()
+        quota = self._limits.quota
+        full = [line for line in self._lines.usable if quota.is_full(line, now, starts_chat=job.starts_chat)]
+        return [*self._lines.excluded, *full]
+
+    def _apply(self, job: SendJob, event: Event) -> SendJob:
+        job = transition(job, event)
+        self._checkpoint.update(job)
+        return job
+
+    def _place(self, job: SendJob) -> None:
+        """Let a job wait where its next step is made; leave it to the next try if that is too far away."""
+        now = self._clock.now()
+        step = next_step(job, now)
+        if step is Step.LOOK:
+            self._lookups.append(job)
+        elif step is Step.SEND:
+            self._queue.add(job)
+        elif (left := (absence_counts_at(job) - now).total_seconds()) <= LONG_WAIT:
+            self._queue.add_later(job, time.monotonic() + left)
+        else:
+            self._give_up(job)
+
+    def _give_up(self, job: SendJob) -> None:
+        self.last_error = job.last_error or self.last_error
+        self._apply(job, Released())
+
+    def _take_one(self, timeout: float) -> None:
+        try:
+            future = self._done.get(timeout=timeout)
+        except Empty:
+            return
+        self._take(future)
+
+    def _take(self, future: Future[Event]) -> None:
+        """Apply what a request came to. An event that a signal keeps from it leaves the recipient in doubt."""
+        job, reservation = self._in_flight.pop(future, (None, None))
+        if job is None:
+            return
+        error = future.exception()
+        if error is None:
+            event = future.result()
+        else:  # a bug, or somebody's macro: it ends the campaign, and not only this thread
+            self._stop = error
+            event = NoAnswer(error, is_open=True, at=self._clock.now())
+        if isinstance(event, Sent) and event.line is not None and event.created_at is not None:
+            day = event.created_at[:10]
+            self._limits.quota.commit(reservation, event.line, day, starts_chat=event.starts_chat)
+        elif reservation is not None:
+            self._limits.quota.release(reservation)
+        line = job.line
+        job = self._apply(job, event)
+        if isinstance(event, NoAnswer):
+            self._note_trouble(event.error)
+        elif not isinstance(event, Postponed):
+            self._note_success()
+        if isinstance(event, LineLost) and line is not None:
+            self._lines.exclude(line, "it is ineligible for sending, or no longer the account's")
+        if isinstance(event, RateLimited):
+            pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, event.error.retry_after or 0.0))
+            self._resume_at = max(self._resume_at, time.monotonic() + pause)
+        if job.state not in SETTLED:
+            self._continue(job, event)
+
+    def _continue(self, job: SendJob, event: Event) -> None:
+        """Decide when there is more to do about a recipient who is not settled."""
+        if job.state is RecipientState.PENDING:
+            if job.recipient.row is not None:
+                self._queue.add(job.recipient)
+        elif not job.may_try_again:
+            self._give_up(job)
+        elif isinstance(event, NoAnswer):
+            pause = backoff(job.attempts).total_seconds() * random.uniform(0.5, 1)
+            self._queue.add_later(job, time.monotonic() + pause)
+        else:
+            self._place(job)
+
+    def _note_trouble(self, error: BaseException) -> None:
+        now = time.monotonic()
+        self._troubles += 1
+        if isinstance(error, AuthenticationError | SettingsError) and error.permanent:
+            self._stop = error
+        elif self._troubles > 2 * self._concurrency:  # not one recipient's trouble, but the API's: all of them wait
+            pause = backoff(self._troubles // self._concurrency).total_seconds()
+            self._resume_at = max(self._resume_at, now + pause)
+            if now - self._worked_at > OUTAGE:
+                self._stop = error
+
+    def _note_success(self) -> None:
+        self._troubles = 0
+        self._worked_at = time.monotonic()
+        self._clock.note(self._sender.server_time)
+
+    def _tick(self, pool: ThreadPoolExecutor) -> None:
+        """Do what is due from time to time."""
+        now = time.monotonic()
+        self._on_tick()
+        since = now - self._saved_at
+        if since > CONFIRM_EVERY or (since > SAVE_EVERY and self._checkpoint.has_news):
+            self._save()
+        if now - self._refreshed_at > REFRESH_EVERY:
+            self._refreshed_at = now
+            pool.submit(copy_context().run, self._refresh_lines)
+        if len(self._lines.excluded) > self._known_excluded:
+            self._known_excluded = len(self._lines.excluded)
+            self._lines.check_usable()
+            self._queue.redistribute()
+
+    def _refresh_lines(self) -> None:
+        try:
+            self._lines.refresh()
+        except LinqError as error:
+            log.warning("The lines' reputation could not be read: %s", error)
+
+    def _save(self) -> None:
+        self._checkpoint.save(self._clock.now())
+        self._saved_at = time.monotonic()
+
+    def _end(self) -> None:
+        """Wait for what is under way, and make durable what is known; a signal may have come at any moment (I12)."""
+        try:
+            if self._in_flight:
+                self._save()  # what is settled already, should this process not live to see the rest
+                done, _ = wait(self._in_flight, timeout=LONG_WAIT)
+                for future in done:
+                    self._take(future)
+            for job in self._checkpoint.open_jobs:
+                self._apply(job, Released())
+            self._checkpoint.save(self._clock.now(), is_last=True)
+        except LostOwnershipError as error:
+            log.warning("%s", error)

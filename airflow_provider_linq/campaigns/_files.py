@@ -1,0 +1,185 @@
+"""The files that campaigns read and write: rows as CSV, JSONL or Parquet, each there in full or not at all."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal, TypeAlias
+
+from airflow.sdk import ObjectStoragePath
+
+from linq_client import InvalidRequestError
+
+Kind: TypeAlias = Literal["csv", "jsonl", "parquet"]
+
+#: How many rows a Parquet file takes at once.
+BATCH: Final = 5_000
+
+#: The columns that hold no text, of outcomes and of delivery reports.
+_NUMBERS: Final = frozenset({"row", "code"})
+_FLAGS: Final = frozenset({"replied", "opted_out"})
+_LISTS: Final = frozenset({"to"})
+
+_KINDS: Final[Mapping[str, Kind]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+def kind_of(path: str, field: str) -> Kind:
+    """
+    Tell by its suffix what kind of file this is.
+
+    :param field: that the path was given in.
+    :raises InvalidRequestError: it is none that is known.
+    """
+    # What stands behind a question mark may be a signature, which no message may show.
+    suffix = PurePosixPath(path.partition("?")[0]).suffix.lower()
+    if suffix not in _KINDS:
+        raise InvalidRequestError(f"{field}: must end in one of {', '.join(_KINDS)}, got {suffix!r}")
+    return _KINDS[suffix]
+
+
+def pyarrow(module: str) -> Any:
+    """
+    Import a module of PyArrow, which only Parquet needs.
+
+    :raises InvalidRequestError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InvalidRequestError("Parquet needs PyArrow: install linq-connectors[parquet]") from error
+
+
+def check_output_path(path: str, field: str) -> None:
+    """
+    Refuse a path that nothing could be written to in the end, before anything is sent.
+
+    :raises InvalidRequestError: its suffix is not known, it needs PyArrow, which is not installed, it is a folder, or
+        its folder can't be written to.
+    """
+    if kind_of(path, field) == "parquet":
+        pyarrow("pyarrow.parquet")
+    target = ObjectStoragePath(path)
+    try:
+        if target.fs.isdir(target.path):
+            raise IsADirectoryError
+        with replacing(target, keep=False):
+            pass
+    except OSError as error:
+        shown = path.partition("?")[0]
+        raise InvalidRequestError(f"{field}: must be a file that can be written, got {shown!r}") from error
+
+
+def write_rows(path: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    """
+    Write rows to a file, which is there in full or not at all, and return how many they were.
+
+    ``row`` and ``code`` are numbers, ``replied`` and ``opted_out`` are true or false, and ``to`` is a list (in CSV
+    joined by commas). In CSV and Parquet all other columns are text, and what is no text is written as JSON. CSV
+    holds the data as they are: handles start with ``+``, so what keeps spreadsheets from reading formulas would spoil
+    them. Import such a file as text.
+
+    :param path: a path or URL that ends in ``.csv``, ``.jsonl``, ``.ndjson`` or ``.parquet``; overwritten.
+    :param columns: what of each row is written, in this order; what a row lacks is empty.
+    :raises InvalidRequestError: as :func:`check_output_path`.
+    """
+    write = _WRITERS[kind_of(path, "path")]
+    with replacing(ObjectStoragePath(path)) as file:
+        return write(file, rows, columns)
+
+
+@contextmanager
+def replacing(target: ObjectStoragePath, *, keep: bool = True) -> Iterator[Path]:
+    """
+    Give a local file to write, which takes the place of the target when it is complete.
+
+    :param keep: false to see only whether a file could be written there, as far as that can be known.
+    """
+    local = target.protocol in ("", "file", "local")
+    folder = Path(target.path).parent if local else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # beside the target, since a rename can't leave the file system
+    with TemporaryDirectory(dir=folder, prefix=".linq-") as temporary:
+        file = Path(temporary) / "file"
+        yield file
+        if not keep:
+            return
+        if local:
+            os.replace(file, target.path)
+        else:
+            with_folder(target, lambda: target.fs.put_file(str(file), target.path))
+
+
+def with_folder(file: ObjectStoragePath, write: Callable[[], object]) -> None:
+    """Make the folder of a file if it can't be written without; object stores have none."""
+    try:
+        write()
+    except FileNotFoundError:
+        file.fs.makedirs(file.parent.path, exist_ok=True)
+        write()
+
+
+def _write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8") as opened:
+        for row in rows:
+            opened.write(json.dumps({name: row.get(name) for name in columns}, default=str) + "\n")
+            count += 1
+    return count
+
+
+def _write_csv(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        lines = csv.writer(opened)
+        lines.writerow(columns)
+        for row in rows:
+            lines.writerow([_flat(_cell(name, row.get(name))) for name in columns])
+            count += 1
+    return count
+
+
+def _write_parquet(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    parquet, arrow = pyarrow("pyarrow.parquet"), pyarrow("pyarrow")
+    kinds = {
+        **dict.fromkeys(_NUMBERS, arrow.int64()),
+        **dict.fromkeys(_FLAGS, arrow.bool_()),
+        **dict.fromkeys(_LISTS, arrow.list_(arrow.string())),
+    }
+    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in columns])
+    count = 0
+    remaining = iter(rows)
+    with parquet.ParquetWriter(file, schema) as writer:
+        while batch := [{name: _cell(name, row.get(name)) for name in columns} for row in islice(remaining, BATCH)]:
+            writer.write_table(arrow.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count
+
+
+_WRITERS: Final[Mapping[Kind, Callable[[Path, Iterable[Mapping[str, Any]], Sequence[str]], int]]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
+
+
+def _flat(cell: Any) -> Any:
+    if isinstance(cell, list):
+        return ",".join(cell)
+    return json.dumps(cell) if isinstance(cell, bool) else cell
+
+
+def _cell(column: str, value: Any) -> Any:
+    if value is None or column in _NUMBERS or column in _FLAGS:
+        return value
+    if column in _LISTS:
+        return [str(item) for item in value]
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    # Half a pair of surrogates has no form in UTF-8. A file that can't be written in the end would be worse.
+    return text.encode("utf-8", "backslashreplace").decode()

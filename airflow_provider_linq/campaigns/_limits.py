@@ -1,0 +1,220 @@
+"""When the next message may be sent: limits by minute and day, and the hours in which people may be written to.
+
+Times are by the API's clock; a limit for a day is for a calendar day in UTC.
+"""
+
+from __future__ import annotations
+
+import math
+import time as clock
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from datetime import datetime, time, timedelta, timezone
+from functools import cache
+from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+#: What the platform recommends at most for a line and day, in both directions together.
+MESSAGES_PER_DAY: Final = 7000
+
+#: How many days of counts are kept.
+_KEPT_DAYS: Final = 2
+
+#: Messages and new chats of each line on a day: ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
+Days: TypeAlias = dict[str, dict[str, list[int]]]
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    """
+    Limits for one line, or for all together; None is no limit.
+
+    :param messages_per_minute: spread evenly: 30 is one every two seconds.
+    :param messages_per_day: only the messages of this campaign are counted.
+    :param new_chats_per_day: messages of this campaign that begin a chat.
+    """
+
+    messages_per_minute: float | None = None
+    messages_per_day: int | None = None
+    new_chats_per_day: int | None = None
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{limit.name} must be above 0, or None for no limit, got {value!r}")
+
+    def allows(self, counts: Iterable[list[int]], *, starts_chat: bool) -> bool:
+        """Whether the day has room for one more, after these messages and new chats."""
+        messages, new_chats = (sum(column) for column in zip([0, 0], *counts, strict=True))
+        return (self.messages_per_day is None or messages < self.messages_per_day) and (
+            not starts_chat or self.new_chats_per_day is None or new_chats < self.new_chats_per_day
+        )
+
+
+@dataclass
+class EvenSpacing:
+    """Spreads messages evenly over the minute.
+
+    Evenly, and not in bursts as the limiters of libraries do: carriers throttle a line for its bursts.
+    """
+
+    per_minute: float | None
+    _next: float = field(default=0.0, init=False)
+
+    def wait(self) -> float:
+        return 0.0 if self.per_minute is None else max(0.0, self._next - clock.monotonic())
+
+    def take(self) -> None:
+        if self.per_minute is not None:
+            self._next = max(self._next, clock.monotonic()) + 60 / self.per_minute
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A message that counts: on which day, for which line ("" if the platform has yet to choose), in a new chat."""
+
+    day: str
+    line: str
+    starts_chat: bool
+
+
+class Quota:
+    """Counts messages, and says how long the next one has to wait for the limits.
+
+    Where the platform chooses the line, it is known afterwards only: then the line is None, and the limits of a line
+    are kept by leaving out the lines that have reached theirs (`is_full`).
+
+    :param days: what was sent on which day; it outlives the process.
+    """
+
+    def __init__(self, each_line: RateLimits, all_lines: RateLimits, days: Days) -> None:
+        self._each_line = each_line
+        self._all_lines = all_lines
+        self._days = days
+        self._under_way: Days = {}  # apart: after a crash they are looked up, and count then
+        self._spacings: dict[str | None, EvenSpacing] = {None: EvenSpacing(all_lines.messages_per_minute)}
+
+    @property
+    def per_minute(self) -> float:
+        """How many messages of a line, or of all, go in a minute at most."""
+        rates = (self._each_line.messages_per_minute, self._all_lines.messages_per_minute)
+        return min((rate for rate in rates if rate is not None), default=math.inf)
+
+    def wait(self, line: str | None, now: datetime, *, starts_chat: bool) -> float:
+        """Return the seconds until a message may go from a line; `starts_chat` if it begins a chat."""
+        day = now.date().isoformat()
+        today = [count for days in (self._days, self._under_way) for count in days.get(day, {}).values()]
+        is_over = not self._all_lines.allows(today, starts_chat=starts_chat)
+        if is_over or self.is_full(line, now, starts_chat=starts_chat):
+            return until_tomorrow(now)
+        return max(spacing.wait() for spacing in self._spacings_of(line))
+
+    def is_full(self, line: str | None, now: datetime, *, starts_chat: bool = False) -> bool:
+        """Whether a line has reached its limit for the day, if what the platform is to route now goes from it."""
+        if line is None:
+            return False
+        sent, under_way = (days.get(now.date().isoformat(), {}) for days in (self._days, self._under_way))
+        counts = [
+            counts[whose] for counts, whose in ((sent, line), (under_way, line), (under_way, "")) if whose in counts
+        ]
+        return not self._each_line.allows(counts, starts_chat=starts_chat)
+
+    def reserve(self, line: str | None, now: datetime, *, starts_chat: bool) -> Reservation:
+        """Count a message that is sent now, until it is released, and let the next one wait its share of the minute."""
+        for spacing in self._spacings_of(line):
+            spacing.take()
+        reservation = Reservation(now.date().isoformat(), line or "", starts_chat)
+        _add(self._under_way, reservation, 1)
+        return reservation
+
+    def release(self, reservation: Reservation) -> None:
+        """The message was not sent."""
+        _add(self._under_way, reservation, -1)
+
+    def commit(self, reservation: Reservation | None, line: str, day: str, *, starts_chat: bool) -> None:
+        """The message was sent from this line, on this day: not today, and without a reservation, if a look found it."""
+        if reservation is not None:
+            self.release(reservation)
+        _add(self._days, Reservation(day, line, starts_chat), 1)
+        for old in sorted(self._days)[:-_KEPT_DAYS]:
+            del self._days[old]
+
+    def _spacings_of(self, line: str | None) -> Iterable[EvenSpacing]:
+        yield self._spacings[None]
+        if line is not None:
+            yield self._spacings.setdefault(line, EvenSpacing(self._each_line.messages_per_minute))
+
+
+def _add(days: Days, reservation: Reservation, number: int) -> None:
+    counts = days.setdefault(reservation.day, {}).setdefault(reservation.line, [0, 0])
+    counts[0] += number
+    counts[1] += number * reservation.starts_chat
+
+
+def until_tomorrow(now: datetime) -> float:
+    """Return the seconds until the counts of a day begin anew."""
+    return (datetime.combine(now.date() + timedelta(days=1), time(), timezone.utc) - now).total_seconds()
+
+
+@dataclass(frozen=True)
+class SendWindow:
+    """The hours of the day in which people may be written to; it may go over midnight.
+
+    :param opens: local time of the recipient's time zone.
+    :param closes: local time, no longer in the window.
+    """
+
+    opens: time
+    closes: time
+
+    def __post_init__(self) -> None:
+        if self.opens == self.closes:
+            raise ValueError(f"send_window must open and close at different times, got {self.opens} twice")
+
+    @classmethod
+    def parse(cls, opens: str, closes: str) -> SendWindow:
+        """Read times of the day such as "09:00".
+
+        :raises ValueError: they are none.
+        """
+        return cls(_time_of_day(opens), _time_of_day(closes))
+
+    def wait(self, now: datetime, timezone_name: str) -> float:
+        """Return the seconds until the window is open in a time zone; 0 if it is."""
+        local = now.astimezone(_zone(timezone_name))
+        moment = local.time()
+        over_midnight = self.opens > self.closes
+        after, before = moment >= self.opens, moment < self.closes
+        if (after or before) if over_midnight else (after and before):
+            return 0.0
+        day = local.date() + timedelta(days=1 if after else 0)
+        opening = datetime.combine(day, self.opens, local.tzinfo)
+        return (opening.astimezone(timezone.utc) - now).total_seconds()
+
+
+def _time_of_day(text: str) -> time:
+    with suppress(ValueError, TypeError):
+        found = time.fromisoformat(text)
+        if found.tzinfo is None:  # the time zone is another argument, or the recipient's own
+            return found
+    raise ValueError(f"send_window must be two times of the day such as '09:00', got {text!r}")
+
+
+@cache
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+class Limits:
+    """All that a message has to wait for: the quota of its line, and the send window of its recipient."""
+
+    def __init__(self, quota: Quota, window: SendWindow | None) -> None:
+        self.quota = quota
+        self._window = window
+
+    def wait(self, line: str | None, timezone_name: str, now: datetime, *, starts_chat: bool) -> float:
+        """Return the seconds until a message may be sent from a line to somebody in a time zone."""
+        for_window = self._window.wait(now, timezone_name) if self._window else 0.0
+        return max(for_window, self.quota.wait(line, now, starts_chat=starts_chat))

@@ -1,0 +1,87 @@
+"""A recipient, and what became of a row: the two records that pass through all rooms of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from airflow_provider_linq._internal.idempotency import derive_key
+
+#: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
+Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
+
+#: Why a row was skipped. The first two are the platform's word, and the others ours, before anything was sent.
+SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """
+    Somebody, or a group, whom a row names.
+
+    :param number: of the row in the input, from 1.
+    :param to: handles, e-mail addresses in lower case, sorted; several make a group.
+    :param key: idempotency key: a hash of the campaign key and `to`.
+    :param row: the values that the message is made of; None if the row is not valid now, and only was in an earlier
+        try: nothing is sent then, but what was sent is reported.
+    :param timezone: IANA name of the time zone that the send window is read in.
+    """
+
+    number: int
+    to: tuple[str, ...]
+    key: str
+    row: Mapping[str, Any] | None
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of one row.
+
+    :param row: its number in the input, from 1.
+    :param to: its handles, as far as they could be read.
+    :param reason: one word for what is no success: a `SkipReason`, "refused" (see `code`), "no_answer" or "unsettled".
+    :param detail: the same for people; never the text of the message.
+    :param code: of the API's error.
+    :param idempotency_key: to ask the platform again with.
+    :param line: own line that the message went from, as far as known.
+    :param created_at: RFC 3339, UTC, by the API's clock.
+    """
+
+    row: int
+    to: tuple[str, ...]
+    status: Status
+    reason: str | None = None
+    detail: str | None = None
+    code: int | None = None
+    idempotency_key: str | None = None
+    line: str | None = None
+    chat_id: str | None = None
+    message_id: str | None = None
+    created_at: str | None = None
+
+
+class CampaignResult(TypedDict):
+    """
+    What became of the rows, by number; each of them counts in one place.
+
+    `skipped` is by reason: opted_out, blocked, invalid, duplicate. `unknown` may have been sent to or not: the
+    outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the counts of
+    the delivery report, None without one.
+    """
+
+    campaign_key: str
+    sent: int
+    skipped: dict[str, int]
+    failed: int
+    unknown: int
+    pending: int
+    outcomes_path: str | None
+    report: dict[str, int] | None
+
+
+def recipient_key(campaign_key: str, to: Sequence[str]) -> str:
+    """Return the idempotency key of a recipient in a campaign: neither try, text nor position is in it (I6)."""
+    return derive_key(campaign_key, *sorted(to))

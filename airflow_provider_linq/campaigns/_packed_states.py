@@ -1,0 +1,197 @@
+"""The states of a campaign's recipients, small enough for the task state store: one byte each, compressed.
+
+The bytes stand in the order of the keys, which are hashes, so that the order of the input does not matter. They are
+split into values of about 50,000 recipients each, so that a value stays under the 64 KB that the store is meant for,
+however many recipients there are: bytes of few kinds compress to 1 or 2 bits, and to 3 at worst.
+
+The input may change between two tries. Each value therefore also has, for each of 512 ranges of keys, the number of its
+recipients and a digest of their keys: 128 bits of SHA-256, too many for two sets of keys to share one, by chance or by
+design. If a range has lost nobody and gained one or two recipients, trial shows which; a checksum, the XOR of the keys,
+tells beforehand which trials are worth a digest. The states of a range that has changed in another way are lost: all of
+its recipients count as claimed, from a line that is not on record.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import struct
+import zlib
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import combinations, pairwise
+from math import comb
+from operator import xor
+from typing import Any, Final, NamedTuple
+
+from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.durable import StateStore
+
+SHARD: Final = 50_000
+RANGES: Final = 512
+
+#: How many sets of keys are tried to find those that were added to a range.
+_TRIALS: Final = 6_000
+
+
+class _Check(NamedTuple):
+    """What tells whether a range has the same recipients as before."""
+
+    size: int
+    checksum: int
+    digest: bytes
+
+
+_CHECK: Final = struct.Struct("<II16s")
+
+
+class PackedStates:
+    """
+    A number below 256 for each recipient.
+
+    :param keys: the idempotency keys, in any order.
+    :param shards: how many values they are split into; the same in all tries of a campaign.
+    :param name: of the values in the store.
+    :param lost: the state of a recipient whose state is lost.
+    """
+
+    def __init__(self, keys: Sequence[str], shards: int, name: str, *, lost: int) -> None:
+        self._keys = sorted(keys)
+        self._states = bytearray(len(self._keys))
+        self._name = name
+        self._lost = lost
+        # Where each range begins and, at the end, where the last one ends.
+        starts = [_first_of(index, shards * RANGES) for index in range(shards * RANGES)]
+        self._bounds = [bisect_left(self._keys, start, key=_place) for start in starts] + [len(self._keys)]
+        self._checks = [_check_of(self._keys[low:high]) for low, high in pairwise(self._bounds)]
+        self._shards = shards
+        self._changed = set(range(shards))
+
+    def __getitem__(self, key: str) -> int:
+        return self._states[bisect_left(self._keys, key)]
+
+    def __setitem__(self, key: str, state: int) -> None:
+        self._states[bisect_left(self._keys, key)] = state
+        self._changed.add(_place(key) * self._shards >> 32)
+
+    def __contains__(self, key: str) -> bool:
+        position = bisect_left(self._keys, key)
+        return position < len(self._keys) and self._keys[position] == key
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return zip(self._keys, self._states, strict=True)
+
+    def counts(self) -> Counter[int]:
+        """Return how many recipients are in which state."""
+        return Counter(self._states)
+
+    def has(self, state: int) -> bool:
+        """Whether any recipient is in this state."""
+        return state in self._states
+
+    def fill(self, state: int) -> None:
+        """Put all recipients into this state."""
+        self._states[:] = bytes([state]) * len(self._states)
+        self._changed = set(range(self._shards))
+
+    def save(self, store: StateStore) -> None:
+        """Write the values that have changed since they were last written."""
+        while self._changed:
+            shard = self._changed.pop()
+            try:
+                store.set(f"{self._name}_{shard}", durable.write(self._encoded(shard)))
+            except BaseException:
+                self._changed.add(shard)
+                raise
+
+    def load(self, store: StateStore, *, has_changed: bool = False) -> bool:
+        """
+        Take over the states of an earlier try, and return whether those of a range were lost.
+
+        :param has_changed: the input has changed before: recipients who had been sent to may have been out of it.
+        :raises FormatError: they were written by another version.
+        """
+        lost = False
+        for shard in range(self._shards):
+            name = f"{self._name}_{shard}"
+            value = store.get(name)
+            if value is not None:
+                lost = self._decode(shard, durable.check_format(name, value), has_changed) or lost
+        return lost
+
+    def _encoded(self, shard: int) -> dict[str, str]:
+        ranges = range(shard * RANGES, (shard + 1) * RANGES)
+        checks = b"".join(_CHECK.pack(*self._checks[index]) for index in ranges)
+        states = self._states[self._bounds[ranges.start] : self._bounds[ranges.stop]]
+        return {"ranges": _packed(checks), "states": _packed(states)}
+
+    def _decode(self, shard: int, value: Mapping[str, Any], has_changed: bool) -> bool:
+        has_lost = False
+        states = _unpacked(value["states"])
+        position = 0
+        for index, fields in enumerate(_CHECK.iter_unpack(_unpacked(value["ranges"])), start=shard * RANGES):
+            before = _Check(*fields)
+            states_before = states[position : position + before.size]
+            position += before.size
+            low, high = self._bounds[index : index + 2]
+            if before == self._checks[index]:
+                self._states[low:high] = states_before
+            elif has_changed or any(states_before):
+                added = self._added(index, before)
+                if added is None:
+                    self._states[low:high] = bytes([self._lost]) * (high - low)
+                else:
+                    kept = iter(states_before)
+                    new = self._lost if has_changed else 0
+                    self._states[low:high] = bytes(new if at in added else next(kept) for at in range(low, high))
+                has_lost = has_lost or has_changed or added is None
+        return has_lost
+
+    def _added(self, index: int, before: _Check) -> tuple[int, ...] | None:
+        """Return the positions of the keys that a range did not have before, if it had all others and no more."""
+        low, high = self._bounds[index : index + 2]
+        number = high - low - before.size
+        if number < 1 or comb(high - low, number) > _TRIALS:
+            return None
+        wanted = self._checks[index].checksum ^ before.checksum
+        checksums = {at: _checksum(self._keys[at]) for at in range(low, high)}
+        for places in combinations(checksums, number):
+            if reduce(xor, map(checksums.__getitem__, places), 0) == wanted:
+                others = [self._keys[at] for at in range(low, high) if at not in places]
+                if _check_of(others) == before:
+                    return places
+        return None
+
+
+def shards_for(recipients: int) -> int:
+    """Return how many values so many recipients need."""
+    return max(1, -(-recipients // SHARD))
+
+
+def _check_of(keys: Sequence[str]) -> _Check:
+    digest = hashlib.sha256("".join(keys).encode()).digest()[:16]
+    return _Check(len(keys), reduce(xor, map(_checksum, keys), 0), digest)
+
+
+def _place(key: str) -> int:
+    """The place of a key among all possible ones: the first 32 bits of its hash."""
+    return int(key[-64:-56], 16)
+
+
+def _checksum(key: str) -> int:
+    return int(key[-56:-48], 16)
+
+
+def _first_of(index: int, parts: int) -> int:
+    """The first place in one of so many equal parts."""
+    return -(-(index << 32) // parts)
+
+
+def _packed(data: bytes | bytearray) -> str:
+    return base64.b64encode(zlib.compress(data)).decode()
+
+
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))

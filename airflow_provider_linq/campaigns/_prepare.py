@@ -1,0 +1,131 @@
+"""Before anything is sent: the campaign's key, its lines, its message and its rows, all of them checked."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_linq.campaigns._files import write_rows
+from airflow_provider_linq.campaigns._header import Header, key_in_force
+from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
+from airflow_provider_linq.campaigns._lines import Lines
+from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._rows import rows_from
+from airflow_provider_linq.campaigns._state import RecipientState
+from airflow_provider_linq.campaigns._summary import count_rows
+from airflow_provider_linq.campaigns._templates import Render, columns_named, compiled, environment
+from airflow_provider_linq.campaigns._validate import ValidatedRows, format_rejections, validate_rows
+from airflow_provider_linq.campaigns.config import Campaign, share_of
+from linq_client import InvalidRequestError, LinqClient
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """
+    A campaign that may begin.
+
+    :param key: the campaign key in force.
+    :param render: makes the message of a row.
+    """
+
+    campaign: Campaign
+    key: str
+    lines: Lines
+    render: Render
+    rows: ValidatedRows
+
+
+def prepare(
+    campaign: Campaign, context: Context, header: Header | None, default_line: str | None, client: LinqClient
+) -> Prepared:
+    """
+    Read and check everything that a campaign needs; rows are read anew in each run.
+
+    :param header: of an earlier try, or None.
+    :param default_line: of the connection.
+    :raises InvalidRequestError: an argument is wrong.
+    """
+    key = key_in_force(header, campaign.campaign_key, context["ti"])
+    pool = campaign.pool(default_line)
+    if not pool and campaign.line_limits.messages_per_minute is not None:
+        raise InvalidRequestError(
+            "line_limits: messages_per_minute needs lines, and the platform chooses them: give total_limits, got "
+            f"{campaign.line_limits.messages_per_minute:g}"
+        )
+    env = environment(context.get("dag"))
+    render = compiled(campaign.message, env, context)
+    lines = Lines(client, pool, weighs_reputation=campaign.campaign_key is None)
+    rows = validate_rows(
+        rows_from(
+            campaign.rows,
+            campaign.rows_path,
+            campaign.sql,
+            sql_conn_id=campaign.sql_conn_id,
+            parameters=campaign.parameters,
+        ),
+        render,
+        campaign_key=key,
+        to_field=campaign.to_field,
+        timezone=campaign.timezone,
+        timezone_field=campaign.timezone_field,
+        first_in_chat=bool(pool),
+        named=columns_named(campaign.message, env),
+    )
+    limits = (campaign.line_limits, campaign.total_limits)
+    if len(pool) > 1 or any(limit.new_chats_per_day is not None for limit in limits):
+        lines.find_chats({recipient.to for recipient in rows.recipients})
+    return Prepared(campaign, key, lines, render, rows)
+
+
+def reject_invalid(prepared: Prepared, *, is_first: bool) -> None:
+    """
+    Refuse a campaign with more invalid rows than it may have, and log what is wrong with them.
+
+    :param is_first: nothing was sent before, so the outcomes file may be written with these rows alone.
+    :raises AirflowFailException: `on_invalid` is "fail", all rows are invalid, or more than `max_invalid`.
+    """
+    campaign, rows = prepared.campaign, prepared.rows
+    if not rows.excluded:
+        return
+    text = format_rejections(rows.excluded, len(rows))
+    most = len(rows) if campaign.max_invalid is None else share_of(campaign.max_invalid, len(rows))
+    if campaign.on_invalid == "fail" or not rows.recipients or rows.invalid > most:
+        if campaign.outcomes_path and is_first:
+            write_rows(campaign.outcomes_path, map(as_row, rows.excluded), COLUMNS)
+        rule = f", and max_invalid is {campaign.max_invalid:g}" if rows.recipients and rows.invalid > most else ""
+        raise AirflowFailException(f"Nothing was sent in this try{rule}. {text}")
+    log.warning("%s", text)
+
+
+def dry_run(prepared: Prepared) -> CampaignResult:
+    """Write what would be sent to the outcomes file, and send nothing."""
+    campaign, rows = prepared.campaign, prepared.rows
+
+    def planned() -> Iterator[dict[str, Any]]:
+        for recipient in rows.recipients:
+            assert recipient.row is not None
+            yield {
+                "row": recipient.number,
+                "to": recipient.to,
+                "status": "pending",
+                "idempotency_key": recipient.key,
+                "line": prepared.lines.choose(recipient.to, recipient.key),
+                "message": prepared.render(recipient.row),
+            }
+        yield from map(as_row, rows.excluded)
+
+    columns = ("row", "to", "status", "reason", "detail", "idempotency_key", "line", "message")
+    write_rows(str(campaign.outcomes_path), planned(), columns)
+    log.info("Dry run: %d would be sent to", len(rows.recipients))
+    states = Counter({RecipientState.PENDING: len(rows.recipients)})
+    return count_rows(prepared.key, campaign.outcomes_path, states, rows)

@@ -1,0 +1,180 @@
+"""The sending part of a run: from prepared rows and the checkpoint to a result, a deferral, or a failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.in_doubt import ChatLookup
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint, open_checkpoint
+from airflow_provider_linq.campaigns._dispatcher import Deferral, Dispatcher
+from airflow_provider_linq.campaigns._files import write_rows
+from airflow_provider_linq.campaigns._header import Header
+from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, as_row
+from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
+from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._prepare import Prepared
+from airflow_provider_linq.campaigns._sender import Sender
+from airflow_provider_linq.campaigns._summary import ProgressLog, count_rows, in_words
+from airflow_provider_linq.campaigns.config import share_of
+from linq_client import LinqClient
+from linq_client.times import ServerClock
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_linq.hooks.linq import LinqHook
+
+log = logging.getLogger(__name__)
+
+#: The clocks of Airflow and the API may differ by so much.
+CLOCKS: Final = timedelta(minutes=5)
+
+
+class Sending:
+    """
+    Sends to all who were not sent to yet.
+
+    :param reader: client for reads and uploads.
+    :param resumed: this try was deferred before.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        context: Context,
+        store: StateStore,
+        journal: Journal | None,
+        hook: LinqHook,
+        reader: LinqClient,
+        *,
+        resumed: bool,
+    ) -> None:
+        self._prepared = prepared
+        self._context = context
+        self._store = store
+        self._journal = journal
+        self._hook = hook
+        self._reader = reader
+        self._resumed = resumed
+        self._last_error: BaseException | None = None
+
+    def run(self, header: Header | None, is_stopped: Callable[[], bool]) -> CampaignResult | Deferral:
+        """
+        Send until it is done, or all that is left has to wait.
+
+        :param header: of an earlier try, or None.
+        :raises AirflowException: some recipients are not settled, and another try may settle them.
+        :raises AirflowFailException: more recipients failed than may.
+        """
+        campaign, ti = self._prepared.campaign, self._context["ti"]
+        earlier = header.recipients if header is not None and header.campaign_key == self._prepared.key else 0
+        if earlier and not self._prepared.rows.recipients:
+            raise AirflowException(f"rows: there are none in this try, and were {earlier:,} in an earlier one")
+        checkpoint = open_checkpoint(
+            self._store,
+            header,
+            self._prepared.key,
+            ti,
+            self._prepared.rows,
+            self._journal,
+            now=self._reader.server_time,
+            unrecorded_since=self._unrecorded_since() if self._resumed or ti.try_number > 1 else None,
+        )
+        try:
+            with self._hook.new_client(max_retries=0, pool_size=campaign.concurrency) as client:
+                deferral = self._send(checkpoint, client, is_stopped)
+        except BaseException:
+            try:
+                self._write_outcomes(checkpoint)
+            except Exception as error:  # it must not hide what ended the campaign
+                log.warning("The outcomes could not be written: %s", type(error).__name__)
+            raise
+        return self._finish(checkpoint) if deferral is None else deferral
+
+    def _send(self, checkpoint: Checkpoint, client: LinqClient, is_stopped: Callable[[], bool]) -> Deferral | None:
+        campaign, lines, rows = self._prepared.campaign, self._prepared.lines, self._prepared.rows
+        retention = self._hook.settings.retention_window
+        clock = ServerClock(self._reader.server_time)
+        known = {recipient.to for recipient in rows.recipients}
+        sender = Sender(
+            client,
+            self._reader,
+            ChatLookup(self._reader, lambda: lines.own, retention),
+            self._prepared.render,
+            clock,
+            is_known=known.__contains__,
+        )
+        window = SendWindow.parse(*campaign.send_window) if campaign.send_window else None
+        quota = Quota(campaign.line_limits, campaign.total_limits, checkpoint.header.days)
+        dispatcher = Dispatcher(
+            sender,
+            lines,
+            Limits(quota, window),
+            clock,
+            checkpoint,
+            on_tick=partial(_tick, ProgressLog(checkpoint, rows), is_stopped),
+            is_ephemeral=retention is not None,
+            concurrency=campaign.concurrency,
+        )
+        in_doubt = checkpoint.jobs_in_doubt((*rows.recipients, *rows.unsendable), lines)
+        checkpoint.save(clock.now())
+        first = next(checkpoint.pending(rows.recipients), None)
+        if first is None and not in_doubt:
+            return None
+        checkpoint.header.deadline = None  # what is sent now has its time to be delivered
+        lines.check_usable()
+        if first is not None:
+            sender.upload_files_of(first)
+        deferral = dispatcher.run(in_doubt, checkpoint.pending(rows.recipients))
+        self._last_error = dispatcher.last_error
+        return deferral
+
+    def _finish(self, checkpoint: Checkpoint) -> CampaignResult:
+        """Decide the task's fate, now that all that can be sent is sent."""
+        campaign, rows, ti = self._prepared.campaign, self._prepared.rows, self._context["ti"]
+        self._write_outcomes(checkpoint)
+        result = count_rows(self._prepared.key, campaign.outcomes_path, checkpoint.counts(rows), rows)
+        log.info("Campaign: %s", in_words(result))
+        error = f". The last error: {self._last_error}" if self._last_error else ""
+        unsettled = len(checkpoint.open_jobs) + result["pending"]
+        if unsettled and ti.try_number <= ti.max_tries:  # in the last try they count as unknown
+            raise AirflowException(f"{unsettled:,} recipients are not settled, the next try continues with them{error}")
+        failures = result["failed"] + result["unknown"] + result["pending"]
+        if failures > share_of(campaign.max_failures, len(rows.recipients)):
+            raise AirflowFailException(
+                f"{failures:,} of {len(rows.recipients):,} recipients failed or are not settled, and max_failures is "
+                f"{campaign.max_failures:g}{error}"
+            )
+        if campaign.delivery_report is not None:
+            checkpoint.header.result = result
+            checkpoint.save(self._reader.server_time)
+        return result
+
+    def _write_outcomes(self, checkpoint: Checkpoint) -> None:
+        path = self._prepared.campaign.outcomes_path
+        if path:
+            write_rows(path, map(as_row, checkpoint.outcomes(self._prepared.rows)), COLUMNS)
+
+    def _unrecorded_since(self) -> datetime | None:
+        """Since when there may have been requests of which there is no record; None if there is of all."""
+        is_emptied = conf.getboolean("state_store", "clear_on_success", fallback=False)
+        if self._store and not is_emptied:
+            return None
+        run = self._context["dag_run"]
+        # A clear sets the start anew. When the run was due stays; for a backfill that can be long ago, so only then.
+        start = run.run_after if run.clear_number else run.start_date or run.run_after
+        return start - CLOCKS
+
+
+def _tick(progress: ProgressLog, is_stopped: Callable[[], bool]) -> None:
+    if is_stopped():
+        raise AirflowException("The task was stopped")
+    progress.tick()

@@ -1,0 +1,385 @@
+"""The state machine of a campaign: what is known of a recipient, what can happen, and what follows from it.
+
+Everything here is pure. Workers make requests and return events, the dispatcher applies them with `transition`, and the
+checkpoint stores the result. What has to be done next follows from the state alone (`next_step`), so a try that resumes
+and a first try are one path.
+
+    PENDING -- Claimed --> CLAIMED -- Sent --> SENT
+                              |------ Refused --> OPTED_OUT, BLOCKED, FAILED
+                              |------ LineLost, Released --> PENDING
+                              |------ NoAnswer --> CLAIMED, in doubt -- Resolved --> CLAIMED, UNKNOWN
+
+The invariants; each has a test of its name in tests/airflow/test_campaign_state.py or test_campaign_invariants.py:
+
+I1   A claim, with its line, is durable before a request is made.
+I2   Details (the journal) are written before states (the checkpoint).
+I3   The header is written before the states that refer to it; its `lines` only ever grow.
+I4   The durable `in_doubt_since` is never later than the oldest request whose outcome is not on record.
+I5   A claimed recipient keeps its line for as long as any request of it is unresolved.
+I6   The idempotency key holds no number of a try, no text and no position.
+I7   Where the key is older than it is assumed to be known, or the line is not certain, the chat is read before a send.
+I8   Only a verdict of the API settles a recipient; a refusal settles nobody who is in doubt.
+I9   A resolution counts only if everything was read that could hold the message, and nothing can have expired unseen.
+I10  UNKNOWN is opened again in every try, FAILED after a clear.
+I11  A task sends one campaign.
+I12  On a signal no request is begun, what is under way is waited for in bounds, and what is known becomes durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, IntEnum
+from typing import Final, TypeAlias
+
+from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
+from airflow_provider_linq.campaigns._model import Outcome, Recipient, Status
+from linq_client import LinqError
+
+#: How often a recipient without a usable answer is tried in a try of the task; the next try continues with it.
+MAX_ATTEMPTS: Final = 6
+#: How often a recipient is told to wait (429) in a try: its line may be at a limit for it alone.
+MAX_WAITS: Final = 20
+
+
+class RecipientState(IntEnum):
+    """
+    What is known of a recipient, as the checkpoint stores it.
+
+    Values from `CLAIMED` on also name a line: ``CLAIMED + n`` is the n-th line of the header.
+    """
+
+    #: Nothing was ever requested.
+    PENDING = 0
+    #: The platform has taken the message.
+    SENT = 1
+    #: The platform refuses this recipient: they have opted out, or this account has blocked them.
+    OPTED_OUT = 2
+    BLOCKED = 3
+    #: The API has refused the message for good.
+    FAILED = 4
+    #: There may have been a request, and the chat does not tell.
+    UNKNOWN = 5
+    #: A request may have been made, from a line that is not on record.
+    CLAIMED_ANYWHERE = 6
+    #: A request may have been made, from the line that is on record.
+    CLAIMED = 7
+
+
+#: Settled for good, as far as this campaign is concerned.
+TERMINAL: Final = frozenset(
+    {RecipientState.SENT, RecipientState.OPTED_OUT, RecipientState.BLOCKED, RecipientState.FAILED}
+)
+#: Nothing more is done about them in this try.
+SETTLED: Final = TERMINAL | {RecipientState.UNKNOWN}
+#: A request may have been made whose outcome is not on record.
+OPEN: Final = frozenset({RecipientState.CLAIMED_ANYWHERE, RecipientState.CLAIMED})
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The recipient's turn is near: from now on a request may be made, from this line (None: the platform chooses)."""
+
+    line: str | None
+    starts_chat: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A request is about to be made, at `at` by the API's clock or later."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The platform has taken the message; without ids if it is gone since (deleted, or expired)."""
+
+    line: str | None
+    chat_id: str | None = None
+    message_id: str | None = None
+    created_at: str | None = None
+    starts_chat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The API, or a check before the request, refuses this recipient or message for good."""
+
+    state: RecipientState
+    code: int | None = None
+    detail: str | None = None
+    error: LinqError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineLost:
+    """The API refuses the line, not the recipient: it is ineligible, or no longer the account's."""
+
+    error: LinqError
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The API asks to wait."""
+
+    error: LinqError
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """
+    Nothing was settled.
+
+    :param is_open: the request may have been accepted, or still be.
+    :param at: by the API's clock, not before the request was given up.
+    """
+
+    error: BaseException
+    is_open: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """
+    The chats were read, and the message was not found in them.
+
+    :param is_absent: it is in none of them; else something may be the message, or it may have expired.
+    :param at: when the look began, by the API's clock.
+    """
+
+    is_absent: bool
+    at: datetime
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """No request was made: the claim was not confirmed in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The try ends, or gives this recipient up."""
+
+
+Event: TypeAlias = (
+    Claimed | Requested | Sent | Refused | LineLost | RateLimited | NoAnswer | Resolved | Postponed | Released
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SendJob:
+    """
+    A recipient whose turn has come, and everything that is known of their message.
+
+    :param line: own line to send from; None if the platform chooses.
+    :param starts_chat: whether the message will begin a chat, as far as known.
+    :param is_line_certain: whether every request that is open was made from `line`.
+    :param claimed_at: since when the claim is durable, by the API's clock, as are all times here.
+    :param in_doubt_since: when the oldest request was made whose outcome is unknown; None if there is none.
+    :param last_request_at: not before the latest request was made.
+    :param absent_at: when a look last did not find the message; None after another request.
+    :param in_flight_since: when the request was begun that is under way, None if none is.
+    :param refusal: of a recipient who is in doubt: it stands once the doubt is resolved.
+    :param attempts: how often there was no usable answer in this try.
+    :param waits: how often the API asked to wait in this try.
+    :param last_error: the latest error that settled nothing.
+    :param result: the event that settled the recipient.
+    """
+
+    recipient: Recipient
+    state: RecipientState = RecipientState.PENDING
+    line: str | None = None
+    starts_chat: bool = False
+    is_line_certain: bool = True
+    claimed_at: datetime | None = None
+    in_doubt_since: datetime | None = None
+    last_request_at: datetime | None = None
+    absent_at: datetime | None = None
+    in_flight_since: datetime | None = None
+    refusal: Refused | LineLost | None = None
+    attempts: int = 0
+    waits: int = 0
+    last_error: BaseException | None = None
+    result: Sent | Refused | Resolved | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request may have been made, or be under way, whose outcome is not known."""
+        return self.in_doubt_since is not None or self.in_flight_since is not None
+
+    @property
+    def may_try_again(self) -> bool:
+        """Whether this try of the task has patience left."""
+        return self.attempts < MAX_ATTEMPTS and self.waits < MAX_WAITS
+
+
+class Step(Enum):
+    """What has to be done about a claimed recipient next."""
+
+    SEND = "send"
+    LOOK = "look"
+    WAIT = "wait"
+
+
+class TransitionError(RuntimeError):
+    """An event can't happen in this state: a bug, and not a fault of the world."""
+
+
+def next_step(job: SendJob, now: datetime) -> Step:
+    """Decide what a claimed recipient needs (I7): the message, a look at the chats, or time before the next look."""
+    if job.in_doubt_since is None:
+        return Step.SEND
+    is_look_only = job.refusal is not None or job.recipient.row is None
+    is_trusted = job.line is not None and job.is_line_certain and now - job.in_doubt_since <= KEY_TRUST
+    if is_trusted and not is_look_only:
+        return Step.SEND
+    if job.absent_at is None:
+        return Step.LOOK
+    if is_look_only or (job.line is None and job.absent_at < absence_counts_at(job)):
+        return Step.LOOK if now >= absence_counts_at(job) else Step.WAIT
+    return Step.SEND
+
+
+def absence_counts_at(job: SendJob) -> datetime:
+    """
+    Return from when on a look that finds nothing is enough for what the recipient waits for.
+
+    A refusal stands only if no request can be accepted any more. To send again, where the platform chooses the line, it
+    is enough that lists show what was accepted: the key keeps the platform from sending twice, if it knows it there.
+    """
+    assert job.last_request_at is not None
+    is_look_only = job.refusal is not None or job.recipient.row is None
+    return job.last_request_at + (LATE_ACCEPTANCE if is_look_only else LIST_LAG)
+
+
+def transition(job: SendJob, event: Event) -> SendJob:
+    """
+    Return the job after an event.
+
+    :raises TransitionError: the event can't happen in this state.
+    """
+    if job.state in SETTLED:
+        raise TransitionError(f"{type(event).__name__} after {job.state.name}")
+    if isinstance(event, Claimed):
+        return _claimed(job, event)
+    if job.state not in OPEN:
+        raise TransitionError(f"{type(event).__name__} without a claim")
+    if isinstance(event, Requested):
+        return replace(job, in_flight_since=event.at, absent_at=None)
+    if isinstance(event, Released):
+        return job if job.is_open else _released(job)
+    job, was_in_flight_since = replace(job, in_flight_since=None), job.in_flight_since
+    if isinstance(event, Sent):
+        return replace(job, state=RecipientState.SENT, line=event.line or job.line, result=event, refusal=None)
+    if isinstance(event, Refused):
+        return _refused(job, event)
+    if isinstance(event, LineLost):
+        if job.in_doubt_since is not None:
+            return replace(job, refusal=event, last_error=event.error)
+        return _released(replace(job, line=None, last_error=event.error))
+    if isinstance(event, Resolved):
+        return _resolved(job, event)
+    if isinstance(event, RateLimited | NoAnswer):
+        return _unanswered(job, event, was_in_flight_since)
+    return job  # Postponed
+
+
+def _claimed(job: SendJob, event: Claimed) -> SendJob:
+    if job.state is not RecipientState.PENDING:
+        raise TransitionError(f"a second claim of a recipient that is {job.state.name}")
+    state = RecipientState.CLAIMED_ANYWHERE if event.line is None else RecipientState.CLAIMED
+    return replace(job, state=state, line=event.line, starts_chat=event.starts_chat, claimed_at=event.at)
+
+
+def _released(job: SendJob) -> SendJob:
+    return replace(job, state=RecipientState.PENDING, claimed_at=None, refusal=None)
+
+
+def _refused(job: SendJob, event: Refused) -> SendJob:
+    if event.state not in TERMINAL - {RecipientState.SENT}:
+        raise TransitionError(f"no refusal: {event.state.name}")
+    if job.in_doubt_since is not None:  # an earlier request may have come through before the refusal
+        return replace(job, refusal=event, last_error=event.error)
+    return replace(job, state=event.state, result=event, refusal=None)
+
+
+def _resolved(job: SendJob, event: Resolved) -> SendJob:
+    if not event.is_absent:
+        return replace(job, state=RecipientState.UNKNOWN, result=event)
+    # Requests that are older than this came to nothing: had they been accepted, the message would be there.
+    horizon = event.at - LATE_ACCEPTANCE
+    if job.last_request_at is not None and job.last_request_at > horizon:
+        since = job.in_doubt_since and max(job.in_doubt_since, horizon)
+        return replace(job, absent_at=event.at, in_doubt_since=since)
+    job = replace(job, in_doubt_since=None, last_request_at=None, absent_at=None, is_line_certain=True)
+    if job.recipient.row is None:
+        return _released(job)
+    refusal, job = job.refusal, replace(job, refusal=None)
+    return job if refusal is None else transition(job, refusal)
+
+
+def _unanswered(job: SendJob, event: RateLimited | NoAnswer, in_flight_since: datetime | None) -> SendJob:
+    if isinstance(event, NoAnswer):
+        job = replace(job, attempts=job.attempts + 1, last_error=event.error)
+        at = event.at
+    else:
+        job = replace(job, waits=job.waits + 1, last_error=event.error)
+        at = in_flight_since or job.claimed_at  # type: ignore[assignment]
+    if not event.is_open:
+        return job
+    since = job.in_doubt_since or in_flight_since or job.claimed_at
+    return replace(job, in_doubt_since=since, last_request_at=max(filter(None, (job.last_request_at, at))))
+
+
+def backoff(attempts: int) -> timedelta:
+    """Return how long to wait after so many attempts without a usable answer: doubling from 1 to 30 seconds."""
+    return timedelta(seconds=min(30.0, 0.5 * 2.0 ** min(attempts, 10)))
+
+
+#: Status and reason of an outcome, for a recipient of whom only the state is known.
+_MEANING: Final[Mapping[RecipientState, tuple[Status, str | None]]] = {
+    RecipientState.PENDING: ("pending", None),
+    RecipientState.SENT: ("sent", None),
+    RecipientState.OPTED_OUT: ("skipped", "opted_out"),
+    RecipientState.BLOCKED: ("skipped", "blocked"),
+    RecipientState.FAILED: ("failed", "refused"),
+    RecipientState.UNKNOWN: ("unknown", "unsettled"),
+    RecipientState.CLAIMED_ANYWHERE: ("unknown", "no_answer"),
+    RecipientState.CLAIMED: ("unknown", "no_answer"),
+}
+
+
+def outcome_of_state(state: RecipientState, number: int, to: tuple[str, ...], key: str) -> Outcome:
+    """Return what became of a recipient of whom only the state is known."""
+    status, reason = _MEANING[state]
+    return Outcome(number, to, status, reason, idempotency_key=key)
+
+
+def outcome_of(job: SendJob) -> Outcome:
+    """Return what became of a recipient, with the details that its last event brought."""
+    outcome = outcome_of_state(job.state, job.recipient.number, job.recipient.to, job.recipient.key)
+    result = job.result
+    if isinstance(result, Sent):
+        return replace(
+            outcome,
+            reason=None if result.message_id else "gone",
+            line=job.line,
+            chat_id=result.chat_id,
+            message_id=result.message_id,
+            created_at=result.created_at,
+        )
+    code = result.code if isinstance(result, Refused) else None
+    detail = None if result is None else result.detail
+    return replace(outcome, code=code, detail=detail, line=job.line)
+
+
+def state_of(outcome: Outcome) -> RecipientState:
+    """Return the state that an outcome stands for."""
+    by_name = outcome.reason if outcome.status == "skipped" else outcome.status
+    return RecipientState[str(by_name).upper()]

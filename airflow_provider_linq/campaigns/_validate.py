@@ -1,0 +1,163 @@
+"""From rows to recipients: the message is rendered and all rules are checked, before anything is sent."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from airflow_provider_linq._internal.uploads import check_message
+from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
+from airflow_provider_linq.campaigns._rows import Row, is_missing
+from airflow_provider_linq.campaigns._templates import Render
+from linq_client import InvalidRequestError, check_recipients
+
+#: How many examples of each problem a report has, and how many problems.
+EXAMPLES: Final = 10
+PROBLEMS: Final = 20
+
+_SEPARATORS: Final = re.compile(r"[,;\s]+")
+
+
+@dataclass
+class ValidatedRows:
+    """
+    All rows of a campaign.
+
+    :param recipients: whom to write to, in the order of the rows.
+    :param excluded: the rows that are invalid or duplicates, likewise.
+    :param unsendable: the recipients of invalid rows, as far as the row names them: an earlier try may have sent to
+        them, when the row was valid.
+    """
+
+    recipients: list[Recipient] = field(default_factory=list)
+    excluded: list[Outcome] = field(default_factory=list)
+    unsendable: list[Recipient] = field(default_factory=list)
+
+    @property
+    def invalid(self) -> int:
+        """How many rows are invalid, duplicates not counted."""
+        return sum(outcome.reason == "invalid" for outcome in self.excluded)
+
+    def __len__(self) -> int:
+        return len(self.recipients) + len(self.excluded)
+
+
+def validate_rows(
+    rows: Iterable[Row],
+    render: Render,
+    *,
+    campaign_key: str,
+    to_field: str,
+    timezone: str,
+    timezone_field: str | None,
+    first_in_chat: bool,
+    named: Collection[str] = (),
+) -> ValidatedRows:
+    """
+    Check every row, and tell those that can be sent from the others. The messages are rendered, but not kept.
+
+    :param campaign_key: the keys of the recipients are made of it.
+    :param to_field: column with a handle, or with several, for a group: a list, or text with commas, semicolons or
+        spaces between them.
+    :param timezone: IANA name, for rows that have none.
+    :param timezone_field: column with the time zone of the recipient.
+    :param first_in_chat: the message may be the first of its chat, so the rules for those apply.
+    :param named: columns that the message names.
+    :raises InvalidRequestError: ``timezone`` is none, or one of these columns is in no row.
+    """
+    default = _zone(timezone, "timezone")
+    found = ValidatedRows()
+    numbers: dict[tuple[str, ...], int] = {}
+    unsendable: dict[tuple[str, ...], Recipient] = {}
+    columns: dict[str, None] = {}
+    for number, row in enumerate(rows, start=1):
+        columns.update(dict.fromkeys(row))
+        to: tuple[str, ...] = ()
+        try:
+            to = _handles(row.get(to_field), to_field)
+            if to in numbers:
+                detail = f"{to_field}: must not be that of an earlier row, got that of row {numbers[to]}"
+                found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
+                continue
+            zone = row.get(timezone_field) if timezone_field is not None else None
+            name = default if is_missing(zone) else _zone(zone, str(timezone_field))
+            message = check_message(render(row))
+            if first_in_chat:
+                message.check_first_in_chat()
+        except InvalidRequestError as error:
+            found.excluded.append(Outcome(number, to, "skipped", "invalid", str(error)))
+            if to:
+                unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
+            continue
+        numbers[to] = number
+        found.recipients.append(Recipient(number, to, recipient_key(campaign_key, to), row, name))
+    found.unsendable = [one for to, one in unsendable.items() if to not in numbers]
+    if columns:
+        _check_columns(columns, {"to_field": to_field, "timezone_field": timezone_field}, named)
+    return found
+
+
+def _check_columns(columns: Mapping[str, None], fields: Mapping[str, str | None], named: Collection[str]) -> None:
+    """Refuse names that no row knows: a typo would pass for a gap in every row."""
+    there = ", ".join(sorted(map(str, columns))[:PROBLEMS])
+    for argument, name in fields.items():
+        if name is not None and name not in columns:
+            raise InvalidRequestError(f"{argument}: must be a column of the rows, which have {there}; got {name!r}")
+    if missing := sorted(set(named) - columns.keys()):
+        raise InvalidRequestError(
+            f"message: must name columns of the rows, which have {there}; got {', '.join(missing)}"
+        )
+
+
+def _handles(value: Any, field: str) -> tuple[str, ...]:
+    if is_missing(value):
+        raise InvalidRequestError(f"{field}: must be a handle or several, got none")
+    if isinstance(value, str):
+        value = [handle for handle in _SEPARATORS.split(value) if handle]
+    handles = check_recipients(value, field)
+    # Mail addresses mean the same in any case, and numbers have none.
+    return tuple(sorted({handle.lower() for handle in handles}))
+
+
+def _zone(name: Any, field: str) -> str:
+    if not isinstance(name, str) or not _is_zone(name):
+        raise InvalidRequestError(f"{field}: must be the IANA name of a time zone, got {str(name)[:40]!r}")
+    return sys.intern(name)
+
+
+@lru_cache(maxsize=1_000)
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there; no name of a file; a folder of zones
+        return False
+    return True
+
+
+def format_rejections(excluded: Sequence[Outcome], total: int) -> str:
+    """
+    Return one text on all rows that are not sent to, by what is wrong with them, for a log or an error.
+
+    :param excluded: the rows that are invalid or duplicates.
+    :param total: how many rows there are.
+    """
+    problems: dict[str, list[str]] = {}
+    for outcome in excluded:
+        rule, _, value = (outcome.detail or "").partition(", got ")
+        problems.setdefault(f"{outcome.reason}: {rule}", []).append(
+            f"{outcome.row} ({value})" if value else str(outcome.row)
+        )
+    lines = [f"{len(excluded):,} of {total:,} rows can't be sent to:"]
+    for problem, found in list(problems.items())[:PROBLEMS]:
+        more = f" and {len(found) - EXAMPLES:,} more" if len(found) > EXAMPLES else ""
+        lines.append(f"- {problem}: row {', '.join(found[:EXAMPLES])}{more}")
+    if len(problems) > PROBLEMS:
+        lines.append(f"- and {len(problems) - PROBLEMS:,} other problems")
+    if len(problems) > PROBLEMS or any(len(found) > EXAMPLES for found in problems.values()):
+        lines.append("With outcomes_path, that file names every row.")
+    return "\n".join(lines)

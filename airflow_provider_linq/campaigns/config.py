@@ -1,0 +1,142 @@
+"""The settings of a campaign, the same for the operator and for `send_campaign`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal, TypeAlias
+
+from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.idempotency import check_key
+from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
+from airflow_provider_linq.campaigns._files import check_output_path
+from airflow_provider_linq.campaigns._limits import MESSAGES_PER_DAY, RateLimits, SendWindow
+from airflow_provider_linq.campaigns._rows import Row
+from airflow_provider_linq.hooks.linq import LinqHook
+from linq_client import InvalidRequestError, MessageLike, check_line
+
+OnInvalid: TypeAlias = Literal["fail", "skip"]
+
+#: In the place of a line: the platform chooses, whatever the connection's default line is.
+ANY: Final = "any"
+
+RECOMMENDED: Final = RateLimits(messages_per_day=MESSAGES_PER_DAY)
+NO_LIMITS: Final = RateLimits()
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """
+    Whether and how long a campaign waits for its messages, before it reports what became of them.
+
+    :param delivered_share: of the sent messages, above 0 and at most 1: when so many are delivered, the wait is over.
+    :param timeout: since the first poll, as a timedelta or in seconds; then it is over in any case.
+    :param poll_interval: between two polls, as a timedelta or in seconds.
+    :raises ValueError: an argument is out of range; in Airflow's way, so that the DAG shows an import error.
+    """
+
+    delivered_share: float = 0.95
+    timeout: timedelta | float = timedelta(hours=6)
+    poll_interval: timedelta | float = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delivered_share, int | float) or not 0 < self.delivered_share <= 1:
+            raise ValueError(f"delivered_share must be above 0 and at most 1, got {self.delivered_share!r}")
+        for field in ("timeout", "poll_interval"):
+            value = getattr(self, field)
+            seconds = value.total_seconds() if isinstance(value, timedelta) else value
+            if not isinstance(seconds, int | float) or not 0 < seconds <= timedelta.max.total_seconds():
+                raise ValueError(f"{field} must be a timedelta or seconds, above 0, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """
+    One message to each of many recipients.
+
+    The arguments are those of :class:`~airflow_provider_linq.operators.campaigns.LinqSendCampaignOperator`, which
+    says what they mean.
+    """
+
+    message: MessageLike
+    rows: Iterable[Row] | None = None
+    rows_path: str | None = None
+    sql: str | None = None
+    sql_conn_id: str | None = None
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    to_field: str = "to"
+    from_: str | Sequence[str] | None = None
+    campaign_key: str | None = None
+    on_invalid: OnInvalid = "fail"
+    line_limits: RateLimits = RECOMMENDED
+    total_limits: RateLimits = NO_LIMITS
+    send_window: tuple[str, str] | None = None
+    timezone: str = "UTC"
+    timezone_field: str | None = None
+    concurrency: int = 8
+    max_failures: float = 0
+    max_invalid: float | None = None
+    outcomes_path: str | None = None
+    delivery_report: DeliveryReport | None = None
+    report_path: str | None = None
+    dry_run: bool = False
+    linq_conn_id: str = LinqHook.default_conn_name
+
+    def check_arguments(self) -> None:
+        """
+        Refuse what can't be right whatever the templates render to, so that the DAG shows an import error.
+
+        :raises ValueError: an argument is out of range, or goes with none of the others.
+        """
+        check_choice("on_invalid", self.on_invalid, OnInvalid)
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency must be 1 or more, got {self.concurrency!r}")
+        if isinstance(self.rows, Iterator):  # they are read again after each wait and in each try
+            raise ValueError(f"rows must be a list, which can be read more than once, got {type(self.rows).__name__}")
+        for name, value in (("max_failures", self.max_failures), ("max_invalid", self.max_invalid or 0)):
+            if isinstance(value, bool) or not value >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {value!r}")
+        if self.max_invalid is not None and self.on_invalid == "fail":
+            raise ValueError("max_invalid goes with on_invalid='skip'")
+        if self.send_window is not None:
+            SendWindow.parse(*self.send_window)
+        if self.delivery_report is not None and self.outcomes_path is None:
+            raise ValueError("delivery_report needs outcomes_path: the report is made of what it says")
+        if self.report_path is not None and self.delivery_report is None:
+            raise ValueError("report_path goes with delivery_report")
+
+    def check_rendered(self) -> None:
+        """
+        Refuse what is wrong in the rendered fields, before anything is read or sent.
+
+        :raises InvalidRequestError: names field, rule and value.
+        """
+        check_key(self.campaign_key, "campaign_key")
+        if self.dry_run and self.outcomes_path is None:
+            raise InvalidRequestError("dry_run: needs outcomes_path, where what would be sent is written, got none")
+        for field in ("outcomes_path", "report_path"):
+            path = getattr(self, field)
+            if path is not None:
+                check_output_path(path, field)
+
+    def pool(self, default_line: str | None) -> list[str]:
+        """
+        Return the lines to send from; none if the platform chooses.
+
+        :param default_line: of the connection.
+        :raises InvalidRequestError: one of them is no phone number, or there are more than can be told apart.
+        """
+        if self.from_ is None:
+            return [] if default_line is None else [default_line]
+        lines = [self.from_] if isinstance(self.from_, str) else list(self.from_)
+        if lines == [ANY]:
+            return []
+        if not 1 <= len(lines) <= MAX_LINES:
+            raise InvalidRequestError(f"from_: must be 1 to {MAX_LINES} lines, got {len(lines)}")
+        return list(dict.fromkeys(check_line(line, "from_") for line in lines))
+
+
+def share_of(allowed: float, total: int) -> float:
+    """Return how many of so many are allowed: a float below 1 is a share, anything else a number."""
+    return allowed * total if isinstance(allowed, float) and allowed < 1 else allowed

@@ -1,0 +1,189 @@
+"""The operator that sends a campaign: one message to each of many recipients, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import BaseOperator, conf
+
+from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq.campaigns._dispatcher import Deferral
+from airflow_provider_linq.campaigns._limits import RateLimits
+from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
+from airflow_provider_linq.campaigns.config import NO_LIMITS, RECOMMENDED, Campaign, DeliveryReport, OnInvalid
+from airflow_provider_linq.hooks.linq import LinqHook
+from linq_client import InvalidRequestError, MessageLike
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class LinqSendCampaignOperator(BaseOperator):
+    """
+    Send one message to each of many recipients, each exactly once, whatever dies on the way.
+
+    All rows are checked before the first message is sent. Who was sent to is on record in the task state store, so a
+    retry continues where the last try stopped; what waits for the send window, or for a limit, can wait without a
+    worker.
+    The task returns a :class:`~airflow_provider_linq.campaigns.CampaignResult`: how many were sent, skipped,
+    failed or are unknown. ``docs/campaigns.md`` has the argument for exactly once, and its limits.
+
+    :param message: template over the row: text, a list of parts, or the JSON form of a message, as
+        :class:`LinqSendMessageOperator` takes it. ``{{ row.first_name }}`` is a column of the row; all that other
+        templates see is there too. A row that lacks what the template names is invalid.
+    :param rows: a list of rows, as mappings, or an XCom of it; no iterator, since rows are read again in each try and
+        after each wait; excludes ``rows_path`` and ``sql`` (templated)
+    :param rows_path: CSV, JSONL or Parquet file, local or in any store of ObjectStoragePath (templated)
+    :param sql: query whose result are the rows, or the name of a ``.sql`` file (templated)
+    :param sql_conn_id: connection to the database of ``sql`` (templated)
+    :param parameters: of ``sql`` (templated)
+    :param to_field: column of the recipient: a handle, or several for a group (a list, or text with commas between).
+    :param from_: own line to send from; or a list of lines, over which new recipients are spread; or "any", and the
+        platform chooses. By default the connection's line, or if it has none, the platform chooses. Unless it
+        does, the message must hold no link, URL, reply and effect, since it may be the first of a chat (templated)
+    :param campaign_key: what makes the campaign one and the same: nobody gets two messages of one key. By default
+        made of DAG id, run id and task id; a mapped task has to give one (templated)
+    :param on_invalid: what to do if rows are invalid or duplicates: "fail" before anything is sent, or "skip" them.
+    :param max_invalid: how many rows "skip" may skip as invalid, as a number, or as a share (a float below 1), before
+        the task fails and sends nothing; by default all but one.
+    :param line_limits: limits for each line; by default the 7,000 messages a day that the platform recommends.
+    :param total_limits: limits for all lines together.
+    :param send_window: when people may be written to, such as ``("09:00", "20:00")``; it may go over midnight.
+    :param timezone: IANA name of the time zone of ``send_window`` (templated)
+    :param timezone_field: column with the recipient's own, where it is filled in.
+    :param concurrency: requests under way at once.
+    :param max_failures: how many recipients may end as failed or unknown, as a number, or as a share (a float below
+        1), before the task fails. It is asked when all have been sent to; opt-outs don't count.
+    :param outcomes_path: file that gets a row for each row of the input, with what became of it: JSONL, CSV or
+        Parquet, local or in a store. In the folder ``<outcomes_path>.parts`` is kept what a retry on another machine
+        continues with, so a campaign with retries wants a path that all workers see (templated)
+    :param delivery_report: wait for the deliveries, and report on them; needs ``outcomes_path``.
+    :param report_path: file that gets that report, with a row for each message sent (templated)
+    :param dry_run: check everything, send nothing, and write what would be sent to ``outcomes_path`` (templated)
+    :param linq_conn_id: connection of type ``linq`` (templated)
+    :param deferrable: wait in the triggerer, and not on the worker; by default Airflow's ``default_deferrable``.
+    """
+
+    template_fields: Sequence[str] = (
+        "rows",
+        "rows_path",
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "from_",
+        "campaign_key",
+        "timezone",
+        "outcomes_path",
+        "report_path",
+        "is_dry_run",
+        "linq_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        message: MessageLike,
+        rows: Iterable[Mapping[str, Any]] | None = None,
+        rows_path: str | None = None,
+        sql: str | None = None,
+        sql_conn_id: str | None = None,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        to_field: str = "to",
+        from_: str | Sequence[str] | None = None,
+        campaign_key: str | None = None,
+        on_invalid: OnInvalid = "fail",
+        line_limits: RateLimits = RECOMMENDED,
+        total_limits: RateLimits = NO_LIMITS,
+        send_window: tuple[str, str] | None = None,
+        timezone: str = "UTC",
+        timezone_field: str | None = None,
+        concurrency: int = 8,
+        max_failures: float = 0,
+        max_invalid: float | None = None,
+        outcomes_path: str | None = None,
+        delivery_report: DeliveryReport | None = None,
+        report_path: str | None = None,
+        dry_run: bool | str = False,
+        linq_conn_id: str = LinqHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.message = message
+        self.rows = rows
+        self.rows_path = rows_path
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.to_field = to_field
+        self.from_ = from_
+        self.campaign_key = campaign_key
+        self.on_invalid = on_invalid
+        self.line_limits = line_limits
+        self.total_limits = total_limits
+        self.send_window = send_window
+        self.timezone = timezone
+        self.timezone_field = timezone_field
+        self.concurrency = concurrency
+        self.max_failures = max_failures
+        self.max_invalid = max_invalid
+        self.outcomes_path = outcomes_path
+        self.delivery_report = delivery_report
+        self.report_path = report_path
+        self.is_dry_run = dry_run  # `dry_run` is a method of every operator
+        self.linq_conn_id = linq_conn_id
+        self.deferrable = deferrable
+        self._is_stopped = False
+        self._given = [name for name in self.template_fields if getattr(self, name) is not None]
+        self._campaign(is_dry_run=False).check_arguments()
+
+    def _campaign(self, *, is_dry_run: bool) -> Campaign:
+        arguments = {field.name: getattr(self, field.name) for field in fields(Campaign)}
+        return Campaign(**{**arguments, "dry_run": is_dry_run})
+
+    def execute(self, context: Context) -> CampaignResult:
+        return self._run(context, resumed=False)
+
+    def execute_complete(self, context: Context, event: Any = None) -> CampaignResult:
+        """Return from the triggerer, which only waited."""
+        return self._run(context, resumed=True)
+
+    def on_kill(self) -> None:
+        """Begin no more requests: somebody has stopped the task, and the worker has seconds to live."""
+        self._is_stopped = True
+
+    def _run(self, context: Context, *, resumed: bool) -> CampaignResult:
+        with fail_fast():
+            self._check_given()
+            campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
+        # Where nothing outlives a deferral, every return would ask about everybody again, and might never end.
+        if not self.deferrable or not (StateStore(context) or campaign.outcomes_path):
+            return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
+        step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
+        if isinstance(step, Deferral):
+            self.log.info("%s: waiting %.0f seconds", step.why, step.seconds)
+            moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
+            self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
+        return step
+
+    def _check_given(self) -> None:
+        """Refuse what was given and rendered to None, as an XCom of a skipped task does: None means "left out"."""
+        for name in self._given:
+            if getattr(self, name) is None:
+                raise InvalidRequestError(f"{name}: must have a value where it is given, got None after rendering")
+
+
+def _flag(value: bool | str, field: str) -> bool:
+    """Read a truth value that may be what a template rendered to."""
+    found = {"true": True, "false": False}.get(str(value).strip().lower())
+    if found is None:
+        raise InvalidRequestError(f"{field}: must be true or false, got {value!r}")
+    return found

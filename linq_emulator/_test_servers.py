@@ -1,0 +1,180 @@
+"""Emulators that tests start, in a process or in a thread, on a free port of loopback."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from types import TracebackType
+
+from typing_extensions import Self, TypedDict, Unpack
+
+from linq_emulator._control_client import Emulator
+
+_STOP_SECONDS = 20
+
+
+class EmulatorOptions(TypedDict, total=False):
+    """Options of a start. They mean what those of the command line mean (docs/emulator.md)."""
+
+    api_key: str
+    lines: Sequence[str]
+    opted_out: Sequence[str]
+    ephemeral_hours: float
+    seed: int
+    switches: Mapping[str, object]
+    freeze: datetime | str
+    speed: float
+
+
+def _arguments(options: EmulatorOptions) -> list[str]:
+    arguments = ["--port", "0"]
+    for line in options.get("lines", ()):
+        arguments += ["--line", line]
+    for handle in options.get("opted_out", ()):
+        arguments += ["--opted-out", handle]
+    for name, value in options.get("switches", {}).items():
+        arguments += ["--switch", f"{name}={json.dumps(value)}"]
+    if "freeze" in options:
+        freeze = options["freeze"]
+        arguments += ["--freeze", freeze if isinstance(freeze, str) else freeze.isoformat()]
+    if "api_key" in options:
+        arguments += ["--api-key", options["api_key"]]
+    if "ephemeral_hours" in options:
+        arguments += ["--ephemeral-hours", str(options["ephemeral_hours"])]
+    if "seed" in options:
+        arguments += ["--seed", str(options["seed"])]
+    if "speed" in options:
+        arguments += ["--speed", str(options["speed"])]
+    return arguments
+
+
+class StartedEmulator(Emulator):
+    """An emulator that this process has started. It is a context manager, which stops it."""
+
+    _options: EmulatorOptions
+
+    def restart(self) -> None:
+        """Return to the state of the start, the clock included. This is quicker than another emulator."""
+        self.reset()
+        freeze = self._options.get("freeze")
+        now = datetime.now(timezone.utc) if freeze is None else freeze
+        self.set_clock(freeze=freeze is not None, now=now, speed=self._options.get("speed", 1))
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it. It may be called again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class EmulatorProcess(StartedEmulator):
+    """An emulator in a process of its own. It listens when the constructor returns, and ends with this process.
+
+    Args:
+        options: See `EmulatorOptions`.
+
+    Raises:
+        RuntimeError: It did not start. Its own error is on standard error.
+    """
+
+    def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
+        self._options = options
+        command = [sys.executable, "-m", "linq_emulator", *_arguments(options)]
+        # The process must import the same package as this one, wherever it was found.
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self._owner = os.getpid()
+        assert self._process.stdout is not None
+        address = self._process.stdout.readline()
+        if not address:
+            self.stop()
+            raise RuntimeError(f"the emulator did not start: {shlex.join(command)}")
+        super().__init__(**json.loads(address))
+        atexit.register(self.stop)
+
+    @property
+    def pid(self) -> int:
+        """Id of its process."""
+        return self._process.pid
+
+    def stop(self) -> None:
+        """End the process. It may be called again."""
+        if os.getpid() != self._owner:
+            # A fork of this process also runs its exit handlers. The emulator is not its own.
+            return
+        atexit.unregister(self.stop)
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class EmulatorThread(StartedEmulator):
+    """An emulator in a thread of this process. It listens when the constructor returns, and ends with this process.
+
+    It starts faster than a process. It shares the interpreter with the code under test, so prefer a process if that
+    code forks or is measured, or for large seeds.
+
+    Args:
+        options: See `EmulatorOptions`.
+
+    Raises:
+        RuntimeError: It did not start.
+    """
+
+    def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
+        # Only a thread needs the server here. Its imports take most of a second.
+        import click
+
+        from linq_emulator.cli import parse_options
+        from linq_emulator.server.emulator_server import EmulatorServer
+
+        self._options = options
+        try:
+            server_options = parse_options(_arguments(options))
+        except click.ClickException as error:
+            raise RuntimeError(f"the emulator did not start: {error.format_message()}") from None
+        started = threading.Event()
+        ended_or_started = threading.Event()
+
+        def on_ready() -> None:
+            started.set()
+            ended_or_started.set()
+
+        def run() -> None:
+            try:
+                self._server.run()
+            finally:
+                ended_or_started.set()
+
+        self._server = EmulatorServer(server_options, on_ready)
+        self._thread = threading.Thread(target=run, name="linq-emulator", daemon=True)
+        self._thread.start()
+        ended_or_started.wait()
+        if not started.is_set():
+            raise RuntimeError("the emulator did not start: its thread has ended")
+        address = self._server.address
+        super().__init__(address.base_url, address.api_key, address.lines, address.opted_out)
+
+    def stop(self) -> None:
+        """End the thread. It may be called again."""
+        self._server.stop()
+        self._thread.join(_STOP_SECONDS)

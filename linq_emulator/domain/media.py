@@ -1,0 +1,198 @@
+"""Attachments: their types, their signed URLs, and placeholders for media that was sent by URL.
+
+URLs point to the emulator and carry a token instead of the bearer key (API reference, attachments). Media of
+other URLs is never downloaded: a placeholder of a few bytes replaces it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import mimetypes
+import secrets
+from hashlib import sha256
+from posixpath import basename
+from urllib.parse import quote, unquote, urlsplit
+
+from linq_emulator.clock import MINUTE, SECOND, Clock
+from linq_emulator.domain.models import Attachment
+from linq_emulator.errors import ApiError
+from linq_emulator.store import Store
+from linq_emulator.switches import Switches
+
+UPLOAD_WINDOW = 15 * MINUTE
+MAX_UPLOAD = 104_857_600
+MAX_BY_URL = 10 * 1024 * 1024
+
+# linq-python 0.65.0 types/supported_content_type.py
+CONTENT_TYPES = [
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+    "image/tiff",
+    "image/bmp",
+    "image/svg+xml",
+    "image/webp",
+    "image/x-icon",
+    "video/mp4",
+    "video/quicktime",
+    "video/mpeg",
+    "video/mpeg2",
+    "video/x-m4v",
+    "video/x-msvideo",
+    "video/3gpp",
+    "audio/mpeg",
+    "audio/mp3",
+    "audio/x-m4a",
+    "audio/mp4",
+    "audio/x-caf",
+    "audio/x-wav",
+    "audio/x-aiff",
+    "audio/aiff",
+    "audio/aac",
+    "audio/midi",
+    "audio/amr",
+    "application/pdf",
+    "application/vnd.apple.pkpass",
+    "text/plain",
+    "text/markdown",
+    "text/vcard",
+    "text/rtf",
+    "text/csv",
+    "text/html",
+    "text/calendar",
+    "application/msword",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.ms-excel",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.ms-powerpoint",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "application/x-iwork-pages-sffpages",
+    "application/x-iwork-numbers-sffnumbers",
+    "application/x-iwork-keynote-sffkey",
+    "application/epub+zip",
+    "text/xml",
+    "application/json",
+    "application/zip",
+    "application/x-gzip",
+]
+
+# linq-python 0.65.0 resources/chats/chats.py, send_voicememo
+VOICE_TYPES = [
+    "audio/mpeg",
+    "audio/mp3",
+    "audio/x-m4a",
+    "audio/mp4",
+    "audio/aac",
+    "audio/x-caf",
+    "audio/x-wav",
+    "audio/aiff",
+    "audio/x-aiff",
+    "audio/amr",
+]
+
+# Extensions that Python's table lacks, or maps to another type on some systems.
+_EXTENSIONS = {
+    ".m4a": "audio/x-m4a",
+    ".caf": "audio/x-caf",
+    ".wav": "audio/x-wav",
+    ".aiff": "audio/x-aiff",
+    ".aac": "audio/aac",
+    ".amr": "audio/amr",
+    ".mp3": "audio/mpeg",
+    ".heic": "image/heic",
+    ".webp": "image/webp",
+    ".vcf": "text/vcard",
+    ".rtf": "text/rtf",
+    ".md": "text/markdown",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".exe": "application/x-msdownload",
+}
+
+
+def type_of_name(name: str) -> str | None:
+    """The media type of a file name's extension."""
+    suffix = "." + name.rsplit(".", 1)[-1].lower() if "." in name else ""
+    return _EXTENSIONS.get(suffix) or mimetypes.guess_type(name)[0]
+
+
+class Media:
+    """URLs of attachments, and attachments for URLs.
+
+    Args:
+        origin: Scheme, host and port of the server.
+        clock: Decides when a URL has expired.
+        switches: Have the lifetime of a media URL.
+    """
+
+    def __init__(self, origin: str, clock: Clock, switches: Switches) -> None:
+        self.origin = origin
+        self._clock = clock
+        self._switches = switches
+        self._secret = secrets.token_bytes(32)
+
+    @property
+    def urls_expire(self) -> bool:
+        """Whether media URLs in messages expire."""
+        return self._switches.media_url_seconds > 0
+
+    def _token(self, purpose: str, attachment_id: str, valid_until: int) -> str:
+        text = f"{purpose}/{attachment_id}/{valid_until}"
+        return hmac.new(self._secret, text.encode(), sha256).hexdigest()
+
+    def url(self, attachment: Attachment) -> str:
+        """The URL of a file in a message."""
+        valid_until = 0
+        if self.urls_expire:
+            valid_until = self._clock.now() + int(self._switches.media_url_seconds * SECOND)
+        return self._url(attachment, valid_until)
+
+    def download_url(self, attachment: Attachment) -> str:
+        """The URL of a file that works as long as the attachment exists."""
+        return self._url(attachment, 0)
+
+    def _url(self, attachment: Attachment, valid_until: int) -> str:
+        token = self._token("get", attachment.id, valid_until)
+        name = quote(attachment.filename, safe="")
+        return f"{self.origin}/_media/{attachment.id}/{name}?until={valid_until}&token={token}"
+
+    def upload_url(self, attachment: Attachment) -> str:
+        """The URL to which a file is uploaded."""
+        token = self._token("put", attachment.id, attachment.upload_until)
+        return f"{self.origin}/_upload/{attachment.id}?until={attachment.upload_until}&token={token}"
+
+    def allows(self, purpose: str, attachment_id: str, until: str, token: str) -> bool:
+        """Whether a URL was signed here for ``get`` or ``put`` and has not expired."""
+        if not (until.isascii() and until.isdigit() and len(until) < 16 and token.isascii()):
+            return False
+        valid_until = int(until)
+        is_signed = hmac.compare_digest(self._token(purpose, attachment_id, valid_until), token)
+        return is_signed and (valid_until == 0 or self._clock.now() < valid_until)
+
+    def find(self, store: Store, url: str) -> Attachment | None:
+        """The attachment of one of the emulator's own download URLs; None for other URLs."""
+        prefix = f"{self.origin}/_media/"
+        if not url.startswith(prefix):
+            return None
+        attachment = store.attachments.get(url[len(prefix) :].split("/", 1)[0])
+        return None if attachment is None or attachment.deleted else attachment
+
+    def find_or_add(self, store: Store, url: str, allowed: list[str], now: int) -> Attachment:
+        """The attachment of a URL that was sent: its own one, or a new placeholder.
+
+        Raises:
+            ApiError: 5004 if its type is not allowed.
+        """
+        existing = self.find(store, url)
+        if existing is not None:
+            return existing
+        filename = unquote(basename(urlsplit(url).path)) or "file"
+        content_type = type_of_name(filename) or allowed[0]
+        if content_type not in allowed:
+            raise ApiError(5004, f"{content_type} cannot be sent")
+        content = b"placeholder of the emulator, which downloads nothing\n"
+        placeholder = Attachment(store.new_id(), filename, content_type, len(content), now, content=content)
+        store.attachments[placeholder.id] = placeholder
+        return placeholder

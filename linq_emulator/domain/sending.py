@@ -1,0 +1,197 @@
+"""Outbound messages: the checks of a send, idempotency keys, and the acceptance of a message.
+
+Rules and their order: API reference, messages, opt-outs, rate limits; linq-python 0.65.0
+``resources/phone_numbers.py`` (ineligible lines), ``resources/blocked_handles.py``, ``types/chat.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from linq_emulator.backend import Backend
+from linq_emulator.clock import HOUR
+from linq_emulator.domain import delivery, events, retention, validate
+from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
+from linq_emulator.errors import ApiError
+from linq_emulator.serializers import encode
+
+
+def own_line(backend: Backend, number: str, name: str = "from") -> Line:
+    """The account's line of that number.
+
+    Raises:
+        ApiError: 1002 if the text is no number, 2006 if the number is not the account's.
+    """
+    line = backend.store.lines.get(validate.phone(number, name))
+    if line is None:
+        raise ApiError(2006, f"{name} is not one of your phone numbers")
+    return line
+
+
+def check_line(line: Line) -> None:
+    """Refuse an ineligible line with 2027."""
+    if line.ineligible:
+        raise ApiError(2027)
+
+
+def check_chat(chat: Chat) -> None:
+    """Refuse activity in a chat that the line has left (2013) or whose line is ineligible (2027)."""
+    if chat.left:
+        raise ApiError(2013, "the line has left this group")
+    check_line(chat.line)
+
+
+def check_recipients(backend: Backend, line: Line, recipients: Sequence[str], override_optout: bool) -> None:
+    """Refuse a send that the line, the recipients or a rate limit do not allow."""
+    check_line(line)
+    store, now = backend.store, backend.now()
+    if len(recipients) == 1:
+        # A block or an opt-out of a member does not restrict a group.
+        if recipients[0] in store.blocks:
+            raise ApiError(2026)
+        if store.contact(recipients[0]).opted_out and not override_optout:
+            raise ApiError(2024)
+    if backend.switches.sandbox:
+        if not all(store.contact(handle).has_written for handle in recipients):
+            raise ApiError(2008, "a sandbox only writes to handles that have written first")
+        backend.rate_limits.check_sandbox(now)
+    backend.rate_limits.check("pair", (line.phone_number, frozenset(recipients)), now)
+
+
+def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: bool) -> None:
+    """Check the content rules that depend on the chat: mentions and the message that is replied to.
+
+    Args:
+        backend: The emulator.
+        chat: None if the chat does not exist yet.
+        draft: The content.
+        is_group: Whether the chat is, or will be, a group.
+    """
+    if draft.mentions and not is_group:
+        raise ApiError(2023)
+    if chat is not None and any(chat.active_participant(handle) is None for handle in draft.mentions):
+        raise ApiError(1005, "mention must name a participant of the chat")
+    if draft.reply_to is not None:
+        target = backend.store.messages.get(draft.reply_to)
+        if target is None or chat is None or target.chat is not chat:
+            raise ApiError(2002, "message.reply_to.message_id")
+        if not 0 <= draft.reply_part < len(target.parts):
+            raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
+
+
+def send(
+    backend: Backend, chat: Chat, draft: Draft, *, override_optout: bool = False, is_new_chat: bool = False
+) -> Message:
+    """Accept a message into a chat that passed every check, and schedule its delivery.
+
+    Args:
+        backend: The emulator.
+        chat: The chat to send into.
+        draft: The content.
+        override_optout: As in the request.
+        is_new_chat: Whether the chat was made for this message. Its updated_at is then already the current time.
+    """
+    store, now = backend.store, backend.now()
+    recipients = tuple(other.handle for other in chat.active_others())
+    service = delivery.choose_service(backend, chat.line, recipients, draft.preferred_service)
+    reply_to = None if draft.reply_to is None else store.messages[draft.reply_to]
+    message = Message(
+        id=store.new_id(),
+        seq=store.next_seq(),
+        chat=chat,
+        sender=chat.me,
+        outbound=True,
+        parts=draft.parts,
+        to=recipients,
+        accepted_at=now,
+        created_at=now,
+        updated_at=now,
+        status="pending",
+        service=service or draft.preferred_service or SMS,
+        trace_id=backend.trace_id,
+        preferred_service=draft.preferred_service,
+        # The other services ignore effects.
+        effect=draft.effect if service == IMESSAGE else None,
+        reply_to=reply_to,
+        reply_part=draft.reply_part,
+        idempotency_key=draft.idempotency_key,
+        override_optout=override_optout,
+    )
+    backend.rate_limits.acquire("pair", (chat.line.phone_number, frozenset(recipients)), now)
+    backend.rate_limits.count_sandbox(now)
+    mark_line_used(backend, chat.line)
+    add_to_chat(backend, message, is_new_chat=is_new_chat)
+    delivery.schedule_delivery(backend, message, service is not None)
+    return message
+
+
+def add_to_chat(backend: Backend, message: Message, *, is_new_chat: bool = False) -> None:
+    """Add a message of either direction to its chat, update the chat and schedule the expiry."""
+    chat, now = message.chat, backend.now()
+    backend.store.add_message(message)
+    chat.last_activity = now
+    if backend.switches.message_moves_chat and not is_new_chat:
+        backend.store.touch_chat(chat, now)
+    retention.schedule_sweep(backend, message)
+
+
+def mark_line_used(backend: Backend, line: Line) -> None:
+    """Make a line the most recently used one."""
+    backend.line_uses += 1
+    line.last_use = backend.line_uses
+
+
+def add_chat(backend: Backend, line: Line, recipients: tuple[str, ...], draft: Draft) -> Chat:
+    """Add a chat for a first message, and emit chat.created."""
+    service = delivery.choose_service(backend, line, recipients, draft.preferred_service)
+    chat = backend.store.add_chat(line, recipients, service or draft.preferred_service or SMS, backend.now())
+    events.emit_chat_created(backend, chat)
+    return chat
+
+
+def run_idempotent(
+    backend: Backend,
+    scope: str,
+    key: str | None,
+    status: int,
+    accept: Callable[[], tuple[Message, dict[str, Any]]],
+) -> tuple[int, bytes]:
+    """Accept a message, or return the stored response if the idempotency key is known.
+
+    Args:
+        backend: The emulator.
+        scope: Scope of the key, from `idempotency_scope`.
+        key: The key of the request; None if it has no key.
+        status: HTTP status of the response.
+        accept: Sends the message, and returns it with the body of the response.
+
+    Returns:
+        Status and body as JSON.
+
+    Raises:
+        ApiError: 2002 if the key's message was deleted or has expired; or an error of `accept`.
+    """
+    scoped_key = (scope, key or "")
+    stored = backend.responses_by_key.get(scoped_key) if key else None
+    if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
+        if stored.message.gone:
+            raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
+        return stored.status, stored.body
+    message, response = accept()
+    body = encode(response)
+    if key:
+        hours = backend.switches.idempotency_hours
+        valid_until = backend.now() + round(hours * HOUR) if hours else None
+        backend.responses_by_key[scoped_key] = StoredResponse(message, status, body, valid_until)
+    return status, body
+
+
+def idempotency_scope(backend: Backend, line: Line, recipients: Sequence[str]) -> str:
+    """The scope in which the idempotency key of a send is unique, as the switch sets it."""
+    scope = backend.switches.idempotency_scope
+    if scope == "account":
+        return ""
+    if scope == "line":
+        return line.phone_number
+    return f"{line.phone_number}>{','.join(sorted(recipients))}"

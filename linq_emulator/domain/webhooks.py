@@ -1,0 +1,254 @@
+"""Webhook subscriptions and the deliveries to them.
+
+Signatures, headers and retry rules: API reference, webhooks, and linq-python 0.65.0
+``resources/webhook_subscriptions.py``. Attempts are made in real time; their timestamps and the schedule of
+retries follow the virtual clock. Only loopback hosts are contacted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import ipaddress
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from linq_emulator.clock import SECOND, Clock, iso
+from linq_emulator.serializers import encode
+from linq_emulator.switches import Switches
+
+VERSION_2026 = "2026-02-03"
+VERSION_2025 = "2025-01-01"
+VERSIONS = (VERSION_2026, VERSION_2025)
+PARTNER_ID = "partner_emulator"
+TIMEOUT_SECONDS = 10.0
+MAX_DELIVERIES = 100_000
+
+# Seconds between attempts.
+RETRY_GAPS: dict[str, tuple[int, ...]] = {
+    "exponential": (5, 10, 20, 40, 80, 160, 320, 640, 525),
+    "ten": (3, 6, 12, 24, 48, 96, 192, 384, 768),
+    "six": (2, 4, 8, 16, 30),
+}
+
+PayloadBuilder = Callable[[str], "dict[str, Any] | None"]
+"""Builds `data` for a payload version; None if that version lacks the event."""
+
+
+def version_of(target_url: str) -> str:
+    """The payload version that a target_url requests with ``?version=``; the newest by default."""
+    return parse_qs(urlsplit(target_url).query).get("version", [VERSION_2026])[0]
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the host of a URL is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One webhook subscription."""
+
+    id: str
+    target_url: str
+    events: list[str]
+    phone_numbers: list[str] | None
+    routing_key_header: str | None
+    routing_id_header: str | None
+    created_at: int
+    updated_at: int
+    is_active: bool = True
+    secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
+    routing_tokens: dict[str, str] = field(default_factory=dict)
+    """Token of each chat, as the subscriber returned it."""
+
+    def matches(self, event_type: str, phone_number: str) -> bool:
+        """Whether an event of a line goes to this subscriber."""
+        return (
+            self.is_active
+            and event_type in self.events
+            and (not self.phone_numbers or phone_number in self.phone_numbers)
+        )
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One event for one subscriber."""
+
+    subscription: Subscription
+    event_id: str
+    event_type: str
+    chat_id: str | None
+    body: bytes
+    state: str = "pending"
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+
+
+def signatures(secret: str, event_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Both kinds of signature of one body."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = hmac.new(key, f"{event_id}.{timestamp}.".encode() + body, sha256).digest()
+    legacy = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, sha256).hexdigest()
+    return {
+        "webhook-signature": f"v1,{base64.b64encode(signed).decode()}",
+        "X-Webhook-Signature": legacy,
+    }
+
+
+class Webhooks:
+    """The subscriptions and their deliveries.
+
+    Args:
+        clock: Gives the timestamps and runs the retries.
+        switches: Have the retry schedule.
+        new_id: Makes identifiers.
+    """
+
+    def __init__(self, clock: Clock, switches: Switches, new_id: Callable[[], str]) -> None:
+        self._clock = clock
+        self._switches = switches
+        self._new_id = new_id
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: httpx.AsyncClient | None = None
+        self.subscriptions: dict[str, Subscription] = {}
+        self.deliveries: deque[Delivery] = deque(maxlen=MAX_DELIVERIES)
+
+    def emit(
+        self,
+        event_type: str,
+        phone_number: str,
+        build_payload: PayloadBuilder,
+        trace_id: str,
+        chat_id: str | None = None,
+    ) -> None:
+        """Send an event to every matching subscription.
+
+        Args:
+            event_type: Its documented name.
+            phone_number: The line on which it happened.
+            build_payload: Builds `data` for a payload version.
+            trace_id: Of the request that caused it.
+            chat_id: Chat of the routing headers.
+        """
+        event_id = ""
+        for subscription in self.subscriptions.values():
+            if not subscription.matches(event_type, phone_number):
+                continue
+            version = version_of(subscription.target_url)
+            data = build_payload(version)
+            if data is None:
+                continue
+            event_id = event_id or self._new_id()
+            body = encode(
+                {
+                    "api_version": "v3",
+                    "webhook_version": version,
+                    "event_type": event_type,
+                    "event_id": event_id,
+                    "created_at": iso(self._clock.now()),
+                    "trace_id": trace_id,
+                    "partner_id": PARTNER_ID,
+                    "data": data,
+                }
+            )
+            delivery = Delivery(subscription, event_id, event_type, chat_id, body)
+            self.deliveries.append(delivery)
+            if is_loopback(subscription.target_url):
+                self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
+            else:
+                delivery.state = "undeliverable"
+
+    def _attempt(self, delivery: Delivery) -> None:
+        now = self._clock.now()
+        task = asyncio.get_running_loop().create_task(self._post(delivery, now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
+        subscription = delivery.subscription
+        timestamp = at // SECOND
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "linq-emulator-webhooks",
+            "webhook-id": delivery.event_id,
+            "webhook-timestamp": str(timestamp),
+            "X-Webhook-Event": delivery.event_type,
+            "X-Webhook-Subscription-ID": subscription.id,
+            "X-Webhook-Timestamp": str(timestamp),
+            **signatures(subscription.secret, delivery.event_id, timestamp, delivery.body),
+        }
+        if subscription.routing_key_header and delivery.chat_id:
+            headers[subscription.routing_id_header or "Linq-Chat-Id"] = delivery.chat_id
+            token = subscription.routing_tokens.get(delivery.chat_id)
+            if token:
+                headers[subscription.routing_key_header] = token
+        return headers
+
+    async def _post(self, delivery: Delivery, at: int) -> None:
+        if self._client is None:
+            # No proxy or other setting of the environment applies: this traffic stays on the machine.
+            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+        subscription = delivery.subscription
+        try:
+            response = await self._client.post(
+                subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
+            )
+        except httpx.HTTPError as error:
+            delivery.attempts.append({"at": iso(at), "status": None, "error": type(error).__name__})
+            self._retry(delivery, at)
+            return
+        delivery.attempts.append({"at": iso(at), "status": response.status_code, "error": None})
+        if response.is_success:
+            delivery.state = "delivered"
+            token = response.headers.get(subscription.routing_key_header or "")
+            if token and delivery.chat_id:
+                subscription.routing_tokens[delivery.chat_id] = token
+        elif response.is_server_error or response.status_code == 429:
+            self._retry(delivery, at)
+        else:
+            delivery.state = "failed"
+
+    def _retry(self, delivery: Delivery, at: int) -> None:
+        gaps = RETRY_GAPS[self._switches.webhook_retries]
+        attempts = len(delivery.attempts)
+        if attempts > len(gaps):
+            delivery.state = "failed"
+            return
+        self._clock.call_at(at + gaps[attempts - 1] * SECOND, lambda: self._attempt(delivery))
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The last deliveries, oldest first."""
+        return [
+            {
+                "event_id": delivery.event_id,
+                "event_type": delivery.event_type,
+                "subscription_id": delivery.subscription.id,
+                "target_url": delivery.subscription.target_url,
+                "state": delivery.state,
+                "attempts": delivery.attempts,
+                "body": delivery.body.decode(),
+            }
+            for delivery in list(self.deliveries)
+        ]
+
+    async def close(self) -> None:
+        """Cancel the attempts in flight."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None

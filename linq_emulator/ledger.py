@@ -1,0 +1,60 @@
+"""The entries of the ledger, in which every message stays that was ever accepted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from linq_emulator.clock import iso, iso_or_none
+from linq_emulator.domain.models import Message, Part
+from linq_emulator.serializers import encode
+
+
+def _text(message: Message) -> str:
+    return "\n".join(part.value for part in message.parts if part.type in ("text", "link"))
+
+
+def _part(part: Part) -> dict[str, Any]:
+    fields: dict[str, Any] = {"type": part.type}
+    if part.attachment is not None:
+        fields["attachment_id"] = part.attachment.id
+        fields["filename"] = part.attachment.filename
+    else:
+        fields["value"] = part.value
+    return fields
+
+
+def ledger_entry(message: Message) -> bytes:
+    """One message as JSON. `text` joins its text and link parts with newlines."""
+    reactions = [
+        {"id": reaction.id, "part_index": index, "from": reaction.participant.handle, "type": reaction.type}
+        for index, part in enumerate(message.parts)
+        for reaction in part.reactions or ()
+    ]
+    return encode(
+        {
+            "id": message.id,
+            "chat_id": message.chat.id,
+            "line": message.chat.line.phone_number,
+            "direction": "outbound" if message.outbound else "inbound",
+            "from": message.sender.handle,
+            "to": message.to,
+            "text": _text(message),
+            "parts": [_part(part) for part in message.parts],
+            "service": message.service,
+            "delivery_status": message.status,
+            "accepted_at": iso(message.accepted_at),
+            "created_at": iso(message.created_at),
+            "updated_at": iso(message.updated_at),
+            "sent_at": iso_or_none(message.sent_at),
+            "delivered_at": iso_or_none(message.delivered_at),
+            "read_at": iso_or_none(message.read_at),
+            "reconciled_at": iso_or_none(message.reconciled_at),
+            "expired_at": iso_or_none(message.expired_at),
+            "deleted_at": iso_or_none(message.deleted_at),
+            "idempotency_key": message.idempotency_key,
+            "override_optout": message.override_optout,
+            "reply_to": message.reply_to.id if message.reply_to else None,
+            "edits": message.edits or [],
+            "reactions": reactions,
+        }
+    )

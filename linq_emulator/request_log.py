@@ -1,0 +1,65 @@
+"""The log of the API's requests: the last ones in full, and exact counts of all."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from linq_emulator.clock import iso
+from linq_emulator.serializers import encode
+
+MAX_REQUESTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request of the API and how it was answered."""
+
+    at: int
+    method: str
+    path: str
+    query: str
+    route: str
+    status: int | None
+    """None if the connection was reset instead of answered."""
+    trace_id: str
+    milliseconds: float
+    fault: str | None
+
+
+class RequestLog:
+    """The last `MAX_REQUESTS` requests, and the number of all."""
+
+    def __init__(self) -> None:
+        self._last: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
+        self._counts: Counter[tuple[str, str, int | None]] = Counter()
+
+    def add(self, request: LoggedRequest) -> None:
+        """Log a request that was answered."""
+        self._last.append(request)
+        self._counts[request.method, request.route, request.status] += 1
+
+    def entries(self) -> Iterator[bytes]:
+        """The last requests as JSON, oldest first."""
+        for request in list(self._last):
+            yield encode(
+                {
+                    "at": iso(request.at),
+                    "method": request.method,
+                    "path": request.path,
+                    "query": request.query,
+                    "status": request.status,
+                    "trace_id": request.trace_id,
+                    "milliseconds": round(request.milliseconds, 3),
+                    "fault": request.fault,
+                }
+            )
+
+    def summary(self) -> list[dict[str, object]]:
+        """How many requests each method, route and status had since the start or the last reset."""
+        ordered = sorted(self._counts.items(), key=lambda item: (item[0][1], item[0][0], item[0][2] or 0))
+        return [
+            {"method": method, "route": route, "status": status, "count": count}
+            for (method, route, status), count in ordered
+        ]

@@ -1,0 +1,55 @@
+"""The ASGI application: the API, its storage URLs and the control API on one backend, and the ticker of its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+
+from linq_emulator import control
+from linq_emulator.backend import Backend
+from linq_emulator.errors import ApiError
+from linq_emulator.server.endpoints import ROUTES
+from linq_emulator.server.gateway import PREFIX, Gateway, Request, Response
+from linq_emulator.server.storage import storage_routes
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def _unknown_path(request: Request) -> Response:
+    raise ApiError(1005, "there is no such endpoint", status=404)
+
+
+async def _tick(backend: Backend) -> None:
+    """Run due actions at their times, also while there are no requests."""
+    changed = asyncio.Event()
+    backend.clock.on_change = changed.set
+    while True:
+        changed.clear()
+        backend.clock.run_due()
+        wait = backend.clock.seconds_until_due()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(changed.wait(), wait)
+
+
+def build_app(backend: Backend) -> Starlette:
+    """The ASGI application of one backend."""
+    gateway = Gateway(backend)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        ticker = asyncio.create_task(_tick(backend))
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            await backend.webhooks.close()
+
+    routes: list[BaseRoute] = [
+        Route(PREFIX + path, gateway.endpoint(path, operation), methods=[method]) for method, path, operation in ROUTES
+    ]
+    routes.append(Route(PREFIX + "/{rest:path}", gateway.endpoint("(unknown)", _unknown_path), methods=_METHODS))
+    return Starlette(routes=[*routes, *storage_routes(backend), *control.routes(backend)], lifespan=lifespan)

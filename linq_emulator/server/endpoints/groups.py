@@ -1,0 +1,50 @@
+"""Participants of groups, and leaving one."""
+
+from __future__ import annotations
+
+from linq_emulator.domain import mutations, sending, validate
+from linq_emulator.domain.models import Chat
+from linq_emulator.server.endpoints import lookup
+from linq_emulator.server.gateway import Operation, Request, Response, json_response
+
+
+def _accepted(request: Request, status: int, message: str) -> Response:
+    return json_response(status, {"status": "accepted", "message": message, "trace_id": request.trace_id})
+
+
+def _group(request: Request) -> Chat:
+    chat = lookup.find_chat(request)
+    mutations.check_group(request.backend, chat)
+    sending.check_chat(chat)
+    return chat
+
+
+def _handle(request: Request) -> str:
+    return validate.handle(validate.required(request.json(), "handle", str), "handle")
+
+
+def add_participant(request: Request) -> Response:
+    """POST /v3/chats/{chat_id}/participants."""
+    handle = _handle(request)
+    mutations.add_participant(request.backend, _group(request), handle)
+    return _accepted(request, 202, "Participant addition queued")
+
+
+def remove_participant(request: Request) -> Response:
+    """DELETE /v3/chats/{chat_id}/participants, with the handle in the body."""
+    handle = _handle(request)
+    mutations.remove_participant(request.backend, _group(request), handle)
+    return _accepted(request, 202, "Participant removal queued")
+
+
+def leave(request: Request) -> Response:
+    """POST /v3/chats/{chat_id}/leave."""
+    mutations.leave(request.backend, _group(request))
+    return _accepted(request, request.backend.switches.leave_status, "Leaving the group is queued")
+
+
+ROUTES: list[tuple[str, str, Operation]] = [
+    ("POST", "/v3/chats/{chat_id}/participants", add_participant),
+    ("DELETE", "/v3/chats/{chat_id}/participants", remove_participant),
+    ("POST", "/v3/chats/{chat_id}/leave", leave),
+]

@@ -1,0 +1,144 @@
+"""Webhook subscriptions and the names of events."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from linq_emulator.clock import iso
+from linq_emulator.domain import validate
+from linq_emulator.domain.events import EVENT_TYPES
+from linq_emulator.domain.webhooks import VERSIONS, Subscription, is_loopback, version_of
+from linq_emulator.errors import DOCS, ApiError
+from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+
+
+def list_events(request: Request) -> Response:
+    """GET /v3/webhook-events."""
+    return json_response(200, {"events": EVENT_TYPES, "doc_url": f"{DOCS}/channel/imessage/guides/webhooks/events"})
+
+
+def _find(request: Request) -> Subscription:
+    subscription_id = validate.identifier(request.path["subscription_id"], "subscription_id")
+    subscription = request.backend.webhooks.subscriptions.get(subscription_id)
+    if subscription is None:
+        raise ApiError(2010)
+    return subscription
+
+
+def _fields(subscription: Subscription) -> dict[str, Any]:
+    return {
+        "id": subscription.id,
+        "target_url": subscription.target_url,
+        "subscribed_events": subscription.events,
+        "phone_numbers": subscription.phone_numbers,
+        "routing_key_header": subscription.routing_key_header,
+        "routing_id_header": subscription.routing_id_header,
+        "is_active": subscription.is_active,
+        "created_at": iso(subscription.created_at),
+        "updated_at": iso(subscription.updated_at),
+    }
+
+
+def _target_url(request: Request, text: str, current: Subscription | None = None) -> str:
+    parts = urlsplit(text)
+    is_http_loopback = parts.scheme == "http" and is_loopback(text)
+    if not parts.hostname or (parts.scheme != "https" and not is_http_loopback):
+        raise ApiError(1005, "target_url must be an https URL (the emulator also accepts http on loopback)")
+    if version_of(text) not in VERSIONS:
+        raise ApiError(1005, f"target_url must have version {' or '.join(VERSIONS)}")
+    if request.backend.switches.duplicate_target_url == "refused" and any(
+        other.target_url == text and other is not current for other in request.backend.webhooks.subscriptions.values()
+    ):
+        raise ApiError(2015, "another subscription already uses target_url")
+    return text
+
+
+def _events(names: list[Any]) -> list[str]:
+    if not names:
+        raise ApiError(1005, "subscribed_events must not be empty")
+    for name in names:
+        if name not in EVENT_TYPES:
+            raise ApiError(1005, "subscribed_events holds an unknown event")
+    return list(dict.fromkeys(names))
+
+
+def _numbers(numbers: list[Any] | None) -> list[str] | None:
+    checked = [validate.phone(number, f"phone_numbers[{index}]") for index, number in enumerate(numbers or ())]
+    return checked or None
+
+
+def create(request: Request) -> Response:
+    """POST /v3/webhook-subscriptions: the only response with the signing secret."""
+    backend = request.backend
+    body = request.json()
+    target = _target_url(request, validate.required(body, "target_url", str))
+    subscription = Subscription(
+        id=backend.store.new_id(),
+        target_url=target,
+        events=_events(validate.required(body, "subscribed_events", list)),
+        phone_numbers=_numbers(validate.optional(body, "phone_numbers", list)),
+        routing_key_header=validate.optional(body, "routing_key_header", str) or None,
+        routing_id_header=validate.optional(body, "routing_id_header", str) or None,
+        created_at=backend.now(),
+        updated_at=backend.now(),
+    )
+    backend.webhooks.subscriptions[subscription.id] = subscription
+    return json_response(201, _fields(subscription) | {"signing_secret": subscription.secret})
+
+
+def list_subscriptions(request: Request) -> Response:
+    """GET /v3/webhook-subscriptions."""
+    return json_response(
+        200,
+        {"subscriptions": [_fields(subscription) for subscription in request.backend.webhooks.subscriptions.values()]},
+    )
+
+
+def get(request: Request) -> Response:
+    """GET /v3/webhook-subscriptions/{subscription_id}."""
+    return json_response(200, _fields(_find(request)))
+
+
+def update(request: Request) -> Response:
+    """PUT /v3/webhook-subscriptions/{subscription_id}: fields that are not given stay."""
+    subscription = _find(request)
+    body = request.json()
+    target = validate.optional(body, "target_url", str)
+    names = validate.optional(body, "subscribed_events", list)
+    active = validate.optional(body, "is_active", bool)
+    numbers = _numbers(validate.optional(body, "phone_numbers", list))
+    key_header = validate.optional(body, "routing_key_header", str)
+    id_header = validate.optional(body, "routing_id_header", str)
+    events = None if names is None else _events(names)
+    if target is not None:
+        subscription.target_url = _target_url(request, target, subscription)
+    if events is not None:
+        subscription.events = events
+    if active is not None:
+        subscription.is_active = active
+    if "phone_numbers" in body:
+        subscription.phone_numbers = numbers
+    if "routing_key_header" in body:
+        subscription.routing_key_header = key_header or None
+        subscription.routing_tokens.clear()
+    if "routing_id_header" in body:
+        subscription.routing_id_header = id_header or None
+    subscription.updated_at = request.backend.now()
+    return json_response(200, _fields(subscription))
+
+
+def delete(request: Request) -> Response:
+    """DELETE /v3/webhook-subscriptions/{subscription_id}."""
+    del request.backend.webhooks.subscriptions[_find(request).id]
+    return NO_CONTENT
+
+
+ROUTES: list[tuple[str, str, Operation]] = [
+    ("GET", "/v3/webhook-events", list_events),
+    ("POST", "/v3/webhook-subscriptions", create),
+    ("GET", "/v3/webhook-subscriptions", list_subscriptions),
+    ("GET", "/v3/webhook-subscriptions/{subscription_id}", get),
+    ("PUT", "/v3/webhook-subscriptions/{subscription_id}", update),
+    ("DELETE", "/v3/webhook-subscriptions/{subscription_id}", delete),
+]

@@ -1,0 +1,207 @@
+"""The gateway that every API request passes: due actions, faults, the key, the operation, the request log."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response as HTTPResponse
+from starlette.types import Receive, Scope, Send
+
+from linq_emulator.backend import Backend
+from linq_emulator.clock import http_date
+from linq_emulator.domain import validate
+from linq_emulator.errors import ApiError
+from linq_emulator.faults import Fault
+from linq_emulator.request_log import LoggedRequest
+from linq_emulator.serializers import encode
+from linq_emulator.server.http_server import abort, close
+
+PREFIX = "/api/partner"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, as an operation sees it."""
+
+    backend: Backend
+    path: Mapping[str, str]
+    """The parameters in the path."""
+    query: QueryParams
+    headers: Mapping[str, str]
+    body: bytes
+    trace_id: str
+
+    def json(self) -> dict[str, Any]:
+        """The body, which must be a JSON object; 1003 otherwise."""
+        return validate.json_object(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The response of an operation."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "application/json"
+
+
+Operation = Callable[[Request], Response]
+
+
+def json_response(status: int, body: object) -> Response:
+    """A response with a JSON body."""
+    return Response(status, encode(body))
+
+
+NO_CONTENT = Response(204)
+
+
+class BrokenResponse(HTTPResponse):
+    """A response that breaks: a TCP reset, or a body that is shorter than its Content-Length.
+
+    Args:
+        whole: The response to truncate; None for a reset.
+    """
+
+    def __init__(self, whole: HTTPResponse | None) -> None:
+        super().__init__()
+        self._whole = whole
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send half of the body, if there is a response, and end the connection."""
+        if self._whole is None:
+            await abort(scope)
+            return
+        body = bytes(self._whole.body)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self._whole.status_code,
+                "headers": self._whole.raw_headers,
+            }
+        )
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        await close(scope)
+
+
+class Gateway:
+    """Turns operations into endpoints of the server.
+
+    Args:
+        backend: The emulator behind them.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._random = random.Random()
+
+    def endpoint(self, route: str, operation: Operation) -> Callable[[HTTPRequest], Awaitable[HTTPResponse]]:
+        """An endpoint that runs an operation.
+
+        Args:
+            route: Path template, for the request log.
+            operation: It runs without interruption and must not wait.
+        """
+
+        async def serve(request: HTTPRequest) -> HTTPResponse:
+            started = time.perf_counter()
+            trace_id = f"{self._random.getrandbits(128):032x}"
+            path = request.url.path.removeprefix(PREFIX)
+            body = b"" if request.method == "GET" else await _read(request)
+            faults = self._backend.faults.select(request.method, path)
+            response, status = await self._respond(request, operation, body, trace_id, faults)
+            self._backend.request_log.add(
+                LoggedRequest(
+                    at=self._backend.now(),
+                    method=request.method,
+                    path=path,
+                    query=request.url.query,
+                    route=route,
+                    status=status,
+                    trace_id=trace_id,
+                    milliseconds=(time.perf_counter() - started) * 1000,
+                    fault=",".join(f"{fault.kind}/{fault.when}" for fault in faults) or None,
+                )
+            )
+            return response
+
+        return serve
+
+    async def _respond(
+        self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str, faults: list[Fault]
+    ) -> tuple[HTTPResponse, int | None]:
+        before = [fault for fault in faults if fault.when == "before"]
+        await _wait(before)
+        fault = next((fault for fault in before if fault.kind != "latency"), None)
+        if fault is not None:
+            return self._break(fault, self._http_response(Response(200, b"{}"), trace_id), trace_id)
+        response = self._run(request, operation, body, trace_id)
+        after = [fault for fault in faults if fault.when == "after"]
+        await _wait(after)
+        fault = next((fault for fault in after if fault.kind != "latency"), None)
+        return self._break(fault, response, trace_id) if fault is not None else (response, response.status_code)
+
+    def _run(self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str) -> HTTPResponse:
+        backend = self._backend
+        backend.clock.run_due()
+        backend.trace_id = trace_id
+        try:
+            authorization = request.headers.get("authorization", "")
+            if not hmac.compare_digest(authorization.encode(), f"Bearer {backend.settings.api_key}".encode()):
+                raise ApiError(2004, "a valid bearer key is required")
+            parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
+            return self._http_response(operation(parsed), trace_id)
+        except ApiError as error:
+            return self._error_response(error, trace_id)
+        except Exception:
+            log.exception("an operation failed: %s %s", request.method, request.url.path)
+            return self._error_response(ApiError(3006), trace_id)
+
+    def _error_response(self, error: ApiError, trace_id: str) -> HTTPResponse:
+        response = self._http_response(Response(error.status, error.body(trace_id)), trace_id)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+    def _http_response(self, response: Response, trace_id: str) -> HTTPResponse:
+        headers = {"X-Trace-ID": trace_id, "Date": http_date(self._backend.now())}
+        if response.status != 204:
+            headers["Content-Type"] = response.content_type
+        return HTTPResponse(response.body, response.status, headers)
+
+    def _break(self, fault: Fault, response: HTTPResponse, trace_id: str) -> tuple[HTTPResponse, int | None]:
+        if fault.kind == "status":
+            error = ApiError(fault.code, "injected fault", status=fault.status, retry_after=fault.retry_after)
+            return self._error_response(error, trace_id), fault.status
+        if fault.kind == "reset":
+            return BrokenResponse(None), None
+        if fault.kind == "truncate":
+            return BrokenResponse(response), response.status_code
+        body = bytes(response.body)
+        half = Response(response.status_code, body[: max(1, len(body) // 2)] or b"<")
+        return self._http_response(half, trace_id), response.status_code
+
+
+async def _read(request: HTTPRequest) -> bytes:
+    try:
+        return await request.body()
+    except ClientDisconnect:
+        return b""
+
+
+async def _wait(faults: list[Fault]) -> None:
+    seconds = sum(fault.seconds for fault in faults if fault.kind == "latency")
+    if seconds:
+        await asyncio.sleep(seconds)

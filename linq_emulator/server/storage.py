@@ -1,0 +1,77 @@
+"""The upload and download URLs, which take a token instead of the key. Their errors are plain text, as of a bucket."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from linq_emulator.backend import Backend
+from linq_emulator.clock import http_date
+from linq_emulator.domain.models import Attachment, Line
+
+_WRONG_SIGNATURE = "the signature does not match or has expired"
+
+
+def storage_routes(backend: Backend) -> list[Route]:
+    """The routes of uploads, downloads and contact cards."""
+    storage = _Storage(backend)
+    return [
+        Route("/_media/vcard/{line_id}.vcf", storage.vcard, methods=["GET"]),
+        Route("/_upload/{attachment_id}", storage.upload, methods=["PUT"]),
+        Route("/_media/{attachment_id}/{filename:path}", storage.download, methods=["GET"]),
+    ]
+
+
+class _Storage:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def upload(self, request: Request) -> Response:
+        attachment = self._find(request, "put")
+        if attachment is None or attachment.deleted:
+            return self._error(403, _WRONG_SIGNATURE)
+        if request.headers.get("content-type") != attachment.content_type:
+            return self._error(403, "Content-Type is not the one that was signed")
+        if request.headers.get("content-length") != str(attachment.size_bytes):
+            return self._error(403, "Content-Length is not the one that was signed")
+        attachment.content = await request.body()
+        return Response(status_code=200, headers=self._headers())
+
+    async def download(self, request: Request) -> Response:
+        attachment = self._find(request, "get")
+        if attachment is None:
+            return self._error(403, _WRONG_SIGNATURE)
+        if attachment.content is None:
+            return self._error(404, "no such object")
+        return Response(attachment.content, headers=self._headers() | {"Content-Type": attachment.content_type})
+
+    async def vcard(self, request: Request) -> Response:
+        lines = self._backend.store.lines.values()
+        line = next((line for line in lines if line.id == request.path_params["line_id"]), None)
+        if line is None:
+            return self._error(404, "no such object")
+        others = [other.phone_number for other in lines if other is not line and not other.ineligible]
+        return Response(_vcard(line, others), headers=self._headers() | {"Content-Type": "text/vcard"})
+
+    def _find(self, request: Request, purpose: str) -> Attachment | None:
+        backend = self._backend
+        backend.clock.run_due()
+        attachment_id = request.path_params["attachment_id"]
+        query = request.query_params
+        if not backend.media.allows(purpose, attachment_id, query.get("until", ""), query.get("token", "")):
+            return None
+        return backend.store.attachments.get(attachment_id)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Date": http_date(self._backend.now())}
+
+    def _error(self, status: int, reason: str) -> Response:
+        return PlainTextResponse(reason, status, self._headers())
+
+
+def _vcard(line: Line, other_numbers: list[str]) -> str:
+    card = line.card
+    name = f"{card.first_name} {card.last_name or ''}".strip() if card else line.phone_number
+    numbers = [f"TEL;TYPE=PREF:{line.phone_number}", *(f"TEL:{number}" for number in other_numbers)]
+    return "\r\n".join(["BEGIN:VCARD", "VERSION:3.0", f"N:{name};;;;", f"FN:{name}", *numbers, "END:VCARD", ""])

@@ -1,0 +1,155 @@
+"""What STATE keeps of a line from one run to the next, and the format that it has there.
+
+Each line has a partition of the stream `messages`: `context` names the line, the other fields are those of `LineState`.
+A field that this version does not know is passed over, and left out when the partition is written again: it stood for
+what was true after the pass of another version, and no longer is. So a field may be added to a format only where its
+absence means that nothing is known, and never that something was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from linq_client import RetentionWindow
+from linq_client.sync import CLOCK_TOLERANCE
+from linq_client.times import format_datetime, parse_datetime_or_none
+
+__all__ = ["FORMAT", "Coverage", "LineState", "StateFormatError"]
+
+#: Of the partition of a line. A change that an older version would misread takes the next number.
+FORMAT: Final = 1
+
+#: What tells a partition of version 0.1.0, which had no number. The SDK and Meltano write none of these.
+_FIELDS_OF_0_1_0: Final = frozenset({"passed_at", "swept_at", "evidence", "window", "fed", "since", "doubted"})
+
+
+class StateFormatError(Exception):
+    """STATE was written by another version, in a format that this one does not read."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a pass emits of the messages it reads; what it does not, a bookmark that moves would leave behind.
+
+    Attributes:
+        streams: names of the streams that come from messages.
+        files: whether the files of messages are stored.
+        since: start_date; None for everything.
+    """
+
+    streams: frozenset[str] = frozenset()
+    files: bool = False
+    since: datetime | None = None
+
+    def exceeds(self, before: Coverage) -> bool:
+        """Whether a pass emits, or stores, what the one before has not."""
+        reaches_back = before.since is not None and (self.since is None or self.since < before.since)
+        return reaches_back or (self.files and not before.files) or not self.streams <= before.streams
+
+    @classmethod
+    def from_json(cls, value: object) -> Coverage | None:
+        """Read it from STATE; None of what makes no sense."""
+        streams = value.get("streams") if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(streams, list):
+            return None
+        names = frozenset(name for name in streams if isinstance(name, str))
+        return cls(names, value.get("files") is True, parse_datetime_or_none(value.get("since")))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it stands in STATE."""
+        found: dict[str, Any] = {"streams": sorted(self.streams)}
+        if self.files:
+            found["files"] = True
+        if self.since is not None:
+            found["since"] = format_datetime(self.since)
+        return found
+
+
+@dataclass(frozen=True)
+class LineState:
+    """What is known of a line; None where there is nothing yet.
+
+    Attributes:
+        passed_at: the server's time when the last complete pass began.
+        swept_at: the server's time when the last complete full sweep began.
+        updated_at_reliable: whether `updated_at` of chats has been seen to show new messages (True) or not to (False).
+        window: that of the last complete pass; None also where messages did not expire.
+        coverage: what the last complete pass emitted.
+        clock_error: a time of earlier STATE that lay ahead of the server's clock; until a pass is complete, nobody
+            knows when the last one was.
+    """
+
+    passed_at: datetime | None = None
+    swept_at: datetime | None = None
+    updated_at_reliable: bool | None = None
+    window: RetentionWindow | None = None
+    coverage: Coverage | None = None
+    clock_error: datetime | None = None
+
+    @classmethod
+    def from_partition(cls, partition: Mapping[str, Any]) -> LineState:
+        """Read it from a partition of Singer STATE; what is not there or makes no sense is None.
+
+        Raises:
+            StateFormatError: another version wrote the partition.
+        """
+        _check_format(partition)
+        if "format" not in partition:
+            return cls()  # at most what the SDK has put there
+        reliable = partition.get("updated_at_reliable")
+        return cls(
+            passed_at=parse_datetime_or_none(partition.get("passed_at")),
+            swept_at=parse_datetime_or_none(partition.get("swept_at")),
+            updated_at_reliable=reliable if isinstance(reliable, bool) else None,
+            window=_window(partition.get("window_hours")),
+            coverage=Coverage.from_json(partition.get("coverage")),
+            clock_error=parse_datetime_or_none(partition.get("clock_error")),
+        )
+
+    def write_to(self, partition: dict[str, Any]) -> None:
+        """Put it into a partition of Singer STATE, in place of all that was there: short, without what is None."""
+        fields: dict[str, Any] = {
+            "context": partition.get("context"),
+            "format": FORMAT,
+            "passed_at": self.passed_at and format_datetime(self.passed_at),
+            "swept_at": self.swept_at and format_datetime(self.swept_at),
+            "updated_at_reliable": self.updated_at_reliable,
+            # As text: some targets read a number with a point as a Decimal, and then can't write STATE.
+            "window_hours": self.window and f"{self.window.hours:g}",
+            "coverage": self.coverage and self.coverage.to_json(),
+            "clock_error": self.clock_error and format_datetime(self.clock_error),
+        }
+        partition.clear()
+        partition.update((name, value) for name, value in fields.items() if value is not None)
+
+    def checked_against(self, now: datetime) -> LineState:
+        """Return it without times that lie ahead of the server's: a clock was wrong then, and nobody knows by what."""
+        known = [moment for moment in (self.passed_at, self.swept_at) if moment is not None]
+        if all(moment <= now + CLOCK_TOLERANCE for moment in known):
+            return self
+        return replace(self, passed_at=None, swept_at=None, clock_error=max(known))
+
+
+def _check_format(partition: Mapping[str, Any]) -> None:
+    line = (partition.get("context") or {}).get("line")
+    if "format" not in partition:
+        if not _FIELDS_OF_0_1_0.isdisjoint(partition):
+            raise StateFormatError(
+                f"STATE of line {line} was written by tap-linq 0.1.0, which this version does not read: run once "
+                "without STATE, and all that has not expired is extracted again"
+            )
+    elif partition["format"] != FORMAT:
+        raise StateFormatError(
+            f"STATE of line {line} has format {partition['format']!r}, and this version of tap-linq reads format "
+            f"{FORMAT}: run the version that wrote it, or a later one"
+        )
+
+
+def _window(hours: object) -> RetentionWindow | None:
+    try:
+        return RetentionWindow(float(hours)) if isinstance(hours, str) else None
+    except ValueError:
+        return None
