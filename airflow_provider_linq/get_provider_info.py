@@ -24,9 +24,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Linq",
                 "python-modules": [
-                    "airflow_provider_linq.operators.messages",
-                    "airflow_provider_linq.operators.linq_campaigns",
+                    "airflow_provider_linq.operators.campaigns",
                     "airflow_provider_linq.operators.chats",
+                    "airflow_provider_linq.operators.messages",
                 ],
             }
         ],

@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from linq_client import ErrorCode
+
 ROOT = Path(__file__).parent.parent
 OURS = {"linq_client", "linq_emulator", "airflow_provider_linq", "tap_linq"}
 FRAMEWORKS = {"airflow", "singer_sdk"}
@@ -101,6 +103,17 @@ def test_a_public_module_says_what_is_in_it(name: str) -> None:
         if not key.startswith("_") and getattr(value, "__module__", None) == name
     }
     assert made_here <= set(module.__all__) <= set(vars(module)), "all that is public, and nothing else"
+
+
+def test_error_codes_are_named_in_one_place() -> None:
+    """Everywhere else, their names are used, or better what an error says: its class, `verdict`, `effect`."""
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno}"
+        for file in (ROOT / "linq_client").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and node.value in set(ErrorCode) and file.name != "errors.py"
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("package", sorted(OURS))

@@ -13,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Final
 
@@ -21,7 +21,16 @@ from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._header import Header
-from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Latest, LostOwnershipError, Release, key_of
+from airflow_provider_linq.campaigns._journal import (
+    CONFIRM_AGE,
+    Claim,
+    Entry,
+    Journal,
+    Latest,
+    LostOwnershipError,
+    Release,
+    key_of,
+)
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
@@ -43,8 +52,6 @@ log = logging.getLogger(__name__)
 #: A byte has room for so many lines.
 MAX_LINES: Final = 256 - RecipientState.CLAIMED
 
-#: A claim is used only if the checkpoint was written, and so the ownership seen, less than this ago.
-CONFIRM_AGE: Final = timedelta(seconds=60)
 
 
 class Checkpoint:
@@ -98,7 +105,7 @@ class Checkpoint:
         until = parse_datetime(self.header.open_until) if self.header.open_until else self._opened_at
         claim = self._claims.get(recipient.key)
         if claim is not None:
-            since, until = parse_datetime(claim.at), self._opened_at
+            since, until = parse_datetime(claim.at), _requests_until(self.journal, self._opened_at)
         if code >= RecipientState.CLAIMED:
             line: str | None = self.header.lines[code - RecipientState.CLAIMED]
             is_certain = True
@@ -162,6 +169,11 @@ class Checkpoint:
         self._written_at = time.time()
 
     @property
+    def is_durable(self) -> bool:
+        """Whether another run knows what this one has found out."""
+        return bool(self._store) or self.journal is not None
+
+    @property
     def has_news(self) -> bool:
         """Whether something is known that is not durable."""
         return bool(self._entries)
@@ -179,8 +191,10 @@ class Checkpoint:
     def _confirm(self, now: datetime) -> None:
         if self.journal is not None:
             self.journal.owner.confirm(now)
-        written = Header.load(self._store) if self._has_written else None
-        if written is not None and written.owner != self.header.owner:
+        if not self._store or not self._has_written:
+            return
+        written = Header.load(self._store)  # None is what Airflow tells a try that another one has replaced
+        if written is None or written.owner != self.header.owner:
             raise LostOwnershipError("Another try of this task has taken over the campaign")
 
     def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
@@ -270,7 +284,8 @@ def open_checkpoint(
         header.has_changed, header.in_doubt_since = True, header.started_at
         header.open_until = format_datetime(now)
     elif not is_known and unrecorded_since is not None:
-        header.in_doubt_since, header.open_until = format_datetime(unrecorded_since), format_datetime(now)
+        header.in_doubt_since = format_datetime(unrecorded_since)
+        header.open_until = format_datetime(_requests_until(journal, now))
         states.fill(RecipientState.CLAIMED_ANYWHERE)
     for key, code in list(states):
         if code == RecipientState.UNKNOWN:
@@ -318,6 +333,12 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
         states[key] = RecipientState.CLAIMED + number if number < MAX_LINES else RecipientState.CLAIMED_ANYWHERE
         header.in_doubt_since = _earliest(header.in_doubt_since, claim.at)
     return claims
+
+
+def _requests_until(journal: Journal | None, now: datetime) -> datetime:
+    """Return a moment not before the last request of another process, as far as the journal tells."""
+    known = None if journal is None else journal.owner.earlier_requests_until
+    return now if known is None else min(now, known)
 
 
 def _earliest(*moments: str | None) -> str | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._journal import LostOwnershipError
 from airflow_provider_linq.campaigns._limits import Limits, Reservation
@@ -103,6 +104,8 @@ class Dispatcher:
         self._concurrency = concurrency
         # At a slow rate, no more than are sent in a minute: who is claimed and not sent to is in doubt after a crash.
         self._claim_size = int(min(CLAIM, max(concurrency, limits.quota.per_minute)))
+        # Where nothing is durable, a later run would have to find out again what this one waits for.
+        self._longest_wait = LONG_WAIT if checkpoint.is_durable else LATE_ACCEPTANCE.total_seconds() + 1
         self._queue = SendQueue(lines, limits)
         self._lookups: deque[SendJob] = deque()
         self._in_flight: dict[Future[Event], tuple[SendJob, Reservation | None]] = {}
@@ -145,7 +148,7 @@ class Dispatcher:
                 raise self._stop
             elif seconds is None:
                 return None
-            elif seconds > LONG_WAIT:
+            elif seconds > self._longest_wait:
                 is_asked_to = time.monotonic() < self._resume_at
                 why = "The API asks to wait" if is_asked_to else "The send window is closed, or a limit is reached"
                 return Deferral(seconds, why)
@@ -228,7 +231,7 @@ class Dispatcher:
             self._lookups.append(job)
         elif step is Step.SEND:
             self._queue.add(job)
-        elif (left := (absence_counts_at(job) - now).total_seconds()) <= LONG_WAIT:
+        elif (left := (absence_counts_at(job) - now).total_seconds()) <= self._longest_wait:
             self._queue.add_later(job, time.monotonic() + left)
         else:
             self._give_up(job)

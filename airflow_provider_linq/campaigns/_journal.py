@@ -35,6 +35,8 @@ COLUMNS: Final = tuple(field.name for field in fields(Outcome))
 OWNER_TIMEOUT: Final = timedelta(minutes=2)
 #: How often the owner confirms it.
 OWNER_HEARTBEAT: Final = timedelta(seconds=30)
+#: A claim is used only if the ownership was confirmed less than this ago.
+CONFIRM_AGE: Final = timedelta(seconds=60)
 
 log = logging.getLogger(__name__)
 
@@ -165,6 +167,8 @@ class Owner:
         self._task = task
         self._token = uuid.uuid4().hex
         self._confirmed: datetime | None = None
+        #: Not before the last request that an earlier owner made; None if there is no trace of one.
+        self.earlier_requests_until: datetime | None = None
 
     def take(self, now: datetime) -> bool:
         """
@@ -173,10 +177,12 @@ class Owner:
         :param now: by the API's clock.
         """
         found = self._read()
-        at = found.get("at")
-        if at is not None and found.get("task") != self._task and now - parse_datetime(at) < OWNER_TIMEOUT:
-            return False
-        self._write(now)
+        if found:
+            at, is_alive = parse_datetime(found["at"]), bool(found.get("is_alive"))
+            if is_alive and found.get("task") != self._task and now - at < OWNER_TIMEOUT:
+                return False
+            self.earlier_requests_until = at + (OWNER_HEARTBEAT + CONFIRM_AGE if is_alive else timedelta(0))
+        self._write(now, is_alive=True)
         return True
 
     def confirm(self, now: datetime) -> None:
@@ -188,12 +194,12 @@ class Owner:
         if self._read().get("token") != self._token:
             raise LostOwnershipError("Another task, or another try of this one, sends this campaign now")
         if self._confirmed is None or now - self._confirmed > OWNER_HEARTBEAT:
-            self._write(now)
+            self._write(now, is_alive=True)
 
-    def give_up(self) -> None:
-        """Let the next task begin immediately, if this one still has the ownership."""
+    def give_up(self, now: datetime) -> None:
+        """Let the next task begin immediately, if this one still has the ownership; it makes no more requests."""
         if self._read().get("token") == self._token:
-            self._write(None)
+            self._write(now, is_alive=False)
 
     def _read(self) -> Mapping[str, Any]:
         self._file.fs.invalidate_cache()
@@ -203,9 +209,9 @@ class Owner:
             return {}
         return durable.check_format(f"owner of the campaign {self._file}", found)
 
-    def _write(self, at: datetime | None) -> None:
-        moment = None if at is None else format_datetime(at)
-        data = json.dumps(durable.write({"task": self._task, "token": self._token, "at": moment})).encode()
+    def _write(self, at: datetime, *, is_alive: bool) -> None:
+        values = {"task": self._task, "token": self._token, "at": format_datetime(at), "is_alive": is_alive}
+        data = json.dumps(durable.write(values)).encode()
         with_folder(self._file, lambda: _write_whole(self._file, data))
         self._confirmed = at
 

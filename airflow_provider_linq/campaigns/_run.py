@@ -22,6 +22,7 @@ from airflow_provider_linq.campaigns._report import report_deliveries
 from airflow_provider_linq.campaigns._sending import Sending
 from airflow_provider_linq.campaigns.config import Campaign
 from airflow_provider_linq.hooks.linq import LinqHook
+from linq_client import InvalidRequestError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -96,12 +97,7 @@ def _step(
     campaign: Campaign, context: Context, store: StateStore, *, resumed: bool, is_stopped: Callable[[], bool]
 ) -> CampaignResult | Deferral:
     campaign.check_rendered()
-    map_index = context["ti"].map_index
-    if campaign.campaign_key is None and map_index is not None and map_index >= 0:
-        raise AirflowFailException(
-            "campaign_key: must be given in a mapped task, got none: rows can change places between two tries, so the "
-            "position of an instance does not tell its campaign"
-        )
+    _check_identity(campaign, context, store)
     hook = LinqHook(campaign.linq_conn_id)
     header = Header.load(store)
     with hook.new_client(pool_size=campaign.concurrency) as reader:
@@ -119,8 +115,22 @@ def _step(
             step = sending.run(header, is_stopped)
         finally:
             if journal is not None:
-                journal.owner.give_up()
+                journal.owner.give_up(reader.server_time)
         return step if isinstance(step, Deferral) else _report(campaign, context, store, step, reader)
+
+
+def _check_identity(campaign: Campaign, context: Context, store: StateStore) -> None:
+    """Refuse a campaign that another try could not tell from others, or could not end."""
+    map_index = context["ti"].map_index
+    if campaign.campaign_key is None and map_index is not None and map_index >= 0:
+        raise InvalidRequestError(
+            "campaign_key: must be given in a mapped task, whose instances can change places between two tries, got none"
+        )
+    if campaign.send_window and campaign.timezone_field and not store and campaign.outcomes_path is None:
+        raise InvalidRequestError(
+            "outcomes_path: must be given with send_window and timezone_field where Airflow has no task state store "
+            "(3.2): else each window would begin with everybody again, got none"
+        )
 
 
 def _report(

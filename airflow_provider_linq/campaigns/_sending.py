@@ -93,6 +93,8 @@ class Sending:
                 deferral = self._send(checkpoint, client, is_stopped)
         except BaseException:
             try:
+                if self._journal is not None:
+                    self._journal.owner.confirm(self._reader.server_time)  # else they are the new owner's to write
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)

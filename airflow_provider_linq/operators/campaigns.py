@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, conf
 
-from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._limits import RateLimits
@@ -164,8 +163,7 @@ class LinqSendCampaignOperator(BaseOperator):
         with fail_fast():
             self._check_given()
             campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
-        # Where nothing outlives a deferral, every return would ask about everybody again, and might never end.
-        if not self.deferrable or not (StateStore(context) or campaign.outcomes_path):
+        if not self.deferrable:
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
         if isinstance(step, Deferral):

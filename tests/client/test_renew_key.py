@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -147,18 +148,19 @@ def test_threads_renew_a_key_together() -> None:
 
 
 def test_a_source_is_asked_by_one_thread_at_a_time() -> None:
-    asking = threading.Lock()
+    two = threading.Barrier(2)
+    asked: list[bool] = []
 
     def source() -> str:
-        assert asking.acquire(blocking=False), "two threads ask"
-        try:
-            return KEY
-        finally:
-            asking.release()
+        with suppress(threading.BrokenBarrierError):
+            two.wait(0.3)
+            asked.append(True)
+        return KEY
 
     with serving(REFUSED) as server, ThreadPoolExecutor(8) as pool:
         with LinqClient(KEY, base_url=server.url, pool_size=8, renew_key=source) as client:
-            errors = [pool.submit(client.phone_numbers.list).exception() for _ in range(24)]
+            errors = [each.exception() for each in [pool.submit(client.phone_numbers.list) for _ in range(24)]]
+    assert not asked, "two threads asked together"
     assert all(isinstance(error, AuthenticationError) and error.permanent for error in errors)
 
 

@@ -147,10 +147,16 @@ class Try:
             assert self._connection.recv() == "executing"
             self._began = True
 
-    def end(self, kill_after: float | None = None, limit: float = 120) -> Ending:
-        """Wait for the end; kill it if it has not come after so many seconds from the start of `execute`."""
+    def end(
+        self, kill_after: float | None = None, kill_when: Callable[[], bool] | None = None, limit: float = 120
+    ) -> Ending:
+        """Wait for the end; kill it if it has not come so many seconds after the start of `execute`, or when told."""
         self.until_it_executes()
         if kill_after is not None and not self._connection.poll(kill_after):
+            self._process.kill()
+        if kill_when is not None:
+            while not kill_when() and not self._connection.poll(0.01):
+                pass
             self._process.kill()
         try:
             assert self._connection.poll(limit), f"a try does not end within {limit:g} seconds"
@@ -214,9 +220,20 @@ class Task:
         )
         return Try(order)
 
-    def go(self, kill_after: float | None = None, *, dies_at_write: float | None = None) -> Ending:
+    def go(
+        self,
+        kill_after: float | None = None,
+        *,
+        kill_when: Callable[[], bool] | None = None,
+        dies_at_write: float | None = None,
+    ) -> Ending:
         """One try, from its start or where it was deferred to."""
-        return self.ended(self.start(dies_at_write=dies_at_write).end(kill_after))
+        return self.ended(self.start(dies_at_write=dies_at_write).end(kill_after, kill_when))
+
+    def go_until_sent(self, number: int) -> Ending:
+        """One try that is killed when so many messages more are in the ledger."""
+        before = sent_to(self.emulator).total()
+        return self.go(kill_when=lambda: sent_to(self.emulator).total() >= before + number)
 
     def ended(self, ending: Ending) -> Ending:
         """Take note of how a try has ended."""
