@@ -129,7 +129,7 @@ class LinqHook(BaseHook):
     def new_client(self, **options: Any) -> LinqClient:
         """Make another client of this connection, with a session of its own.
 
-        :param options: ``max_retries``, ``retry_budget`` or ``pool_size`` of :class:`~linq_client.LinqClient`.
+        :param options: ``max_retries``, ``retry_budget``, ``retry`` or ``pool_size`` of :class:`~linq_client.LinqClient`.
         """
         settings = self.settings
         return LinqClient(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from linq_client import RetrySettings
 from tests.emulator_process import Emulator, running_emulator
 
 if TYPE_CHECKING:
@@ -107,11 +108,12 @@ def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the clients of hooks try twice and not five times, so that nobody waits for what never comes."""
+    """Let the clients of hooks hardly wait between their tries."""
     from airflow_provider_linq.hooks.linq import LinqHook
 
     new_client = LinqHook.new_client
-    monkeypatch.setattr(LinqHook, "new_client", lambda hook, **options: new_client(hook, max_retries=1, **options))
+    waits = RetrySettings(first_wait=0.01, longest_wait=0.01)
+    monkeypatch.setattr(LinqHook, "new_client", lambda hook, **options: new_client(hook, retry=waits, **options))
 
 
 @pytest.fixture
