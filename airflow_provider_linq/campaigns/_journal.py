@@ -22,7 +22,8 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal import durable
-from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
+from airflow_provider_linq._internal.idempotency import instance_key
+from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._files import with_folder
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client.times import format_datetime, parse_datetime
@@ -83,7 +84,7 @@ class Writer:
 
     @classmethod
     def of(cls, ti: TaskInstance) -> Writer:
-        return cls(idempotency_key(ti)[-16:], ti.max_tries)
+        return cls(instance_key(ti)[-16:], ti.max_tries)
 
 
 class LostOwnershipError(AirflowException):
