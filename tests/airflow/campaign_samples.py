@@ -2,7 +2,7 @@
 
 They stay as they are once a format is released, and are read for ever: this is for a new one, which gets new names.
 
-    AIRFLOW_HOME=$(mktemp -d) python -m tests.support.campaign_samples
+    AIRFLOW_HOME=$(mktemp -d) python -m tests.airflow.campaign_samples
 """
 
 from __future__ import annotations
