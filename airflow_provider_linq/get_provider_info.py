@@ -24,9 +24,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Linq",
                 "python-modules": [
-                    "airflow_provider_linq.operators.messages",
-                    "airflow_provider_linq.operators.linq_campaigns",
+                    "airflow_provider_linq.operators.campaigns",
                     "airflow_provider_linq.operators.chats",
+                    "airflow_provider_linq.operators.messages",
                 ],
             }
         ],
@@ -76,7 +76,7 @@ def _connection_type() -> dict[str, Any]:
             },
             "read_timeout": {
                 "label": "Read timeout (seconds)",
-                "description": "How long to wait for each answer; 60 if empty.",
+                "description": "How long to wait for each response; 60 if empty.",
                 "schema": {"type": ["number", "null"]},
             },
         },

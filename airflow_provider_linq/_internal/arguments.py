@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import get_args
+
+from airflow.sdk.timezone import convert_to_utc, parse
+
+from linq_client import InvalidRequestError
 
 
 def check_choice(field: str, value: str, choices: object) -> None:
@@ -16,6 +21,34 @@ def check_choice(field: str, value: str, choices: object) -> None:
         raise ValueError(f"{field} must be one of {', '.join(get_args(choices))}, got {value!r}")
 
 
+class GivenArguments:
+    """
+    The templated arguments that a task was given.
+
+    None means "left out". An argument that was given, and that a template or another task has made None, must not come
+    to mean the same: another line would send, other messages would be waited for.
+
+    :param task: whose arguments they are; ask when all of them are set.
+    :param names: of its templated arguments.
+    """
+
+    def __init__(self, task: object, names: Iterable[str]) -> None:
+        self._names = [name for name in names if getattr(task, name) is not None]
+
+    def check(self, task: object) -> None:
+        """
+        Refuse what has become None since.
+
+        :raises InvalidRequestError: an argument that was given has rendered to None.
+        """
+        for name in self._names:
+            if getattr(task, name) is None:
+                raise InvalidRequestError(
+                    f"{name}: must have a value, got None from a template or from another task; leave it out if it may "
+                    "be missing"
+                )
+
+
 def is_nothing(rendered: str) -> bool:
     """Whether a string is what a template makes of a value that is not there."""
     return rendered.strip() in ("", "None", "null")
@@ -24,3 +57,18 @@ def is_nothing(rendered: str) -> bool:
 def as_timedelta(value: timedelta | float) -> timedelta:
     """Return a span of time that may be given in seconds."""
     return value if isinstance(value, timedelta) else timedelta(seconds=value)
+
+
+def datetime_argument(value: datetime | str, field: str) -> datetime:
+    """
+    Return a datetime in UTC; one without an offset is in Airflow's default time zone, as everywhere in Airflow.
+
+    :raises InvalidRequestError: the value is none.
+    """
+    try:
+        parsed = parse(value, strict=True) if isinstance(value, str) else value
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, datetime):
+        raise InvalidRequestError(f"{field}: must be a datetime or an ISO 8601 string, got {value!r}")
+    return convert_to_utc(parsed)

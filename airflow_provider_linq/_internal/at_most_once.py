@@ -1,55 +1,81 @@
-"""Requests that the API takes without an idempotency key: made once at most, whatever happens to the task."""
+"""Requests that the API takes without an idempotency key: made at most once, whatever happens to the task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq._internal.fail_fast import fail_fast, was_refused
-from airflow_provider_linq._internal.idempotency import (
+from airflow_provider_linq._internal.durable import AT_MOST_ONCE
+from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq._internal.idempotency import recipient_fingerprint
+from airflow_provider_linq._internal.once import (
     OnClear,
-    Record,
     RecordStore,
-    idempotency_key,
-    recorded,
-    target_of,
+    RequestRecord,
+    Status,
+    TaskInstance,
+    once,
 )
-from linq_client import LinqError
+from linq_client import Effect, LinqError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-RECORD: Final = "linq_unrepeatable"
-
 P = TypeVar("P")
 R = TypeVar("R", bound=Mapping[str, Any])
 
-Step = Literal["make", "return", "refuse"]
+
+class Step(Enum):
+    """What a try does."""
+
+    MAKE = "make"
+    RETURN = "return"
+    REFUSE = "refuse"
+    #: An earlier try made the request, or may have, for another chat.
+    REFUSE_OTHER_CHAT = "refuse other chat"
 
 
-def plan_request(record: Record | None, *, max_tries: int, has_store: bool, try_number: int, on_clear: OnClear) -> Step:
-    """Decide whether a try makes the request, returns the result of an earlier one, or refuses.
+def decide_request(
+    ti: TaskInstance,
+    record: RequestRecord | None,
+    on_clear: OnClear,
+    *,
+    recipient: str,
+    has_store: bool,
+) -> Step:
+    """
+    Decide whether a try makes the request, returns the result of an earlier one, or refuses.
 
-    :param record: what an earlier try left before its request; it has a result if the outcome became known.
-    :param max_tries: of the instance; another number than that of the record means that the task was cleared.
+    :param record: what an earlier try left; None if nothing.
+    :param recipient: fingerprint of the chat that the request is for now.
     :param has_store: whether a record could have been left at all.
     """
     if record is None:
         # Without a store, or where Airflow empties it when the task succeeds ([state_store] clear_on_success), nobody
-        # knows what an earlier try did. In a store that is only emptied so, a try without a record follows a clear.
-        return "make" if try_number == 1 or (has_store and on_clear == "resend") else "refuse"
-    if record.unsent:
-        return "make"
-    if record.max_tries != max_tries and on_clear == "resend":
-        return "make"
-    return "refuse" if record.result is None else "return"
+        # knows what an earlier try did. In a store that is only emptied so, a try without a record follows a clear; so
+        # does the try of a mapped instance that was for another chat before.
+        may_be_made = ti.try_number == 1 or (has_store and on_clear == "resend")
+        return Step.MAKE if may_be_made else Step.REFUSE
+    if record.status is Status.NOT_SENT or (record.is_cleared(ti.max_tries) and on_clear == "resend"):
+        return Step.MAKE
+    if record.recipient != recipient:
+        return Step.REFUSE_OTHER_CHAT
+    return Step.RETURN if record.status is Status.COMPLETED else Step.REFUSE
 
 
-def once_at_most(
-    context: Context, what: str, chat_id: str, on_clear: OnClear, request: Callable[[P], R], *, prepare: Callable[[], P]
+def run_at_most_once(
+    context: Context,
+    what: str,
+    chat_id: str,
+    on_clear: OnClear,
+    request: Callable[[P], R],
+    *,
+    prepare: Callable[[], P],
+    is_stopped: Callable[[], bool],
 ) -> R:
     """
     Make a request that must not be repeated, unless an earlier try has made it or may have made it.
@@ -59,37 +85,48 @@ def once_at_most(
     :param on_clear: "resend" makes it again when the task has been cleared.
     :param request: gets what ``prepare`` returned.
     :param prepare: what may be done any number of times, an upload for example; only before a request is made.
-    :raises AirflowFailException: it may have been made and nobody knows what came of it, or no retry can mend it.
+    :param is_stopped: whether Airflow has told the task to stop.
+    :raises AirflowFailException: it may have been made and nobody knows what came of it, or no retry can fix it.
     """
-    ti, store = context["ti"], RecordStore(context)
-    record = store.load(RECORD)
-    step = plan_request(
-        record, max_tries=ti.max_tries, has_store=bool(store), try_number=ti.try_number, on_clear=on_clear
-    )
-    target = target_of(chat_id, None, None)
-    if record is not None and step != "make" and record.target not in (None, target):
-        raise AirflowFailException(
-            f"{what} of an earlier try of this task was for another chat: make another run for it"
-        )
-    if step == "return" and record is not None:
-        return cast(R, record.result)
-    if step == "refuse":
+    ti = context["ti"]
+    recipient = recipient_fingerprint(chat_id, None)
+    blank = RequestRecord(status=Status.NOT_SENT, recipient=recipient, max_tries=ti.max_tries)
+    store = RecordStore(context, AT_MOST_ONCE, blank)
+    with store.noting_end(is_stopped):
+        record = store.record
+        step = decide_request(ti, record, on_clear, recipient=recipient, has_store=bool(store))
+        if step is Step.MAKE:
+            return _make(store, blank, what, request, prepare)
+        if record is not None:
+            store.save(replace(record, max_tries=ti.max_tries, ended=False))
+        if step is Step.RETURN and record is not None:
+            return cast(R, record.result)
+        if step is Step.REFUSE_OTHER_CHAT:
+            raise AirflowFailException(
+                f"{what} of an earlier try of this task was for another chat: make another run for it"
+            )
         raise AirflowFailException(_unknown(what, "in an earlier try"))
-    begun = Record(idempotency_key(ti), ti.max_tries, target=target)
-    unsent = replace(begun, unsent=True)
-    store.save(unsent, RECORD)
+
+
+def _make(
+    store: RecordStore[RequestRecord],
+    blank: RequestRecord,
+    what: str,
+    request: Callable[[P], R],
+    prepare: Callable[[], P],
+) -> R:
+    store.save(blank)
     with fail_fast():
         prepared = prepare()
-    store.save(begun, RECORD)
-    try:
-        with fail_fast():
-            result = request(prepared)
-    except (LinqError, AirflowFailException) as error:
-        if not was_refused(error):
+        in_progress = replace(blank, status=Status.IN_PROGRESS)
+        try:
+            with once(store, in_progress, otherwise=blank):
+                result = request(prepared)
+        except LinqError as error:
+            if error.effect is Effect.NONE:
+                raise
             raise AirflowFailException(f"{_unknown(what, 'now')}: {error}") from error
-        store.save(unsent, RECORD)
-        raise
-    store.save(recorded(begun, result), RECORD)
+    store.save(in_progress.completed(result))
     return result
 
 

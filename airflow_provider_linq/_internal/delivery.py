@@ -20,16 +20,17 @@ FAILURE_GRACE: Final = timedelta(minutes=5)
 _RANK: Final[Mapping[str, int]] = {"pending": 0, "queued": 1, "sent": 2, "delivered": 3, "read": 4}
 
 
-class Verdict(Enum):
-    """What a look at a message came to."""
+class DeliveryState(Enum):
+    """Whether a message has come as far as it is waited for."""
 
-    WAIT = "wait"
+    WAITING = "waiting"
     REACHED = "reached"
     FAILED = "failed"
 
 
 def check_until(until: str) -> Until:
-    """Return what is to be waited for, if it is something that can be.
+    """
+    Return what is to be waited for, if it is something that can be.
 
     :raises InvalidRequestError: it is none of sent, delivered and read.
     """
@@ -44,8 +45,11 @@ def may_end_at_sent(message: models.SentMessage, until: Until) -> bool:
     return message.delivery_status == "sent" and until != "sent" and message.service != "SMS"
 
 
-def judge(message: models.Message, until: Until, *, is_group: bool, failure_grace: timedelta, now: datetime) -> Verdict:
-    """Decide whether a message has come as far as it is waited for.
+def delivery_state(
+    message: models.Message, until: Until, *, is_group: bool, failure_grace: timedelta, now: datetime
+) -> DeliveryState:
+    """
+    Decide whether a message has come as far as it is waited for.
 
     SMS and groups end at sent: nothing more is ever reported of them, so there that is enough.
 
@@ -56,13 +60,16 @@ def judge(message: models.Message, until: Until, *, is_group: bool, failure_grac
     if not message.is_from_me:
         raise InvalidRequestError(f"message_id: must be of a message that was sent, got {message.id!r}, received")
     if message.delivery_status == "failed":
-        return Verdict.FAILED if now - message.updated_at >= failure_grace else Verdict.WAIT
+        is_final = now - message.updated_at >= failure_grace
+        return DeliveryState.FAILED if is_final else DeliveryState.WAITING
     enough = "sent" if is_group or message.service == "SMS" else until
-    return Verdict.REACHED if _RANK.get(message.delivery_status, 0) >= _RANK[enough] else Verdict.WAIT
+    has_reached = _RANK.get(message.delivery_status, 0) >= _RANK[enough]
+    return DeliveryState.REACHED if has_reached else DeliveryState.WAITING
 
 
 class DeliveryWatch:
-    """Looks at one message until it has come far enough.
+    """
+    Polls one message until it has come far enough.
 
     :param until: what is waited for.
     :param failure_grace: how long after its last change a failed message is still waited for.
@@ -74,19 +81,20 @@ class DeliveryWatch:
         self._failure_grace = failure_grace
         self._is_group: bool | None = None
 
-    def look(self, client: LinqClient) -> tuple[Verdict, DeliveryResult]:
-        """Ask for the message, and for its chat once if the answer depends on it.
+    def poll(self, client: LinqClient) -> tuple[DeliveryState, DeliveryResult]:
+        """
+        Read the message, and its chat once if the state depends on it.
 
         :raises LinqError: see ``linq_client.errors``; ``NotFoundError`` if the message was deleted or has expired.
         """
         message = client.messages.get(self._message_id)
         if self._is_group is None and may_end_at_sent(message, self._until):
             self._is_group = client.chats.get(message.chat_id).is_group
-        verdict = judge(
+        state = delivery_state(
             message,
             self._until,
             is_group=bool(self._is_group),
             failure_grace=self._failure_grace,
             now=client.server_time,
         )
-        return verdict, delivery_result(message)
+        return state, delivery_result(message)

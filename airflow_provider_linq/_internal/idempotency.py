@@ -1,93 +1,82 @@
-"""What keeps a task from sending twice: the idempotency key of its message, and the record of what became of it.
+"""Which idempotency key a message is sent with, if a try sends it at all.
 
 The key is the guarantee: the platform sends one message for a key. The record, in Airflow's task state store (3.3 and
-later), adds to it that a try knows the key of the one before, and its result, without asking; and it tells a user's
-clear from a retry.
+later), adds that a try knows the key of the one before, and its result, without asking.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.arguments import is_nothing
-from airflow_provider_linq._internal.durable import StateStore
+from airflow_provider_linq._internal.in_doubt import content_of
+from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
+from airflow_provider_linq._internal.once import OnClear, RequestRecord, Status, TaskInstance, is_mapped
 from linq_client import InvalidRequestError
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-#: What clearing a task does: keep the message that it sent, or send another one.
-OnClear: TypeAlias = Literal["keep", "resend"]
-
-RECORD: Final = "linq_message"
-
-#: For how long the platform is trusted to know a key. How long it does is not documented.
-KEY_LIFETIME: Final = timedelta(hours=24)
-
-
-class TaskIdentity(Protocol):
-    """What of a task instance stays the same between its tries."""
-
-    @property
-    def dag_id(self) -> str: ...
-    @property
-    def run_id(self) -> str: ...
-    @property
-    def task_id(self) -> str: ...
-    @property
-    def map_index(self) -> int | None: ...
-
-
-class TaskInstance(TaskIdentity, Protocol):
-    """A task instance, with the number that every try changes, and the one that only a clear changes.
-
-    `max_tries` is the number of the last try that the scheduler allows. It is set when the instance is made, and again,
-    above the tries that there were, when somebody clears the task; retries leave it alone. It comes from the
-    database, so it does not move when the DAG's code changes between two tries.
-    """
-
-    @property
-    def max_tries(self) -> int: ...
-    @property
-    def try_number(self) -> int: ...
-
-
-def idempotency_key(ti: TaskIdentity, *more: str | int) -> str:
-    """Return the key of a message that a task instance sends, the same in every try.
-
-    It is made of nothing that a retry changes: not the number of the try, not `ti.id` (new in every try), and not the
-    text (a template may render differently). Hashed, because the four ids can be longer than a key may be.
-
-    :param more: tells apart what one instance sends more than once.
-    """
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return derive_key(ti.dag_id, ti.run_id, ti.task_id, map_index, *more)
+from linq_client.times import format_datetime, parse_datetime
 
 
 def derive_key(*identity: str | int | None) -> str:
-    """Return a key made of what tells one message from all others."""
-    return f"airflow-{_hash(identity)}"
+    """Return a key made of what tells one message from all others. Hashed: Airflow's ids can be longer than a key."""
+    return f"airflow-{_digest(identity)}"
 
 
-def target_of(chat_id: str | None, to: str | Sequence[str] | None, from_: str | None) -> str:
-    """Return a hash of whom a message is for, and from which line; the order of the handles does not matter."""
+def instance_key(ti: TaskInstance, *more: str | int) -> str:
+    """
+    Return a key of one task instance, the same in every try.
+
+    :param more: tells apart what the instance does more than once.
+    """
+    return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, *more)
+
+
+def task_key(ti: TaskInstance, recipient: str, *more: str | int) -> str:
+    """
+    Return the key of the message that a task instance sends, the same in every try.
+
+    It is made of nothing that a retry changes: not the number of the try, not `ti.id` (new in every try), and not the
+    text (a template may render differently). Of a mapped task, it has the recipient in the place of the index: when the
+    list of a cleared task shrinks, grows or comes in another order, everybody keeps the key that they had.
+
+    :param recipient: see :func:`recipient_fingerprint`.
+    :param more: tells apart what one instance sends more than once.
+    """
+    if is_mapped(ti):
+        return derive_key(ti.dag_id, ti.run_id, ti.task_id, recipient, *more)
+    return instance_key(ti, *more)
+
+
+def recipient_fingerprint(chat_id: str | None, to: str | Sequence[str] | None) -> str:
+    """
+    Return a hash of whom a message is for.
+
+    The order of the handles does not matter. Neither does the line: the person is the same, and which line writes may
+    depend on the order of a list.
+    """
     handles = [to] if to is None or isinstance(to, str) else list(to)
-    return _hash([chat_id, sorted(map(str, handles)), from_])
+    return _digest([chat_id, sorted(str(handle).casefold() for handle in handles)])
 
 
-def _hash(identity: object) -> str:
+def content_digest(parts: Iterable[object]) -> str:
+    """Return what tells the content of two messages apart, and nothing of the text; white space does not count."""
+    content = [(kind, " ".join(str(value).split())) for kind, value in content_of(parts)]
+    return _digest(content)[:8]
+
+
+def _digest(identity: object) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def check_key(key: Any, field: str = "idempotency_key") -> str | None:
-    """Return a key that the user gave, unless it is what a template makes of nothing.
+    """
+    Return a key that the user gave, unless it is what a template makes of nothing.
 
     :raises InvalidRequestError: such a key is the same in all runs, so all messages but the first would be swallowed.
     """
@@ -101,115 +90,117 @@ def check_key(key: Any, field: str = "idempotency_key") -> str | None:
     return key
 
 
-@dataclass(frozen=True)
-class Record:
-    """What an earlier try left: the key of its message, and the result if it learned of one.
+@dataclass(frozen=True, kw_only=True)
+class IdempotencyRecord(RequestRecord):
+    """
+    What a try leaves of a message that it sends.
 
-    :param max_tries: of the instance at that time; another number now means that the task was cleared since.
-    :param target: hash of whom the message is for.
+    All times are by the API's clock (RFC 3339).
+
     :param line: own line that it is sent from; None if the platform chooses one, or it goes to a chat.
-    :param began: when the key was first sent, by the worker's clock (RFC 3339).
-    :param unsent: nothing can have been sent yet.
+    :param started_at: when the key was first sent, or may have been.
+    :param requested_at: when the latest request was made that may have been accepted; None if that is not known.
+    :param content: digest of the first request's content, see :func:`content_digest`.
     """
 
     key: str
-    max_tries: int
-    result: dict[str, Any] | None = None
-    target: str | None = None
     line: str | None = None
-    began: str | None = None
-    unsent: bool = False
+    started_at: str | None = None
+    requested_at: str | None = None
+    content: str | None = None
+
+    @classmethod
+    def blank(cls, ti: TaskInstance, recipient: str, key: str | None = None) -> IdempotencyRecord:
+        """Return the record of a message that was not sent yet, with the key that it has by default."""
+        key = key or task_key(ti, recipient)
+        return cls(status=Status.NOT_SENT, key=key, recipient=recipient, max_tries=ti.max_tries)
+
+    def not_sent(self) -> IdempotencyRecord:
+        """Return the record of a message that certainly was not sent."""
+        return replace(self, status=Status.NOT_SENT, line=None, started_at=None, requested_at=None, content=None)
+
+    def in_progress(self, now: datetime, line: str | None, content: str) -> IdempotencyRecord:
+        """
+        Return the record of a request that is about to be made.
+
+        A key goes where it first went, since it is not documented that the platform knows it elsewhere.
+        """
+        time = format_datetime(now)
+        if self.status is Status.IN_PROGRESS:
+            return replace(self, requested_at=time, content=self.content or content)
+        return replace(self, status=Status.IN_PROGRESS, line=line, started_at=time, requested_at=time, content=content)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a try has to do: send a message with this key, or nothing, if it was sent already with this result.
+class Decision:
+    """
+    What a try has to do, by the status of the record that it continues.
 
+    NOT_SENT: send the message. IN_PROGRESS: send it with the same key, since it may have been sent. COMPLETED: nothing
+    but return the result.
+
+    :param is_unrecorded: tries of which nothing is on record may have sent it.
     :param note: what is worth a line in the log.
     """
 
-    key: str
-    result: dict[str, Any] | None = None
+    record: IdempotencyRecord
+    is_unrecorded: bool = False
     note: str | None = None
 
 
-def plan_send(
-    ti: TaskInstance, record: Record | None, given: str | None, on_clear: OnClear, *, target: str | None = None
-) -> Plan:
-    """Decide which key a try sends with, if it sends at all.
+def decide_send(
+    ti: TaskInstance,
+    record: IdempotencyRecord | None,
+    given: str | None,
+    on_clear: OnClear,
+    *,
+    recipient: str,
+) -> Decision:
+    """
+    Decide which key a try sends with, if it sends at all.
 
     :param record: what an earlier try left; None if there was none, or where Airflow keeps none.
     :param given: the key that the user gave.
-    :param target: hash of whom the message is for now.
+    :param recipient: whom the message is for now, see :func:`recipient_fingerprint`.
     :raises InvalidRequestError: ``on_clear`` is "resend" and there is a given key, which would not change.
-    :raises AirflowFailException: the earlier try wrote, or may have written, to somebody else.
+    :raises AirflowFailException: an earlier try wrote, or may have written, to somebody else.
     """
     if on_clear == "resend" and given is not None:
         raise InvalidRequestError(
             "idempotency_key: not with on_clear='resend', since a given key stays the same when the task is cleared"
         )
-    # The items of a mapped task move when their list changes: an index alone does not say whose message it was.
-    is_mapped = ti.map_index is not None and ti.map_index >= 0
-    more = [target] if is_mapped and target is not None else []
-    derived = idempotency_key(ti, *more)
-    anew = idempotency_key(ti, *more, ti.max_tries)
+    own_key = task_key(ti, recipient, ti.max_tries) if on_clear == "resend" else None
+    fresh = IdempotencyRecord.blank(ti, recipient, own_key or given)
     if record is None:
-        return Plan(given or (anew if on_clear == "resend" else derived))
-    cleared = record.max_tries != ti.max_tries
-    if cleared and on_clear == "resend":
-        return Plan(anew, note="The task was cleared, and on_clear is 'resend': sending another message")
-    if target is not None and record.target not in (None, target):
+        # Another message is wanted of a cleared task with "resend", whatever is in the chat already.
+        return Decision(fresh, is_unrecorded=ti.try_number > 1 and on_clear == "keep")
+    is_cleared = record.is_cleared(ti.max_tries)
+    if is_cleared and on_clear == "resend":
+        return Decision(fresh, note="The task was cleared, and on_clear is 'resend': sending another message")
+    if record.status is Status.NOT_SENT:
+        return Decision(fresh)
+    if record.recipient != recipient:
         raise AirflowFailException(
-            "An earlier try of this task was for another recipient or line, and its message was sent or may have been. "
+            "An earlier try of this task was for another recipient, and its message was sent or may have been. "
             "Its result is not returned for this one, and nothing is sent. Make another run for it"
         )
-    if not cleared:
+    has_other_key = given not in (None, record.key)
+    if is_cleared and has_other_key and record.status is Status.IN_PROGRESS:
+        return Decision(fresh, note="The task was cleared, and its idempotency_key is new: sending another message")
+    note = None
+    if is_cleared:
+        note = "The task was cleared, and on_clear is 'keep': not sending another message"
+    elif has_other_key:
         note = "idempotency_key renders differently in this try: the key of the first try stays in force"
-        return Plan(record.key, record.result, note if given not in (None, record.key) else None)
-    if record.result is None and given not in (None, record.key):
-        return Plan(str(given), note="The task was cleared, and its idempotency_key is new: sending another message")
-    return Plan(record.key, record.result, "The task was cleared, and on_clear is 'keep': not sending another message")
+    return Decision(replace(record, max_tries=ti.max_tries, ended=False), note=note)
 
 
-def begin(ti: TaskInstance, earlier: Record | None, plan: Plan, target: str, line: str | None) -> Record:
-    """Return the record of a message that is about to be sent.
-
-    A key that was sent before goes where it went then, since it is not documented that the platform knows it elsewhere.
-
-    :raises AirflowFailException: it was first sent so long ago that the platform may have forgotten it.
+def must_look(started_at: str, *, line_is_known: bool, now: datetime) -> bool:
     """
-    now = datetime.now(timezone.utc)
-    if earlier is None or earlier.key != plan.key or earlier.began is None:
-        return Record(plan.key, ti.max_tries, target=target, line=line, began=now.isoformat())
-    if now - datetime.fromisoformat(earlier.began) > KEY_LIFETIME:
-        raise AirflowFailException(
-            f"The message with idempotency key {plan.key!r} may have been sent in a try of {earlier.began}, and the "
-            "platform may have forgotten the key since, so it is not sent again. Look into the chat; to send it anew, "
-            "clear the task with on_clear='resend' or with another idempotency_key"
-        )
-    return replace(earlier, max_tries=ti.max_tries)
+    Whether the key alone does not keep a message from being sent a second time.
 
-
-class RecordStore:
-    """The records of one task instance; forgets everything where Airflow has no task state store (3.2)."""
-
-    def __init__(self, context: Context) -> None:
-        self._store = StateStore(context)
-
-    def __bool__(self) -> bool:
-        return bool(self._store)
-
-    def load(self, name: str = RECORD) -> Record | None:
-        found = self._store.get(name)
-        return None if found is None else Record(**found)
-
-    def save(self, record: Record, name: str = RECORD) -> None:
-        self._store.set(name, asdict(record))
-
-    def forget(self, name: str = RECORD) -> None:
-        self._store.delete(name)
-
-
-def recorded(record: Record, result: Mapping[str, Any]) -> Record:
-    """Return the record with what became of its message."""
-    return replace(record, result=dict(result))
+    :param started_at: when it may have been sent first, by the API's clock, as is `now`.
+    :param line_is_known: whether another request goes to the line that it went to; how far a key reaches is not
+        documented.
+    """
+    return not line_is_known or now - parse_datetime(started_at) > KEY_TRUST

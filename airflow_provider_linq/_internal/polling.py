@@ -1,25 +1,25 @@
-"""Reading for triggers: one request for all triggers of a process that want to know the same, and failures counted.
+"""Polling for triggers: one request for all triggers of a process that ask the same, and failures counted.
 
-Triggers poll. Ten of them that wait in one chat would ask for the same list ten times an interval; here the one that
-asks first makes the request, and the others get its answer as long as it is new enough for them.
+Ten triggers that wait in one chat would ask for the same list ten times an interval. Here the first one makes the
+request, and the others get its response as long as it is new enough for them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from linq_client import LinqError
+from linq_client import AuthenticationError, LinqError
 
 T = TypeVar("T")
 
-#: How old an answer may be that is shared, as a share of the poll interval. Below 1, so that a trigger whose sleep
-#: ends a little early does not see the same answer twice.
+#: How old a response may be that is shared, as a share of the poll interval. Below 1, so that a trigger whose sleep
+#: ends a little early does not see the same response twice.
 SHARED_FOR: Final = 0.9
 
 #: An interval of 0 is somebody's mistake, and must not become a loop without a pause.
@@ -50,21 +50,22 @@ def run_to_end(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 @dataclass(frozen=True)
-class Reading(Generic[T]):
-    """What a request brought, and when it began, by the clock of the event loop."""
+class SharedResponse(Generic[T]):
+    """What a request brought, and when it was made, by the clock of the event loop."""
 
     value: T
-    began: float
+    requested_at: float
 
 
 class SharedReads:
-    """The latest answer to each question, and the questions under way, of one event loop."""
+    """The latest response to each question, and the requests in flight, of one event loop."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._requests: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
-    async def read(self, question: Hashable, ask: Callable[[], T], *, not_before: float) -> Reading[T]:
-        """Return an answer whose request began at `not_before` or later, from another caller if there is one.
+    async def read(self, question: Hashable, ask: Callable[[], T], *, not_before: float) -> SharedResponse[T]:
+        """
+        Return a response whose request was made at `not_before` or later, by another caller if there is one.
 
         A failure reaches all who wait for it, and nobody who comes later.
 
@@ -72,18 +73,18 @@ class SharedReads:
         :param ask: makes the request, in a thread.
         """
         now = asyncio.get_running_loop().time()
-        began, task = self._under_way.get(question, (float("-inf"), None))
-        if task is None or began < not_before or (task.done() and (task.cancelled() or task.exception())):
+        requested_at, task = self._requests.get(question, (float("-inf"), None))
+        if task is None or requested_at < not_before or (task.done() and (task.cancelled() or task.exception())):
             self._forget(now - _FORGET_AFTER)
             # A task of its own, shielded below: the trigger that asked first may be cancelled, the others still wait.
-            began, task = now, asyncio.create_task(in_thread(ask))
-            self._under_way[question] = (began, task)
-        return Reading(await asyncio.shield(task), began)
+            requested_at, task = now, asyncio.create_task(in_thread(ask))
+            self._requests[question] = (requested_at, task)
+        return SharedResponse(await asyncio.shield(task), requested_at)
 
     def _forget(self, before: float) -> None:
-        old = [question for question, (began, task) in self._under_way.items() if began < before and task.done()]
+        old = [question for question, (at, task) in self._requests.items() if at < before and task.done()]
         for question in old:
-            del self._under_way[question]
+            del self._requests[question]
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, SharedReads] = WeakKeyDictionary()
@@ -94,8 +95,30 @@ def shared_reads() -> SharedReads:
     return _of_loop.setdefault(asyncio.get_running_loop(), SharedReads())
 
 
+class Connection(Protocol):
+    """What can fetch its connection again: a `LinqAsyncHook`."""
+
+    async def has_other_key(self) -> bool: ...
+
+
+async def with_present_key(connection: Connection, read: Callable[[], Awaitable[T]]) -> T:
+    """
+    Return what is read, for which the key in the connection may have been changed since it was last fetched.
+
+    :param read: reads with the connection as it is; is called again if that has another key than the refused one.
+    :raises AuthenticationError: the API refuses the key that the connection has now.
+    """
+    try:
+        return await read()
+    except AuthenticationError as error:
+        if not error.permanent or not await connection.has_other_key():
+            raise
+    return await read()
+
+
 class Failures:
-    """Polls that failed one after another, and how long to wait after each.
+    """
+    Polls that failed one after another, and how long to wait after each.
 
     :param poll_interval: seconds between polls that work.
     """

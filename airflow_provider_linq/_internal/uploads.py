@@ -15,7 +15,8 @@ _NOT_YET = "not-uploaded-yet"
 
 
 def check_message(message: MessageLike) -> Message:
-    """Build and check a message, with its files as if they were uploaded.
+    """
+    Build and check a message, with its files as if they were uploaded.
 
     :raises InvalidRequestError: a rule is broken, or a text is what a template makes of nothing.
     """
@@ -35,7 +36,8 @@ def names_files(checked: Message) -> bool:
 
 
 def with_uploads(message: MessageLike, attachment_of: Callable[[str], str]) -> Message:
-    """Build a message with the attachment ids of the files that it names.
+    """
+    Build a message with the attachment ids of the files that it names.
 
     :param attachment_of: uploads the file of a path, see `upload`.
     :raises InvalidRequestError: a file is not there, or not one that can be sent.
@@ -43,8 +45,18 @@ def with_uploads(message: MessageLike, attachment_of: Callable[[str], str]) -> M
     return message_from(_with_files(message, attachment_of))
 
 
+def with_key(message: Message, key: str) -> Message:
+    """
+    Return a message with an idempotency key.
+
+    :raises InvalidRequestError: it can't be one.
+    """
+    return message_from({**message.to_wire(), "idempotency_key": key})
+
+
 def upload(path: str, client: LinqClient) -> str:
-    """Upload a file of any storage that Airflow knows, and return its attachment id.
+    """
+    Upload a file of any storage that Airflow knows, and return its attachment id.
 
     :param path: a local path, or a URL such as ``s3://conn_id@bucket/key``.
     """

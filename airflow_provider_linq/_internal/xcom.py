@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
 from airflow_provider_linq.results import DeliveryResult, InboundMessage, Refusal, SendResult
 from linq_client import models
+from linq_client.times import format_datetime
 
 
 def send_result(chat_id: str, message: models.SentMessage, *, trace_id: str | None, idempotency_key: str) -> SendResult:
-    """Make the XCom of a send out of the API's answer."""
+    """Make the XCom of a send out of the API's response."""
     return SendResult(
         chat_id=chat_id,
         message_id=message.id,
-        created_at=rfc3339(message.created_at),
+        created_at=format_datetime(message.created_at),
         delivery_status=message.delivery_status,
         service=message.service,
         trace_id=trace_id,
@@ -37,7 +38,7 @@ def refused_result(reason: Refusal, *, chat_id: str | None, trace_id: str | None
 
 
 def delivery_result(message: models.Message) -> DeliveryResult:
-    """Make the XCom of a delivery out of the API's answer."""
+    """Make the XCom of a delivery out of the API's response."""
     return DeliveryResult(
         chat_id=message.chat_id,
         message_id=message.id,
@@ -50,28 +51,18 @@ def delivery_result(message: models.Message) -> DeliveryResult:
 
 
 def inbound_message(message: models.Message) -> InboundMessage:
-    """Make the XCom of a received message out of the API's answer."""
+    """Make the XCom of a received message out of the API's response."""
     texts = [part.value for part in message.parts if isinstance(part, models.TextPart)]
     return InboundMessage(
         chat_id=message.chat_id,
         message_id=message.id,
         from_handle=message.from_handle.handle if message.from_handle else None,
-        created_at=rfc3339(message.created_at),
+        created_at=format_datetime(message.created_at),
         service=message.service,
         text="\n".join(texts) if texts else None,
         part_types=[part.type for part in message.parts],
     )
 
 
-def _optional(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return an aware datetime in RFC 3339, in UTC with `Z`."""
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-
-
-def moment_of(text: str) -> datetime:
-    """Read what `rfc3339` has written."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
+def _optional(time: datetime | None) -> str | None:
+    return None if time is None else format_datetime(time)

@@ -19,7 +19,7 @@ from typing import Final
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.idempotency import TaskInstance
+from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import (
     CONFIRM_AGE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from airflow_provider_linq._internal.delivery import FAILURE_GRACE, Verdict, judge
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, delivery_state
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client import ChatNotFoundError, LinqClient, MessageNotFoundError, models
 from linq_client.sync import read_stable
@@ -22,10 +22,10 @@ from linq_client.times import format_datetime, parse_datetime
 #: How far a sent message has come: on its way, arrived, failed for good, or nothing that can be asked for any more.
 Progressed: TypeAlias = Literal["waiting", "delivered", "failed", "gone"]
 
-_PROGRESS: Final[dict[Verdict, Progressed]] = {
-    Verdict.WAIT: "waiting",
-    Verdict.REACHED: "delivered",
-    Verdict.FAILED: "failed",
+_PROGRESS: Final[dict[DeliveryState, Progressed]] = {
+    DeliveryState.WAITING: "waiting",
+    DeliveryState.REACHED: "delivered",
+    DeliveryState.FAILED: "failed",
 }
 
 #: Answers that may wait for one that takes longer, for each thread: the others need not stop for a chat of many pages.
@@ -127,7 +127,7 @@ def _progress(client: LinqClient, outcome: Outcome, failure_grace: timedelta) ->
         return "gone"
     is_group = len(outcome.to) > 1
     now = client.server_time
-    return _PROGRESS[judge(message, "delivered", is_group=is_group, failure_grace=failure_grace, now=now)]
+    return _PROGRESS[delivery_state(message, "delivered", is_group=is_group, failure_grace=failure_grace, now=now)]
 
 
 def _report_row(client: LinqClient, outcome: Outcome) -> ReportRow:

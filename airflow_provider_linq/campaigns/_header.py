@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
+from airflow_provider_linq._internal.idempotency import instance_key
+from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._model import CampaignResult
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Header:
 
 def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
     """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
-    key = idempotency_key(ti) if given is None else given
+    key = instance_key(ti) if given is None else given
     if header is None or header.campaign_key == key or header.was_cleared(ti):
         return key
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")

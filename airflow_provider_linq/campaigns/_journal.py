@@ -22,13 +22,16 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal import durable
-from airflow_provider_linq._internal.idempotency import TaskInstance, idempotency_key
+from airflow_provider_linq._internal.idempotency import instance_key
+from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._files import with_folder
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client.times import format_datetime, parse_datetime
 
 #: The columns of an outcomes file.
 COLUMNS: Final = tuple(field.name for field in fields(Outcome))
+
+_CLAIM: Final = ("key", "to", "row", "line", "at")
 
 #: A task that has not confirmed for so long that it sends the campaign is dead, or stands still.
 OWNER_TIMEOUT: Final = timedelta(minutes=2)
@@ -81,7 +84,7 @@ class Writer:
 
     @classmethod
     def of(cls, ti: TaskInstance) -> Writer:
-        return cls(idempotency_key(ti)[-16:], ti.max_tries)
+        return cls(instance_key(ti)[-16:], ti.max_tries)
 
 
 class LostOwnershipError(AirflowException):
@@ -270,8 +273,9 @@ def key_of(entry: Entry) -> str:
 def _line_of(entry: Entry) -> bytes:
     if isinstance(entry, Release):
         return json.dumps({"released": entry.key}).encode() + b"\n"
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
-    return json.dumps({"claim" if isinstance(entry, Claim) else "outcome": values}).encode() + b"\n"
+    if isinstance(entry, Claim):
+        return json.dumps({"claim": {name: getattr(entry, name) for name in _CLAIM}}).encode() + b"\n"
+    return json.dumps({"outcome": as_row(entry)}).encode() + b"\n"
 
 
 def _entry_of(line: Mapping[str, Any]) -> Entry | None:
@@ -284,7 +288,8 @@ def _entry_of(line: Mapping[str, Any]) -> Entry | None:
 
 
 def _known(cls: type[Claim] | type[Outcome], values: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+    names = _CLAIM if cls is Claim else COLUMNS
+    kept = {name: values[name] for name in names if name in values}
     return {**kept, "to": tuple(kept["to"])}
 
 

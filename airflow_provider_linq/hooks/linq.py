@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_linq._internal.destination import Destination
 from airflow_provider_linq._internal.polling import in_thread
-from airflow_provider_linq._internal.xcom import send_result
 from airflow_provider_linq.results import SendResult
 from linq_client import (
     DEFAULT_BASE_URL,
@@ -27,9 +27,11 @@ from linq_client import (
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+__all__ = ["LinqAsyncHook", "LinqHook", "LinqSettings"]
+
 T = TypeVar("T")
 
-#: The Test button waits for its answer, so it tries once and not for long: seconds to connect, for each read, in all.
+#: The Test button waits for a response, so it tries once and not for long: seconds to connect, for each read, in all.
 TEST_TIMEOUT: Final = (5.0, 10.0)
 TEST_DEADLINE: Final = 15.0
 TEST_LINES_SHOWN: Final = 10
@@ -43,7 +45,7 @@ class LinqSettings:
     :param base_url: ends in ``/api/partner``.
     :param default_line: own phone number to send from where a task names none.
     :param retention_window: how long the platform keeps a message; None if for ever.
-    :param timeout: seconds to wait for a connection, and for each read of an answer.
+    :param timeout: seconds to wait for a connection, and for each read of a response.
     """
 
     api_key: str = field(repr=False)
@@ -67,7 +69,7 @@ class LinqHook(BaseHook):
     :param retention_window_hours: after how many hours the platform deletes messages, 1 to 24; by default it
         keeps them.
     :param connect_timeout: seconds to wait for a connection, 5 by default.
-    :param read_timeout: seconds to wait for each read of an answer, 60 by default.
+    :param read_timeout: seconds to wait for each read of a response, 60 by default.
     """
 
     conn_name_attr = "linq_conn_id"
@@ -127,10 +129,19 @@ class LinqHook(BaseHook):
     def new_client(self, **options: Any) -> LinqClient:
         """Make another client of this connection, with a session of its own.
 
-        :param options: ``max_retries``, ``retry_budget`` or ``pool_size`` of :class:`~linq_client.LinqClient`.
+        :param options: what :class:`~linq_client.LinqClient` takes besides, such as ``max_retries`` or ``pool_size``.
         """
         settings = self.settings
-        return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, **options)
+        return LinqClient(
+            settings.api_key,
+            base_url=settings.base_url,
+            timeout=settings.timeout,
+            **{"renew_key": self._present_key, **options},
+        )
+
+    def _present_key(self) -> str:
+        """Read the connection again: the key that the API has refused may have been changed since."""
+        return self._settings_of(self.get_connection(self.linq_conn_id)).api_key
 
     def get_conn(self) -> LinqClient:
         """Return `client`, under the name that every hook has."""
@@ -143,13 +154,13 @@ class LinqHook(BaseHook):
             client = LinqClient(settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0)
         except LinqError as error:
             return False, str(error)
-        answers: queue.Queue[tuple[bool, str]] = queue.Queue()
-        # The timeout of a read starts anew with each byte, so it alone would let a slow server hold up the UI.
-        Thread(target=lambda: answers.put(_lines_of(client)), daemon=True).start()
+        found: queue.Queue[tuple[bool, str]] = queue.Queue()
+        # The timeout of a read starts again with each byte, so it alone would let a slow server hold up the UI.
+        Thread(target=lambda: found.put(_lines_of(client)), daemon=True).start()
         try:
-            return answers.get(timeout=TEST_DEADLINE)
+            return found.get(timeout=TEST_DEADLINE)
         except queue.Empty:
-            return False, f"no complete answer within {TEST_DEADLINE:g} seconds"
+            return False, f"no complete response within {TEST_DEADLINE:g} seconds"
 
     def send(
         self,
@@ -172,15 +183,7 @@ class LinqHook(BaseHook):
             platform chooses one.
         :raises LinqError: see ``linq_client.errors``.
         """
-        if chat_id is not None:
-            if to is not None or from_ is not None:
-                raise InvalidRequestError("chat_id: excludes to and from, got it with one of them")
-            sent = self.client.messages.send(chat_id, message)
-            return send_result(sent.chat_id, sent.message, trace_id=sent.trace_id, idempotency_key=sent.idempotency_key)
-        if to is None:
-            raise InvalidRequestError("chat_id: must be given, or to, got neither")
-        line = self.line_for(from_)
-        return self.send_from_any_line(to, message) if line is None else self.create_chat(to, message, from_=line)
+        return self.destination(chat_id=chat_id, to=to, from_=from_).send(self.client, message).result()
 
     def send_from_any_line(self, to: str | Sequence[str], message: MessageLike) -> SendResult:
         """
@@ -190,14 +193,7 @@ class LinqHook(BaseHook):
         :param message: as for ``send``.
         :raises LinqError: see ``linq_client.errors``.
         """
-        routed = self.client.messages.send_from_any_line(to, message)
-        return send_result(
-            routed.chat_id, routed.message, trace_id=routed.trace_id, idempotency_key=routed.idempotency_key
-        )
-
-    def line_for(self, from_: str | None) -> str | None:
-        """Return the line that ``send`` uses: the one given, or else the connection's; None if there is neither."""
-        return self.settings.default_line if from_ is None else from_
+        return Destination.of(None, to, None, None).send(self.client, message).result()
 
     def create_chat(self, to: str | Sequence[str], message: MessageLike, *, from_: str | None = None) -> SendResult:
         """
@@ -208,13 +204,28 @@ class LinqHook(BaseHook):
         :param from_: the line; by default the connection's.
         :raises LinqError: see ``linq_client.errors``.
         """
-        line = self.line_for(from_)
-        if line is None:
+        return self.destination(to=to, from_=from_, needs_line=True).send(self.client, message).result()
+
+    def destination(
+        self,
+        *,
+        chat_id: str | None = None,
+        to: str | Sequence[str] | None = None,
+        from_: str | None = None,
+        needs_line: bool = False,
+    ) -> Destination:
+        """
+        Check where a message is to go; arguments as of ``send``.
+
+        :param needs_line: whether the platform may not choose the line.
+        :raises InvalidRequestError: an argument is missing or wrong.
+        """
+        line = self.settings.default_line
+        if needs_line and from_ is None and line is None:
             raise InvalidRequestError(
                 f"from: must be given, or be the default_line of connection {self.linq_conn_id!r}, got neither"
             )
-        chat = self.client.chats.create(line, to, message)
-        return send_result(chat.id, chat.message, trace_id=chat.trace_id, idempotency_key=chat.idempotency_key)
+        return Destination.of(chat_id, to, from_, line)
 
 
 class LinqAsyncHook(LinqHook):
@@ -232,6 +243,10 @@ class LinqAsyncHook(LinqHook):
         super().__init__(linq_conn_id, **kwargs)
         self.max_retries = max_retries
 
+    def new_client(self, **options: Any) -> LinqClient:
+        # The connection is fetched in the event loop alone: see `has_other_key`.
+        return super().new_client(**{"renew_key": None, **options})
+
     async def aclient(self) -> LinqClient:
         """Return the client that the hooks of this connection share."""
         if "settings" not in vars(self):
@@ -242,6 +257,14 @@ class LinqAsyncHook(LinqHook):
     def forget_connection(self) -> None:
         """Fetch the connection again at the next call: its key may have been changed."""
         vars(self).pop("settings", None)
+        vars(self).pop("client", None)
+
+    async def has_other_key(self) -> bool:
+        """Fetch the connection again, since the API has refused its key, and say whether it has another one now."""
+        refused: LinqSettings | None = vars(self).get("settings")
+        self.forget_connection()
+        await self.aclient()
+        return refused is None or self.settings.api_key != refused.api_key
 
     async def call(self, function: Callable[[LinqClient], T]) -> T:
         """

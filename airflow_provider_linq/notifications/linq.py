@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_linq._internal.idempotency import derive_key, idempotency_key
-from airflow_provider_linq._internal.polling import in_thread
-from airflow_provider_linq._internal.uploads import check_message
+from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq._internal.idempotency import derive_key, instance_key
+from airflow_provider_linq._internal.polling import in_thread, with_present_key
+from airflow_provider_linq._internal.uploads import check_message, with_key
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import SendResult
-from linq_client import Message, MessageLike, message_from
+from linq_client import InvalidRequestError, Message, MessageLike
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+__all__ = ["LinqNotifier"]
 
 
 class LinqNotifier(BaseNotifier):
@@ -53,34 +56,46 @@ class LinqNotifier(BaseNotifier):
         self.to = to
         self.from_ = from_
         self.linq_conn_id = linq_conn_id
+        self._given = GivenArguments(self, self.template_fields)
 
     @cached_property
     def hook(self) -> LinqHook:
         return LinqHook(self.linq_conn_id)
 
     def notify(self, context: Context) -> None:
-        self._say(self._send(self.hook, context))
+        self._log_result(self._send(self.hook, context))
 
     async def async_notify(self, context: Context) -> None:
         hook = LinqAsyncHook(self.linq_conn_id)
-        await hook.aclient()  # fetches the connection without blocking; the send is the hook's own, with its retries
-        self._say(await in_thread(lambda: self._send(hook, context)))
+
+        async def send() -> SendResult:
+            await (
+                hook.aclient()
+            )  # fetches the connection without blocking; the send is the hook's own, with its retries
+            return await in_thread(lambda: self._send(hook, context))
+
+        self._log_result(await with_present_key(hook, send))
 
     def _send(self, hook: LinqHook, context: Context) -> SendResult:
-        message = self._message(context)
-        return hook.send(message, chat_id=self.chat_id, to=self.to, from_=self.from_)
+        self._given.check(self)
+        destination = hook.destination(chat_id=self.chat_id, to=self.to, from_=self.from_)
+        accepted = destination.send(hook.client, self._message(context))
+        if not destination.is_of(accepted):
+            raise InvalidRequestError(
+                f"idempotency_key: {accepted.idempotency_key!r} stands for a message to somebody else. Nothing was sent"
+            )
+        return accepted.result()
 
     def _message(self, context: Context) -> Message:
         """Build the message, with a key that is the same for this occasion, these recipients and this text."""
         message = check_message(self.message)
         if message.idempotency_key is not None:
             return message
-        wire = message.to_wire()
-        about = json.dumps([self.chat_id, self.to, self.from_, wire], sort_keys=True)
+        about = json.dumps([self.chat_id, self.to, self.from_, message.to_wire()], sort_keys=True)
         key = _key(context, about)
-        return message if key is None else message_from({**wire, "idempotency_key": key})
+        return message if key is None else with_key(message, key)
 
-    def _say(self, result: SendResult) -> None:
+    def _log_result(self, result: SendResult) -> None:
         self.log.info("Notified by message %s", result["message_id"])
 
 
@@ -88,7 +103,7 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
     """Return the key of what is to be said on the occasion that a context tells of; None if it tells of none."""
     ti, deadline, run = context.get("ti"), context.get("deadline"), context.get("dag_run")
     if ti is not None:
-        return idempotency_key(ti, "notifier", ti.try_number, about)
+        return instance_key(ti, "notifier", ti.try_number, about)
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
     if deadline is not None:
         return derive_key("deadline", str(deadline["id"]), about)

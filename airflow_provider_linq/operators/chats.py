@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
-from airflow_provider_linq._internal.at_most_once import once_at_most
+from airflow_provider_linq._internal.at_most_once import run_at_most_once
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq._internal.idempotency import OnClear
+from airflow_provider_linq._internal.once import OnClear
+from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import upload
-from airflow_provider_linq._internal.xcom import rfc3339
-from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,
@@ -24,37 +21,27 @@ from airflow_provider_linq.results import (
     VoiceMemoResult,
 )
 from linq_client import InvalidRequestError, check_handle
+from linq_client.times import format_datetime
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-
-class _LinqOperator(BaseOperator):
-    """What these operators share: the connection."""
-
-    def __init__(
-        self,
-        *,
-        linq_conn_id: str = LinqHook.default_conn_name,
-        multiple_outputs: bool = True,  # so that other tasks can take check.output["available"]
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
-        self.linq_conn_id = linq_conn_id
-
-    @cached_property
-    def hook(self) -> LinqHook:
-        return LinqHook(self.linq_conn_id)
+__all__ = [
+    "LinqCheckCapabilityOperator",
+    "LinqRequestLocationOperator",
+    "LinqSendVoiceMemoOperator",
+    "LinqUpdateChatOperator",
+]
 
 
-class LinqSendVoiceMemoOperator(_LinqOperator):
+class LinqSendVoiceMemoOperator(LinqOperator):
     """
     Send an audio file as a voice memo to a chat, at most once.
 
     The API has no idempotency key for voice memos, so the operator never repeats one: if it does not learn whether a
-    memo was sent (no answer came, an error of the server, a killed worker), it fails at once and says so, and does not
-    use its retries. On Airflow 3.2, which keeps nothing from one try to the next, no try after the first sends. What
-    the API refuses was not sent, and is retried where that can help.
+    memo was sent (no response came, an error of the server, a killed worker), it fails and says so, without using its
+    retries. On Airflow 3.2, which keeps nothing from one try to the next, no try after the first sends. What the API
+    refuses was not sent, and is retried where that can help.
 
     The result is a :class:`~airflow_provider_linq.results.VoiceMemoResult`.
 
@@ -86,8 +73,11 @@ class LinqSendVoiceMemoOperator(_LinqOperator):
         self.voice_memo_url = voice_memo_url
         self.attachment_id = attachment_id
         self.on_clear = on_clear
+        self.note_given()
 
     def execute(self, context: Context) -> VoiceMemoResult:
+        with fail_fast():
+            self.check_given()
         if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
             raise AirflowFailException("path: give it, voice_memo_url or attachment_id, and only one of them")
         client = self.hook.client
@@ -102,19 +92,27 @@ class LinqSendVoiceMemoOperator(_LinqOperator):
             return VoiceMemoResult(
                 chat_id=self.chat_id,
                 message_id=memo.id,
-                created_at=rfc3339(memo.created_at),
+                created_at=format_datetime(memo.created_at),
                 delivery_status=memo.status,
                 service=memo.service,
             )
 
-        return once_at_most(context, "The voice memo", self.chat_id, self.on_clear, send, prepare=prepare)
+        return run_at_most_once(
+            context,
+            "The voice memo",
+            self.chat_id,
+            self.on_clear,
+            send,
+            prepare=prepare,
+            is_stopped=lambda: self._is_stopped,
+        )
 
 
-class LinqUpdateChatOperator(_LinqOperator):
+class LinqUpdateChatOperator(LinqOperator):
     """
     Bring name, icon and participants of a group chat to what they should be.
 
-    Safe to retry: it looks who is in the chat, adds only who is missing, and removes only who is there. The platform
+    Safe to retry: it reads who is in the chat, adds only who is missing, and removes only who is there. The platform
     accepts the changes and makes them a little later. The result is a
     :class:`~airflow_provider_linq.results.ChatUpdate`.
 
@@ -144,10 +142,12 @@ class LinqUpdateChatOperator(_LinqOperator):
         self.group_chat_icon = group_chat_icon
         self.add = add
         self.remove = remove
+        self.note_given()
 
     def execute(self, context: Context) -> ChatUpdate:
-        client = self.hook.client
         with fail_fast():
+            self.check_given()
+            client = self.hook.client
             add, remove = _handles(self.add, "add"), _handles(self.remove, "remove")
             if not (add or remove or self.display_name is not None or self.group_chat_icon is not None):
                 raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
@@ -171,7 +171,7 @@ class LinqUpdateChatOperator(_LinqOperator):
         return ChatUpdate(chat_id=self.chat_id, display_name=self.display_name, added=added, removed=removed)
 
 
-class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
+class LinqCheckCapabilityOperator(LinqOperator, BranchMixIn):
     """
     Check whether an address can be reached by iMessage or by RCS; as a value, or as a branch.
 
@@ -182,8 +182,8 @@ class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
     :param address: phone number or e-mail address (templated)
     :param service: "iMessage" or "RCS" (phone numbers only) (templated)
     :param from_: own line to check with; by default that of the connection (templated)
-    :param if_available: task id, or list of them, to go on with if it can.
-    :param if_unavailable: task id, or list of them, to go on with if it can't.
+    :param if_available: task id, or list of them, to continue with if it can.
+    :param if_unavailable: task id, or list of them, to continue with if it can't.
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
 
@@ -206,9 +206,11 @@ class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
         self.from_ = from_
         self.if_available = if_available
         self.if_unavailable = if_unavailable
+        self.note_given()
 
     def execute(self, context: Context) -> CapabilityResult:
         with fail_fast():
+            self.check_given()
             found = self._check()
         self.log.info("Reachable by %s: %s", self.service, found["available"])
         if self.if_available is not None or self.if_unavailable is not None:
@@ -221,13 +223,13 @@ class LinqCheckCapabilityOperator(_LinqOperator, BranchMixIn):
         if self.service not in checks:
             raise InvalidRequestError(f"service: must be iMessage or RCS, got {self.service!r}")
         line = self.from_ if self.from_ is not None else self.hook.settings.default_line
-        answer = checks[self.service](self.address, from_=line)
+        response = checks[self.service](self.address, from_=line)
         return CapabilityResult(
-            address=answer.address, service=self.service, available=answer.available, reason=answer.reason
+            address=response.address, service=self.service, available=response.available, reason=response.reason
         )
 
 
-class LinqRequestLocationOperator(_LinqOperator):
+class LinqRequestLocationOperator(LinqOperator):
     """
     Ask the other side of a direct iMessage chat to share its location, at most once.
 
@@ -247,17 +249,28 @@ class LinqRequestLocationOperator(_LinqOperator):
         check_choice("on_clear", on_clear, OnClear)
         self.chat_id = chat_id
         self.on_clear = on_clear
+        self.note_given()
 
     def execute(self, context: Context) -> LocationRequestResult:
+        with fail_fast():
+            self.check_given()
         client = self.hook.client
 
         def ask(_: None) -> LocationRequestResult:
             accepted = client.location.request(self.chat_id)
             return LocationRequestResult(
-                chat_id=self.chat_id, requested_at=rfc3339(client.server_time), trace_id=accepted.trace_id
+                chat_id=self.chat_id, requested_at=format_datetime(client.server_time), trace_id=accepted.trace_id
             )
 
-        return once_at_most(context, "The request", self.chat_id, self.on_clear, ask, prepare=lambda: None)
+        return run_at_most_once(
+            context,
+            "The request",
+            self.chat_id,
+            self.on_clear,
+            ask,
+            prepare=lambda: None,
+            is_stopped=lambda: self._is_stopped,
+        )
 
 
 def _handles(value: str | Sequence[str], field: str) -> list[str]:

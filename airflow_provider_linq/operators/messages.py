@@ -9,44 +9,34 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from functools import cached_property, partial
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
-from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
-from airflow_provider_linq._internal.fail_fast import (
-    MESSAGE_GONE,
-    OnOptOut,
-    fail_fast,
-    refusal,
-    sending,
-    was_refused,
-)
-from airflow_provider_linq._internal.idempotency import (
-    OnClear,
-    RecordStore,
-    begin,
-    check_key,
-    plan_send,
-    recorded,
-    target_of,
-)
-from airflow_provider_linq._internal.uploads import check_message, upload, with_uploads
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
+from airflow_provider_linq._internal.destination import Destination
+from airflow_provider_linq._internal.durable import MESSAGE
+from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
+from airflow_provider_linq._internal.idempotency import IdempotencyRecord, check_key, decide_send, recipient_fingerprint
+from airflow_provider_linq._internal.keyed_send import KeyedSend
+from airflow_provider_linq._internal.once import OnClear, RecordStore, is_mapped
+from airflow_provider_linq._internal.operator import LinqOperator
+from airflow_provider_linq._internal.uploads import check_message, with_key
 from airflow_provider_linq._internal.xcom import refused_result
-from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
-from linq_client import BlockedError, InvalidRequestError, LinqError, Message, MessageLike, OptedOutError, message_from
+from linq_client import BlockedError, MessageLike, OptedOutError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+__all__ = ["LinqCreateChatOperator", "LinqSendMessageOperator"]
 
-class _LinqSendOperator(BaseOperator, ABC):
+
+class _LinqSendOperator(LinqOperator, ABC):
     """What the sending operators share: the message, its key and record, and the wait for its delivery."""
 
     def __init__(
@@ -54,7 +44,6 @@ class _LinqSendOperator(BaseOperator, ABC):
         *,
         message: MessageLike,
         idempotency_key: str | None = None,
-        linq_conn_id: str = LinqHook.default_conn_name,
         on_opt_out: OnOptOut = "fail",
         on_clear: OnClear = "keep",
         wait_for_delivery: Until | None = None,
@@ -62,18 +51,15 @@ class _LinqSendOperator(BaseOperator, ABC):
         failure_grace: timedelta | float = FAILURE_GRACE,
         poll_interval: timedelta | float = 15,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        multiple_outputs: bool = True,  # so that other tasks can take send.output["chat_id"]
         **kwargs: Any,
     ) -> None:
-        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        super().__init__(**kwargs)
         check_choice("on_opt_out", on_opt_out, OnOptOut)
         check_choice("on_clear", on_clear, OnClear)
         if wait_for_delivery is not None:
             check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.message = message
         self.idempotency_key = idempotency_key
-        self._has_key = idempotency_key is not None
-        self.linq_conn_id = linq_conn_id
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
         self.wait_for_delivery = wait_for_delivery
@@ -82,68 +68,65 @@ class _LinqSendOperator(BaseOperator, ABC):
         self.poll_interval = as_timedelta(poll_interval).total_seconds()
         self.deferrable = deferrable
 
-    @cached_property
-    def hook(self) -> LinqHook:
-        return LinqHook(self.linq_conn_id)
+    @abstractmethod
+    def destination(self) -> Destination:
+        """
+        Return where the message goes now.
+
+        :raises InvalidRequestError: an argument is wrong.
+        """
 
     @abstractmethod
-    def target(self) -> str:
-        """Return a hash of whom the message is for."""
-
-    @abstractmethod
-    def line(self) -> str | None:
-        """Return the own line that the message is sent from now; None if the task doesn't say."""
-
-    @abstractmethod
-    def send(self, message: Message, line: str | None) -> SendResult:
-        """Send the message, complete with its key, from the line that the first try of the key was sent from."""
+    def recipient(self) -> str:
+        """Return the fingerprint of whom the message is for."""
 
     def execute(self, context: Context) -> SendResult:
-        result = self._send_once(context)
-        if self.wait_for_delivery is None or result["refused"] is not None:
-            return result
-        return self._await_delivery(self.wait_for_delivery, result)
+        with fail_fast():
+            self.check_given()
+            destination = self.destination()
+        store = self._store(context)
+        with store.noting_end(lambda: self._is_stopped):
+            result = self._send_once(context, destination, store)
+            if self.wait_for_delivery is None or result["refused"] is not None:
+                return result
+            return self._await_delivery(self.wait_for_delivery, result)
 
-    def _send_once(self, context: Context) -> SendResult:
-        ti, store = context["ti"], RecordStore(context)
-        earlier, target = store.load(), self.target()
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        with self._store(context).noting_end(lambda: self._is_stopped):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def _store(self, context: Context) -> RecordStore[IdempotencyRecord]:
+        blank = IdempotencyRecord.blank(context["ti"], self.recipient())
+        return RecordStore(context, MESSAGE, blank)
+
+    def _send_once(
+        self, context: Context, destination: Destination, store: RecordStore[IdempotencyRecord]
+    ) -> SendResult:
+        ti = context["ti"]
         with fail_fast():
             checked = check_message(self.message)
-            if self._has_key and self.idempotency_key is None:  # rendered to None, as native objects
-                raise InvalidRequestError("idempotency_key: must tell this message from others, got None")
+            destination.check(checked)
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
-            plan = plan_send(ti, earlier, given, self.on_clear, target=target)
-            _with_key(checked, plan.key)
-        if plan.note:
-            self.log.warning("%s", plan.note)
-        if plan.result is not None:
-            self.log.info("Message %s was sent in an earlier try", plan.result["message_id"])
-            return cast(SendResult, plan.result)
-        with sending(plan.key):
-            record = begin(ti, earlier, plan, target, self.line())
-            message = _with_key(with_uploads(self.message, partial(upload, client=self.hook.client)), plan.key)
-            # Before the request: whatever becomes of this process, the next try knows that it may have been made.
-            store.save(record)
-            retries = self.hook.client.stats.retries
+            decision = decide_send(ti, store.record, given, self.on_clear, recipient=destination.recipient)
+            key = with_key(checked, decision.record.key).idempotency_key
+            if decision.note:
+                self.log.warning("%s", decision.note)
+            if store.record is not None:
+                store.save(decision.record)
+            send = KeyedSend(
+                hook=self.hook,
+                store=store,
+                destination=destination,
+                message=self.message,
+                decision=decision,
+                run_start=_start(context),
+                shares_key=is_mapped(ti) and given is None,
+            )
             try:
-                result = self.send(message, record.line)
-            except LinqError as error:
-                first = (earlier is None or earlier.key != plan.key) and self.hook.client.stats.retries == retries
-                if first and was_refused(error) and error.status != 409 and error.code != MESSAGE_GONE:
-                    store.forget()  # the key was sent this one time and not taken: the next try is free to do it anew
-                if isinstance(error, OptedOutError | BlockedError):
-                    return self._refused(error, plan.key)
-                raise
-            store.save(recorded(record, result))
-        self.log.info(
-            "Message %s in chat %s: %s (trace %s)",
-            result["message_id"],
-            result["chat_id"],
-            result["delivery_status"],
-            result["trace_id"],
-        )
-        return result
+                return send.run()
+            except (OptedOutError, BlockedError) as error:
+                return self._refused(error, str(key))
 
     def _refused(self, error: OptedOutError | BlockedError, key: str) -> SendResult:
         """Make of a recipient who can't be written to what the user has chosen."""
@@ -161,9 +144,9 @@ class _LinqSendOperator(BaseOperator, ABC):
         deadline = time.monotonic() + self.delivery_timeout.total_seconds()
         while True:
             with fail_fast():
-                verdict, delivery = watch.look(self.hook.client)
-            if verdict is not Verdict.WAIT:
-                return self._after(result, verdict.value, delivery)
+                state, delivery = watch.poll(self.hook.client)
+            if state is not DeliveryState.WAITING:
+                return self._after(result, state.value, delivery)
             if self.deferrable:
                 self.defer(
                     trigger=LinqDeliveryTrigger(
@@ -187,15 +170,15 @@ class _LinqSendOperator(BaseOperator, ABC):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""
         raise_for_event(event)
-        record = None if event.get("sent") else RecordStore(context).load()
+        record = None if event.get("sent") else self._store(context).record
         sent = event.get("sent") or (record.result if record else None)
         if sent is None:
             raise AirflowFailException(f"Message {event['delivery']['message_id']} was sent, but nothing more is known")
-        return self._after(cast(SendResult, sent), event["verdict"], event["delivery"])
+        return self._after(cast(SendResult, sent), event["state"], event["delivery"])
 
-    def _after(self, result: SendResult, verdict: str, delivery: Mapping[str, Any]) -> SendResult:
-        if verdict == Verdict.FAILED.value:
-            # A retry would not send again, and so not mend it.
+    def _after(self, result: SendResult, state: str, delivery: Mapping[str, Any]) -> SendResult:
+        if state == DeliveryState.FAILED.value:
+            # A retry would not send again, and so not help.
             raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
         self.log.info("Message %s: %s", delivery["message_id"], delivery["delivery_status"])
         return {**result, "delivery_status": delivery["delivery_status"], "service": delivery["service"]}
@@ -219,9 +202,10 @@ class LinqSendMessageOperator(_LinqSendOperator):
     :param from_: own line to send to ``to`` from; by default that of the connection, and if it has none, one that the
         platform chooses. From a line, the message may be the first of a new chat, so it must hold no link, URL, reply
         or effect (templated)
-    :param idempotency_key: the platform sends one message for a key. By default made of DAG id, run id, task id and
-        map index, so that no retry sends again. Give one where two Airflow installations share an account and run
-        DAGs of the same name (templated)
+    :param idempotency_key: the platform sends one message for a key. By default made of DAG id, run id and task id,
+        so that no retry sends again; in a mapped task also of the recipient, so that the list may change before a
+        clear. Give one where a mapped task has several messages for one recipient, and where two Airflow
+        installations share an account and run DAGs of the same name (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.
@@ -231,7 +215,7 @@ class LinqSendMessageOperator(_LinqSendOperator):
         SMS end at sent. By default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed, since it may still succeed.
-    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
+    :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 
@@ -250,18 +234,13 @@ class LinqSendMessageOperator(_LinqSendOperator):
         self.chat_id = chat_id
         self.to = to
         self.from_ = from_
+        self.note_given()
 
-    def target(self) -> str:
-        return target_of(self.chat_id, self.to, self.from_)
+    def destination(self) -> Destination:
+        return self.hook.destination(chat_id=self.chat_id, to=self.to, from_=self.from_)
 
-    def line(self) -> str | None:
-        return None if self.chat_id is not None else self.hook.line_for(self.from_)
-
-    def send(self, message: Message, line: str | None) -> SendResult:
-        if self.chat_id is None and self.to is not None and line is None:
-            return self.hook.send_from_any_line(self.to, message)
-        from_ = line if self.chat_id is None else self.from_
-        return self.hook.send(message, chat_id=self.chat_id, to=self.to, from_=from_)
+    def recipient(self) -> str:
+        return recipient_fingerprint(self.chat_id, self.to)
 
 
 class LinqCreateChatOperator(_LinqSendOperator):
@@ -282,7 +261,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
     :param wait_for_delivery: "sent", "delivered" or "read"; by default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed.
-    :param poll_interval: seconds between two looks at the delivery, or a timedelta.
+    :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
 
@@ -294,16 +273,16 @@ class LinqCreateChatOperator(_LinqSendOperator):
         super().__init__(message=message, **kwargs)
         self.to = to
         self.from_ = from_
+        self.note_given()
 
-    def target(self) -> str:
-        return target_of(None, self.to, self.from_)
+    def destination(self) -> Destination:
+        return self.hook.destination(to=self.to, from_=self.from_, needs_line=True)
 
-    def line(self) -> str | None:
-        return self.hook.line_for(self.from_)
-
-    def send(self, message: Message, line: str | None) -> SendResult:
-        return self.hook.create_chat(self.to, message, from_=line)
+    def recipient(self) -> str:
+        return recipient_fingerprint(None, self.to)
 
 
-def _with_key(message: Message, key: str) -> Message:
-    return message_from({**message.to_wire(), "idempotency_key": key})
+def _start(context: Context) -> datetime:
+    """Return when the DAG run first started, or a time before; a clear sets its start to another."""
+    run = context["dag_run"]
+    return run.run_after if run.clear_number else run.start_date or run.run_after

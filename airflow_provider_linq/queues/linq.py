@@ -20,6 +20,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
+__all__ = ["LinqMessageQueueProvider"]
+
 
 class LinqMessageQueueProvider(BaseMessageQueueProvider):
     """

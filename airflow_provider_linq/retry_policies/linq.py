@@ -5,24 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_linq._internal.fail_fast import is_permanent
+from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.polling import describe
+from airflow_provider_linq._internal.version_compat import RetryDecision, RetryPolicy
 from linq_client import LinqError
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, RetryDecision, RetryPolicy
-else:
-    try:
-        from airflow.sdk import RetryDecision, RetryPolicy
-    except ImportError:  # 3.2, which knows no policies; DAG files that name one still load, in tests for example
-        RetryDecision, RetryPolicy = None, object
+    from airflow.sdk import Context
+
+__all__ = ["LinqRetryPolicy"]
 
 
 class LinqRetryPolicy(RetryPolicy):
     """
-    Wait as long as the API said, fail at once on what no retry can mend, and leave the rest to the task.
+    Wait as long as the API said, fail immediately on what no retry can fix, and leave the rest to the task.
 
-    The operators of this provider fail at once by themselves; the policy is for them where the API names a waiting time
+    The operators of this provider fail fast by themselves; the policy is for them where the API names a waiting time
     (429), and for TaskFlow tasks that use ``LinqHook().client``. An exception that was raised from a ``LinqError`` is
     judged by that. The policy can't allow more tries than ``retries`` says.
 
@@ -30,7 +28,7 @@ class LinqRetryPolicy(RetryPolicy):
     """
 
     def __init__(self, max_delay: timedelta | float = timedelta(hours=1)) -> None:
-        self.max_delay = max_delay if isinstance(max_delay, timedelta) else timedelta(seconds=max_delay)
+        self.max_delay = as_timedelta(max_delay)
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
@@ -38,8 +36,8 @@ class LinqRetryPolicy(RetryPolicy):
         error = _linq_error(exception)
         if error is None:
             return RetryDecision.default()
-        if is_permanent(error):
-            return RetryDecision.fail(f"No retry can mend this: {describe(error)}")
+        if error.permanent:
+            return RetryDecision.fail(f"No retry can fix this: {describe(error)}")
         if error.retry_after is not None and timedelta(seconds=error.retry_after) <= self.max_delay:
             delay = timedelta(seconds=error.retry_after)
             return RetryDecision.retry(delay, f"The API asked to wait for {error.retry_after:g} seconds")

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_provider_linq._internal.arguments import check_choice
-from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryWatch, Until, Verdict
+from airflow_provider_linq._internal.arguments import GivenArguments, as_timedelta, check_choice, datetime_argument
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq._internal.inbound import InboundReader, Wanted, moment, on_clock
+from airflow_provider_linq._internal.inbound import InboundReader, MessageFilter
 from airflow_provider_linq._internal.polling import run_to_end
-from airflow_provider_linq._internal.xcom import inbound_message, rfc3339
+from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import DeliveryResult, InboundMessage
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger, raise_for_event
 from linq_client import InvalidRequestError
+from linq_client.times import format_datetime, to_server_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.triggers.base import BaseTrigger
+
+__all__ = ["LinqDeliverySensor", "LinqMessageSensor"]
 
 
 class _LinqSensor(BaseSensorOperator, ABC):
@@ -41,6 +44,7 @@ class _LinqSensor(BaseSensorOperator, ABC):
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
+        self._given = GivenArguments(self, ())
 
     @cached_property
     def hook(self) -> LinqHook:
@@ -48,13 +52,15 @@ class _LinqSensor(BaseSensorOperator, ABC):
 
     @abstractmethod
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
 
     @abstractmethod
     def trigger(self, context: Context) -> BaseTrigger:
-        """Return what goes on waiting after the first poke."""
+        """Return what waits after the first poke."""
 
     def execute(self, context: Context) -> Any:
+        with fail_fast():
+            self._given.check(self)
         if not self.deferrable:
             return super().execute(context)
         found = self._first_poke(context)
@@ -82,12 +88,12 @@ class _LinqSensor(BaseSensorOperator, ABC):
 
 class LinqMessageSensor(_LinqSensor):
     """
-    Wait for an inbound message; the earliest one that fits goes to XCom.
+    Wait for an inbound message; the earliest one that matches goes to XCom.
 
     The result is an :class:`~airflow_provider_linq.results.InboundMessage`, of which each key is an XCom of its own
-    too (``wait.output["text"]``). A chat is read whole at each look, because the API promises no order, and for a line
+    too (``wait.output["text"]``). A chat is read whole at each poke, because the API promises no order, and for a line
     every chat is read now and then. Where the connection has a retention window, ``poke_interval`` must be shorter: a
-    message that came and expired between two looks is never seen.
+    message that came and expired between two pokes is never seen.
 
     :param chat_id: wait in this chat; excludes ``line`` (templated)
     :param from_handle: only messages of this handle; without ``chat_id``, in any chat with it (templated)
@@ -95,7 +101,7 @@ class LinqMessageSensor(_LinqSensor):
     :param since: only messages created at this moment or later, by the API's clock: a datetime or an ISO 8601 string
         (without an offset, in Airflow's default time zone). The best one is the ``created_at`` of the message that is
         to be answered, from the XCom of the task that sent it. By default the start of the DAG run, corrected for the
-        difference between this worker's clock and the API's; a cleared DAG run starts anew (templated)
+        difference between this worker's clock and the API's; a cleared DAG run starts again (templated)
     :param text_matches: only messages in whose text this regular expression is found (templated)
     :param predicate: only messages for which this function is true: its dotted path; it gets an ``InboundMessage``,
         and must be importable where the triggerer runs too.
@@ -123,35 +129,36 @@ class LinqMessageSensor(_LinqSensor):
         self.since = since
         self.text_matches = text_matches
         self.predicate = predicate
+        self._given = GivenArguments(self, self.template_fields)
 
     @cached_property
-    def wanted(self) -> Wanted:
-        return Wanted(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
+    def filter(self) -> MessageFilter:
+        return MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
 
     @cached_property
     def _reader(self) -> InboundReader:
         # The trigger that follows a first poke sweeps, so that one need not.
-        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.wanted, sweep_first=not self.deferrable)
+        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.filter, sweep_first=not self.deferrable)
 
     def poke(self, context: Context) -> PokeReturnValue:
         with fail_fast():
             self._check_interval()
             reader = self._reader
-            since = self._since_on_their_clock(context)
-            seen = run_to_end(lambda: reader.look(since))
-            found = self.wanted.earliest(seen.messages, since)
-            if found is None and seen.error is not None:
-                raise seen.error
+            since = self._since_in_server_time(context)
+            polled = run_to_end(lambda: reader.poll(since))
+            found = self.filter.earliest(polled.messages, since)
+            if found is None and polled.error is not None:
+                raise polled.error
         return PokeReturnValue(found is not None, None if found is None else inbound_message(found))
 
     def trigger(self, context: Context) -> BaseTrigger:
-        # A first poke that failed silently may not have learned of the API's clock: then it is the worker's.
+        # A first poke that failed silently may not have learned of the server's time: then it is the worker's.
         since = _start(context) if self.since is None else self.since
         with fail_fast():
-            begin = rfc3339(moment(since))
+            started = datetime_argument(since, "since")
         return LinqMessageTrigger(
             linq_conn_id=self.linq_conn_id,
-            since=begin,
+            since=format_datetime(started),
             chat_id=self.chat_id,
             from_handle=self.from_handle,
             line=self.line,
@@ -166,10 +173,10 @@ class LinqMessageSensor(_LinqSensor):
         with fail_fast():
             return inbound_message(self.hook.client.messages.get(event["message_id"]))
 
-    def _since_on_their_clock(self, context: Context) -> datetime:
+    def _since_in_server_time(self, context: Context) -> datetime:
         if self.since is None:
-            self.since = on_clock(_start(context), self.hook.client.server_time)
-        self.since = moment(self.since)
+            self.since = to_server_time(_start(context), self.hook.client.server_time)
+        self.since = datetime_argument(self.since, "since")
         return self.since
 
     def _check_interval(self) -> None:
@@ -211,7 +218,8 @@ class LinqDeliverySensor(_LinqSensor):
         check_choice("until", until, Until)
         self.message_id = message_id
         self.until = until
-        self.failure_grace = failure_grace if isinstance(failure_grace, timedelta) else timedelta(seconds=failure_grace)
+        self.failure_grace = as_timedelta(failure_grace)
+        self._given = GivenArguments(self, self.template_fields)
 
     @cached_property
     def _watch(self) -> DeliveryWatch:
@@ -219,9 +227,9 @@ class LinqDeliverySensor(_LinqSensor):
 
     def poke(self, context: Context) -> PokeReturnValue:
         with fail_fast():
-            verdict, delivery = self._watch.look(self.hook.client)
-        self._raise_if_failed(verdict.value, delivery)
-        return PokeReturnValue(verdict is Verdict.REACHED, delivery)
+            state, delivery = self._watch.poll(self.hook.client)
+        self._raise_if_failed(state.value, delivery)
+        return PokeReturnValue(state is DeliveryState.REACHED, delivery)
 
     def trigger(self, context: Context) -> BaseTrigger:
         return LinqDeliveryTrigger(
@@ -236,11 +244,11 @@ class LinqDeliverySensor(_LinqSensor):
         """Return from the triggerer."""
         raise_for_event(event)
         delivery: DeliveryResult = event["delivery"]
-        self._raise_if_failed(event["verdict"], delivery)
+        self._raise_if_failed(event["state"], delivery)
         return delivery
 
-    def _raise_if_failed(self, verdict: str, delivery: DeliveryResult) -> None:
-        if verdict == Verdict.FAILED.value:
+    def _raise_if_failed(self, state: str, delivery: DeliveryResult) -> None:
+        if state == DeliveryState.FAILED.value:
             raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
 
 

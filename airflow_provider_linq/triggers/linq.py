@@ -1,6 +1,6 @@
 """Triggers that wait for a delivery or for a message on behalf of a deferred task.
 
-They only read, so it does no harm that Airflow may run one twice or begin it again. Their events hold ids and no text:
+They only read, so it does no harm that Airflow may run one twice or start it again. Their events hold ids and no text:
 Airflow writes every event to a log. Whatever can be wrong with their arguments is found in ``run``, because an
 exception in ``__init__`` ends the whole triggerer.
 """
@@ -16,12 +16,22 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_linq._internal.delivery import DeliveryWatch, Verdict, check_until
-from airflow_provider_linq._internal.fail_fast import is_permanent
-from airflow_provider_linq._internal.inbound import InboundReader, Wanted, moment
-from airflow_provider_linq._internal.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe, shared_reads
+from airflow_provider_linq._internal.arguments import datetime_argument
+from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch, check_until
+from airflow_provider_linq._internal.inbound import InboundReader, MessageFilter
+from airflow_provider_linq._internal.polling import (
+    LEAST_INTERVAL,
+    SHARED_FOR,
+    Failures,
+    describe,
+    shared_reads,
+    with_present_key,
+)
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from airflow_provider_linq.results import DeliveryResult
 from linq_client import LinqError
+
+__all__ = ["MAX_CONSECUTIVE_FAILURES", "LinqDeliveryTrigger", "LinqMessageTrigger"]
 
 #: How many polls may fail one after another before a trigger gives up, and its task fails or is retried.
 MAX_CONSECUTIVE_FAILURES = 10
@@ -29,7 +39,7 @@ MAX_CONSECUTIVE_FAILURES = 10
 
 class _PollingTrigger(BaseTrigger):
     """
-    Poll until there is an event; survive polls that fail, and give up after too many or on what no poll can mend.
+    Poll until there is an event; survive polls that fail, and give up after too many or on what no poll can fix.
 
     :param linq_conn_id: connection of type ``linq``; nothing else of the connection is stored.
     :param poll_interval: seconds between two polls.
@@ -65,7 +75,7 @@ class _PollingTrigger(BaseTrigger):
 
     @abstractmethod
     def watch(self, hook: LinqAsyncHook) -> Watch:
-        """Begin to watch; may raise ``LinqError``."""
+        """Start to watch; may raise ``LinqError``."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)  # what fails is polled again anyway
@@ -79,7 +89,7 @@ class _PollingTrigger(BaseTrigger):
                 failures.reset()
             except Exception as error:
                 event = None
-                permanent = isinstance(error, LinqError) and is_permanent(error)
+                permanent = isinstance(error, LinqError) and error.permanent
                 wait = failures.add(error)
                 hook.forget_connection()
                 if permanent or failures.count >= self.max_consecutive_failures:
@@ -99,7 +109,7 @@ class Watch(ABC):
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
         """Return the payload of the event, or None as long as there is none.
 
-        :param shared_for: how many seconds old the answers of other triggers may be.
+        :param shared_for: how many seconds old the responses to other triggers may be.
         """
 
 
@@ -114,14 +124,14 @@ class LinqDeliveryTrigger(_PollingTrigger):
     """
     Wait until a message has come so far, or has failed.
 
-    The event is ``{"verdict": "reached" or "failed", "delivery": DeliveryResult, "sent": ...}``.
+    The event is ``{"state": "reached" or "failed", "delivery": DeliveryResult, "sent": ...}``.
 
     :param linq_conn_id: connection of type ``linq``.
     :param message_id: a message that was sent.
     :param until: "sent", "delivered" or "read".
     :param failure_grace: seconds for which a failed delivery is not believed.
     :param sent: handed back in the event: what the task knows of the send. Next to the event, as keyword arguments of
-        the method that the task goes on with, ``dag.test()`` would lose it.
+        the method that the task resumes with, ``dag.test()`` would lose it.
     :param poll_interval: seconds between two polls.
     :param max_consecutive_failures: how many polls may fail one after another.
     """
@@ -162,15 +172,18 @@ class _DeliveryPoll(Watch):
         self._sent = trigger.sent
 
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
+        state, delivery = await with_present_key(self._hook, lambda: self._read(shared_for))
+        if state is DeliveryState.WAITING:
+            return None
+        return {"state": state.value, "delivery": delivery, "sent": self._sent}
+
+    async def _read(self, shared_for: float) -> tuple[DeliveryState, DeliveryResult]:
         client = await self._hook.aclient()
         not_before = asyncio.get_running_loop().time() - shared_for
-        seen = await shared_reads().read(
-            (client, *self._question), lambda: self._watch.look(client), not_before=not_before
+        shared = await shared_reads().read(
+            (client, *self._question), lambda: self._watch.poll(client), not_before=not_before
         )
-        verdict, delivery = seen.value
-        if verdict is Verdict.WAIT:
-            return None
-        return {"verdict": verdict.value, "delivery": delivery, "sent": self._sent}
+        return shared.value
 
 
 class LinqMessageTrigger(_PollingTrigger):
@@ -185,7 +198,7 @@ class LinqMessageTrigger(_PollingTrigger):
     :param from_handle: only messages from this handle.
     :param line: only messages to this own line.
     :param text_matches: regular expression that is searched in the text.
-    :param predicate: dotted path of a function that takes an ``InboundMessage`` and says whether it is wanted.
+    :param predicate: dotted path of a function that takes an ``InboundMessage`` and says whether it matches.
     :param poll_interval: seconds between two polls.
     :param max_consecutive_failures: how many polls may fail one after another.
     """
@@ -220,20 +233,20 @@ class LinqMessageTrigger(_PollingTrigger):
         }
 
     def watch(self, hook: LinqAsyncHook) -> Watch:
-        wanted = Wanted(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
-        return _MessagePoll(InboundReader(hook, wanted), wanted, self.since)
+        filter_ = MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
+        return _MessagePoll(InboundReader(hook, filter_), filter_, self.since)
 
 
 class _MessagePoll(Watch):
-    def __init__(self, reader: InboundReader, wanted: Wanted, since: str) -> None:
+    def __init__(self, reader: InboundReader, filter_: MessageFilter, since: str) -> None:
         self._reader = reader
-        self._wanted = wanted
-        self._since = moment(since)
+        self._filter = filter_
+        self._since = datetime_argument(since, "since")
 
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
-        seen = await self._reader.look(self._since, shared_for=shared_for)
+        polled = await self._reader.poll(self._since, shared_for=shared_for)
         # In a thread: the predicate is the user's, and may take its time.
-        found = await asyncio.to_thread(self._wanted.earliest, seen.messages, self._since)
-        if found is None and seen.error is not None:
-            raise seen.error
+        found = await asyncio.to_thread(self._filter.earliest, polled.messages, self._since)
+        if found is None and polled.error is not None:
+            raise polled.error
         return None if found is None else {"chat_id": found.chat_id, "message_id": found.id}

@@ -8,23 +8,26 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_linq._internal.inbound import SWEEP_EVERY, InboundReader, Seen, Wanted, arrival, moment
-from airflow_provider_linq._internal.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe
-from airflow_provider_linq._internal.xcom import inbound_message, rfc3339
+from airflow_provider_linq._internal.durable import FormatError, check_format, write
+from airflow_provider_linq._internal.inbound import SWEEP_EVERY, InboundReader, MessageFilter, PollResult
+from airflow_provider_linq._internal.polling import LEAST_INTERVAL, SHARED_FOR, Failures, describe, with_present_key
+from airflow_provider_linq._internal.version_compat import asset_state_stores
+from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from linq_client import LinqClient
 from linq_client.models import Message
+from linq_client.sync import arrived_at
+from linq_client.times import format_datetime, parse_datetime
 
-if TYPE_CHECKING:
-    from airflow.sdk.execution_time.context import AssetStateStoreAccessor
+__all__ = ["LinqInboundMessageTrigger"]
 
-CURSOR: Final = "linq_inbound_cursor"
+CURSOR: Final = "linq_inbound"
 
-#: How far back each look reaches. A message that a chat did not show is found by the next sweep, so it is longer.
+#: How far back each poll reaches. A message that a chat did not show is found by the next sweep, so it is longer.
 OVERLAP: Final = timedelta(seconds=SWEEP_EVERY) + timedelta(minutes=5)
 
 #: How long the cursor may stand still in the store while nothing comes in.
@@ -33,36 +36,49 @@ SAVE_EVERY: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a watcher has come: messages that arrived at `after` or later count, but for those that it knows.
+    """
+    How far a watcher has come: messages that arrived at `after` or later count, but for those that it knows.
 
-    :param after: by the API's clock, well behind its present time, since messages become visible out of order.
+    :param after: in server time, well behind the present, since messages become visible out of order.
     :param known: the messages since `after` for which there was an event: id, and when each arrived.
     """
 
     after: datetime
     known: Mapping[str, datetime] = field(default_factory=dict)
 
-    def new(self, messages: Iterable[Message], wanted: Wanted) -> list[Message]:
+    def new(self, messages: Iterable[Message], filter_: MessageFilter) -> list[Message]:
         """Return the messages that there was no event for yet, in the order of their arrival."""
         found = {
             message.id: message
             for message in messages
-            if arrival(message) >= self.after and message.id not in self.known and wanted.fits(message)
+            if arrived_at(message) >= self.after and message.id not in self.known and filter_.matches(message)
         }
-        return sorted(found.values(), key=lambda message: (arrival(message), message.id))
+        return sorted(found.values(), key=lambda message: (arrived_at(message), message.id))
 
     def moved(self, new: Iterable[Message], server_time: datetime) -> Cursor:
         """Return the cursor after there was an event for each of `new`."""
         after = max(self.after, server_time - OVERLAP)
-        known = {**self.known, **{message.id: arrival(message) for message in new}}
+        known = {**self.known, **{message.id: arrived_at(message) for message in new}}
         return Cursor(after, {id_: arrived for id_, arrived in known.items() if arrived >= after})
 
     def to_json(self) -> dict[str, Any]:
-        return {"after": rfc3339(self.after), "known": {id_: rfc3339(at) for id_, at in self.known.items()}}
+        known = {id_: format_datetime(arrived) for id_, arrived in self.known.items()}
+        return write({"after": format_datetime(self.after), "known": known})
 
     @classmethod
-    def from_json(cls, stored: Any) -> Cursor:
-        return cls(moment(stored["after"]), {id_: moment(at) for id_, at in stored["known"].items()})
+    def from_json(cls, name: str, stored: object) -> Cursor:
+        """
+        Read a cursor from the store.
+
+        :param name: under which it was stored.
+        :raises FormatError: another version wrote it.
+        """
+        cursor = check_format(name, stored)
+        try:
+            known = {id_: parse_datetime(arrived) for id_, arrived in cursor["known"].items()}
+            return cls(parse_datetime(cursor["after"]), known)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            raise FormatError(f"{name}: the cursor can't be read: {type(error).__name__}") from None
 
 
 class LinqInboundMessageTrigger(BaseEventTrigger):
@@ -122,10 +138,10 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        # Wrong arguments end it here, visibly; after that nothing does.
-        wanted = Wanted(self.chat_id, self.from_handle, self.line, self.text_matches, anywhere=True)
+        # Wrong arguments end it here, visibly, and so does a cursor of another version; after that nothing does.
+        filter_ = MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, anywhere=True)
         hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)
-        reader, failures = InboundReader(hook, wanted), Failures(self.poll_interval)
+        reader, failures = InboundReader(hook, filter_), Failures(self.poll_interval)
         cursor: Cursor | None = None
         saved: Cursor | None = None
         failed: Exception | None
@@ -133,16 +149,18 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
             wait = self.poll_interval
             try:
                 if cursor is None:
-                    cursor = saved = await self._begin(hook)
+                    cursor = saved = await self._start(hook)
                 elif _is_worth_saving(cursor, saved):
                     # A poll later than its events: Airflow stores an event some time after the yield, and if the
                     # triggerer died in between, a cursor that had been saved already would have passed it over.
                     await self._save(cursor)
                     saved = cursor
-                seen = await reader.look(cursor.after, shared_for=self.poll_interval * SHARED_FOR)
-                new = await asyncio.to_thread(cursor.new, seen.messages, wanted)
-                cursor = cursor.moved(new, seen.server_time if seen.error is None else cursor.after)
-                failed = seen.error
+                polled = await reader.poll(cursor.after, shared_for=self.poll_interval * SHARED_FOR)
+                new = await asyncio.to_thread(cursor.new, polled.messages, filter_)
+                cursor = cursor.moved(new, polled.server_time if polled.error is None else cursor.after)
+                failed = polled.error
+            except FormatError:
+                raise
             except Exception as error:
                 new, failed = [], error
             if failed is None:
@@ -154,34 +172,35 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
                 self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(failed))
             if new:
                 # One event for all of them: of events that come in a burst, Airflow gives a run only the first.
-                messages = [self._payload(message, seen) for message in new]
+                messages = [self._payload(message, polled) for message in new]
                 yield TriggerEvent({"messages": messages})  # type: ignore[no-untyped-call]
             await asyncio.sleep(max(wait, LEAST_INTERVAL))
 
-    def _payload(self, message: Message, seen: Seen) -> dict[str, Any]:
+    def _payload(self, message: Message, polled: PollResult) -> dict[str, Any]:
         made = inbound_message(message)
         payload = {
             "chat_id": made["chat_id"],
             "message_id": made["message_id"],
-            "line": seen.lines.get(made["chat_id"], self.line),
+            "line": polled.lines.get(made["chat_id"], self.line),
             "from_handle": made["from_handle"],
             "created_at": made["created_at"],
             "service": made["service"],
         }
         return {**payload, "text": made["text"]} if self.include_text else payload
 
-    async def _begin(self, hook: LinqAsyncHook) -> Cursor:
-        """Return the cursor of the store, or one that begins now, by the API's clock."""
-        kept = [stored for store in self._stores() if (stored := await store.aget(self._cursor_name)) is not None]
-        if kept:
-            return min(map(Cursor.from_json, kept), key=lambda cursor: cursor.after)
-        cursor = Cursor(await hook.call(_server_now))
-        # At once: until it is saved, a restart would begin anew and pass over what came in before it.
+    async def _start(self, hook: LinqAsyncHook) -> Cursor:
+        """Return the cursor of the store, or one that starts now, in server time."""
+        name = self._cursor_name
+        stored = [found for store in asset_state_stores(self) if (found := await store.aget(name)) is not None]
+        if stored:
+            return min((Cursor.from_json(name, found) for found in stored), key=lambda cursor: cursor.after)
+        cursor = Cursor(await with_present_key(hook, lambda: hook.call(_server_time)))
+        # Before the first poll: until it is saved, a restart would start over and miss what came in before it.
         await self._save(cursor)
         return cursor
 
     async def _save(self, cursor: Cursor) -> None:
-        for store in self._stores():
+        for store in asset_state_stores(self):
             await store.aset(self._cursor_name, cursor.to_json())
 
     @property
@@ -190,19 +209,11 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         watched = [self.linq_conn_id, self.line, self.chat_id, self.from_handle, self.text_matches]
         return f"{CURSOR}_{hashlib.sha256(json.dumps(watched).encode()).hexdigest()[:16]}"
 
-    def _stores(self) -> list[AssetStateStoreAccessor]:
-        """Return the state store of each asset that this trigger watches for; none on Airflow 3.2."""
-        found: Any = getattr(self, "asset_state_store", None)
-        if found is None:
-            return []
-        # Assets with equal watchers share one trigger, and the accessor of several has no public way to name them.
-        return list(getattr(found, "_by_name", {}).values()) or [found]
-
 
 def _is_worth_saving(cursor: Cursor, saved: Cursor | None) -> bool:
     return saved is None or cursor.known != saved.known or cursor.after - saved.after >= SAVE_EVERY
 
 
-def _server_now(client: LinqClient) -> datetime:
+def _server_time(client: LinqClient) -> datetime:
     client.phone_numbers.list()
     return client.server_time

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from linq_client import RetrySettings
 from tests.emulator_process import Emulator, running_emulator
 
 if TYPE_CHECKING:
@@ -106,6 +107,16 @@ def connect(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clients of hooks hardly wait between their tries."""
+    from airflow_provider_linq.hooks.linq import LinqHook
+
+    new_client = LinqHook.new_client
+    waits = RetrySettings(first_wait=0.01, longest_wait=0.01)
+    monkeypatch.setattr(LinqHook, "new_client", lambda hook, **options: new_client(hook, retry=waits, **options))
+
+
+@pytest.fixture
 def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
     """Run a DAG of `dags_examples` or `tests/airflow/dags` with these params to its end, task after task."""
 
@@ -148,11 +159,11 @@ class Store:
         self.values.pop(key, None)
 
 
-def context(store: Store | None = None, **instance: Any) -> Any:
+def context(store: Store | None = None, *, started: datetime | None = None, **instance: Any) -> Any:
     """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 0}
-    now = datetime.now(timezone.utc)
-    run = SimpleNamespace(run_after=now, start_date=now, clear_number=0)
+    start = started or datetime.now(timezone.utc)
+    run = SimpleNamespace(run_after=start, start_date=start, clear_number=0)
     state = {} if store is None else {"task_state_store": store}
     return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
 

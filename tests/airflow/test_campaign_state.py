@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -75,7 +75,7 @@ def test_i7_an_old_key_or_an_uncertain_line_is_looked_up_before_a_send() -> None
     job = in_doubt()
     assert next_step(job, T0 + KEY_TRUST) is Step.SEND
     assert next_step(job, T0 + KEY_TRUST + timedelta(seconds=1)) is Step.LOOK
-    assert next_step(replace(job, is_line_certain=False), T0) is Step.LOOK
+    assert next_step(job._replace(is_line_certain=False), T0) is Step.LOOK
     assert next_step(in_doubt(None), T0) is Step.LOOK
 
 
@@ -120,7 +120,7 @@ def test_a_claim_that_was_not_used_is_released_and_one_that_was_is_not() -> None
 
 @pytest.mark.parametrize("state", sorted(SETTLED))
 def test_nothing_follows_on_a_settled_state(state: RecipientState) -> None:
-    job = replace(claimed(), state=state)
+    job = claimed()._replace(state=state)
     for event in (SENT, OPTED_OUT, Released(), Requested(T0), Postponed(), RateLimited(ERROR, False)):
         with pytest.raises(TransitionError):
             transition(job, event)

@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseEventTrigger
 
-from airflow_provider_linq._internal.inbound import Wanted
+from airflow_provider_linq._internal.inbound import MessageFilter
 from airflow_provider_linq._internal.polling import SharedReads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.triggers.linq_inbound import OVERLAP, Cursor, LinqInboundMessageTrigger
@@ -23,7 +23,7 @@ from tests.emulator_process import Emulator
 
 ANN, BOB = "+12125550121", "+12125550122"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
-ANYWHERE = Wanted(anywhere=True)
+ANYWHERE = MessageFilter(anywhere=True)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_cursor_passes_over_what_it_knows_and_what_is_old() -> None:
     later = moved.moved([], NOON + OVERLAP + timedelta(minutes=2))
     assert later.after == NOON + timedelta(minutes=2)
     assert set(later.known) == {"late"}, "what is before the cursor need not be known"
-    assert Cursor.from_json(json.loads(json.dumps(later.to_json()))) == later
+    assert Cursor.from_json("linq_inbound", json.loads(json.dumps(later.to_json()))) == later
 
 
 def test_a_message_that_was_recovered_late_counts_from_then_on() -> None:

@@ -133,7 +133,7 @@ def test_the_test_button_does_not_wait_for_a_server_that_drips(
         thread = threading.Thread(target=drip)
         thread.start()
         connection(host=f"http://127.0.0.1:{server.getsockname()[1]}/api/partner")
-        assert LinqHook().test_connection() == (False, "no complete answer within 0.3 seconds")
+        assert LinqHook().test_connection() == (False, "no complete response within 0.3 seconds")
         done.set()
         thread.join()
 

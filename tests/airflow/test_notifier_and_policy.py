@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.notifications.linq import LinqNotifier
 from linq_client import (
     InvalidRequestError,
+    LastingConflictError,
     LineIneligibleError,
     LinqError,
     OptedOutError,
@@ -92,6 +94,42 @@ def test_a_notifier_sends_no_text_that_a_template_made_of_nothing() -> None:
         LinqNotifier(to=ANN, message="{{ missing }}")({**context(), "missing": None})
 
 
+@pytest.mark.parametrize("name", ["from_", "chat_id"])
+@pytest.mark.usefixtures("offline")
+def test_what_renders_to_none_is_not_left_out(name: str) -> None:
+    notifier = LinqNotifier(to=ANN, message="Failed", **{name: "+12025550101"})
+    setattr(notifier, name, None)
+    with pytest.raises(InvalidRequestError, match=f"{name}: must have a value, got None"):
+        notifier.notify(context())
+
+
+def test_a_key_of_another_alert_loses_none_in_silence(emulator: Emulator) -> None:
+    message = {"parts": ["Failed"], "idempotency_key": "alert"}
+    LinqNotifier(to=ANN, message=message)(context())
+    with pytest.raises(InvalidRequestError, match="'alert' stands for a message to somebody else"):
+        LinqNotifier(to=BOB, message=message).notify(context())
+
+
+def test_a_key_that_was_renewed_while_the_triggerer_ran(
+    emulator: Emulator, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(password="expired")
+    has_other_key = LinqAsyncHook.has_other_key
+
+    async def renewed(hook: LinqAsyncHook) -> bool:
+        connect()
+        return await has_other_key(hook)
+
+    async def notify() -> None:
+        notifier = LinqNotifier(to=ANN, message="Late")
+        notifier.context = {"dag_run": SimpleNamespace(dag_id="nightly")}  # type: ignore[typeddict-item]
+        await notifier
+
+    monkeypatch.setattr(LinqAsyncHook, "has_other_key", renewed)
+    asyncio.run(notify())
+    assert texts(emulator) == [(ANN, "Late")]
+
+
 def test_a_notifier_that_cannot_send_says_so(emulator: Emulator) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
     with pytest.raises(OptedOutError):
@@ -108,8 +146,8 @@ def decide(error: BaseException, **arguments: Any) -> Any:
     return made.evaluate(error, try_number=1, max_tries=3)
 
 
-@pytest.mark.parametrize("error", [InvalidRequestError("x"), OptedOutError("x", code=2024), LinqError("x", code=2016)])
-def test_what_no_retry_can_mend_is_not_retried(error: LinqError) -> None:
+@pytest.mark.parametrize("error", [InvalidRequestError("x"), OptedOutError("x"), LastingConflictError("x")])
+def test_what_no_retry_can_fix_is_not_retried(error: LinqError) -> None:
     assert decide(error).action is policy.RetryAction.FAIL
 
 

@@ -1,140 +1,27 @@
-"""Once, and only once: which key a try sends with, and what retries, clears and killed tries make of it."""
+"""Once, and only once: what retries, clears and killed tries make of one message, against the emulator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-
-from airflow_provider_linq._internal.idempotency import (
-    KEY_LIFETIME,
-    OnClear,
-    Record,
-    check_key,
-    idempotency_key,
-    plan_send,
-    target_of,
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
 )
-from airflow_provider_linq.operators.messages import LinqSendMessageOperator
-from linq_client import APIConnectionError, InvalidRequestError, LineIneligibleError, LinqClient
+
+from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
+from linq_client import APIConnectionError, LineIneligibleError, LinqClient
 from tests.airflow.conftest import Store, context
+from tests.airflow.sends import ANN, BOB, cleared, fault, lost_answers, posts, retry, send, sent_to
 from tests.emulator_process import Emulator
 
-ANN, BOB, CAT = "+12125550121", "+12125550122", "+12125550123"
-SENT = {"message_id": "m", "chat_id": "c"}
-
-
-@dataclass
-class Instance:
-    """A task instance in its first try; each clear raises `max_tries`."""
-
-    dag_id: str = "dag"
-    run_id: str = "run"
-    task_id: str = "task"
-    map_index: int | None = -1
-    max_tries: int = 2
-
-
-FIRST, CLEARED = Instance(), Instance(max_tries=4)
-KEY = idempotency_key(FIRST)
-
-
-@pytest.mark.parametrize("on_clear", ["keep", "resend"])
-def test_a_retry_has_the_key_and_the_result_of_the_try_before(on_clear: OnClear) -> None:
-    for result in (None, SENT):
-        plan = plan_send(FIRST, Record("k", 2, result), None, on_clear)
-        assert (plan.key, plan.result, plan.note) == ("k", result, None)
-
-
-@pytest.mark.parametrize("on_clear", ["keep", "resend"])
-def test_a_retry_has_the_same_key_where_airflow_keeps_no_record(on_clear: OnClear) -> None:
-    assert plan_send(FIRST, None, None, on_clear) == plan_send(Instance(), None, None, on_clear)
-
-
-def test_a_cleared_task_keeps_its_message_or_sends_another() -> None:
-    record = Record(KEY, 2, SENT)
-    kept = plan_send(CLEARED, record, None, "keep")
-    assert (kept.key, kept.result) == (KEY, SENT)
-    assert "on_clear is 'keep'" in (kept.note or "")
-    again = plan_send(CLEARED, record, None, "resend")
-    assert again.result is None
-    assert again.key != KEY
-    assert "on_clear is 'resend'" in (again.note or "")
-    # Retries of the cleared task, with and without the record of its first try.
-    assert plan_send(CLEARED, Record(again.key, 4, None), None, "resend").key == again.key
-    assert plan_send(CLEARED, None, None, "resend").key == again.key
-    # A second clear, and the way back.
-    assert plan_send(Instance(max_tries=7), Record(again.key, 4, SENT), None, "resend").key not in (KEY, again.key)
-    assert plan_send(CLEARED, None, None, "keep").key == KEY
-
-
-def test_changing_on_clear_between_two_tries_sends_nothing_again() -> None:
-    assert plan_send(FIRST, Record(KEY, 2, None), None, "resend").key == KEY
-
-
-def test_a_given_key_that_renders_differently_in_a_retry_sends_nothing_again() -> None:
-    plan = plan_send(FIRST, Record("at-noon", 2, SENT), "at-one", "keep")
-    assert (plan.key, plan.result) == ("at-noon", SENT)
-    assert "the key of the first try stays in force" in (plan.note or "")
-
-
-def test_a_given_key_that_is_new_after_a_clear_counts_only_if_nothing_is_known_to_be_sent() -> None:
-    unknown = plan_send(CLEARED, Record("order-7", 2, None), "order-7-again", "keep")
-    assert (unknown.key, unknown.result) == ("order-7-again", None)
-    kept = plan_send(CLEARED, Record("order-7", 2, SENT), "order-7-again", "keep")
-    assert (kept.key, kept.result) == ("order-7", SENT)
-    assert "on_clear is 'keep'" in (kept.note or "")
-    assert plan_send(CLEARED, Record(KEY, 2, SENT), "first-key", "keep").result == SENT
-
-
-@pytest.mark.parametrize("instance", [FIRST, CLEARED], ids=["retried", "cleared"])
-@pytest.mark.parametrize("result", [None, SENT])
-def test_the_record_of_another_recipient_is_neither_returned_nor_used(instance: Instance, result: Any) -> None:
-    record = Record(KEY, 2, result, target="of Ann")
-    with pytest.raises(AirflowFailException, match="was for another recipient"):
-        plan_send(instance, record, None, "keep", target="of Bob")
-    assert plan_send(instance, record, None, "keep", target="of Ann").key == KEY
-    assert plan_send(CLEARED, record, None, "resend", target="of Bob").result is None
-
-
-def test_the_key_of_a_mapped_instance_is_of_its_recipient_too() -> None:
-    def key(target: str, **instance: Any) -> str:
-        return plan_send(Instance(**instance), None, None, "keep", target=target).key
-
-    assert key("of Ann", map_index=0) == key("of Ann", map_index=0, max_tries=7)
-    assert len({key(to, map_index=index) for to in ("of Ann", "of Bob") for index in (0, 1)}) == 4
-    assert key("of Ann") == key("of Bob") == KEY, "a text and a recipient may render differently in a retry"
-
-
-def test_a_target_is_whom_and_from_where_in_any_order() -> None:
-    assert target_of(None, [ANN, "b@example.com"], None) == target_of(None, ("b@example.com", ANN), None)
-    assert target_of(None, ANN, None) == target_of(None, [ANN], None)
-    others = [("c", None, None), (None, ANN, None), (None, [ANN, "b@example.com"], None), (None, ANN, "+12025550101")]
-    assert len({target_of(*other) for other in others}) == 4
-
-
-def test_a_given_key_and_resend_exclude_each_other() -> None:
-    with pytest.raises(InvalidRequestError, match="not with on_clear='resend'"):
-        plan_send(FIRST, None, "order-7", "resend")
-
-
-@pytest.mark.parametrize("key", ["", " ", "None", "null", " None "])
-def test_what_a_template_makes_of_nothing_is_no_key(key: str) -> None:
-    with pytest.raises(InvalidRequestError, match="idempotency_key: must tell this message from others"):
-        check_key(key)
-
-
-@pytest.mark.parametrize("rendered", [7, None])
-@pytest.mark.usefixtures("offline")
-def test_a_key_that_renders_to_something_else_than_a_string_fails_at_once(rendered: Any) -> None:
-    task = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi", idempotency_key="{{ native }}")
-    task.idempotency_key = rendered
-    with pytest.raises(AirflowFailException, match="idempotency_key: must"):
-        task.execute(context())
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @pytest.fixture
@@ -143,144 +30,40 @@ def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
     return emulator
 
 
-def send(store: Store | None, operator: Mapping[str, Any] | None = None, **instance: Any) -> Any:
-    task = LinqSendMessageOperator(task_id="t", **{"to": ANN, "message": "Hi", **(operator or {})})
-    return task.execute(context(store, **instance))
-
-
-def posts(emulator: Emulator) -> int:
-    return sum(request["method"] == "POST" for request in emulator.requests_served())
-
-
-@pytest.mark.parametrize("message", ["", "None"])
+@pytest.mark.parametrize("rendered", [7, None])
 @pytest.mark.usefixtures("offline")
-def test_a_key_in_the_message_is_checked_too(message: str) -> None:
+def test_a_key_that_renders_to_something_else_than_a_string_fails_fast(rendered: Any) -> None:
+    task = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi", idempotency_key="{{ native }}")
+    task.idempotency_key = rendered
+    with pytest.raises(AirflowFailException, match="idempotency_key: must"):
+        task.execute(context())
+
+
+@pytest.mark.parametrize("key", ["", "None"])
+@pytest.mark.usefixtures("offline")
+def test_a_key_in_the_message_is_checked_too(key: str) -> None:
     with pytest.raises(AirflowFailException, match="idempotency_key"):
-        send(None, {"message": {"parts": ["Hi"], "idempotency_key": message}})
+        send(None, message={"parts": ["Hi"], "idempotency_key": key})
 
 
-def test_the_key_is_recorded_before_the_post_and_the_result_after(emulator: Emulator) -> None:
-    store = Store()
-    emulator.control("POST", "faults", {"kind": "reset", "path": "/chats", "when": "after"})
-    with pytest.raises(APIConnectionError):
-        send(store)
-    record = store.values["linq_message"]
-    assert (record["key"], record["max_tries"], record["result"]) == (idempotency_key(FIRST), 0, None)
-    emulator.control("DELETE", "faults")
-
-    result = send(store)
-    assert store.values["linq_message"]["result"] == result
-    asked = posts(emulator)
-    assert send(store) == result
-    assert posts(emulator) == asked
-    assert len(emulator.ledger()) == 1
+@pytest.mark.parametrize("name", ["from_", "chat_id", "linq_conn_id", "idempotency_key"])
+@pytest.mark.usefixtures("offline")
+def test_what_another_task_has_made_none_is_not_left_out(name: str) -> None:
+    """Another line would send, or another recipient would get it."""
+    task = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi", **{name: "{{ ti.xcom_pull('upstream') }}"})
+    setattr(task, name, None)
+    with pytest.raises(AirflowFailException, match=f"{name}: must have a value, got None"):
+        task.execute(context())
 
 
-def test_a_known_key_whose_message_is_gone_fails_and_sends_nothing(emulator: Emulator) -> None:
-    sent = send(None)
-    LinqClient(emulator.api_key, base_url=emulator.base_url).messages.delete(sent["message_id"])
-    with pytest.raises(AirflowFailException, match="was sent before and is gone since"):
-        send(None)
-    assert len(emulator.ledger()) == 1
-
-
-def test_a_recorded_result_needs_no_message_that_is_still_there(emulator: Emulator) -> None:
-    store = Store()
-    sent = send(store)
-    LinqClient(emulator.api_key, base_url=emulator.base_url).messages.delete(sent["message_id"])
-    assert send(store) == sent
-
-
-@pytest.mark.parametrize(("order", "reason"), [("opted_out", "opted_out"), ("blocked", "blocked")])
-def test_who_cannot_be_written_to(emulator: Emulator, order: str, reason: str) -> None:
-    emulator.control("POST", "handles", {"handle": ANN, order: True})
-    with pytest.raises(AirflowFailException, match=r"opted out|blocked"):
-        send(None)
-    with pytest.raises(AirflowSkipException, match=r"Not sent: .*(opted out|blocked)"):
-        send(None, {"on_opt_out": "skip"})
-    store = Store()
-    result = send(store, {"on_opt_out": "return", "wait_for_delivery": "sent"})
-    assert result["refused"] == reason
-    assert result["message_id"] is None
-    assert result["trace_id"]
-
-    # The refusal is not the end: once they may be written to, the cleared task does it, under the same key.
-    emulator.control("POST", "handles", {"handle": ANN, order: False})
-    sent = send(store, {"on_opt_out": "return"}, max_tries=1)
-    assert (sent["refused"], sent["idempotency_key"]) == (None, result["idempotency_key"])
-
-
-@pytest.mark.parametrize("wrong", [{"on_opt_out": "ignore"}, {"on_clear": "never"}, {"wait_for_delivery": "queued"}])
-def test_a_wrong_choice_is_an_error_of_the_dag(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be one of"):
-        LinqSendMessageOperator(task_id="t", to=ANN, message="Hi", **wrong)
-
-
-@pytest.mark.parametrize("has_store", [True, False], ids=["with a record", "without"])
-def test_a_clear_keeps_the_message(emulator: Emulator, has_store: bool) -> None:
-    store = Store() if has_store else None
-    results = [send(store, max_tries=tries) for tries in (0, 0, 1, 2)]
-    assert len({result["message_id"] for result in results}) == 1
-    assert len(emulator.ledger()) == 1
-
-
-@pytest.mark.parametrize("has_store", [True, False], ids=["with a record", "without"])
-def test_a_clear_sends_another_message(emulator: Emulator, has_store: bool) -> None:
-    store = Store() if has_store else None
-    sent = [send(store, {"on_clear": "resend"}, max_tries=tries)["message_id"] for tries in (2, 2, 4, 4)]
-    assert sent[0] == sent[1] != sent[2] == sent[3]
-    assert len(emulator.ledger()) == 2
-
-
-def test_a_mapped_task_whose_list_changed_writes_to_nobody_twice(emulator: Emulator) -> None:
-    stores = [Store(), Store(), Store()]
-    for index, to in enumerate([ANN, BOB]):
-        send(stores[index], {"to": to}, map_index=index)
-    for index, to in enumerate([CAT, ANN, BOB]):
-        if index < 2:
-            with pytest.raises(AirflowFailException, match="was for another recipient"):
-                send(stores[index], {"to": to}, map_index=index, max_tries=1)
-    assert [row["to"] for row in emulator.ledger()] == [[ANN], [BOB]]
-
-
-def test_a_retry_goes_the_way_of_the_first_try(emulator: Emulator, connect: Callable[..., None]) -> None:
-    """The scope of a key is not documented: on another way the platform may not know it."""
-    for first, later in ((emulator.lines[0], emulator.lines[1]), (emulator.lines[0], None), (None, emulator.lines[0])):
-        store, task_id = Store(), f"{first} {later}"
-        connect(default_line=first)
-        emulator.control("POST", "faults", {"kind": "reset", "method": "POST", "when": "after"})
-        with pytest.raises(APIConnectionError):
-            send(store, task_id=task_id)
-        emulator.control("DELETE", "faults")
-        connect(default_line=later)
-        assert send(store, task_id=task_id)["message_id"]
-    ways = [
-        request["path"].rpartition("/v3/")[2] for request in emulator.requests_served() if request["method"] == "POST"
-    ]
-    assert ways == ["chats"] * 12 + ["messages"] * 6
-    assert len(emulator.ledger()) == 3
-
-
-def test_what_was_refused_binds_no_later_try(emulator: Emulator) -> None:
-    store = Store()
-    fault = {"kind": "status", "path": "/chats", "status": 403, "code": 2027, "count": 1}
-    emulator.control("POST", "faults", fault)
-    with pytest.raises(LineIneligibleError):
-        send(store)
-    assert send(store, {"from_": emulator.lines[1]})["message_id"]
-
-
-def test_a_key_that_was_sent_too_long_ago_is_not_trusted(emulator: Emulator) -> None:
-    store = Store()
-    emulator.control("POST", "faults", {"kind": "reset", "path": "/chats", "when": "after"})
-    with pytest.raises(APIConnectionError):
-        send(store)
-    emulator.control("DELETE", "faults")
-    began = datetime.fromisoformat(store.values["linq_message"]["began"])
-    store.values["linq_message"]["began"] = (began - KEY_LIFETIME).isoformat()
-    with pytest.raises(AirflowFailException, match="may have been sent in a try of"):
-        send(store)
-    assert send(store, {"on_clear": "resend"}, max_tries=1)["message_id"]
+@pytest.mark.parametrize("to", [12125550121, {"a": 1}, None, []])
+@pytest.mark.usefixtures("offline")
+def test_recipients_of_another_type_fail_fast(to: Any) -> None:
+    """Native rendering makes a number of what looks like one."""
+    with pytest.raises(AirflowFailException, match=r"to: must|chat_id: must be given, or to"):
+        send(None, to=to)
+    with pytest.raises(AirflowFailException, match=r"to: must|chat_id: must be given, or to"):
+        LinqCreateChatOperator(task_id="t", to=to, message="Hi").execute(context())
 
 
 @pytest.mark.parametrize("text", ["None", "null", " ", "\n"])
@@ -292,4 +75,236 @@ def test_a_text_that_a_template_made_of_nothing_is_not_sent(text: str) -> None:
         {"parts": [{"type": "text", "value": text}]},
     ):
         with pytest.raises(AirflowFailException, match=r"message\.parts\[.\]\.value: must say something"):
-            send(None, {"message": message})
+            send(None, message=message)
+
+
+@pytest.mark.parametrize("wrong", [{"on_opt_out": "ignore"}, {"on_clear": "never"}, {"wait_for_delivery": "queued"}])
+def test_a_wrong_choice_is_an_error_of_the_dag(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be one of"):
+        LinqSendMessageOperator(task_id="t", to=ANN, message="Hi", **wrong)
+
+
+def test_the_record_is_written_before_the_request_and_the_result_after(emulator: Emulator) -> None:
+    store = Store()
+    with lost_answers(emulator), pytest.raises(APIConnectionError):
+        send(store)
+    record = store.values["linq_message"]
+    assert (record["status"], record["result"], record["line"]) == ("in_progress", None, emulator.lines[0])
+    assert record["started_at"].startswith("2026-03-01T12:00:0"), "by the API's clock"
+
+    result = send(store, retry())
+    record = store.values["linq_message"]
+    assert (record["status"], record["result"]) == ("completed", result)
+    assert record["key"] == result["idempotency_key"]
+    asked = posts(emulator)
+    assert send(store, retry(3)) == result
+    assert posts(emulator) == asked
+    assert len(emulator.ledger()) == 1
+
+
+def test_the_record_holds_nothing_of_the_text(emulator: Emulator) -> None:
+    store = Store()
+    send(store, message="Your code is 1234")
+    assert "1234" not in json.dumps(store.values)
+
+
+@pytest.mark.parametrize("message", ["Good evening", {"parts": ["Hi"], "idempotency_key": "k"}])
+def test_what_renders_differently_in_a_retry_sends_nothing_more(emulator: Emulator, message: Any) -> None:
+    store = Store()
+    with lost_answers(emulator), pytest.raises(APIConnectionError):
+        send(store)
+    result = send(store, retry(), message=message)
+    assert [row["id"] for row in emulator.ledger()] == [result["message_id"]]
+
+
+def test_a_known_key_whose_message_is_gone_fails_and_sends_nothing(emulator: Emulator) -> None:
+    sent = send(None)
+    LinqClient(emulator.api_key, base_url=emulator.base_url).messages.delete(sent["message_id"])
+    with pytest.raises(AirflowFailException, match="was sent before and is gone since"):
+        send(None, retry())
+    assert len(emulator.ledger()) == 1
+
+
+def test_a_recorded_result_needs_no_message_that_is_still_there(emulator: Emulator) -> None:
+    store = Store()
+    sent = send(store)
+    LinqClient(emulator.api_key, base_url=emulator.base_url).messages.delete(sent["message_id"])
+    assert send(store, retry()) == sent
+
+
+@pytest.mark.parametrize(("order", "reason"), [("opted_out", "opted_out"), ("blocked", "blocked")])
+def test_who_cannot_be_written_to(emulator: Emulator, order: str, reason: str) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, order: True})
+    with pytest.raises(AirflowFailException, match=r"opted out|blocked"):
+        send(None)
+    with pytest.raises(AirflowSkipException, match=r"Not sent: .*(opted out|blocked)"):
+        send(None, on_opt_out="skip")
+    store = Store()
+    result = send(store, on_opt_out="return", wait_for_delivery="sent")
+    assert result["refused"] == reason
+    assert result["message_id"] is None
+    assert result["trace_id"]
+
+    # The refusal is not the end: once they may be written to, the cleared task does it, under the same key.
+    emulator.control("POST", "handles", {"handle": ANN, order: False})
+    sent = send(store, cleared(), on_opt_out="return")
+    assert (sent["refused"], sent["idempotency_key"]) == (None, result["idempotency_key"])
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["with a record", "without"])
+def test_a_clear_keeps_the_message(emulator: Emulator, has_store: bool) -> None:
+    store = Store() if has_store else None
+    results = [send(store, instance) for instance in ({}, retry(), cleared(3), cleared(4))]
+    assert len({result["message_id"] for result in results}) == 1
+    assert len(emulator.ledger()) == 1
+
+
+@pytest.mark.parametrize("has_store", [True, False], ids=["with a record", "without"])
+def test_a_clear_sends_another_message(emulator: Emulator, has_store: bool) -> None:
+    store = Store() if has_store else None
+    tries = [{}, retry(), cleared(3), retry(4, max_tries=2)]
+    sent = [send(store, instance, on_clear="resend")["message_id"] for instance in tries]
+    assert sent[0] == sent[1] != sent[2] == sent[3]
+    assert len(emulator.ledger()) == 2
+
+
+class Stopped(LinqSendMessageOperator):
+    """A task that Airflow stops while it waits for the delivery."""
+
+    def _await_delivery(self, *args: Any) -> Any:
+        self.on_kill()
+        raise AirflowException("what a stopped task still comes to")
+
+
+@pytest.mark.parametrize("ends", ["killed", "stopped", "deferred"])
+def test_a_task_that_is_cleared_while_it_runs_sends_nothing_more(emulator: Emulator, ends: str) -> None:
+    """Airflow raises `max_tries` then, as it does when an ended task is cleared."""
+    store = Store()
+    arguments: dict[str, Any] = {"task_id": "t", "to": ANN, "message": "Hi", "on_clear": "resend"}
+    if ends == "killed":
+        with lost_answers(emulator), pytest.raises(KeyboardInterrupt):
+            Killed(**arguments).execute(context(store))
+    elif ends == "stopped":
+        with pytest.raises(AirflowException, match="still comes to"):
+            Stopped(**arguments, wait_for_delivery="read").execute(context(store))
+    else:
+        with pytest.raises(TaskDeferred):
+            LinqSendMessageOperator(**arguments, wait_for_delivery="read", deferrable=True).execute(context(store))
+    assert not store.values["linq_message"]["ended"]
+    assert send(store, cleared(), on_clear="resend")["message_id"]
+    assert sent_to(emulator) == {ANN: 1}
+
+    # This time it has ended by itself.
+    assert send(store, cleared(3), on_clear="resend")["message_id"]
+    assert sent_to(emulator) == {ANN: 2}
+
+
+class Killed(LinqSendMessageOperator):
+    """A task whose worker dies when the answer is lost."""
+
+    def _send_once(self, *args: Any) -> Any:
+        try:
+            return super()._send_once(*args)
+        except APIConnectionError:
+            raise KeyboardInterrupt from None
+
+
+@pytest.mark.parametrize(
+    "error", [AirflowException("no delivery"), AirflowTaskTimeout(), AirflowSkipException("later")]
+)
+def test_a_task_that_has_failed_by_itself_can_be_cleared(emulator: Emulator, error: BaseException) -> None:
+    class Fails(LinqSendMessageOperator):
+        def _await_delivery(self, *args: Any) -> Any:
+            raise error
+
+    store = Store()
+    with pytest.raises(type(error)):
+        Fails(task_id="t", to=ANN, message="Hi", wait_for_delivery="read", on_clear="resend").execute(context(store))
+    assert send(store, retry(), on_clear="resend")["message_id"]
+    assert sent_to(emulator) == {ANN: 1}
+    send(store, cleared(3), on_clear="resend")
+    assert sent_to(emulator) == {ANN: 2}
+
+
+def test_a_wait_that_ends_in_the_triggerer_is_an_end(emulator: Emulator) -> None:
+    operator = LinqSendMessageOperator(
+        task_id="t", to=ANN, message="Hi", wait_for_delivery="sent", deferrable=True, on_clear="resend"
+    )
+    for number, (method, kwargs) in enumerate(
+        [
+            ("execute_complete", {"event": {"error": "the API is down", "permanent": False}}),
+            ("__fail__", {"error": "Trigger timeout"}),
+        ],
+        start=1,
+    ):
+        store = Store()
+        ids = {"task_id": method}
+        with pytest.raises(TaskDeferred):
+            operator.execute(context(store, **ids))
+        with pytest.raises(Exception, match=r"the API is down|Trigger timeout|timeout"):
+            operator.resume_execution(method, kwargs, context(store, **ids))
+        assert store.values["linq_message"]["ended"]
+        assert store.values["linq_message"]["status"] == "completed"
+        send(store, cleared(**ids), on_clear="resend")
+        assert sent_to(emulator) == {ANN: 2 * number}
+
+
+def test_an_end_that_cannot_be_noted_hides_no_error(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Store):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            if value["ended"]:
+                raise ConnectionError
+            super().set(key, value)
+
+    store = Broken()
+    with fault(emulator, kind="status", status=503, code=4004), pytest.raises(Exception, match="code 4004"):
+        send(store)
+    assert "The end of this try could not be noted: ConnectionError" in caplog.text
+    assert send(store, retry())["message_id"]
+
+
+def test_the_line_of_the_first_request_stays_in_force(emulator: Emulator, connect: Callable[..., None]) -> None:
+    """How far a key reaches is not documented: on another line the platform may not know it."""
+    emulator.control("PATCH", "switches", {"idempotency_scope": "line"})
+    lines = emulator.lines
+    for number, (first, later) in enumerate([(lines[0], lines[1]), (lines[0], None), (None, lines[0])], start=1):
+        store, ids = Store(), {"task_id": f"{first} {later}"}
+        connect(default_line=first)
+        with lost_answers(emulator), pytest.raises(APIConnectionError):
+            send(store, ids, message=f"Hi {number}")
+        connect(default_line=later)
+        assert send(store, retry(**ids), message=f"Hi {number}")["message_id"]
+        assert sent_to(emulator) == {ANN: number}
+
+
+def test_what_was_refused_binds_no_later_try(emulator: Emulator) -> None:
+    store = Store()
+    with fault(emulator, kind="status", status=403, code=2027), pytest.raises(LineIneligibleError):
+        send(store)
+    assert store.values["linq_message"]["status"] == "not_sent"
+    sent = send(store, retry(), to=BOB, from_=emulator.lines[1], idempotency_key="another")
+    assert sent["idempotency_key"] == "another"
+    assert sent_to(emulator) == {BOB: 1}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 429])
+def test_a_refusal_of_the_api_is_certain(emulator: Emulator, status: int) -> None:
+    code = {400: 1004, 403: 2008, 404: 2003, 409: 2016, 429: 1007}[status]
+    store = Store()
+    order = {"kind": "status", "status": status, "code": code, "count": 1, "retry_after": 999}
+    with fault(emulator, **order), pytest.raises(Exception, match=f"code {code}"):
+        send(store)
+    assert store.values["linq_message"]["status"] == "not_sent"
+    assert send(store, retry())["message_id"]
+
+
+def test_a_key_that_was_renewed_in_the_connection_is_taken_up(emulator: Emulator, connect: Callable[..., None]) -> None:
+    connect(password="expired")
+    operator = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi")
+    assert operator.hook.settings.api_key == "expired"
+    connect()
+    assert operator.execute(context(Store()))["message_id"]
+
+    connect(password="expired")
+    with pytest.raises(AirflowFailException, match="the API key is missing or wrong"):
+        send(Store(), {"task_id": "another"})

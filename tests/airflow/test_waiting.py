@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from airflow.sdk import Connection
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowFailException,
@@ -20,6 +21,7 @@ from airflow.sdk.exceptions import (
 )
 from airflow.triggers.base import BaseTrigger
 
+from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
@@ -136,7 +138,7 @@ def test_a_failure_is_believed_after_the_grace_time(emulator: Emulator) -> None:
         deferrable.execute(context())
     emulator.advance(300)
     event = asyncio.run(event_of(deferred.value.trigger))
-    assert event["verdict"] == "failed"
+    assert event["state"] == "failed"
     with pytest.raises(AirflowSkipException):
         resume(deferrable, deferred.value, event)
 
@@ -270,7 +272,7 @@ def test_a_silent_first_poke_that_learned_no_time_waits_from_the_start_of_the_ru
     def fail(sensor: object, context: object) -> None:
         raise APIConnectionError("down")
 
-    monkeypatch.setattr(LinqMessageSensor, "_since_on_their_clock", fail)
+    monkeypatch.setattr(LinqMessageSensor, "_since_in_server_time", fail)
     now = context()
     with pytest.raises(TaskDeferred) as deferred:
         LinqMessageSensor(task_id="s", chat_id="c", deferrable=True, silent_fail=True).execute(now)
@@ -312,7 +314,7 @@ def test_an_event_that_does_not_tell_of_the_send_is_enough_where_there_is_a_reco
     operator, store = LinqSendMessageOperator(task_id="t", to=ANN, message="Hi"), Store()
     sent = operator.execute(context(store))
     delivery = {"message_id": sent["message_id"], "delivery_status": "delivered", "service": "iMessage"}
-    event = {"verdict": "reached", "delivery": delivery}
+    event = {"state": "reached", "delivery": delivery}
     expected = {**sent, "delivery_status": "delivered", "service": "iMessage"}
     assert operator.execute_complete(context(store), event) == expected
     with pytest.raises(AirflowFailException, match="nothing more is known"):
@@ -325,7 +327,7 @@ def test_a_trigger_survives_bad_polls_and_gives_up_after_many(emulator: Emulator
     fault = {"kind": "status", "path": "/messages/", "status": 500, "code": 3006}
     emulator.control("POST", "faults", {**fault, "count": 2})
     trigger = LinqDeliveryTrigger(linq_conn_id="linq_default", message_id=message, until="sent", poll_interval=0.05)
-    assert asyncio.run(event_of(trigger))["verdict"] == "reached"
+    assert asyncio.run(event_of(trigger))["state"] == "reached"
 
     emulator.control("POST", "faults", fault)
     trigger.max_consecutive_failures = 3
@@ -375,3 +377,65 @@ def test_a_trigger_holds_no_key_and_takes_what_other_versions_stored(emulator: E
     _, kwargs = trigger.serialize()
     assert emulator.api_key not in json.dumps(kwargs)
     assert "from_an_older_version" not in kwargs
+
+
+class KeysOfConnection:
+    """The keys that a connection has, one after the other each time it is fetched, the last one from then on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, emulator: Emulator, *keys: str) -> None:
+        self.fetched = 0
+        self._keys = keys
+        extra = json.dumps({"default_line": emulator.lines[0]})
+
+        def connection(hook: object, conn_id: str) -> Connection:
+            key = self._keys[min(self.fetched, len(self._keys) - 1)]
+            self.fetched += 1
+            return Connection(conn_id=conn_id, conn_type="linq", password=key, host=emulator.base_url, extra=extra)
+
+        async def aconnection(hook: object, conn_id: str) -> Connection:
+            return connection(hook, conn_id)
+
+        monkeypatch.setattr(LinqHook, "get_connection", connection)
+        monkeypatch.setattr(LinqHook, "aget_connection", aconnection)
+
+
+def test_a_key_that_was_renewed_ends_no_wait(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = send()
+    emulator.advance(60)
+    inbound(emulator, ANN, "Hi")
+    place: dict[str, Any] = {"chat_id": message["chat_id"], "since": EARLY}
+    triggers = [
+        LinqDeliveryTrigger(linq_conn_id="linq_default", message_id=message["message_id"], until="sent"),
+        LinqMessageTrigger(linq_conn_id="linq_default", **place),
+    ]
+    for trigger in triggers:
+        keys = KeysOfConnection(monkeypatch, emulator, "expired", emulator.api_key)
+        assert "error" not in asyncio.run(event_of(trigger))
+        assert keys.fetched == 2
+    for sensor in (
+        LinqMessageSensor(task_id="s", **place),
+        LinqDeliverySensor(task_id="s", message_id=message["message_id"]),
+    ):
+        KeysOfConnection(monkeypatch, emulator, "expired", emulator.api_key)
+        assert sensor.poke(context())
+
+
+def test_a_key_that_stays_refused_ends_a_wait(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = send()["message_id"]
+    keys = KeysOfConnection(monkeypatch, emulator, "expired")
+    event = asyncio.run(event_of(LinqDeliveryTrigger(linq_conn_id="linq_default", message_id=message, until="sent")))
+    assert event["permanent"]
+    assert "the API key is missing or wrong" in event["error"]
+    assert keys.fetched == 2
+    with pytest.raises(AirflowFailException, match="the API key is missing or wrong"):
+        LinqDeliverySensor(task_id="s", message_id=message).poke(context())
+
+
+@pytest.mark.parametrize("name", ["chat_id", "from_handle", "line", "since", "text_matches", "linq_conn_id"])
+@pytest.mark.usefixtures("offline")
+def test_a_place_that_renders_to_none_is_not_left_out(name: str) -> None:
+    """Else the sensor would take other messages."""
+    sensor = LinqMessageSensor(task_id="s", **{"from_handle": ANN, name: "{{ ti.xcom_pull('upstream') }}"})
+    setattr(sensor, name, None)
+    with pytest.raises(AirflowFailException, match=f"{name}: must have a value, got None"):
+        sensor.execute(context())

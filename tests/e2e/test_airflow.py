@@ -111,7 +111,7 @@ def test_events_over_the_death_of_a_triggerer(airflow: Airflow, emulator: Emulat
 
     airflow.unpause("linq_on_inbound_message")
     # The watcher begins with what comes in after it has: it has saved its cursor then.
-    wait_until(lambda: "linq_inbound_cursor" in str(airflow.asset_state("linq_inbound")), 90, "the line is watched")
+    wait_until(lambda: "linq_inbound_" in str(airflow.asset_state("linq_inbound")), 90, "the line is watched")
     inbound(emulator, DAN, "When do you open today?")
     wait_until(lambda: answers() == 1, 90, "the first is answered")
     with airflow.without_triggerer():

@@ -1,0 +1,236 @@
+"""One message with an idempotency key, sent once by all tries of a task together.
+
+Where the key may have been sent before, and the platform may not know it any more, the chat is read first. And what may
+have been sent is never reported as refused without a look: a person can answer STOP to a message whose response got
+lost, and then the repeated request is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import Final, cast
+
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_linq._internal.destination import Accepted, Destination
+from airflow_provider_linq._internal.idempotency import Decision, IdempotencyRecord, content_digest, must_look
+from airflow_provider_linq._internal.in_doubt import (
+    ChatLookup,
+    Found,
+    Handles,
+    Resolution,
+    content_of,
+    may_be_same_handle,
+)
+from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
+from airflow_provider_linq._internal.once import RecordStore, Status, once
+from airflow_provider_linq._internal.uploads import check_message, upload, with_key, with_uploads
+from airflow_provider_linq.hooks.linq import LinqHook
+from airflow_provider_linq.results import SendResult
+from linq_client import Effect, LinqClient, LinqError, Message, MessageLike, MessageNotFoundError
+from linq_client.times import ServerClock, format_datetime, parse_datetime, to_server_time
+
+log = logging.getLogger(__name__)
+
+#: A call of the client begins no try after two minutes, and waits a minute for its response.
+_LONGEST_CALL: Final = timedelta(minutes=3)
+
+#: How far Airflow's clock may be ahead of the API's.
+_CLOCKS_APART: Final = timedelta(minutes=10)
+
+_TO_RESEND: Final = "to send it again, clear the task with on_clear='resend' or with another idempotency_key"
+
+
+@dataclass
+class KeyedSend:
+    """
+    The message of a task.
+
+    :param destination: where it goes; of a message in doubt, the line of the first request is taken.
+    :param message: as the user gave it, with the files that are to be uploaded.
+    :param decision: of ``decide_send``.
+    :param run_start: when the DAG run started, by Airflow's clock.
+    :param shares_key: whether the key is made of the recipient, so that other instances of the task may use it.
+    """
+
+    hook: LinqHook
+    store: RecordStore[IdempotencyRecord]
+    destination: Destination
+    message: MessageLike
+    decision: Decision
+    run_start: datetime
+    shares_key: bool
+
+    def run(self) -> SendResult:
+        """
+        Send the message, unless it was sent, and return its result.
+
+        :raises AirflowFailException: it can't be known whether it was sent, or the key is that of another message.
+        :raises AirflowException: it may have been sent, and the next try can know.
+        :raises LinqError: it was not sent, or the platform failed.
+        """
+        record = self.decision.record
+        if record.status is Status.COMPLETED and record.result is not None:
+            log.info("Message %s was sent in an earlier try", record.result["message_id"])
+            return cast(SendResult, record.result)
+        if self.decision.is_unrecorded:
+            start = to_server_time(self.run_start, self._now()) - _CLOCKS_APART
+            record = replace(record, status=Status.IN_PROGRESS, line=self.destination.line)
+            record = replace(record, started_at=format_datetime(start))
+        in_doubt = record.status is Status.IN_PROGRESS
+        if in_doubt:
+            self.destination = replace(self.destination, line=record.line)
+            found = self._found_before(record)
+            if found is not None:
+                return self._complete(record, found)
+        return self._send(record, in_doubt=in_doubt)
+
+    def _send(self, record: IdempotencyRecord, *, in_doubt: bool) -> SendResult:
+        message = with_key(with_uploads(self.message, partial(upload, client=self._client)), record.key)
+        # Where nothing is kept, the time need not be known.
+        attempt = record.in_progress(self._now(), self.destination.line, self._digest) if self.store else record
+        try:
+            with once(self.store, attempt, otherwise=record):
+                accepted = self.destination.send(self._client, message)
+        except LinqError as error:
+            found = self._after(error, record, attempt, in_doubt=in_doubt)
+            return self._complete(attempt, found)
+        self._check(accepted, attempt, otherwise=record)
+        return self._complete(attempt, accepted)
+
+    def _complete(self, record: IdempotencyRecord, accepted: Accepted) -> SendResult:
+        result = accepted.result()
+        self.store.save(record.completed(result))
+        log.info(
+            "Message %s in chat %s: %s (trace %s)",
+            result["message_id"],
+            result["chat_id"],
+            result["delivery_status"],
+            result["trace_id"],
+        )
+        return result
+
+    def _found_before(self, record: IdempotencyRecord) -> Accepted | None:
+        """Look for a message that may have been sent before, where the key alone does not prevent a second one."""
+        assert record.started_at is not None
+        if not must_look(record.started_at, line_is_known=self._line_is_known, now=self._now()):
+            return None
+        resolution = self._look(record)
+        if isinstance(resolution, Found):
+            return Accepted(resolution.chat_id, resolution.message, record.key)
+        may = f"The message with idempotency key {record.key!r} may have been sent since {record.started_at}"
+        if resolution is Resolution.UNCLEAR:
+            if self.store:
+                raise AirflowFailException(
+                    f"{may}, and the chat does not tell, so it is not sent again. Look into the chat; {_TO_RESEND}"
+                )
+            log.warning("%s, and the chat does not tell: sending it with the same key", may)
+        elif not self._line_is_known and not self._is_over(record, LIST_LAG):
+            raise AirflowException(f"{may}, and may not be listed yet: the next try looks for it")
+        return None
+
+    def _after(
+        self, error: LinqError, record: IdempotencyRecord, attempt: IdempotencyRecord, *, in_doubt: bool
+    ) -> Accepted:
+        """Return the message if it was sent in spite of the error; else raise the error, or why it settles nothing."""
+        if error.effect is Effect.DONE_BEFORE:
+            # Not an error of the send but its success, in an earlier try or before the task was cleared. There is no
+            # result to return any more, and only the user can say whether the message should go out a second time.
+            raise AirflowFailException(
+                f"The message with idempotency key {record.key!r} was sent before and is gone since (deleted, or past "
+                "the retention window), so it was not sent again and won't be in any retry. "
+                "Give another idempotency_key to send it again."
+            ) from error
+        is_of_this_call = error.effect is Effect.UNKNOWN and not isinstance(error, MessageNotFoundError)
+        if not error.permanent or not (in_doubt or is_of_this_call):
+            raise error
+        may = f"{error}. But the message may have been sent before that"
+        try:
+            resolution = self._look(attempt)
+        except LinqError as unread:
+            kind = AirflowFailException if unread.permanent else AirflowException
+            raise kind(f"{may}, and the chat can't be read: {unread}") from unread
+        if isinstance(resolution, Found):
+            log.warning("%s, and was", may)
+            return Accepted(resolution.chat_id, resolution.message, record.key)
+        if resolution is Resolution.ABSENT and not is_of_this_call and self._is_over(record, LATE_ACCEPTANCE):
+            self.store.save(record.not_sent())
+            raise error
+        raise AirflowException(f"{may}, and the chat does not tell yet: the next try looks again") from None
+
+    def _check(self, accepted: Accepted, attempt: IdempotencyRecord, *, otherwise: IdempotencyRecord) -> None:
+        """Refuse a response that is about another message than this one."""
+        if not self.destination.is_of(accepted):
+            self.store.save(otherwise)
+            raise AirflowFailException(
+                f"idempotency_key: {attempt.key!r} stands for a message to somebody else, which the platform has "
+                "returned. Nothing was sent. Give a key that names the recipient"
+            )
+        digest = content_digest(accepted.message.parts)
+        if accepted.message.parts and digest not in (self._digest, attempt.content):
+            if self.shares_key:
+                self.store.save(otherwise)
+                raise AirflowFailException(
+                    "idempotency_key: must be given, since this task has another message for the same recipient, and "
+                    "that one was sent. Nothing was sent now. Give a key that tells the messages apart"
+                )
+            log.warning("The platform has returned an earlier message of this key, which has other content")
+        elif attempt.started_at is not None and accepted.message.created_at < parse_datetime(attempt.started_at):
+            log.info("The message was sent before: nothing was sent now")
+
+    def _look(self, record: IdempotencyRecord) -> Found | Resolution:
+        now = self._now()
+        since = now - _LONGEST_CALL if record.started_at is None else parse_datetime(record.started_at)
+        log.info("Looking for a message that may have been sent since %s", format_datetime(since))
+        lookup = ChatLookup(self._client, lambda: self._own_lines, self.hook.settings.retention_window)
+        content = content_of(self._checked.parts)
+        chat_id, line = self.destination.chat_id, self.destination.line
+        if chat_id is not None:
+            return lookup.resolve_chat(chat_id, content, since=since, now=now)
+        to = tuple(sorted({handle.lower() for handle in self.destination.to}))
+
+        def is_other(others: Handles) -> bool:
+            return not any(may_be_same_handle(one, other) for one in to for other in others)
+
+        return lookup.resolve(to, content, line=line, since=since, now=now, is_known=is_other)
+
+    def _is_over(self, record: IdempotencyRecord, span: timedelta) -> bool:
+        """Whether the latest request is so old that a message which is not there was not sent.
+
+        Without a record nobody knows of a request, and what is not there is believed.
+        """
+        if record.requested_at is None:
+            return True
+        return self._now() - parse_datetime(record.requested_at) >= span + _LONGEST_CALL
+
+    @property
+    def _line_is_known(self) -> bool:
+        return self.destination.chat_id is not None or self.destination.line is not None
+
+    @property
+    def _client(self) -> LinqClient:
+        return self.hook.client
+
+    @cached_property
+    def _own_lines(self) -> set[str]:
+        return {line.phone_number for line in self._client.phone_numbers.list()}
+
+    @cached_property
+    def _checked(self) -> Message:
+        return check_message(self.message)
+
+    @cached_property
+    def _digest(self) -> str:
+        return content_digest(self._checked.parts)
+
+    @cached_property
+    def _clock(self) -> ServerClock:
+        return ServerClock(self._client.server_time)
+
+    def _now(self) -> datetime:
+        """Return the API's time."""
+        self._clock.note(self._client.server_time)
+        return self._clock.now()

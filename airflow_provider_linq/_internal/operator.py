@@ -1,0 +1,53 @@
+"""What the operators share: the connection, the arguments that they were given, and whether they were stopped."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq.hooks.linq import LinqHook
+
+
+class LinqOperator(BaseOperator):
+    """
+    Base of the operators, but for campaigns.
+
+    A subclass calls :meth:`note_given` when it has set all of its arguments, and :meth:`check_given` when they are
+    rendered.
+
+    :param linq_conn_id: connection of type ``linq``.
+    """
+
+    def __init__(
+        self,
+        *,
+        linq_conn_id: str = LinqHook.default_conn_name,
+        multiple_outputs: bool = True,  # so that other tasks can take send.output["chat_id"]
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.linq_conn_id = linq_conn_id
+        self._is_stopped = False
+
+    @cached_property
+    def hook(self) -> LinqHook:
+        return LinqHook(self.linq_conn_id)
+
+    def note_given(self) -> None:
+        """Note which of the templated arguments the task was given."""
+        self._given = GivenArguments(self, self.template_fields)
+
+    def check_given(self) -> None:
+        """
+        Refuse an argument that was given and has rendered to None.
+
+        :raises InvalidRequestError: there is one.
+        """
+        self._given.check(self)
+
+    def on_kill(self) -> None:
+        """Note that Airflow has stopped the task: what this try still comes to is not its end."""
+        self._is_stopped = True

@@ -1,0 +1,379 @@
+"""A message that may have been sent: looked for before it is sent again, and before anybody is told it was refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from airflow_provider_linq._internal.destination import Accepted, Destination
+from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE
+from airflow_provider_linq.operators.chats import LinqRequestLocationOperator, LinqSendVoiceMemoOperator
+from linq_client import APIConnectionError, InvalidRequestError, LinqClient, LinqError, models
+from tests.airflow.conftest import Store, context
+from tests.airflow.gateway import Gateway, running_gateway
+from tests.airflow.sends import (
+    ANN,
+    BOB,
+    CAT,
+    cleared,
+    fault,
+    lost_answers,
+    lost_requests,
+    posts,
+    refused,
+    retry,
+    send,
+    sent_to,
+)
+from tests.emulator_process import Emulator
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+#: Long enough for a key to be forgotten.
+LATER = KEY_TRUST.total_seconds() + 1
+STALE = {"idempotency_hours": LATER / 3600 - 0.001}
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    """The emulator, to which `linq_default` is a connection."""
+    return emulator
+
+
+def opt_out(emulator: Emulator, handle: str = ANN, *, is_out: bool = True) -> None:
+    emulator.control("POST", "handles", {"handle": handle, "opted_out": is_out})
+
+
+def lose(emulator: Emulator, store: Store | None, **arguments: Any) -> None:
+    """Send a message in a first try that learns of no answer."""
+    with lost_answers(emulator), pytest.raises(APIConnectionError):
+        send(store, **arguments)
+
+
+def lose_request(emulator: Emulator, store: Store | None, **arguments: Any) -> None:
+    with lost_requests(emulator), pytest.raises(APIConnectionError):
+        send(store, **arguments)
+
+
+@pytest.mark.parametrize("on_opt_out", ["fail", "skip", "return"])
+def test_a_stop_after_a_lost_answer_does_not_hide_the_message(emulator: Emulator, on_opt_out: Any) -> None:
+    store = Store()
+    lose(emulator, store)
+    with refused(emulator):
+        found = send(store, retry(), on_opt_out=on_opt_out)
+    assert [row["id"] for row in emulator.ledger()] == [found["message_id"]]
+    assert found["refused"] is None
+    assert found["chat_id"] == emulator.ledger()[0]["chat_id"]
+    assert send(store, retry(3), on_opt_out=on_opt_out) == found, "it is on record"
+
+
+def test_a_refusal_after_a_lost_answer_within_one_call_does_not_hide_the_message(emulator: Emulator) -> None:
+    with fault(emulator, kind="reset", when="after", count=1), refused(emulator):
+        found = send(Store())
+    assert [row["id"] for row in emulator.ledger()] == [found["message_id"]]
+
+
+def test_a_refusal_stands_when_the_message_is_missing_for_long_enough(emulator: Emulator) -> None:
+    """A gateway may hold a request for minutes, so that it is accepted after the look."""
+    store = Store()
+    lose_request(emulator, store)
+    opt_out(emulator)
+    for number in (2, 3):
+        with pytest.raises(AirflowException, match="may have been sent before that.*the next try looks") as raised:
+            send(store, retry(number), on_opt_out="skip")
+        assert type(raised.value) is AirflowException, "a retry helps"
+    assert store.values["linq_message"]["status"] == "in_progress"
+
+    emulator.advance(LATE_ACCEPTANCE.total_seconds() + 240)
+    with pytest.raises(AirflowSkipException, match="Not sent: .*opted out"):
+        send(store, retry(4), on_opt_out="skip")
+    assert store.values["linq_message"]["status"] == "not_sent"
+    opt_out(emulator, is_out=False)
+    assert send(store, retry(5))["message_id"]
+    assert sent_to(emulator) == {ANN: 1}
+
+
+def test_a_refusal_within_one_call_is_not_believed_at_first(emulator: Emulator) -> None:
+    with (
+        fault(emulator, kind="reset", when="before", count=1),
+        refused(emulator),
+        pytest.raises(AirflowException, match="may have been sent before that.*the next try looks"),
+    ):
+        send(Store(), on_opt_out="return")
+
+
+def test_a_refusal_of_a_first_request_needs_no_look(emulator: Emulator) -> None:
+    opt_out(emulator)
+    with pytest.raises(AirflowFailException, match="opted out"):
+        send(Store())
+    assert not [row for row in emulator.requests_served() if "/chats" in row["path"] and row["method"] == "GET"]
+
+
+def test_a_chat_that_cannot_be_read_settles_nothing(emulator: Emulator) -> None:
+    store = Store()
+    lose(emulator, store)
+    with (
+        refused(emulator),
+        fault(emulator, kind="status", method="GET", status=503, code=4004),
+        pytest.raises(AirflowException, match="may have been sent before that, and the chat can't be read"),
+    ):
+        send(store, retry(), on_opt_out="skip")
+    with (
+        refused(emulator),
+        fault(emulator, kind="status", method="GET", status=404, code=2019),
+        pytest.raises(AirflowFailException, match="may have been sent before that, and the chat can't be read"),
+    ):
+        send(store, retry(3), on_opt_out="skip")
+    assert send(store, retry(4))["message_id"]
+
+
+@pytest.mark.parametrize("to_chat", [False, True], ids=["to handles", "to a chat"])
+def test_a_message_whose_key_may_be_forgotten_is_found(emulator: Emulator, to_chat: bool) -> None:
+    emulator.control("PATCH", "switches", STALE)
+    chat = send(None, {"task_id": "before"}, message="Before")["chat_id"]
+    emulator.advance(600)
+    where = {"chat_id": chat} if to_chat else {"to": ANN}
+    store = Store()
+    lose(emulator, store, **where)
+    emulator.advance(LATER)
+    asked = posts(emulator)
+    found = send(store, retry(), **where)
+    assert posts(emulator) == asked
+    assert found["message_id"] == emulator.ledger()[-1]["id"]
+    assert found["created_at"] == "2026-03-01T12:10:00Z", "when it was sent, and not when it was found"
+    assert store.values["linq_message"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("to_chat", [False, True], ids=["to handles", "to a chat"])
+def test_a_message_whose_key_may_be_forgotten_and_that_is_not_there_is_sent(emulator: Emulator, to_chat: bool) -> None:
+    emulator.control("PATCH", "switches", STALE)
+    where = {"chat_id": send(None, {"task_id": "before"}, message="Before")["chat_id"]} if to_chat else {"to": ANN}
+    emulator.advance(600)
+    store = Store()
+    lose_request(emulator, store, **where)
+    key = store.values["linq_message"]["key"]
+    emulator.advance(LATER)
+    assert send(store, retry(), **where)["idempotency_key"] == key
+    assert [row["text"] for row in emulator.ledger()][-1] == "Hi"
+    assert len(emulator.ledger()) == 1 + to_chat
+
+
+def test_what_a_chat_does_not_tell_is_not_sent_again(emulator: Emulator) -> None:
+    """The text renders differently, or another task has written in between."""
+    emulator.control("PATCH", "switches", STALE)
+    store = Store()
+    lose(emulator, store)
+    emulator.advance(LATER)
+    with pytest.raises(AirflowFailException, match="may have been sent since .*does not tell.*on_clear='resend'"):
+        send(store, retry(), message="Good evening")
+    assert sent_to(emulator) == {ANN: 1}
+    assert send(store, cleared(3), on_clear="resend", message="Good evening")["message_id"]
+    assert sent_to(emulator) == {ANN: 2}
+
+
+def test_where_messages_expire_a_missing_one_may_have_been_sent(
+    emulator: Emulator, connect: Callable[..., None]
+) -> None:
+    connect(retention_window_hours=1)
+    store = Store()
+    lose_request(emulator, store)
+    emulator.advance(2 * 3600)
+    with pytest.raises(AirflowFailException, match="the chat does not tell"):
+        send(store, retry())
+    assert not emulator.ledger()
+
+
+@pytest.mark.parametrize("scope", ["account", "line"])
+def test_from_whichever_line_a_retry_looks_first(emulator: Emulator, connect: Callable[..., None], scope: str) -> None:
+    """The platform may choose another line, where it may not know the key."""
+    connect(default_line=None)
+    emulator.control("PATCH", "switches", {"idempotency_scope": scope})
+    store = Store()
+    lose(emulator, store)
+    (row,) = emulator.ledger()
+    emulator.control("POST", "lines", {"phone_number": row["line"], "ineligible": True})
+    assert send(store, retry())["message_id"] == row["id"]
+
+    store, ids = Store(), {"task_id": "of Bob"}
+    with lost_requests(emulator), pytest.raises(APIConnectionError):
+        send(store, ids, to=BOB)
+    with pytest.raises(AirflowException, match="may not be listed yet: the next try looks"):
+        send(store, retry(**ids), to=BOB)
+    emulator.advance(240)
+    assert send(store, retry(3, **ids), to=BOB)["message_id"]
+    assert sent_to(emulator) == {ANN: 1, BOB: 1}
+
+
+def long_ago() -> datetime:
+    return datetime.now(timezone.utc) - 2 * KEY_TRUST
+
+
+@pytest.mark.parametrize("has_store", [False, True], ids=["3.2", "a store that was emptied"])
+def test_without_a_record_a_later_try_looks_where_the_run_is_old(emulator: Emulator, has_store: bool) -> None:
+    emulator.control("PATCH", "switches", STALE)
+    run: dict[str, Any] = {"started": long_ago()}
+    sent = send(None, run)
+    emulator.advance(LATER)
+    asked = posts(emulator)
+    store = Store() if has_store else None
+    assert send(store, {**run, **cleared()})["message_id"] == sent["message_id"]
+    assert posts(emulator) == asked
+    send(Store() if has_store else None, {**run, **retry(), "task_id": "other"}, to=BOB)
+    assert sent_to(emulator) == {ANN: 1, BOB: 1}, "what is not there is believed"
+
+
+def test_without_a_record_and_with_other_messages_in_the_chat(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    run: dict[str, Any] = {"started": long_ago()}
+    send(None, {**run, "task_id": "hello"}, message="Hello")
+    with pytest.raises(AirflowFailException, match="the chat does not tell"):
+        send(Store(), {**run, **retry()})
+    # On 3.2 every retry is one without a record, and must not fail for that: the key has to do.
+    assert send(None, {**run, **retry()})["message_id"]
+    assert "the chat does not tell: sending it with the same key" in caplog.text
+    assert sent_to(emulator) == {ANN: 2}
+
+
+def test_without_a_record_a_refusal_is_looked_into_too(emulator: Emulator) -> None:
+    sent = send(None)
+    with refused(emulator):
+        assert send(None, retry(), on_opt_out="return")["message_id"] == sent["message_id"]
+        with pytest.raises(AirflowFailException, match="opted out"):
+            send(None, retry(task_id="another"), to=BOB)
+
+
+# The response is compared with the recipient that was meant.
+
+
+def test_a_given_key_for_several_recipients_loses_nobody_in_silence(emulator: Emulator) -> None:
+    send(Store(), {"map_index": 0}, to=ANN, idempotency_key="soup-2026-03-01")
+    store = Store()
+    with pytest.raises(AirflowFailException, match="'soup-2026-03-01' stands for a message to somebody else") as raised:
+        send(store, {"map_index": 1}, to=BOB, idempotency_key="soup-2026-03-01")
+    assert ANN not in str(raised.value)
+    (record,) = store.values.values()
+    assert record["status"] == "not_sent"
+    assert send(store, cleared(map_index=1), to=BOB, idempotency_key="soup-2026-03-01-bob")["message_id"]
+    assert sent_to(emulator) == {ANN: 1, BOB: 1}
+
+
+def test_a_given_key_for_several_chats(emulator: Emulator) -> None:
+    chats = [send(None, {"task_id": to}, to=to)["chat_id"] for to in (ANN, BOB)]
+    send(None, chat_id=chats[0], message="Soup", idempotency_key="soup")
+    with pytest.raises(AirflowFailException, match="'soup' stands for a message to somebody else"):
+        send(None, chat_id=chats[1], message="Soup", idempotency_key="soup")
+
+
+def test_without_a_store_a_recipient_that_renders_differently_fails(emulator: Emulator) -> None:
+    send(None)
+    with pytest.raises(AirflowFailException, match="stands for a message to somebody else"):
+        send(None, retry(), to=BOB)
+    assert sent_to(emulator) == {ANN: 1}
+
+
+@pytest.mark.parametrize(
+    ("to", "shown", "is_group", "is_ours"),
+    [
+        (["+5215512345678"], ["+525512345678"], False, True),
+        (["+5511987654321"], ["+551187654321"], False, True),
+        (["Ann@Example.com"], ["ann@example.com"], False, True),
+        ([ANN], [], False, True),
+        ([ANN], [BOB], False, False),
+        ([ANN], ["ann@example.com"], False, False),
+        ([ANN], [ANN, BOB], True, False),
+        ([ANN, BOB], [BOB, ANN], True, True),
+        ([ANN, BOB], [ANN, BOB, CAT], True, True),
+        ([ANN, BOB], [ANN], False, False),
+        ([ANN, BOB], [ANN, CAT], True, False),
+    ],
+)
+def test_whose_message_a_response_is_about(to: list[str], shown: list[str], is_group: bool, is_ours: bool) -> None:
+    message = models.SentMessage.model_validate(
+        {"id": "m", "created_at": "2026-03-01T12:00:00Z", "delivery_status": "pending"}
+    )
+    accepted = Accepted("c", message, "k", handles=tuple(shown), is_group=is_group)
+    assert Destination(to=tuple(to), line="+12025550101").is_of(accepted) is is_ours
+
+
+# Somebody on the way answers in the place of the API.
+
+
+@pytest.fixture
+def gateway(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    """A gateway in front of the emulator, to which `linq_default` is a connection."""
+    with running_gateway(emulator.base_url) as started:
+        connection = {
+            "conn_type": "linq",
+            "password": emulator.api_key,
+            "host": started.base_url,
+            "extra": {"default_line": emulator.lines[0]},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps(connection))
+        yield started
+
+
+PAGES = [400, 401, 403, 404, 409, 429, 451, 502]
+
+
+@pytest.mark.parametrize("status", PAGES)
+def test_a_page_is_no_refusal_of_a_message(emulator: Emulator, gateway: Gateway, status: int) -> None:
+    gateway.page = lambda method, path: status if method == "POST" else None
+    store = Store()
+    with pytest.raises(LinqError):
+        send(store, on_opt_out="skip")
+    assert store.values["linq_message"]["status"] == "in_progress"
+    emulator.advance(LATER)
+    with pytest.raises(AirflowFailException, match="another recipient"):
+        send(store, retry(), to=BOB)
+    assert send(store, cleared(), from_=emulator.lines[1])["message_id"]
+    assert sent_to(emulator) == {ANN: 1}
+
+
+@pytest.mark.parametrize("status", PAGES)
+def test_a_page_is_no_refusal_of_what_has_no_key(emulator: Emulator, gateway: Gateway, status: int) -> None:
+    chat = send(None, {"task_id": "hello"}, message="Hello")["chat_id"]
+    client = LinqClient(emulator.api_key, base_url=emulator.base_url)
+    recording = client.attachments.upload(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100, filename="hi.m4a")
+    for path, operator in (
+        ("/voicememo", LinqSendVoiceMemoOperator(task_id="t", chat_id=chat, attachment_id=recording)),
+        ("/location/request", LinqRequestLocationOperator(task_id="t", chat_id=chat)),
+    ):
+        gateway.page = lambda method, path: status if method == "POST" else None
+        store = Store()
+        with pytest.raises(AirflowFailException, match="may have been sent now"):
+            operator.execute(context(store))
+        gateway.page = lambda method, path: None
+        for instance in (retry(), cleared(3)):
+            with pytest.raises(AirflowFailException, match="may have been sent in an earlier try"):
+                operator.execute(context(store, **instance))
+        assert sum(served.endswith(path) for _, served in gateway.served) == 1
+
+
+def test_a_single_401_page_ends_nothing(emulator: Emulator, gateway: Gateway) -> None:
+    pages = iter([401])
+    gateway.page = lambda method, path: next(pages, None)
+    with pytest.raises(LinqError) as raised:
+        send(Store())
+    assert not isinstance(raised.value, AirflowFailException)
+    assert not raised.value.permanent
+
+
+def test_a_destination_is_one() -> None:
+    for arguments, refusal in (
+        ((None, None, None), "chat_id: must be given, or to"),
+        (("c", ANN, None), "chat_id: excludes to and from"),
+        (("c", None, "+12025550101"), "chat_id: excludes to and from"),
+        ((" ", None, None), "chat_id: must be an id"),
+        (("None", None, None), "chat_id: must be an id"),
+        ((None, ANN, "None"), "from: must be E.164"),
+    ):
+        with pytest.raises(InvalidRequestError, match=refusal):
+            Destination.of(*arguments, None)
+    assert Destination.of(None, ANN, None, "+12025550101").line == "+12025550101"
+    assert timedelta(0) < LATE_ACCEPTANCE < KEY_TRUST, "else a look and a key together would leave a gap"
