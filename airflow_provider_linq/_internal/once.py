@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from airflow.sdk.exceptions import AirflowTaskTimeout
 from typing_extensions import Self
 
 from airflow_provider_linq._internal.durable import FormatError, StateStore, read, write
@@ -151,15 +150,16 @@ class RecordStore(Generic[R]):
     @contextmanager
     def noting_end(self, is_stopped: Callable[[], bool]) -> Iterator[None]:
         """
-        Note on record that the try has ended, if it does so by itself: with a result, an error or a time-out.
+        Note on record that the try has ended, if it does so by itself: with a result or an error.
 
-        A try that is deferred has not ended. The end of one that was stopped is not noted, whatever it still does.
+        A try that is deferred has not ended. The end of one that was stopped, or got a signal, is not noted, whatever
+        it still does: without the note, a clear counts as a retry, and nothing is sent twice.
 
         :param is_stopped: whether Airflow has told the task to stop.
         """
         try:
             yield
-        except (Exception, AirflowTaskTimeout):
+        except Exception:
             if not is_stopped():
                 self._note_end()
             raise

@@ -238,14 +238,15 @@ def next_step(job: SendJob, now: datetime) -> Step:
     if job.in_doubt_since is None:
         return Step.SEND
     is_look_only = job.refusal is not None or job.recipient.row is None
-    is_trusted = job.line is not None and job.is_line_certain and now - job.in_doubt_since <= KEY_TRUST
-    if is_trusted and not is_look_only:
+    is_trusted = now - job.in_doubt_since <= KEY_TRUST
+    if is_trusted and not is_look_only and job.line is not None and job.is_line_certain:
         return Step.SEND
     if job.absent_at is None:
         return Step.LOOK
     if is_look_only or (job.line is None and job.absent_at < absence_counts_at(job)):
         return Step.LOOK if now >= absence_counts_at(job) else Step.WAIT
-    return Step.SEND
+    # A look says what was so when it was made: later, the key alone has to keep a message from being sent twice.
+    return Step.SEND if is_trusted else Step.LOOK
 
 
 def absence_counts_at(job: SendJob) -> datetime:

@@ -88,6 +88,13 @@ def test_i7_where_the_platform_chooses_the_line_lists_get_time_to_show_the_messa
     assert again.in_doubt_since is not None
 
 
+def test_i7_a_look_is_worth_nothing_when_the_key_may_be_forgotten_again() -> None:
+    young = transition(in_doubt(), Resolved(True, T0))
+    assert next_step(young, T0 + KEY_TRUST + timedelta(seconds=1)) is Step.LOOK
+    looked_up = transition(in_doubt(None), Resolved(True, T0 + LIST_LAG))
+    assert next_step(looked_up, T0 + LIST_LAG + KEY_TRUST) is Step.LOOK
+
+
 def test_i8_a_refusal_settles_nobody_who_is_in_doubt() -> None:
     job = after(Requested(T0), OPTED_OUT, job=in_doubt())
     assert job.state in OPEN
