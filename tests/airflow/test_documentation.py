@@ -90,14 +90,14 @@ def test_the_campaigns_from_a_file(run_example: Callable[..., Run], emulator: Em
 
     planned = run_example("campaign_from_a_file", folder=str(tmp_path)).xcom("send")
     assert (planned["pending"], planned["skipped"]["invalid"]) == (2, 1)
-    assert "Hello there! Today there is soup. Shall we keep you some?" in (tmp_path / "planned.csv").read_text()
+    assert "Hello there! Today: soup. Shall we keep you some?" in (tmp_path / "planned.csv").read_text()
     assert not emulator.ledger()
 
     sent = run_example("campaign_from_a_file", folder=str(tmp_path), dry_run=False).xcom("send")
     assert (sent["sent"], sent["skipped"]["invalid"]) == (2, 1)
     assert {row["text"] for row in emulator.ledger()} == {
-        "Hello Ann! Today there is soup. Shall we keep you some?",
-        "Hello there! Today there is soup. Shall we keep you some?",
+        "Hello Ann! Today: soup. Shall we keep you some?",
+        "Hello there! Today: soup. Shall we keep you some?",
     }
 
 
