@@ -59,8 +59,8 @@ def check_format(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or type(found) is not int or not 1 <= found <= FORMAT:
         written = f"format {found}" if type(found) is int else "no format, as version 0.1.0 wrote it"
         raise FormatError(
-            f"{name}: this version reads formats 1 to {FORMAT}, the record has {written}. Nothing was sent. "
-            "Run the version that wrote it, or delete the record if nobody may get a second message"
+            f"{name}: this version reads formats 1 to {FORMAT}, the record has {written}. This task sends nothing. "
+            "Run the version that wrote it: without the record, people may get a second message"
         )
     return value
 
@@ -78,7 +78,7 @@ def read(name: str, value: object, cls: type[D]) -> D | None:
     try:
         return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
     except TypeError as error:
-        raise FormatError(f"{name}: the record lacks a field, so nothing was sent: {error}") from None
+        raise FormatError(f"{name}: the record lacks a field, so this task sends nothing: {error}") from None
 
 
 class StateStore:

@@ -16,8 +16,8 @@ KEY_TRUST: Final = timedelta(minutes=30)
 #: minutes. A message that is missing from its chat counts as not sent only if its last request is older.
 LATE_ACCEPTANCE: Final = timedelta(minutes=5)
 
-#: A message that was accepted may be missing from lists for so long. Where the platform chooses the line, and so may
-#: not know the key on the next one, nothing is sent again before.
+#: A message that was accepted may be missing from lists for so long. Where the next request may be made from another
+#: line, on which the platform may not know the key, nothing is sent again before.
 LIST_LAG: Final = timedelta(seconds=10)
 
 #: How far `created_at` of a message may be behind the `Date` of the response that accepted it.

@@ -277,7 +277,9 @@ def open_checkpoint(
     is_known = header is not None and header.campaign_key == campaign_key
     if header is None or not is_known:
         header = Header(campaign_key, ti.max_tries, format_datetime(unrecorded_since or now), shards_for(len(keys)))
-    states = PackedStates(keys, header.shards, durable.CAMPAIGN, lost=RecipientState.CLAIMED_ANYWHERE)
+    states = PackedStates(
+        keys, header.shards, durable.CAMPAIGN, first=header.first_shard, lost=RecipientState.CLAIMED_ANYWHERE
+    )
     if is_known and states.load(store, has_changed=header.has_changed):
         # They may have been sent to at any time of the campaign.
         header.has_changed, header.in_doubt_since = True, header.started_at
@@ -286,6 +288,11 @@ def open_checkpoint(
         header.in_doubt_since = format_datetime(unrecorded_since)
         header.open_until = format_datetime(_requests_until(journal, now))
         states.fill(RecipientState.CLAIMED_ANYWHERE)
+    if (needed := shards_for(len(keys))) > header.shards:
+        # Written before the header names them: if this process dies in between, the header still names the old values.
+        states, header.first_shard = states.split_further(needed), header.first_shard + header.shards
+        header.shards = needed
+        states.save(store)
     for key, code in list(states):
         if code == RecipientState.UNKNOWN:
             states[key] = RecipientState.CLAIMED_ANYWHERE

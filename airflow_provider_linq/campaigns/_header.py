@@ -23,6 +23,7 @@ class Header:
     :param max_tries: of the task instance; another number now means that it was cleared, if the task had ended.
     :param started_at: when the campaign first sent, by the API's clock (RFC 3339), as are all times here.
     :param shards: how many values the recipients are split into.
+    :param first_shard: the number of the first of them; those before held fewer recipients.
     :param owner: a token of the process that writes; another one means that another try has taken over.
     :param recipients: how many there were in the latest run.
     :param lines: own lines by number, "" for the platform's choice; only ever appended to (I3).
@@ -40,6 +41,7 @@ class Header:
     started_at: str
     shards: int
     owner: str = ""
+    first_shard: int = 0
     recipients: int = 0
     lines: list[str] = field(default_factory=list)
     has_changed: bool = False

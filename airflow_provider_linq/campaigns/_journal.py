@@ -115,6 +115,11 @@ class Journal:
         """Who sends the campaign."""
         return self._owner
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no campaign of this key has written to it."""
+        return not self._parts()
+
     def append(self, entries: Iterable[Entry]) -> None:
         """Keep these entries, in their order; they replace earlier ones of the same keys."""
         lines = b"".join(map(_line_of, entries))
@@ -144,6 +149,10 @@ class Journal:
                         yield writer, entry
             except ValueError:
                 log.warning("Part of the campaign's journal was not written to its end: %s", part)
+            except (AttributeError, KeyError, TypeError) as error:
+                raise durable.FormatError(
+                    f"journal {part}: a line lacks a field, so nothing is sent"
+                ) from error
 
     def _parts(self) -> list[str]:
         fs = self._folder.fs
@@ -172,18 +181,29 @@ class Owner:
         #: Not before the last request that an earlier owner made; None if there is no trace of one.
         self.earlier_requests_until: datetime | None = None
 
+    def is_other_task(self, now: datetime) -> bool:
+        """
+        Whether another task has the ownership and is alive.
+
+        :param now: by the API's clock.
+        """
+        found = self._read()
+        if not found or not found.get("is_alive") or found.get("task") == self._task:
+            return False
+        return now - parse_datetime(found["at"]) < OWNER_TIMEOUT
+
     def take(self, now: datetime) -> bool:
         """
         Take the ownership; return false if another task has it and is alive.
 
         :param now: by the API's clock.
         """
+        if self.is_other_task(now):
+            return False
         found = self._read()
         if found:
-            at, is_alive = parse_datetime(found["at"]), bool(found.get("is_alive"))
-            if is_alive and found.get("task") != self._task and now - at < OWNER_TIMEOUT:
-                return False
-            self.earlier_requests_until = at + (OWNER_HEARTBEAT + CONFIRM_AGE if is_alive else timedelta(0))
+            still = OWNER_HEARTBEAT + CONFIRM_AGE if found.get("is_alive") else timedelta(0)
+            self.earlier_requests_until = parse_datetime(found["at"]) + still
         self._write(now, is_alive=True)
         return True
 

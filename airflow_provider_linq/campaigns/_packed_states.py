@@ -58,15 +58,17 @@ class PackedStates:
     A number below 256 for each recipient.
 
     :param keys: the idempotency keys, in any order.
-    :param shards: how many values they are split into; the same in all tries of a campaign.
-    :param name: of the values in the store.
+    :param shards: how many values they are split into.
+    :param name: of the values in the store; a number follows.
+    :param first: the number of the first value.
     :param lost: the state of a recipient whose state is lost.
     """
 
-    def __init__(self, keys: Sequence[str], shards: int, name: str, *, lost: int) -> None:
+    def __init__(self, keys: Sequence[str], shards: int, name: str, *, first: int = 0, lost: int) -> None:
         self._keys = sorted(keys)
         self._states = bytearray(len(self._keys))
         self._name = name
+        self._first = first
         self._lost = lost
         # Where each range begins and, at the end, where the last one ends.
         starts = [_first_of(index, shards * RANGES) for index in range(shards * RANGES)]
@@ -107,7 +109,7 @@ class PackedStates:
         while self._changed:
             shard = self._changed.pop()
             try:
-                store.set(f"{self._name}_{shard}", durable.write(self._encoded(shard)))
+                store.set(self._name_of(shard), durable.write(self._encoded(shard)))
             except BaseException:
                 self._changed.add(shard)
                 raise
@@ -121,11 +123,20 @@ class PackedStates:
         """
         lost = False
         for shard in range(self._shards):
-            name = f"{self._name}_{shard}"
+            name = self._name_of(shard)
             value = store.get(name)
             if value is not None:
                 lost = self._decode(shard, durable.check_format(name, value), has_changed) or lost
         return lost
+
+    def split_further(self, shards: int) -> PackedStates:
+        """Return the same states, split into more values, which take numbers of their own."""
+        split = PackedStates(self._keys, shards, self._name, first=self._first + self._shards, lost=self._lost)
+        split._states[:] = self._states
+        return split
+
+    def _name_of(self, shard: int) -> str:
+        return f"{self._name}_{self._first + shard}"
 
     def _encoded(self, shard: int) -> dict[str, str]:
         start, stop = shard * RANGES, (shard + 1) * RANGES

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.campaigns._files import write_rows
-from airflow_provider_linq.campaigns._header import Header, key_in_force
 from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import CampaignResult
@@ -45,17 +44,14 @@ class Prepared:
     rows: ValidatedRows
 
 
-def prepare(
-    campaign: Campaign, context: Context, header: Header | None, default_line: str | None, client: LinqClient
-) -> Prepared:
+def prepare(campaign: Campaign, context: Context, key: str, default_line: str | None, client: LinqClient) -> Prepared:
     """
     Read and check everything that a campaign needs; rows are read anew in each run.
 
-    :param header: of an earlier try, or None.
+    :param key: the campaign key in force.
     :param default_line: of the connection.
     :raises InvalidRequestError: an argument is wrong.
     """
-    key = key_in_force(header, campaign.campaign_key, context["ti"])
     pool = campaign.pool(default_line)
     if not pool and campaign.line_limits.messages_per_minute is not None:
         raise InvalidRequestError(

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq.campaigns._dispatcher import Deferral
-from airflow_provider_linq.campaigns._header import Header, note_end
+from airflow_provider_linq.campaigns._header import Header, key_in_force, note_end
 from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
 from airflow_provider_linq.campaigns._model import CampaignResult
 from airflow_provider_linq.campaigns._prepare import dry_run, prepare, reject_invalid
@@ -103,11 +103,15 @@ def _step(
     with hook.new_client(pool_size=campaign.concurrency) as reader:
         if resumed and header is not None and header.result is not None:
             return _report(campaign, context, store, header.result, reader)
-        prepared = prepare(campaign, context, header, hook.settings.default_line, reader)
+        key = key_in_force(header, campaign.campaign_key, context["ti"])
+        journal = _journal(campaign, context, key)
+        if journal is not None and not campaign.dry_run and journal.owner.is_other_task(reader.server_time):
+            return Deferral(OWNED_WAIT, "Another task sends this campaign")
+        prepared = prepare(campaign, context, key, hook.settings.default_line, reader)
         if campaign.dry_run:
             return dry_run(prepared)
-        reject_invalid(prepared, is_first=header is None and context["ti"].try_number == 1)
-        journal = _journal(campaign, context, prepared.key)
+        is_first = header is None and context["ti"].try_number == 1 and (journal is None or journal.is_empty)
+        reject_invalid(prepared, is_first=is_first)
         if journal is not None and not journal.owner.take(reader.server_time):
             return Deferral(OWNED_WAIT, "Another task sends this campaign")
         try:

@@ -243,7 +243,7 @@ def next_step(job: SendJob, now: datetime) -> Step:
         return Step.SEND
     if job.absent_at is None:
         return Step.LOOK
-    if is_look_only or (job.line is None and job.absent_at < absence_counts_at(job)):
+    if is_look_only or job.absent_at < absence_counts_at(job):
         return Step.LOOK if now >= absence_counts_at(job) else Step.WAIT
     # A look says what was so when it was made: later, the key alone has to keep a message from being sent twice.
     return Step.SEND if is_trusted else Step.LOOK
@@ -253,8 +253,9 @@ def absence_counts_at(job: SendJob) -> datetime:
     """
     Return from when on a look that finds nothing is enough for what the recipient waits for.
 
-    A refusal stands only if no request can be accepted any more. To send again, where the platform chooses the line, it
-    is enough that lists show what was accepted: the key keeps the platform from sending twice, if it knows it there.
+    A refusal stands only if no request can be accepted any more. To send again, where the line is not certain to be
+    that of the request before, it is enough that lists show what was accepted: the key keeps the platform from sending
+    twice, if it knows it there.
     """
     assert job.last_request_at is not None
     is_look_only = job.refusal is not None or job.recipient.row is None

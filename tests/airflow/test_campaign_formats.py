@@ -168,7 +168,7 @@ FOREIGN: dict[str, Edit] = {
     "0.1.0": lambda record: {name: value for name, value in record.items() if name != "format"},
     "text": lambda record: {**record, "format": str(FORMAT)},
 }
-REFUSAL = rf"^{{}}.*: this version reads formats 1 to {FORMAT}, the record has .*Nothing was sent"
+REFUSAL = rf"^{{}}.*: this version reads formats 1 to {FORMAT}, the record has .*This task sends nothing"
 
 
 @pytest.mark.parametrize("edit", FOREIGN.values(), ids=FOREIGN)

@@ -213,7 +213,7 @@ def test_a_part_of_another_format_is_refused(tmp_path: Path, change_of: dict[str
     journal_at(path).append([SENT])
     (part,) = parts_of(path)
     change(part, 0, lambda head: {**head, **change_of})
-    with pytest.raises(FormatError, match=rf"^journal .*{part.name}: .* the record {written}.*Nothing was sent"):
+    with pytest.raises(FormatError, match=rf"^journal .*{part.name}: .* the record {written}.*This task sends nothing"):
         entries(journal_at(path))
 
 
@@ -305,6 +305,6 @@ def test_a_journal_of_a_newer_version_ends_the_campaign_before_it_begins(
     journal.append([SENT])
     (part,) = Path(f"{path}.parts").glob("*.jsonl" if what == "part" else "*.owner.json")
     change(part, 0, lambda head: {**head, "format": FORMAT + 1})
-    with pytest.raises(AirflowFailException, match="has format 2. Nothing was sent"):
+    with pytest.raises(AirflowFailException, match="has format 2. This task sends nothing"):
         campaign(rows=people(2), campaign_key="spring", outcomes_path=path).execute(context(Store()))
     assert posts(emulator) == 0
