@@ -28,6 +28,13 @@ class Accepted:
     handles: tuple[str, ...] = ()
     is_group: bool = False
 
+    @classmethod
+    def of_chat(cls, chat: models.CreatedChat, line: str) -> Accepted:
+        """Return what the platform says of a message from a line to handles."""
+        return cls(
+            chat.id, chat.message, chat.idempotency_key, chat.trace_id, _others(chat.handles, line), chat.is_group
+        )
+
     def result(self) -> SendResult:
         """Return what goes to XCom."""
         return send_result(self.chat_id, self.message, trace_id=self.trace_id, idempotency_key=self.idempotency_key)
@@ -97,9 +104,7 @@ class Destination:
             return Accepted(
                 routed.chat_id, routed.message, routed.idempotency_key, routed.trace_id, others, routed.is_group
             )
-        chat = client.chats.create(self.line, self.to, message)
-        others = _others(chat.handles, self.line)
-        return Accepted(chat.id, chat.message, chat.idempotency_key, chat.trace_id, others, chat.is_group)
+        return Accepted.of_chat(client.chats.create(self.line, self.to, message), self.line)
 
     def is_of(self, accepted: Accepted) -> bool:
         """

@@ -2,8 +2,8 @@
 
 | where | name | holds |
 | --- | --- | --- |
-| task state store | `linq_message` | the idempotency record of a send |
-| task state store | `linq_at_most_once` | the record of a request without an idempotency key |
+| task state store | `linq_message`; mapped: `linq_message_<recipient>` | the idempotency record of a send |
+| task state store | `linq_at_most_once`; mapped: `linq_at_most_once_<recipient>` | that of a request without a key |
 | task state store | `linq_campaign` | the header of a campaign |
 | task state store | `linq_campaign_<n>` | the states of up to 50,000 recipients |
 | task state store | `linq_campaign_delivery_<n>` | how far the messages of up to 50,000 recipients have come |

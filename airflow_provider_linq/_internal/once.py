@@ -119,8 +119,7 @@ class RecordStore(Generic[R]):
 
     def __init__(self, context: Context, name: str, blank: R) -> None:
         self._store = StateStore(context)
-        self._ti: TaskInstance = context["ti"]
-        self._name = f"{name}_{blank.recipient[:16]}" if is_mapped(self._ti) else name
+        self._name = f"{name}_{blank.recipient[:16]}" if is_mapped(context["ti"]) else name
         self._blank = blank
         self._is_loaded = False
         self._record: R | None = None
@@ -172,7 +171,7 @@ class RecordStore(Generic[R]):
         try:
             record = self.record or self._blank
             if not record.ended:
-                self.save(replace(record, ended=True, max_tries=self._ti.max_tries))
+                self.save(replace(record, ended=True))
         except Exception as error:  # without the note, a clear counts as a retry: nothing is sent twice
             log.warning("The end of this try could not be noted: %s", type(error).__name__)
 

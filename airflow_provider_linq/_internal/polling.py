@@ -110,8 +110,8 @@ async def with_present_key(connection: Connection, read: Callable[[], Awaitable[
     """
     try:
         return await read()
-    except AuthenticationError as error:
-        if not error.permanent or not await connection.has_other_key():
+    except AuthenticationError:
+        if not await connection.has_other_key():
             raise
     return await read()
 

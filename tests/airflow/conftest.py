@@ -159,11 +159,18 @@ class Store:
         self.values.pop(key, None)
 
 
-def context(store: Store | None = None, *, started: datetime | None = None, **instance: Any) -> Any:
+def context(
+    store: Store | None = None,
+    *,
+    started: datetime | None = None,
+    due: datetime | None = None,
+    clears: int = 0,
+    **instance: Any,
+) -> Any:
     """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
     ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 0}
     start = started or datetime.now(timezone.utc)
-    run = SimpleNamespace(run_after=start, start_date=start, clear_number=0)
+    run = SimpleNamespace(run_after=due or start, start_date=start, clear_number=clears)
     state = {} if store is None else {"task_state_store": store}
     return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
 

@@ -135,6 +135,20 @@ def test_a_voice_memo_that_was_refused_may_be_tried_again(emulator: Emulator, re
     assert run(operator, store)["message_id"]
 
 
+def test_a_worker_that_is_killed_while_it_uploads_leaves_word_that_nothing_was_sent(
+    emulator: Emulator, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: str, client: LinqClient) -> str:
+        raise KeyboardInterrupt
+
+    operator, store = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat_with(ANN), path=str(recording)), Store()
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_provider_linq.operators.chats.upload", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(operator, store)
+    assert run(operator, store, try_number=2)["message_id"]
+
+
 def test_without_a_store_only_the_first_try_sends_a_voice_memo(emulator: Emulator, recording: Path) -> None:
     operator = LinqSendVoiceMemoOperator(task_id="t", chat_id=chat_with(ANN), path=str(recording))
     assert run(operator)["message_id"]

@@ -83,13 +83,14 @@ def test_a_refusal_stands_when_the_message_is_missing_for_long_enough(emulator: 
     store = Store()
     lose_request(emulator, store)
     opt_out(emulator)
-    for number in (2, 3):
+    for number, seconds in ((2, 0), (3, LATE_ACCEPTANCE.total_seconds() + 1)):
+        emulator.advance(seconds)
         with pytest.raises(AirflowException, match="may have been sent before that.*the next try looks") as raised:
             send(store, retry(number), on_opt_out="skip")
         assert type(raised.value) is AirflowException, "a retry helps"
     assert store.values["linq_message"]["status"] == "in_progress"
 
-    emulator.advance(LATE_ACCEPTANCE.total_seconds() + 240)
+    emulator.advance(240)  # the first try may have lasted as long as that
     with pytest.raises(AirflowSkipException, match="Not sent: .*opted out"):
         send(store, retry(4), on_opt_out="skip")
     assert store.values["linq_message"]["status"] == "not_sent"
@@ -99,12 +100,32 @@ def test_a_refusal_stands_when_the_message_is_missing_for_long_enough(emulator: 
 
 
 def test_a_refusal_within_one_call_is_not_believed_at_first(emulator: Emulator) -> None:
+    store = Store()
     with (
         fault(emulator, kind="reset", when="before", count=1),
         refused(emulator),
         pytest.raises(AirflowException, match="may have been sent before that.*the next try looks"),
     ):
-        send(Store(), on_opt_out="return")
+        send(store, on_opt_out="return")
+    assert store.values["linq_message"]["status"] == "in_progress"
+
+
+def test_the_latest_request_is_the_one_that_counts(emulator: Emulator) -> None:
+    store = Store()
+    lose_request(emulator, store)
+    emulator.advance(LATE_ACCEPTANCE.total_seconds() + 240)
+    with lost_requests(emulator), pytest.raises(APIConnectionError):
+        send(store, retry())
+    with refused(emulator), pytest.raises(AirflowException, match="may have been sent before that.*the next try looks"):
+        send(store, retry(3), on_opt_out="skip")
+
+
+def test_a_reply_to_a_message_that_is_not_there_fails_fast(emulator: Emulator) -> None:
+    """The API says the same of a key whose message is gone; a first request can't mean that."""
+    chat = send(None, {"task_id": "hello"}, message="Hello")["chat_id"]
+    message = {"parts": ["Hi"], "reply_to": {"message_id": "00000000-0000-4000-8000-000000000000"}}
+    with pytest.raises(AirflowFailException, match="the message does not exist"):
+        send(Store(), chat_id=chat, message=message)
 
 
 def test_a_refusal_of_a_first_request_needs_no_look(emulator: Emulator) -> None:
@@ -213,10 +234,15 @@ def long_ago() -> datetime:
     return datetime.now(timezone.utc) - 2 * KEY_TRUST
 
 
+@pytest.mark.parametrize("was_cleared", [False, True])
 @pytest.mark.parametrize("has_store", [False, True], ids=["3.2", "a store that was emptied"])
-def test_without_a_record_a_later_try_looks_where_the_run_is_old(emulator: Emulator, has_store: bool) -> None:
+def test_without_a_record_a_later_try_looks_where_the_run_is_old(
+    emulator: Emulator, has_store: bool, was_cleared: bool
+) -> None:
+    """A clear sets the start of the run to another time; when it was due stays."""
     emulator.control("PATCH", "switches", STALE)
-    run: dict[str, Any] = {"started": long_ago()}
+    run: dict[str, Any] = {"due": long_ago(), "clears": int(was_cleared)}
+    run["started"] = None if was_cleared else run["due"]
     sent = send(None, run)
     emulator.advance(LATER)
     asked = posts(emulator)
@@ -299,6 +325,16 @@ def test_whose_message_a_response_is_about(to: list[str], shown: list[str], is_g
     )
     accepted = Accepted("c", message, "k", handles=tuple(shown), is_group=is_group)
     assert Destination(to=tuple(to), line="+12025550101").is_of(accepted) is is_ours
+
+
+def test_own_lines_are_nobody_to_compare_with() -> None:
+    """Whichever the message went from: the platform may show a line that a key was first used on."""
+    handles = [{"id": "1", "handle": line, "is_me": True} for line in ("+12025550101", "+12025550102")]
+    message = {"id": "m", "created_at": "2026-03-01T12:00:00Z", "delivery_status": "pending"}
+    chat = models.CreatedChat.model_validate(
+        {"id": "c", "message": message, "idempotency_key": "k", "handles": handles}
+    )
+    assert Destination(to=(ANN,), line="+12025550101").is_of(Accepted.of_chat(chat, "+12025550101"))
 
 
 # Somebody on the way answers in the place of the API.

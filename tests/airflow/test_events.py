@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseEventTrigger
 
-from airflow_provider_linq._internal.inbound import MessageFilter
+from airflow_provider_linq._internal.inbound import InboundReader, MessageFilter
 from airflow_provider_linq._internal.polling import SharedReads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.triggers.linq_inbound import OVERLAP, Cursor, LinqInboundMessageTrigger
@@ -183,6 +183,24 @@ def test_every_message_of_many_chats_has_its_event(emulator: Emulator, order: st
             sent += [await inbound(emulator, "+12125550200") for _ in range(3)]
             await triggerer.has(8)
         assert sorted(triggerer.ids) == sorted(sent)
+
+    asyncio.run(story())
+
+
+def test_once_a_chat_lags_no_other_makes_its_line_reliable(emulator: Emulator) -> None:
+    """Of a line that is read by `updated_at` alone, a message that does not move it is found in 15 minutes."""
+
+    async def story() -> None:
+        reader = InboundReader(LinqAsyncHook(), MessageFilter(line=emulator.lines[0]))
+        for sender in (ANN, BOB):
+            await inbound(emulator, sender)
+        for sender, moves in ((ANN, False), (ANN, True), (BOB, False)):
+            await asyncio.to_thread(emulator.control, "PATCH", "switches", {"message_moves_chat": moves})
+            await asyncio.to_thread(emulator.advance, 300)
+            message = await inbound(emulator, sender)
+            await asyncio.to_thread(emulator.advance, 300)
+            found = await reader.poll(NOON)
+            assert message in {found.id for found in found.messages}
 
     asyncio.run(story())
 

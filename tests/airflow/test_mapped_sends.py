@@ -199,8 +199,10 @@ def test_a_given_key_that_was_used_for_another_text_is_taken_as_it_is(
 ) -> None:
     """Once a week, say, whatever the text is by then."""
     first = send(Store(), idempotency_key="week-9")
-    again = send(Store(), {"run_id": "later"}, message="Hello again", idempotency_key="week-9")
-    assert again["message_id"] == first["message_id"]
+    for index in (-1, 0):
+        later = {"run_id": "later", "map_index": index}
+        again = send(Store(), later, message="Hello again", idempotency_key="week-9")
+        assert again["message_id"] == first["message_id"]
     assert "has returned an earlier message of this key, which has other content" in caplog.text
 
 

@@ -176,37 +176,53 @@ class Stopped(LinqSendMessageOperator):
         raise AirflowException("what a stopped task still comes to")
 
 
+@pytest.mark.parametrize("before", [None, "no response", "no delivery"])
 @pytest.mark.parametrize("ends", ["killed", "stopped", "deferred"])
-def test_a_task_that_is_cleared_while_it_runs_sends_nothing_more(emulator: Emulator, ends: str) -> None:
+def test_a_task_that_is_cleared_while_it_runs_sends_nothing_more(
+    emulator: Emulator, ends: str, before: str | None
+) -> None:
     """Airflow raises `max_tries` then, as it does when an ended task is cleared."""
     store = Store()
     arguments: dict[str, Any] = {"task_id": "t", "to": ANN, "message": "Hi", "on_clear": "resend"}
+    number = 1 if before is None else 2
+    if before == "no response":
+        with lost_answers(emulator), pytest.raises(APIConnectionError):
+            send(store, on_clear="resend")
+    elif before == "no delivery":
+        with pytest.raises(AirflowException, match="is pending, and not read"):
+            send(store, on_clear="resend", wait_for_delivery="read", delivery_timeout=0)
+    if before is not None:
+        assert store.values["linq_message"]["ended"], "the first try has, the second has not"
+    this = context(store, try_number=number)
     if ends == "killed":
         with lost_answers(emulator), pytest.raises(KeyboardInterrupt):
-            Killed(**arguments).execute(context(store))
+            Killed(**arguments, wait_for_delivery="read").execute(this)
     elif ends == "stopped":
         with pytest.raises(AirflowException, match="still comes to"):
-            Stopped(**arguments, wait_for_delivery="read").execute(context(store))
+            Stopped(**arguments, wait_for_delivery="read").execute(this)
     else:
         with pytest.raises(TaskDeferred):
-            LinqSendMessageOperator(**arguments, wait_for_delivery="read", deferrable=True).execute(context(store))
+            LinqSendMessageOperator(**arguments, wait_for_delivery="read", deferrable=True).execute(this)
     assert not store.values["linq_message"]["ended"]
-    assert send(store, cleared(), on_clear="resend")["message_id"]
+    assert send(store, cleared(number + 1), on_clear="resend")["message_id"]
     assert sent_to(emulator) == {ANN: 1}
 
     # This time it has ended by itself.
-    assert send(store, cleared(3), on_clear="resend")["message_id"]
+    assert send(store, cleared(number + 2), on_clear="resend")["message_id"]
     assert sent_to(emulator) == {ANN: 2}
 
 
 class Killed(LinqSendMessageOperator):
-    """A task whose worker dies when the answer is lost."""
+    """A task whose worker dies when the response is lost, or else while it waits."""
 
     def _send_once(self, *args: Any) -> Any:
         try:
             return super()._send_once(*args)
         except APIConnectionError:
             raise KeyboardInterrupt from None
+
+    def _await_delivery(self, *args: Any) -> Any:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -217,10 +233,11 @@ def test_a_task_that_has_failed_by_itself_can_be_cleared(emulator: Emulator, err
         def _await_delivery(self, *args: Any) -> Any:
             raise error
 
+    arguments: dict[str, Any] = {"task_id": "t", "to": ANN, "message": "Hi", "on_clear": "resend"}
     store = Store()
-    with pytest.raises(type(error)):
-        Fails(task_id="t", to=ANN, message="Hi", wait_for_delivery="read", on_clear="resend").execute(context(store))
-    assert send(store, retry(), on_clear="resend")["message_id"]
+    for instance in ({}, retry()):
+        with pytest.raises(type(error)):
+            Fails(**arguments, wait_for_delivery="read").execute(context(store, **instance))
     assert sent_to(emulator) == {ANN: 1}
     send(store, cleared(3), on_clear="resend")
     assert sent_to(emulator) == {ANN: 2}

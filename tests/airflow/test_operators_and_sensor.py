@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 from linq_client import LineIneligibleError, LinqClient
-from tests.airflow.conftest import context
+from tests.airflow.conftest import Store, context
 from tests.emulator_process import Emulator
 
 ANN, BOB = "+12125550121", "+12125550122"
@@ -100,8 +100,9 @@ def test_one_instance_sends_once_however_often_it_runs(emulator: Emulator) -> No
 )
 @pytest.mark.usefixtures("offline")
 def test_what_breaks_a_rule_is_refused_before_any_request(operator: BaseOperator, refusal: str) -> None:
-    with pytest.raises(AirflowFailException, match=refusal):
-        execute(operator)
+    for store in (None, Store()):
+        with pytest.raises(AirflowFailException, match=refusal):
+            operator.execute(context(store))
 
 
 def test_without_any_line_there_is_no_chat(emulator: Emulator, connect: Callable[..., None]) -> None:

@@ -423,10 +423,12 @@ def test_a_key_that_was_renewed_ends_no_wait(emulator: Emulator, monkeypatch: py
 def test_a_key_that_stays_refused_ends_a_wait(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     message = send()["message_id"]
     keys = KeysOfConnection(monkeypatch, emulator, "expired")
+    asked = len(emulator.requests_served())
     event = asyncio.run(event_of(LinqDeliveryTrigger(linq_conn_id="linq_default", message_id=message, until="sent")))
     assert event["permanent"]
     assert "the API key is missing or wrong" in event["error"]
     assert keys.fetched == 2
+    assert len(emulator.requests_served()) == asked + 1, "with the same key, the API says the same"
     with pytest.raises(AirflowFailException, match="the API key is missing or wrong"):
         LinqDeliverySensor(task_id="s", message_id=message).poke(context())
 
