@@ -2,15 +2,16 @@
 
 | where | name | holds |
 | --- | --- | --- |
-| task state store | `linq_message`; mapped: `linq_message_<recipient>` | the idempotency record of a send |
-| task state store | `linq_at_most_once`; mapped: `linq_at_most_once_<recipient>` | that of a request without a key |
+| task state store | `linq_message` | the idempotency record of a send |
+| task state store | `linq_at_most_once` | the record of a request without an idempotency key |
 | task state store | `linq_campaign` | the header of a campaign |
 | task state store | `linq_campaign_<n>` | the states of up to 50,000 recipients |
 | task state store | `linq_campaign_delivery_<n>` | how far the messages of up to 50,000 recipients have come |
 | asset state store | `linq_inbound_<hash>` | the cursor of an inbound trigger |
 | beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign |
 
-Each value is a JSON object with a `format` number. A reader passes over fields that it doesn't know, reads every format
+In a mapped task, the first two have a fingerprint of the recipient behind their names: an instance can come to stand for
+somebody else. Each value is a JSON object with a `format` number. A reader passes over fields that it doesn't know, reads every format
 from 1 to its own, and refuses a newer one: the task ends before it sends anything. docs/durable-formats.md lists the
 fields; tests/data/formats holds samples.
 """

@@ -150,9 +150,7 @@ class Journal:
             except ValueError:
                 log.warning("Part of the campaign's journal was not written to its end: %s", part)
             except (AttributeError, KeyError, TypeError) as error:
-                raise durable.FormatError(
-                    f"journal {part}: a line lacks a field, so nothing is sent"
-                ) from error
+                raise durable.FormatError(f"journal {part}: a line lacks a field, so nothing is sent") from error
 
     def _parts(self) -> list[str]:
         fs = self._folder.fs

@@ -230,7 +230,7 @@ def test_a_value_of_another_version_is_refused(change: dict[str, Any]) -> None:
     store = Store()
     states_of({KEYS[0]: SENT}).save(state_store(store))
     store.values[f"{NAME}_0"].update(change)
-    with pytest.raises(FormatError, match=r"^linq_campaign_0: this version reads formats 1 to 1, .*This task sends nothing"):
+    with pytest.raises(FormatError, match=r"^linq_campaign_0: this version reads .*This task sends nothing"):
         loaded(state_store(store), KEYS[:1])
 
 

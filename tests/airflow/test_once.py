@@ -226,9 +226,15 @@ class Killed(LinqSendMessageOperator):
 
 
 @pytest.mark.parametrize(
-    "error", [AirflowException("no delivery"), AirflowTaskTimeout(), AirflowSkipException("later")]
+    ("error", "sends"),
+    [
+        (AirflowException("no delivery"), 2),
+        (AirflowSkipException("later"), 2),
+        # A signal can be that of a clear while the task runs: only the next clear, after the try that follows, resends.
+        (AirflowTaskTimeout(), 1),
+    ],
 )
-def test_a_task_that_has_failed_by_itself_can_be_cleared(emulator: Emulator, error: BaseException) -> None:
+def test_a_task_that_has_failed_by_itself_can_be_cleared(emulator: Emulator, error: BaseException, sends: int) -> None:
     class Fails(LinqSendMessageOperator):
         def _await_delivery(self, *args: Any) -> Any:
             raise error
@@ -240,7 +246,7 @@ def test_a_task_that_has_failed_by_itself_can_be_cleared(emulator: Emulator, err
             Fails(**arguments, wait_for_delivery="read").execute(context(store, **instance))
     assert sent_to(emulator) == {ANN: 1}
     send(store, cleared(3), on_clear="resend")
-    assert sent_to(emulator) == {ANN: 2}
+    assert sent_to(emulator) == {ANN: sends}
 
 
 def test_a_wait_that_ends_in_the_triggerer_is_an_end(emulator: Emulator) -> None:
