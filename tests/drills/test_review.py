@@ -25,6 +25,7 @@ from tests.support.expectations import (
     nobody_got_two,
     recipients,
     rows_for,
+    send,
 )
 from tests.support.task_process import Task, preload
 
@@ -202,3 +203,88 @@ def test_a_report_is_about_the_rows_of_its_task(serve: Serve, tmp_path: Path) ->
     ending = runs(server, tmp_path, rows_for(3, first=10), "second", delivery_report=waits).finish()
     assert ending.result["sent"] == 3
     assert ending.result["report"]["sent"] == 3
+
+
+def test_somebody_who_moves_to_a_new_instance_of_a_mapped_task_is_looked_for(serve: Serve, tmp_path: Path) -> None:
+    """The list of a cleared task has one more at its front; the last one is now an instance that never was."""
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
+    new, ann, ben = "new@example.com", "ann@example.com", "ben@example.com"
+    mapped = [send(server, tmp_path, person, map_index=index) for index, person in enumerate([ann, ben])]
+    for task in mapped:
+        assert task.go().state == "success"
+    server.advance(45 * MINUTE)
+    last = send(server, tmp_path, ben, map_index=2)
+    last._began, last._clears = mapped[0]._began, 1  # of the same run
+    for task, person in zip([*mapped, last], [new, ann, ben], strict=True):
+        if task is not last:
+            task.clear()
+            task._began = last._began  # `run_after` stays when a task is cleared
+        task.arguments["to"] = person
+        print(person, task.finish())
+    nobody_got_two(server)
+
+
+def test_a_text_that_changes_in_a_retry_of_a_mapped_send_without_a_store(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    task = send(server, tmp_path, "ann@example.com", map_index=0, record="none", message="It is 10:00")
+    server.at("accepted", 1, task.kill)
+    assert task.go().state == "killed"
+    task.arguments["message"] = "It is 10:01"
+    ending = task.finish()
+    nobody_got_two(server)
+    assert ending.state == "success", ending
+
+
+def test_all_lines_are_lost_while_some_are_in_doubt(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    rows = rows_for(12)
+    server.rule(Fate("now", "reset"), lambda r: r.send is not None and r.repeats == 0, times=4)
+    server.at("answered", 8, lambda: server.ineligible.update(LINES), lambda request: request.send is not None)
+    task = runs(server, tmp_path, rows, "first", from_=LINES, concurrency=4)
+    began = time.monotonic()
+    ending = task.go(limit=60)
+    print(ending, time.monotonic() - began, len(server.requests))
+    assert ending.state == "up_for_retry"
+    assert len(server.requests) < 200
+    server.ineligible.clear()
+    server.no_rules()
+    server.advance(HOUR)
+    assert task.finish().state == "success"
+    nobody_got_two(server)
+    assert set(server.sent_to()) == set(recipients(rows))
+
+
+def test_an_api_that_never_stops_asking_to_wait(serve: Serve, tmp_path: Path) -> None:
+    """An API that never stops asking to wait ends the try, after as many requests as a recipient has patience for."""
+    server = serve()
+    server.rule(Fate("never", refused(429, 1007, retry_after=0)))
+    task = runs(server, tmp_path, rows_for(3), "first")
+    ending = task.go(limit=60)
+    assert ending.state == "up_for_retry"
+    assert len(server.posts) <= 3 * 21
+
+
+def test_the_clock_of_airflow_is_ten_minutes_ahead_without_a_store(serve: Serve, tmp_path: Path) -> None:
+    """Single sends translate the start of the run to the clock of the API; campaigns take five minutes off it."""
+    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
+    task = runs(server, tmp_path, rows_for(10), "first", record="none", outcomes_path=None, ahead=600)
+    server.at("accepted", 5, task.kill)
+    assert task.go().state == "killed"
+    server.advance(45 * MINUTE)
+    task.finish()
+    nobody_got_two(server)
+
+
+def test_a_refusal_of_a_line_that_the_platform_chose_is_not_repeated_without_an_end(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """It names no line that could be excluded, so nothing has changed for the next request."""
+    server = serve()
+    server.rule(Fate("never", refused(403, 2027)))
+    task = runs(server, tmp_path, rows_for(1), "first", from_="any")
+    under_way = task.start()
+    time.sleep(8)
+    posts = len(server.posts)
+    under_way.send_signal(signal.SIGKILL)
+    task.ended(under_way.end())
+    assert posts <= 7, f"{posts} requests in 8 seconds, and {len(list(tmp_path.glob('*.parts/*.jsonl')))} files"
