@@ -20,7 +20,6 @@ from tests.support.expectations import (
     HOUR,
     KEYS_FOR_HALF_AN_HOUR,
     MINUTE,
-    OUTCOMES,
     campaign,
     nobody_got_two,
     recipients,
