@@ -109,6 +109,9 @@ def _step(
         reject_invalid(prepared, is_first=header is None and context["ti"].try_number == 1)
         journal = _journal(campaign, context, prepared.key)
         if journal is not None and not journal.owner.take(reader.server_time):
+            if header is not None and header.result is not None:  # of an earlier run: it is none of this one's
+                header.result = None
+                header.save(store)
             return Deferral(OWNED_WAIT, "Another task sends this campaign")
         try:
             sending = Sending(prepared, context, store, journal, hook, reader, resumed=resumed)
