@@ -151,10 +151,14 @@ class Checkpoint:
         :param is_last: this try makes no more requests.
         :raises LostOwnershipError: another try or task sends the campaign.
         """
+        begun_at = time.time()  # a process that stands still from here on has confirmed nothing since
         if self.journal is not None:
-            self.journal.append(self._entries)
-        self._entries.clear()
+            # Only the owner may take a claim back: another one may have used it since.
+            self.journal.append(entry for entry in self._entries if not isinstance(entry, Release))
         self._confirm(now)
+        if self.journal is not None:
+            self.journal.append(entry for entry in self._entries if isinstance(entry, Release))
+        self._entries.clear()
         self._note_doubts(now, is_last=is_last)
         since = self.header.in_doubt_since
         self.header.in_doubt_since = _earliest(self._in_doubt_written, since)
@@ -165,7 +169,7 @@ class Checkpoint:
             self.header.in_doubt_since = since
             self.header.save(self._store)
         self._in_doubt_written = since
-        self._written_at = time.time()
+        self._written_at = begun_at
 
     @property
     def is_durable(self) -> bool:
@@ -316,7 +320,9 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
             continue
         is_mine = writer.task == journal.writer.task
         if isinstance(entry, Claim):
-            if not (is_mine and is_known):  # the store says the same, and says it later
+            if is_mine and is_known:  # the store says the same, and says it later; earlier ones were resolved before
+                found.pop(key, None)
+            else:
                 found[key] = writer.task, entry
         elif isinstance(entry, Release):
             if key in found and found[key][0] == writer.task:  # the claim of another task stands
@@ -333,8 +339,8 @@ def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_
                 states[key] = state
     claims = {key: claim for key, (_, claim) in found.items() if states[key] not in SETTLED}
     for key, claim in claims.items():
-        if claim.line is not None and claim.line not in header.lines:
-            header.lines.append(claim.line)
+        if (claim.line or "") not in header.lines:
+            header.lines.append(claim.line or "")
         number = MAX_LINES if claim.line is None else header.lines.index(claim.line)
         states[key] = RecipientState.CLAIMED + number if number < MAX_LINES else RecipientState.CLAIMED_ANYWHERE
         header.in_doubt_since = _earliest(header.in_doubt_since, claim.at)

@@ -292,7 +292,7 @@ class Dispatcher:
                 self._queue.add(job.recipient)
         elif not job.may_try_again:
             self._give_up(job)
-        elif isinstance(event, NoAnswer):
+        elif isinstance(event, NoAnswer) or (isinstance(event, LineLost) and job.line is None):
             pause = backoff(job.attempts).total_seconds() * random.uniform(0.5, 1)
             self._queue.add_later(job, time.monotonic() + pause)
         else:

@@ -113,6 +113,9 @@ def _step(
         is_first = header is None and context["ti"].try_number == 1 and (journal is None or journal.is_empty)
         reject_invalid(prepared, is_first=is_first)
         if journal is not None and not journal.owner.take(reader.server_time):
+            if header is not None and header.result is not None:  # of an earlier run: it is none of this one's
+                header.result = None
+                header.save(store)
             return Deferral(OWNED_WAIT, "Another task sends this campaign")
         try:
             sending = Sending(prepared, context, store, journal, hook, reader, resumed=resumed)
