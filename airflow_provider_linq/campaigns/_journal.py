@@ -33,7 +33,7 @@ COLUMNS: Final = tuple(field.name for field in fields(Outcome))
 
 _CLAIM: Final = ("key", "to", "row", "line", "at")
 
-#: A task that has not confirmed for so long that it sends the campaign is dead, or stands still.
+#: An owner whose latest heartbeat is older counts as dead.
 OWNER_TIMEOUT: Final = timedelta(minutes=2)
 #: How often the owner confirms it.
 OWNER_HEARTBEAT: Final = timedelta(seconds=30)
