@@ -140,6 +140,7 @@ class Journal:
         fs = self._folder.fs
         for part in self._parts():
             try:
+                self._latest = max(self._latest, int(part.rpartition("/")[2].split("-")[1]))  # clocks differ
                 head, *lines = fs.cat_file(part).splitlines()
                 found = durable.check_format(f"journal {part}", json.loads(head))
                 writer = Writer(str(found.get("task")), int(found.get("max_tries", -1)))

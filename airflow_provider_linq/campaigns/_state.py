@@ -286,6 +286,8 @@ def transition(job: SendJob, event: Event) -> SendJob:
     if isinstance(event, LineLost):
         if job.in_doubt_since is not None:
             return job._replace(refusal=event, last_error=event.error)
+        if job.line is None:  # there is no other to choose
+            return job._replace(attempts=job.attempts + 1, last_error=event.error)
         return _released(job._replace(line=None, last_error=event.error))
     if isinstance(event, Resolved):
         return _resolved(job, event)
