@@ -108,14 +108,7 @@ class _LinqSendOperator(LinqOperator, ABC):
             destination.check(checked)
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
-            decision = decide_send(
-                ti,
-                store.record,
-                given,
-                self.on_clear,
-                recipient=destination.recipient,
-                run_was_cleared=bool(context["dag_run"].clear_number),
-            )
+            decision = decide_send(ti, store.record, given, self.on_clear, recipient=destination.recipient)
             key = with_key(checked, decision.record.key).idempotency_key
             if decision.note:
                 self.log.warning("%s", decision.note)
