@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_provider_linq._internal.arguments import is_nothing
 from airflow_provider_linq._internal.idempotency import recipient_fingerprint
@@ -11,6 +12,9 @@ from airflow_provider_linq._internal.in_doubt import may_be_same_handle
 from airflow_provider_linq._internal.xcom import send_result
 from airflow_provider_linq.results import SendResult
 from linq_client import InvalidRequestError, LinqClient, Message, MessageLike, check_line, check_recipients, models
+
+if TYPE_CHECKING:
+    from airflow_provider_linq.hooks.linq import LinqHook
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,28 @@ class Destination:
         if accepted.is_group and len(self.to) == 1:
             return False
         return all(any(may_be_same_handle(one, other) for other in accepted.handles) for one in self.to)
+
+
+def destination_of(
+    hook: LinqHook,
+    *,
+    chat_id: str | None = None,
+    to: str | Sequence[str] | None = None,
+    from_: str | None = None,
+    needs_line: bool = False,
+) -> Destination:
+    """
+    Read the arguments that name a destination, for which the connection may have a line.
+
+    :param needs_line: whether the platform may not choose the line.
+    :raises InvalidRequestError: an argument is missing or wrong.
+    """
+    line = hook.settings.default_line
+    if needs_line and from_ is None and line is None:
+        raise InvalidRequestError(
+            f"from: must be given, or be the default_line of connection {hook.linq_conn_id!r}, got neither"
+        )
+    return Destination.of(chat_id, to, from_, line)
 
 
 def _others(handles: list[models.ChatHandle], line: str) -> tuple[str, ...]:

@@ -155,7 +155,6 @@ def decide_send(
     on_clear: OnClear,
     *,
     recipient: str,
-    run_was_cleared: bool = False,
 ) -> Decision:
     """
     Decide which key a try sends with, if it sends at all.
@@ -163,8 +162,6 @@ def decide_send(
     :param record: what an earlier try left; None if there was none, or where Airflow keeps none.
     :param given: the key that the user gave.
     :param recipient: whom the message is for now, see :func:`recipient_fingerprint`.
-    :param run_was_cleared: whether anything of the DAG run was cleared: a mapped task may have written to the recipient
-        as another instance then.
     :raises InvalidRequestError: ``on_clear`` is "resend" and there is a given key, which would not change.
     :raises AirflowFailException: an earlier try wrote, or may have written, to somebody else.
     """
@@ -175,9 +172,9 @@ def decide_send(
     own_key = task_key(ti, recipient, ti.max_tries) if on_clear == "resend" else None
     fresh = IdempotencyRecord.blank(ti, recipient, own_key or given)
     if record is None:
-        # Another message is wanted of a cleared task with "resend", whatever is in the chat already.
-        may_have_been_sent = ti.try_number > 1 or (is_mapped(ti) and run_was_cleared)
-        return Decision(fresh, is_unrecorded=may_have_been_sent and on_clear == "keep")
+        # Another message is wanted of a cleared task with "resend", whatever is in the chat already. And a first try
+        # doesn't look: an earlier message of the run, with the same text, would be taken for this one.
+        return Decision(fresh, is_unrecorded=ti.try_number > 1 and on_clear == "keep")
     is_cleared = record.is_cleared(ti.max_tries)
     if is_cleared and on_clear == "resend":
         return Decision(fresh, note="The task was cleared, and on_clear is 'resend': sending another message")

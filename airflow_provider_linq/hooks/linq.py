@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_linq._internal.destination import Destination
+from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq.results import SendResult
 from linq_client import (
@@ -183,7 +183,7 @@ class LinqHook(BaseHook):
             platform chooses one.
         :raises LinqError: see ``linq_client.errors``.
         """
-        return self.destination(chat_id=chat_id, to=to, from_=from_).send(self.client, message).result()
+        return destination_of(self, chat_id=chat_id, to=to, from_=from_).send(self.client, message).result()
 
     def send_from_any_line(self, to: str | Sequence[str], message: MessageLike) -> SendResult:
         """
@@ -204,28 +204,7 @@ class LinqHook(BaseHook):
         :param from_: the line; by default the connection's.
         :raises LinqError: see ``linq_client.errors``.
         """
-        return self.destination(to=to, from_=from_, needs_line=True).send(self.client, message).result()
-
-    def destination(
-        self,
-        *,
-        chat_id: str | None = None,
-        to: str | Sequence[str] | None = None,
-        from_: str | None = None,
-        needs_line: bool = False,
-    ) -> Destination:
-        """
-        Check where a message is to go; arguments as of ``send``.
-
-        :param needs_line: whether the platform may not choose the line.
-        :raises InvalidRequestError: an argument is missing or wrong.
-        """
-        line = self.settings.default_line
-        if needs_line and from_ is None and line is None:
-            raise InvalidRequestError(
-                f"from: must be given, or be the default_line of connection {self.linq_conn_id!r}, got neither"
-            )
-        return Destination.of(chat_id, to, from_, line)
+        return destination_of(self, to=to, from_=from_, needs_line=True).send(self.client, message).result()
 
 
 class LinqAsyncHook(LinqHook):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq._internal.destination import destination_of
 from airflow_provider_linq._internal.idempotency import derive_key, instance_key
 from airflow_provider_linq._internal.polling import in_thread, with_present_key
 from airflow_provider_linq._internal.uploads import check_message, with_key
@@ -78,7 +79,7 @@ class LinqNotifier(BaseNotifier):
 
     def _send(self, hook: LinqHook, context: Context) -> SendResult:
         self._given.check(self)
-        destination = hook.destination(chat_id=self.chat_id, to=self.to, from_=self.from_)
+        destination = destination_of(hook, chat_id=self.chat_id, to=self.to, from_=self.from_)
         accepted = destination.send(hook.client, self._message(context))
         if not destination.is_of(accepted):
             raise InvalidRequestError(

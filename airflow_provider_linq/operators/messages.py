@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
-from airflow_provider_linq._internal.destination import Destination
+from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.durable import MESSAGE
 from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
 from airflow_provider_linq._internal.idempotency import IdempotencyRecord, check_key, decide_send, recipient_fingerprint
@@ -108,14 +108,7 @@ class _LinqSendOperator(LinqOperator, ABC):
             destination.check(checked)
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
-            decision = decide_send(
-                ti,
-                store.record,
-                given,
-                self.on_clear,
-                recipient=destination.recipient,
-                run_was_cleared=bool(context["dag_run"].clear_number),
-            )
+            decision = decide_send(ti, store.record, given, self.on_clear, recipient=destination.recipient)
             key = with_key(checked, decision.record.key).idempotency_key
             if decision.note:
                 self.log.warning("%s", decision.note)
@@ -244,7 +237,7 @@ class LinqSendMessageOperator(_LinqSendOperator):
         self.note_given()
 
     def destination(self) -> Destination:
-        return self.hook.destination(chat_id=self.chat_id, to=self.to, from_=self.from_)
+        return destination_of(self.hook, chat_id=self.chat_id, to=self.to, from_=self.from_)
 
     def recipient(self) -> str:
         return recipient_fingerprint(self.chat_id, self.to)
@@ -283,7 +276,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
         self.note_given()
 
     def destination(self) -> Destination:
-        return self.hook.destination(to=self.to, from_=self.from_, needs_line=True)
+        return destination_of(self.hook, to=self.to, from_=self.from_, needs_line=True)
 
     def recipient(self) -> str:
         return recipient_fingerprint(None, self.to)

@@ -117,6 +117,16 @@ def test_a_list_that_grows(emulator: Emulator, has_store: bool) -> None:
     assert sent_to(emulator) == {ANN: 1, BOB: 1, CAT: 1, DAN: 1}
 
 
+@pytest.mark.parametrize("second", ["Will you come?", "It is at noon"])
+def test_a_first_try_takes_no_earlier_message_of_the_run_for_its_own(emulator: Emulator, second: str) -> None:
+    """Also where something of the run was cleared: reminders have the same text, and conversations another one."""
+    run = {"due": datetime.now(timezone.utc) - 4 * KEY_TRUST, "clears": 1, "map_index": 0}
+    send(Store(), {**run, "task_id": "first"}, message="Will you come?")
+    emulator.advance(2 * KEY_TRUST.total_seconds())
+    send(Store(), {**run, "task_id": "second"}, message=second)
+    assert sent_to(emulator) == {ANN: 2}
+
+
 def test_an_instance_returns_the_result_of_nobody_else(emulator: Emulator) -> None:
     task = Mapped()
     ann, bob = task.run([ANN, BOB])

@@ -204,9 +204,14 @@ def test_a_report_is_about_the_rows_of_its_task(serve: Serve, tmp_path: Path) ->
     assert ending.result["report"]["sent"] == 3
 
 
-def test_somebody_who_moves_to_a_new_instance_of_a_mapped_task_is_looked_for(serve: Serve, tmp_path: Path) -> None:
-    """The list of a cleared task has one more at its front; the last one is now an instance that never was."""
-    server = serve(key_lifetime=KEYS_FOR_HALF_AN_HOUR)
+def test_somebody_who_moves_to_a_new_instance_of_a_mapped_task_has_the_same_key(serve: Serve, tmp_path: Path) -> None:
+    """
+    The list of a cleared task has one more at its front; the last one is now an instance that never was.
+
+    Where the platform has forgotten the key by then, it is a limit that docs/airflow.md names: a look would take
+    a message of another task with the same words, sent earlier in the run, for this one.
+    """
+    server = serve()
     new, ann, ben = "new@example.com", "ann@example.com", "ben@example.com"
     mapped = [send(server, tmp_path, person, map_index=index) for index, person in enumerate([ann, ben])]
     for task in mapped:
@@ -219,7 +224,7 @@ def test_somebody_who_moves_to_a_new_instance_of_a_mapped_task_is_looked_for(ser
             task.clear()
             task._began = last._began  # `run_after` stays when a task is cleared
         task.arguments["to"] = person
-        print(person, task.finish())
+        task.finish()
     nobody_got_two(server)
 
 
