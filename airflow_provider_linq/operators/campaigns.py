@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator, conf
 
+from airflow_provider_linq._internal.arguments import GivenArguments
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._limits import RateLimits
@@ -141,7 +142,7 @@ class LinqSendCampaignOperator(BaseOperator):
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
         self._is_stopped = False
-        self._given = [name for name in self.template_fields if getattr(self, name) is not None]
+        self._given = GivenArguments(self, self.template_fields)
         self._campaign(is_dry_run=False).check_arguments()
 
     def _campaign(self, *, is_dry_run: bool) -> Campaign:
@@ -161,7 +162,7 @@ class LinqSendCampaignOperator(BaseOperator):
 
     def _run(self, context: Context, *, resumed: bool) -> CampaignResult:
         with fail_fast():
-            self._check_given()
+            self._given.check(self)
             campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
         if not self.deferrable:
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
@@ -171,12 +172,6 @@ class LinqSendCampaignOperator(BaseOperator):
             moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
             self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
         return step
-
-    def _check_given(self) -> None:
-        """Refuse what was given and rendered to None, as an XCom of a skipped task does: None means "left out"."""
-        for name in self._given:
-            if getattr(self, name) is None:
-                raise InvalidRequestError(f"{name}: must have a value where it is given, got None after rendering")
 
 
 def _flag(value: bool | str, field: str) -> bool:
