@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -282,5 +283,6 @@ class OneRecipient(RuleBasedStateMachine):
             assert not self.platform.held
 
 
-OneRecipient.TestCase.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+EXAMPLES = 4_000 if os.environ.get("LINQ_DRILLS") == "full" else 200
+OneRecipient.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestOneRecipient = OneRecipient.TestCase

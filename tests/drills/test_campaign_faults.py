@@ -174,7 +174,7 @@ def test_tasks_that_begin_while_chats_move(emulator: Emulator, tmp_path: Path, s
     ("scope", "lines", "record"),
     list(product(SCOPES, LINES, ["store", "store+outcomes", "none", "outcomes"]))
     if FULL
-    else [("line", "pool", "none"), ("chat", "any", "store")],
+    else [("chat", "any", "store")],
 )
 def test_keys_forgotten_overnight(emulator: Emulator, tmp_path: Path, scope: str, lines: str, record: str) -> None:
     """Killed shortly before the window closes; the next try is deferred until the morning, and killed there, too."""

@@ -19,9 +19,8 @@ CASES = {
     True: [("account", "one", "store+outcomes", 100)]
     + [(scope, lines, record, 12) for scope, lines, record in product(SCOPES, LINES, RECORDS)],
     False: [
-        ("account", "one", "store+outcomes", 12),
-        ("chat", "pool", "none", 3),
-        ("line", "any", "store+lost outcomes", 4),
+        ("account", "one", "store+outcomes", 8),
+        ("line", "any", "store+lost outcomes", 2),
     ],
 }
 

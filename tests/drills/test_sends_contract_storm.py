@@ -39,7 +39,7 @@ preload()
 
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 #: Seconds in which storms begin.
-LENGTH = {"kind": 120 if FULL else 10, "wild": 900 if FULL else 35}
+LENGTH = {"kind": 120 if FULL else 5, "wild": 900 if FULL else 10}
 ZONES = ["Asia/Tokyo", "America/New_York", "Europe/Berlin"]
 WINDOW = ("09:00", "18:00")
 SENT = {"sent"}
