@@ -30,16 +30,9 @@ from airflow_provider_linq.campaigns._journal import (
 )
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
+from airflow_provider_linq.campaigns._outcomes import outcome_of, outcome_of_state, state_of
 from airflow_provider_linq.campaigns._packed_states import PackedStates
-from airflow_provider_linq.campaigns._state import (
-    OPEN,
-    SETTLED,
-    RecipientState,
-    SendJob,
-    outcome_of,
-    outcome_of_state,
-    state_of,
-)
+from airflow_provider_linq.campaigns._state import OPEN, SETTLED, RecipientState, SendJob
 from airflow_provider_linq.campaigns._validate import ValidatedRows
 from linq_client.times import format_datetime, parse_datetime
 

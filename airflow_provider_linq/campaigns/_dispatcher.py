@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -22,7 +21,7 @@ from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._journal import LostOwnershipError
 from airflow_provider_linq.campaigns._limits import Limits, Reservation
 from airflow_provider_linq.campaigns._lines import Lines
-from airflow_provider_linq.campaigns._model import Recipient
+from airflow_provider_linq.campaigns._model import Deferral, Recipient
 from airflow_provider_linq.campaigns._queue import LONG_WAIT, Lane, SendQueue
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import (
@@ -45,7 +44,6 @@ from airflow_provider_linq.campaigns._state import (
     transition,
 )
 from linq_client import AuthenticationError, LinqError, SettingsError
-from linq_client.times import ServerClock
 
 log = logging.getLogger(__name__)
 
@@ -65,20 +63,11 @@ LEAST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 86_400.0
 
 
-@dataclass(frozen=True)
-class Deferral:
-    """What is left has to wait, longer than a worker should."""
-
-    seconds: float
-    why: str
-
-
 class Dispatcher:
     """
     Sends to all who are not settled, as far as the limits allow.
 
     :param limits: rate limits and send window.
-    :param clock: the API's.
     :param on_tick: gets called about once a second; what it raises ends the try.
     :param is_ephemeral: whether what was sent may be gone when it is looked for: then no more recipients are claimed
         than there are requests under way.
@@ -89,7 +78,6 @@ class Dispatcher:
         sender: Sender,
         lines: Lines,
         limits: Limits,
-        clock: ServerClock,
         checkpoint: Checkpoint,
         *,
         on_tick: Callable[[], None],
@@ -99,7 +87,7 @@ class Dispatcher:
         self._sender = sender
         self._lines = lines
         self._limits = limits
-        self._clock = clock
+        self._clock = sender.clock
         self._checkpoint = checkpoint
         self._on_tick = on_tick
         self._is_ephemeral = is_ephemeral

@@ -82,6 +82,14 @@ class CampaignResult(TypedDict):
     report: dict[str, int] | None
 
 
+@dataclass(frozen=True)
+class Deferral:
+    """What is left has to wait, longer than a worker should."""
+
+    seconds: float
+    why: str
+
+
 def recipient_key(campaign_key: str, to: Sequence[str]) -> str:
     """Return the idempotency key of a recipient in a campaign: neither try, text nor position is in it (I6)."""
     return derive_key(campaign_key, *sorted(to))

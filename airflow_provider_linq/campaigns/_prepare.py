@@ -83,6 +83,25 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
     return Prepared(campaign, key, lines, render, rows)
 
 
+def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> None:
+    """
+    Refuse a campaign that another try could not distinguish from others, or could not end.
+
+    :param has_store: whether Airflow has a task state store.
+    :raises InvalidRequestError: an argument is missing.
+    """
+    map_index = context["ti"].map_index
+    if campaign.campaign_key is None and map_index is not None and map_index >= 0:
+        raise InvalidRequestError(
+            "campaign_key: must be given in a mapped task, where instances can change places, got none"
+        )
+    if campaign.send_window and campaign.timezone_field and not has_store and campaign.outcomes_path is None:
+        raise InvalidRequestError(
+            "outcomes_path: must be given with send_window and timezone_field where Airflow has no task state store "
+            "(3.2): else each window would begin with everybody again, got none"
+        )
+
+
 def reject_invalid(prepared: Prepared, *, is_first: bool) -> None:
     """
     Refuse a campaign with more invalid rows than it may have, and log what is wrong with them.

@@ -14,11 +14,10 @@ from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
-from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Journal
-from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
+from airflow_provider_linq.campaigns._model import CampaignResult, Deferral, Outcome
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
 from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport
 from linq_client import LinqClient

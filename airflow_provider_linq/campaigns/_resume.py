@@ -12,8 +12,9 @@ from airflow_provider_linq.campaigns._checkpoint import MAX_LINES, Checkpoint, e
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Claim, Journal, Release, key_of
 from airflow_provider_linq.campaigns._model import Outcome
+from airflow_provider_linq.campaigns._outcomes import state_of
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
-from airflow_provider_linq.campaigns._state import SETTLED, TERMINAL, RecipientState, state_of
+from airflow_provider_linq.campaigns._state import SETTLED, TERMINAL, RecipientState
 from airflow_provider_linq.campaigns._validate import ValidatedRows
 from linq_client.times import format_datetime
 

@@ -13,16 +13,14 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._header import Header, key_in_force, note_end
 from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
-from airflow_provider_linq.campaigns._model import CampaignResult
-from airflow_provider_linq.campaigns._prepare import dry_run, prepare, reject_invalid
+from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
+from airflow_provider_linq.campaigns._prepare import check_identity, dry_run, prepare, reject_invalid
 from airflow_provider_linq.campaigns._report import report_deliveries
 from airflow_provider_linq.campaigns._sending import Sending
 from airflow_provider_linq.campaigns.config import Campaign
 from airflow_provider_linq.hooks.linq import LinqHook
-from linq_client import InvalidRequestError
 from linq_client.times import ServerClock
 
 if TYPE_CHECKING:
@@ -98,7 +96,7 @@ def _step(
     campaign: Campaign, context: Context, store: StateStore, *, resumed: bool, is_stopped: Callable[[], bool]
 ) -> CampaignResult | Deferral:
     campaign.check_rendered()
-    _check_identity(campaign, context, store)
+    check_identity(campaign, context, has_store=bool(store))
     hook = LinqHook(campaign.linq_conn_id)
     header = Header.load(store)
     with hook.new_client(pool_size=campaign.concurrency) as reader:
@@ -130,20 +128,6 @@ def _wait_for_owner(header: Header | None, store: StateStore) -> Deferral:
         header.result = None
         header.save(store)
     return Deferral(OWNED_WAIT, "Another task sends this campaign")
-
-
-def _check_identity(campaign: Campaign, context: Context, store: StateStore) -> None:
-    """Refuse a campaign that another try could not tell from others, or could not end."""
-    map_index = context["ti"].map_index
-    if campaign.campaign_key is None and map_index is not None and map_index >= 0:
-        raise InvalidRequestError(
-            "campaign_key: must be given in a mapped task, where instances can change places, got none"
-        )
-    if campaign.send_window and campaign.timezone_field and not store and campaign.outcomes_path is None:
-        raise InvalidRequestError(
-            "outcomes_path: must be given with send_window and timezone_field where Airflow has no task state store "
-            "(3.2): else each window would begin with everybody again, got none"
-        )
 
 
 def _report(

@@ -51,7 +51,7 @@ class Sender:
     :param reader: makes the uploads.
     :param lookup: makes the looks.
     :param render: makes the message of a row.
-    :param clock: the API's.
+    :param clock: the API's; the dispatcher keeps it.
     :param is_known: whether handles are those of another recipient of the campaign.
     """
 
@@ -69,7 +69,7 @@ class Sender:
         self._reader = reader
         self._lookup = lookup
         self._render = render
-        self._clock = clock
+        self.clock = clock
         self._is_known = is_known
         self._attachments: dict[str, str] = {}
         self._upload_locks: defaultdict[str, Lock] = defaultdict(Lock)
@@ -117,7 +117,7 @@ class Sender:
     def look(self, job: SendJob) -> Event:
         """Look for the message of a recipient in the chats."""
         assert job.in_doubt_since is not None
-        now = self._clock.now()
+        now = self.clock.now()
         try:
             found = self._lookup.resolve(
                 job.recipient.to,
@@ -170,7 +170,7 @@ class Sender:
         if isinstance(error, MessageNotFoundError):  # the message replied to, or ours: a key that is new can't be gone
             if job.in_doubt_since is None:
                 return Refused(RecipientState.FAILED, error.code, str(error), error)
-            return Resolved(False, self._clock.now(), "Either the message or the one that it replies to is gone")
+            return Resolved(False, self.clock.now(), "Either the message or the one that it replies to is gone")
         is_open = error.effect is Effect.UNKNOWN
         if isinstance(error, RateLimitedError):
             return RateLimited(error, is_open)
@@ -187,7 +187,7 @@ class Sender:
         return self._unanswered(error, is_open=False)
 
     def _unanswered(self, error: LinqError, *, is_open: bool) -> NoAnswer:
-        return NoAnswer(error, is_open, self._clock.now())
+        return NoAnswer(error, is_open, self.clock.now())
 
     def _attachment_of(self, path: str) -> str:
         """Upload a file once, however many messages it is in."""

@@ -15,12 +15,12 @@ from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.in_doubt import ChatLookup
 from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
-from airflow_provider_linq.campaigns._dispatcher import Deferral, Dispatcher
+from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, as_row
 from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
-from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._prepare import Prepared
 from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
@@ -121,7 +121,6 @@ class Sending:
             sender,
             lines,
             Limits(quota, window),
-            self._clock,
             checkpoint,
             on_tick=partial(_tick, ProgressLog(checkpoint, rows), is_stopped),
             is_ephemeral=retention is not None,

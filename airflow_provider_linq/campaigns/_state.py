@@ -27,14 +27,13 @@ I12  On a signal no request is begun, what is under way is waited for in bounds,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
-from airflow_provider_linq.campaigns._model import Outcome, Recipient, Status
+from airflow_provider_linq.campaigns._model import Recipient
 from linq_client import LinqError
 
 #: How often a recipient without a usable answer is tried in a try of the task; the next try continues with it.
@@ -346,41 +345,3 @@ def _unanswered(job: SendJob, event: RateLimited | NoAnswer, in_flight_since: da
 def backoff(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts without a usable answer: doubling from 1 to 30 seconds."""
     return timedelta(seconds=min(30.0, 0.5 * 2.0 ** min(attempts, 10)))
-
-
-#: Status and reason of an outcome, for a recipient of whom only the state is known.
-_MEANING: Final[Mapping[RecipientState, tuple[Status, str | None]]] = {
-    RecipientState.PENDING: ("pending", None),
-    RecipientState.SENT: ("sent", None),
-    RecipientState.OPTED_OUT: ("skipped", "opted_out"),
-    RecipientState.BLOCKED: ("skipped", "blocked"),
-    RecipientState.FAILED: ("failed", "refused"),
-    RecipientState.UNKNOWN: ("unknown", "unsettled"),
-    RecipientState.CLAIMED_ANYWHERE: ("unknown", "no_answer"),
-    RecipientState.CLAIMED: ("unknown", "no_answer"),
-}
-
-
-def outcome_of_state(state: RecipientState, number: int, to: tuple[str, ...], key: str) -> Outcome:
-    """Return what became of a recipient of whom only the state is known."""
-    status, reason = _MEANING[state]
-    return Outcome(number, to, status, reason, idempotency_key=key)
-
-
-def outcome_of(job: SendJob) -> Outcome:
-    """Return what became of a recipient, with the details that its last event brought."""
-    recipient, result = job.recipient, job.result
-    status, reason = _MEANING[job.state]
-    if isinstance(result, Sent):
-        reason = None if result.message_id else "gone"
-        sent = (result.chat_id, result.message_id, result.created_at)
-        return Outcome(recipient.number, recipient.to, status, reason, None, None, recipient.key, job.line, *sent)
-    code = result.code if isinstance(result, Refused) else None
-    detail = None if result is None else result.detail
-    return Outcome(recipient.number, recipient.to, status, reason, detail, code, recipient.key, job.line)
-
-
-def state_of(outcome: Outcome) -> RecipientState:
-    """Return the state that an outcome stands for."""
-    by_name = outcome.reason if outcome.status == "skipped" else outcome.status
-    return RecipientState[str(by_name).upper()]

@@ -12,9 +12,8 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_linq._internal.arguments import GivenArguments
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq.campaigns._dispatcher import Deferral
 from airflow_provider_linq.campaigns._limits import RateLimits
-from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
 from airflow_provider_linq.campaigns.config import NO_LIMITS, RECOMMENDED, Campaign, DeliveryReport, OnInvalid
 from airflow_provider_linq.hooks.linq import LinqHook

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq.campaigns._model import Recipient, recipient_key
+from airflow_provider_linq.campaigns._outcomes import outcome_of, outcome_of_state, state_of
 from airflow_provider_linq.campaigns._state import (
     OPEN,
     SETTLED,
@@ -33,9 +34,6 @@ from airflow_provider_linq.campaigns._state import (
     Step,
     TransitionError,
     next_step,
-    outcome_of,
-    outcome_of_state,
-    state_of,
     transition,
 )
 from linq_client import LinqError
