@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.airflow_process import Airflow, wait_until
 from tests.emulator_process import Emulator, running_emulator
 
-ANN, BOB, CAT, DAN = "+12125550121", "+12125550122", "+12125550123", "+12125550124"
+ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,35 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     assert airflow.xcom("killed_send", run, "send") == result
     assert len(sent_to(emulator, ANN)) == 1
     assert "on_clear is 'keep'" in airflow.logs()
+
+
+def test_a_task_that_is_cleared_while_it_runs(airflow: Airflow, emulator: Emulator) -> None:
+    """Airflow raises `max_tries` for it as for any clear; but it was stopped and had not ended, so it is a retry."""
+
+    def clear() -> None:
+        order = {"dag_run_id": run, "dry_run": False, "only_failed": False}
+        airflow.call("POST", "dags/cleared_send/clearTaskInstances", order)
+
+    emulator.control("PATCH", "switches", {"automatic_delivery": False})
+    run = airflow.run("cleared_send", to=EVE)
+    wait_until(lambda: sent_to(emulator, EVE), 60, "the message has been accepted")
+    first = airflow.until("cleared_send", run, "send", "running")
+    clear()
+    wait_until(lambda: airflow.task("cleared_send", run, "send")["try_number"] == 2, 60, "it is tried again")
+    again = airflow.until("cleared_send", run, "send", "running")
+    assert again["max_tries"] > first["max_tries"]
+    (message,) = [row for row in emulator.ledger() if row["to"] == [EVE]]
+    emulator.control("POST", "receipts", {"message_id": message["id"], "status": "delivered"})
+    airflow.until("cleared_send", run, "send", "success")
+    assert len(sent_to(emulator, EVE)) == 1
+
+    # It has ended now, and this is what "resend" is for.
+    emulator.control("PATCH", "switches", {"automatic_delivery": True})
+    wait_until(lambda: airflow.runs("cleared_send")[0]["state"] == "success", 60, "the run has ended")
+    clear()
+    wait_until(lambda: len(sent_to(emulator, EVE)) == 2, 60, "it is sent again")
+    airflow.until("cleared_send", run, "send", "success")
+    assert len(sent_to(emulator, EVE)) == 2
 
 
 def test_a_deferred_wait_for_a_delivery(airflow: Airflow, emulator: Emulator) -> None:
