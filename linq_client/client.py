@@ -109,6 +109,11 @@ class LinqClient:
         self._transport.close()
 
     @property
+    def known_server_time(self) -> datetime | None:
+        """The server's time in its latest response to this client; None if there was none yet."""
+        return self._transport.server_time
+
+    @property
     def server_time(self) -> datetime:
         """The API's clock (UTC, whole seconds) at its latest response to this client; asks if there was none yet."""
         if self._transport.server_time is None:

@@ -155,6 +155,7 @@ def decide_send(
     on_clear: OnClear,
     *,
     recipient: str,
+    run_was_cleared: bool = False,
 ) -> Decision:
     """
     Decide which key a try sends with, if it sends at all.
@@ -162,6 +163,8 @@ def decide_send(
     :param record: what an earlier try left; None if there was none, or where Airflow keeps none.
     :param given: the key that the user gave.
     :param recipient: whom the message is for now, see :func:`recipient_fingerprint`.
+    :param run_was_cleared: whether anything of the DAG run was cleared: a mapped task may have written to the recipient
+        as another instance then.
     :raises InvalidRequestError: ``on_clear`` is "resend" and there is a given key, which would not change.
     :raises AirflowFailException: an earlier try wrote, or may have written, to somebody else.
     """
@@ -173,7 +176,8 @@ def decide_send(
     fresh = IdempotencyRecord.blank(ti, recipient, own_key or given)
     if record is None:
         # Another message is wanted of a cleared task with "resend", whatever is in the chat already.
-        return Decision(fresh, is_unrecorded=ti.try_number > 1 and on_clear == "keep")
+        may_have_been_sent = ti.try_number > 1 or (is_mapped(ti) and run_was_cleared)
+        return Decision(fresh, is_unrecorded=may_have_been_sent and on_clear == "keep")
     is_cleared = record.is_cleared(ti.max_tries)
     if is_cleared and on_clear == "resend":
         return Decision(fresh, note="The task was cleared, and on_clear is 'resend': sending another message")

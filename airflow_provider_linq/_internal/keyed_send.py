@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -27,19 +27,20 @@ from airflow_provider_linq._internal.in_doubt import (
 )
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq._internal.once import RecordStore, Status, once
+from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq._internal.uploads import check_message, upload, with_key, with_uploads
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import SendResult
 from linq_client import Effect, LinqClient, LinqError, Message, MessageLike, MessageNotFoundError
-from linq_client.times import ServerClock, format_datetime, parse_datetime, to_server_time
+from linq_client.times import ServerClock, format_datetime, parse_datetime
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
 #: A call of the client begins no try after two minutes, and waits a minute for its response.
 _LONGEST_CALL: Final = timedelta(minutes=3)
-
-#: How far Airflow's clock may be ahead of the API's.
-_CLOCKS_APART: Final = timedelta(minutes=10)
 
 _TO_RESEND: Final = "to send it again, clear the task with on_clear='resend' or with another idempotency_key"
 
@@ -52,7 +53,7 @@ class KeyedSend:
     :param destination: where it goes; of a message in doubt, the line of the first request is taken.
     :param message: as the user gave it, with the files that are to be uploaded.
     :param decision: of ``decide_send``.
-    :param run_start: when the DAG run started, by Airflow's clock.
+    :param context: of the task.
     :param shares_key: whether the key is made of the recipient, so that other instances of the task may use it.
     """
 
@@ -61,7 +62,7 @@ class KeyedSend:
     destination: Destination
     message: MessageLike
     decision: Decision
-    run_start: datetime
+    context: Context
     shares_key: bool
 
     def run(self) -> SendResult:
@@ -77,7 +78,7 @@ class KeyedSend:
             log.info("Message %s was sent in an earlier try", record.result["message_id"])
             return cast(SendResult, record.result)
         if self.decision.is_unrecorded:
-            start = to_server_time(self.run_start, self._now()) - _CLOCKS_APART
+            start = earliest_request(self.context, self._now())
             record = replace(record, status=Status.IN_PROGRESS, line=self.destination.line)
             record = replace(record, started_at=format_datetime(start))
         in_doubt = record.status is Status.IN_PROGRESS
@@ -171,7 +172,8 @@ class KeyedSend:
             )
         digest = content_digest(accepted.message.parts)
         if accepted.message.parts and digest not in (self._digest, attempt.content):
-            if self.shares_key:
+            # Without a store, a retry can't know that the text has changed since its own first try.
+            if self.shares_key and (self.store or not self.decision.is_unrecorded):
                 self.store.save(otherwise)
                 raise AirflowFailException(
                     "idempotency_key: must be given, since this task has another message for the same recipient, and "

@@ -17,9 +17,7 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import Final
 
-from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import (
     CONFIRM_AGE,
@@ -29,15 +27,13 @@ from airflow_provider_linq.campaigns._journal import (
     Latest,
     LostOwnershipError,
     Release,
-    key_of,
 )
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
-from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
+from airflow_provider_linq.campaigns._packed_states import PackedStates
 from airflow_provider_linq.campaigns._state import (
     OPEN,
     SETTLED,
-    TERMINAL,
     RecipientState,
     SendJob,
     outcome_of,
@@ -60,6 +56,7 @@ class Checkpoint:
     :param header: of the campaign.
     :param journal: None if there is no outcomes file.
     :param claims: open claims of other tasks, by key.
+    :param adopted: what other tasks have sent to recipients of this one, which the report of this one is about, too.
     :param opened_at: by the API's clock.
     """
 
@@ -70,6 +67,7 @@ class Checkpoint:
         states: PackedStates,
         journal: Journal | None,
         claims: dict[str, Claim],
+        adopted: list[Outcome],
         opened_at: datetime,
     ) -> None:
         self._store = store
@@ -79,7 +77,7 @@ class Checkpoint:
         self._claims = claims
         self._opened_at = opened_at
         self._open: dict[str, SendJob] = {}
-        self._entries: list[Entry] = []
+        self._entries: list[Entry] = [*adopted]
         self._claimed = set(claims)  # in the journal, or in the entries
         self._unsaved: set[str] = set()
         self._in_doubt_written = header.in_doubt_since
@@ -106,7 +104,7 @@ class Checkpoint:
         until = parse_datetime(self.header.open_until) if self.header.open_until else self._opened_at
         claim = self._claims.get(recipient.key)
         if claim is not None:
-            since, until = parse_datetime(claim.at), _requests_until(self.journal, self._opened_at)
+            since, until = parse_datetime(claim.at), requests_until(self.journal, self._opened_at)
         if code >= RecipientState.CLAIMED:
             line: str | None = self.header.lines[code - RecipientState.CLAIMED]
             is_certain = True
@@ -172,14 +170,19 @@ class Checkpoint:
         :param is_last: this try makes no more requests.
         :raises LostOwnershipError: another try or task sends the campaign.
         """
+        begun_at = time.time()  # a process that stands still from here on has confirmed nothing since
         if self.journal is not None:
-            self.journal.append(self._entries)
+            # Only the owner may take a claim back: another one may have used it since.
+            self.journal.append(entry for entry in self._entries if not isinstance(entry, Release))
+        self._confirm(now)
+        if self.journal is not None:
+            released = [entry for entry in self._entries if isinstance(entry, Release) and entry.key not in self._open]
+            self.journal.append(released)
         self._entries.clear()
         self._unsaved.clear()
-        self._confirm(now)
         self._note_doubts(now, is_last=is_last)
         since = self.header.in_doubt_since
-        self.header.in_doubt_since = _earliest(self._in_doubt_written, since)
+        self.header.in_doubt_since = earliest(self._in_doubt_written, since)
         self.header.save(self._store)
         self._has_written = True
         self._states.save(self._store)
@@ -187,7 +190,7 @@ class Checkpoint:
             self.header.in_doubt_since = since
             self.header.save(self._store)
         self._in_doubt_written = since
-        self._written_at = time.time()
+        self._written_at = begun_at
 
     @property
     def is_durable(self) -> bool:
@@ -226,7 +229,7 @@ class Checkpoint:
         kept = self._states.has(RecipientState.UNKNOWN)  # they are looked up again in every try
         first = format_datetime(min(since)) if since else None
         last = format_datetime(max(one or soon for one in until)) if until else None
-        self.header.in_doubt_since = _earliest(first, self.header.in_doubt_since if kept else None)
+        self.header.in_doubt_since = earliest(first, self.header.in_doubt_since if kept else None)
         self.header.open_until = _latest(last, self.header.open_until if kept else None)
 
     def _code_of(self, job: SendJob) -> int:
@@ -274,102 +277,13 @@ class Checkpoint:
         return sum(number for code, number in self._states.counts().items() if code in SETTLED)
 
 
-def open_checkpoint(
-    store: StateStore,
-    header: Header | None,
-    campaign_key: str,
-    ti: TaskInstance,
-    rows: ValidatedRows,
-    journal: Journal | None,
-    *,
-    now: datetime,
-    unrecorded_since: datetime | None,
-) -> Checkpoint:
-    """
-    Continue with the checkpoint of a campaign, or begin one.
-
-    :param header: of an earlier try, or None.
-    :param now: by the API's clock.
-    :param unrecorded_since: since when requests may have been made that are not on record, as where Airflow has no
-        store; None if there can't have been any.
-    :raises FormatError: what an earlier try wrote is of another version.
-    """
-    keys = [recipient.key for recipient in (*rows.recipients, *rows.unsendable)]
-    is_cleared = header is not None and header.was_cleared(ti)
-    is_known = header is not None and header.campaign_key == campaign_key
-    if header is None or not is_known:
-        header = Header(campaign_key, ti.max_tries, format_datetime(unrecorded_since or now), shards_for(len(keys)))
-    states = PackedStates(
-        keys, header.shards, durable.CAMPAIGN, first=header.first_shard, lost=RecipientState.CLAIMED_ANYWHERE
-    )
-    if is_known and states.load(store, has_changed=header.has_changed):
-        # They may have been sent to at any time of the campaign.
-        header.has_changed, header.in_doubt_since = True, header.started_at
-        header.open_until = format_datetime(now)
-    elif not is_known and unrecorded_since is not None:
-        header.in_doubt_since = format_datetime(unrecorded_since)
-        header.open_until = format_datetime(_requests_until(journal, now))
-        states.fill(RecipientState.CLAIMED_ANYWHERE)
-    if (needed := shards_for(len(keys))) > header.shards:
-        # Written before the header names them: if this process dies in between, the header still names the old values.
-        states, header.first_shard = states.split_further(needed), header.first_shard + header.shards
-        header.shards = needed
-        states.save(store)
-    for key, code in list(states):
-        if code == RecipientState.UNKNOWN:
-            states[key] = RecipientState.CLAIMED_ANYWHERE
-        elif code == RecipientState.FAILED and is_cleared:
-            states[key] = RecipientState.PENDING
-    claims = {} if journal is None else _read_journal(journal, states, header, is_known=is_known)
-    if len(keys) < header.recipients:
-        log.warning("There are %d recipients, and were %d in an earlier run", len(keys), header.recipients)
-    header.recipients = len(keys)
-    header.max_tries = ti.max_tries
-    header.result, header.ended = None, False
-    return Checkpoint(store, header, states, journal, claims, now)
-
-
-def _read_journal(journal: Journal, states: PackedStates, header: Header, *, is_known: bool) -> dict[str, Claim]:
-    """Take over what the journal knows and the store does not; return the claims that are open."""
-    found: dict[str, tuple[str, Claim]] = {}
-    for writer, entry in journal.read():
-        key = key_of(entry)
-        if key not in states:
-            continue
-        is_mine = writer.task == journal.writer.task
-        if isinstance(entry, Claim):
-            if not (is_mine and is_known):  # the store says the same, and says it later
-                found[key] = writer.task, entry
-        elif isinstance(entry, Release):
-            if key in found and found[key][0] == writer.task:  # the claim of another task stands
-                del found[key]
-        elif entry.status != "unknown":
-            found.pop(key, None)
-            state = state_of(entry)
-            # What another run was refused is asked again, as is what failed before a clear.
-            is_of_this_run = is_mine and not is_known
-            is_cleared = writer.max_tries != journal.writer.max_tries
-            if state is RecipientState.SENT or (
-                is_of_this_run and state in TERMINAL and not (state is RecipientState.FAILED and is_cleared)
-            ):
-                states[key] = state
-    claims = {key: claim for key, (_, claim) in found.items() if states[key] not in SETTLED}
-    for key, claim in claims.items():
-        if claim.line is not None and claim.line not in header.lines:
-            header.lines.append(claim.line)
-        number = MAX_LINES if claim.line is None else header.lines.index(claim.line)
-        states[key] = RecipientState.CLAIMED + number if number < MAX_LINES else RecipientState.CLAIMED_ANYWHERE
-        header.in_doubt_since = _earliest(header.in_doubt_since, claim.at)
-    return claims
-
-
-def _requests_until(journal: Journal | None, now: datetime) -> datetime:
+def requests_until(journal: Journal | None, now: datetime) -> datetime:
     """Return a moment not before the last request of another process, as far as the journal tells."""
     known = None if journal is None else journal.owner.earlier_requests_until
     return now if known is None else min(now, known)
 
 
-def _earliest(*moments: str | None) -> str | None:
+def earliest(*moments: str | None) -> str | None:
     return min(filter(None, moments), key=parse_datetime, default=None)
 
 

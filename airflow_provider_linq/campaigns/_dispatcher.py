@@ -58,6 +58,8 @@ CONFIRM_EVERY: Final = 30.0
 REFRESH_EVERY: Final = 60.0
 #: Seconds without any success after which the API counts as down, and the next try of the task continues.
 OUTAGE: Final = 120.0
+#: Seconds in which nothing but "wait" came for an answer, after which the next try of the task continues.
+LIMITED: Final = 600.0
 #: Seconds to wait after a 429, at least, and where it names no time; and at most.
 LEAST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 86_400.0
@@ -274,17 +276,17 @@ class Dispatcher:
             self._limits.quota.commit(reservation, event.line, day, starts_chat=event.starts_chat)
         elif reservation is not None:
             self._limits.quota.release(reservation)
+        self._clock.note(self._sender.server_time)
         line = job.line
         job = self._apply(job, event)
         if isinstance(event, NoAnswer):
             self._note_trouble(event.error, job.attempts)
+        elif isinstance(event, RateLimited):
+            self._wait_as_asked(event.error)
         elif not isinstance(event, Postponed):
             self._note_success()
         if isinstance(event, LineLost) and line is not None:
             self._lines.exclude(line, "it is ineligible for sending, or no longer the account's")
-        if isinstance(event, RateLimited):
-            pause = min(LONGEST_PAUSE, max(LEAST_PAUSE, event.error.retry_after or 0.0))
-            self._resume_at = max(self._resume_at, time.monotonic() + pause)
         if job.state not in SETTLED:
             self._continue(job, event)
 
@@ -295,7 +297,7 @@ class Dispatcher:
                 self._queue.add(job.recipient)
         elif not job.may_try_again:
             self._give_up(job)
-        elif isinstance(event, NoAnswer):
+        elif isinstance(event, NoAnswer) or (isinstance(event, LineLost) and job.line is None):
             pause = backoff(job.attempts).total_seconds() * random.uniform(0.5, 1)
             self._queue.add_later(job, time.monotonic() + pause)
         else:
@@ -311,10 +313,16 @@ class Dispatcher:
             if now - self._worked_at > OUTAGE:
                 self._stop = error
 
+    def _wait_as_asked(self, error: LinqError) -> None:
+        now = time.monotonic()
+        self._troubles = 0
+        self._resume_at = max(self._resume_at, now + min(LONGEST_PAUSE, max(LEAST_PAUSE, error.retry_after or 0.0)))
+        if now - self._worked_at > LIMITED:
+            self._stop = error
+
     def _note_success(self) -> None:
         self._troubles = 0
         self._worked_at = time.monotonic()
-        self._clock.note(self._sender.server_time)
 
     def _tick(self, pool: ThreadPoolExecutor) -> None:
         """Do what is due from time to time."""

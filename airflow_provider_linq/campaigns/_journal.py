@@ -33,7 +33,7 @@ COLUMNS: Final = tuple(field.name for field in fields(Outcome))
 
 _CLAIM: Final = ("key", "to", "row", "line", "at")
 
-#: A task that has not confirmed for so long that it sends the campaign is dead, or stands still.
+#: An owner whose latest heartbeat is older counts as dead.
 OWNER_TIMEOUT: Final = timedelta(minutes=2)
 #: How often the owner confirms it.
 OWNER_HEARTBEAT: Final = timedelta(seconds=30)
@@ -140,6 +140,7 @@ class Journal:
         fs = self._folder.fs
         for part in self._parts():
             try:
+                self._latest = max(self._latest, int(part.rpartition("/")[2].split("-")[1]))  # clocks differ
                 head, *lines = fs.cat_file(part).splitlines()
                 found = durable.check_format(f"journal {part}", json.loads(head))
                 writer = Writer(str(found.get("task")), int(found.get("max_tries", -1)))

@@ -107,12 +107,9 @@ class PackedStates:
     def save(self, store: StateStore) -> None:
         """Write the values that have changed since they were last written."""
         while self._changed:
-            shard = self._changed.pop()
-            try:
-                store.set(self._name_of(shard), durable.write(self._encoded(shard)))
-            except BaseException:
-                self._changed.add(shard)
-                raise
+            shard = next(iter(self._changed))
+            store.set(self._name_of(shard), durable.write(self._encoded(shard)))
+            self._changed.discard(shard)  # not before: a signal may come at any moment
 
     def load(self, store: StateStore, *, has_changed: bool = False) -> bool:
         """

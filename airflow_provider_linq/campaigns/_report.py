@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.arguments import as_timedelta
@@ -23,9 +23,6 @@ from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_
 from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport
 from linq_client import LinqClient
 from linq_client.times import format_datetime, parse_datetime
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,11 @@ def report_deliveries(
 
     :param result: of the sending.
     """
-    latest = {entry.idempotency_key: entry for _, entry in journal.read() if isinstance(entry, Outcome)}
+    latest = {
+        entry.idempotency_key: entry
+        for writer, entry in journal.read()
+        if isinstance(entry, Outcome) and writer.task == journal.writer.task
+    }
     sent = sorted((row for row in latest.values() if row.status == "sent"), key=lambda row: row.row)
     unseen = max(0, result["sent"] - len(sent))
     if unseen:

@@ -23,6 +23,7 @@ from airflow_provider_linq.campaigns._sending import Sending
 from airflow_provider_linq.campaigns.config import Campaign
 from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError
+from linq_client.times import ServerClock
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -103,24 +104,32 @@ def _step(
     with hook.new_client(pool_size=campaign.concurrency) as reader:
         if resumed and header is not None and header.result is not None:
             return _report(campaign, context, store, header.result, reader)
+        clock = ServerClock(reader.server_time)
         key = key_in_force(header, campaign.campaign_key, context["ti"])
         journal = _journal(campaign, context, key)
-        if journal is not None and not campaign.dry_run and journal.owner.is_other_task(reader.server_time):
-            return Deferral(OWNED_WAIT, "Another task sends this campaign")
+        if journal is not None and not campaign.dry_run and journal.owner.is_other_task(clock.now()):
+            return _wait_for_owner(header, store)
         prepared = prepare(campaign, context, key, hook.settings.default_line, reader)
         if campaign.dry_run:
             return dry_run(prepared)
         is_first = header is None and context["ti"].try_number == 1 and (journal is None or journal.is_empty)
         reject_invalid(prepared, is_first=is_first)
-        if journal is not None and not journal.owner.take(reader.server_time):
-            return Deferral(OWNED_WAIT, "Another task sends this campaign")
+        if journal is not None and not journal.owner.take(clock.now()):
+            return _wait_for_owner(header, store)
         try:
-            sending = Sending(prepared, context, store, journal, hook, reader, resumed=resumed)
+            sending = Sending(prepared, context, store, journal, hook, reader, clock, resumed=resumed)
             step = sending.run(header, is_stopped)
         finally:
             if journal is not None:
-                journal.owner.give_up(reader.server_time)
+                journal.owner.give_up(clock.now())
         return step if isinstance(step, Deferral) else _report(campaign, context, store, step, reader)
+
+
+def _wait_for_owner(header: Header | None, store: StateStore) -> Deferral:
+    if header is not None and header.result is not None:  # of an earlier try: the deferral must not resume its report
+        header.result = None
+        header.save(store)
+    return Deferral(OWNED_WAIT, "Another task sends this campaign")
 
 
 def _check_identity(campaign: Campaign, context: Context, store: StateStore) -> None:

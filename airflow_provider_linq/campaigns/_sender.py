@@ -76,8 +76,9 @@ class Sender:
 
     @property
     def server_time(self) -> datetime:
-        """The API's clock at its latest answer to a send."""
-        return self._client.server_time
+        """The API's clock at its latest response, to a send or to a look."""
+        known = (self._client.known_server_time, self._reader.known_server_time)
+        return max(time for time in known if time is not None)
 
     def upload_files_of(self, recipient: Recipient) -> None:
         """

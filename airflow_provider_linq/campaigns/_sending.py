@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.in_doubt import ChatLookup
-from airflow_provider_linq.campaigns._checkpoint import Checkpoint, open_checkpoint
+from airflow_provider_linq._internal.run_start import earliest_request
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._dispatcher import Deferral, Dispatcher
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._header import Header
@@ -21,6 +22,7 @@ from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, as_row
 from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
 from airflow_provider_linq.campaigns._model import CampaignResult
 from airflow_provider_linq.campaigns._prepare import Prepared
+from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._summary import ProgressLog, count_rows, in_words
 from airflow_provider_linq.campaigns.config import share_of
@@ -34,15 +36,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The clocks of Airflow and the API may differ by so much.
-CLOCKS: Final = timedelta(minutes=5)
-
 
 class Sending:
     """
     Sends to all who were not sent to yet.
 
     :param reader: client for reads and uploads.
+    :param clock: the API's.
     :param resumed: this try was deferred before.
     """
 
@@ -54,6 +54,7 @@ class Sending:
         journal: Journal | None,
         hook: LinqHook,
         reader: LinqClient,
+        clock: ServerClock,
         *,
         resumed: bool,
     ) -> None:
@@ -63,6 +64,7 @@ class Sending:
         self._journal = journal
         self._hook = hook
         self._reader = reader
+        self._clock = clock
         self._resumed = resumed
         self._last_error: BaseException | None = None
 
@@ -85,7 +87,7 @@ class Sending:
             ti,
             self._prepared.rows,
             self._journal,
-            now=self._reader.server_time,
+            now=self._clock.now(),
             unrecorded_since=self._unrecorded_since() if self._resumed or ti.try_number > 1 else None,
         )
         try:
@@ -94,7 +96,7 @@ class Sending:
         except BaseException:
             try:
                 if self._journal is not None:
-                    self._journal.owner.confirm(self._reader.server_time)  # else they are the new owner's to write
+                    self._journal.owner.confirm(self._clock.now())  # else they are the new owner's to write
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)
@@ -104,14 +106,13 @@ class Sending:
     def _send(self, checkpoint: Checkpoint, client: LinqClient, is_stopped: Callable[[], bool]) -> Deferral | None:
         campaign, lines, rows = self._prepared.campaign, self._prepared.lines, self._prepared.rows
         retention = self._hook.settings.retention_window
-        clock = ServerClock(self._reader.server_time)
         known = {recipient.to for recipient in rows.recipients}
         sender = Sender(
             client,
             self._reader,
             ChatLookup(self._reader, lambda: lines.own, retention),
             self._prepared.render,
-            clock,
+            self._clock,
             is_known=known.__contains__,
         )
         window = SendWindow.parse(*campaign.send_window) if campaign.send_window else None
@@ -120,14 +121,14 @@ class Sending:
             sender,
             lines,
             Limits(quota, window),
-            clock,
+            self._clock,
             checkpoint,
             on_tick=partial(_tick, ProgressLog(checkpoint, rows), is_stopped),
             is_ephemeral=retention is not None,
             concurrency=campaign.concurrency,
         )
         in_doubt = checkpoint.jobs_in_doubt((*rows.recipients, *rows.unsendable), lines)
-        checkpoint.save(clock.now())
+        checkpoint.save(self._clock.now())
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:
             return None
@@ -157,7 +158,7 @@ class Sending:
             )
         if campaign.delivery_report is not None:
             checkpoint.header.result = result
-            checkpoint.save(self._reader.server_time)
+            checkpoint.save(self._clock.now())
         return result
 
     def _write_outcomes(self, checkpoint: Checkpoint) -> None:
@@ -170,10 +171,7 @@ class Sending:
         is_emptied = conf.getboolean("state_store", "clear_on_success", fallback=False)
         if self._store and not is_emptied:
             return None
-        run = self._context["dag_run"]
-        # A clear sets the start anew. When the run was due stays; for a backfill that can be long ago, so only then.
-        start = run.run_after if run.clear_number else run.start_date or run.run_after
-        return start - CLOCKS
+        return earliest_request(self._context, self._clock.now())
 
 
 def _tick(progress: ProgressLog, is_stopped: Callable[[], bool]) -> None:

@@ -251,7 +251,7 @@ def next_step(job: SendJob, now: datetime) -> Step:
 
 def absence_counts_at(job: SendJob) -> datetime:
     """
-    Return from when on a look that finds nothing is enough for what the recipient waits for.
+    Return the earliest moment at which a look that finds nothing counts.
 
     A refusal stands only if no request can be accepted any more. To send again, where the line is not certain to be
     that of the request before, it is enough that lists show what was accepted: the key keeps the platform from sending
@@ -286,6 +286,8 @@ def transition(job: SendJob, event: Event) -> SendJob:
     if isinstance(event, LineLost):
         if job.in_doubt_since is not None:
             return job._replace(refusal=event, last_error=event.error)
+        if job.line is None:  # there is no other to choose
+            return job._replace(attempts=job.attempts + 1, last_error=event.error)
         return _released(job._replace(line=None, last_error=event.error))
     if isinstance(event, Resolved):
         return _resolved(job, event)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import conf
@@ -108,7 +108,14 @@ class _LinqSendOperator(LinqOperator, ABC):
             destination.check(checked)
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
-            decision = decide_send(ti, store.record, given, self.on_clear, recipient=destination.recipient)
+            decision = decide_send(
+                ti,
+                store.record,
+                given,
+                self.on_clear,
+                recipient=destination.recipient,
+                run_was_cleared=bool(context["dag_run"].clear_number),
+            )
             key = with_key(checked, decision.record.key).idempotency_key
             if decision.note:
                 self.log.warning("%s", decision.note)
@@ -120,7 +127,7 @@ class _LinqSendOperator(LinqOperator, ABC):
                 destination=destination,
                 message=self.message,
                 decision=decision,
-                run_start=_start(context),
+                context=context,
                 shares_key=is_mapped(ti) and given is None,
             )
             try:
@@ -280,9 +287,3 @@ class LinqCreateChatOperator(_LinqSendOperator):
 
     def recipient(self) -> str:
         return recipient_fingerprint(None, self.to)
-
-
-def _start(context: Context) -> datetime:
-    """Return when the DAG run first started, or a time before; a clear sets its start to another."""
-    run = context["dag_run"]
-    return run.run_after if run.clear_number else run.start_date or run.run_after

@@ -16,11 +16,12 @@ from typing import Any
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq.campaigns._checkpoint import Checkpoint, open_checkpoint
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._limits import Quota
 from airflow_provider_linq.campaigns._model import Recipient, recipient_key
 from airflow_provider_linq.campaigns._packed_states import PackedStates
+from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._state import (
     Claimed,
     Event,
