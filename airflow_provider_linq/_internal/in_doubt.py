@@ -213,7 +213,7 @@ class ChatLookup:
         """Whether a chat that nobody explains may hold the message."""
         sent = _since(in_chat, since)
         # A chat with strangers can be anybody's: there, only the same words make a message ours.
-        is_anyones = len(to) == 1 and not may_be_same_handle(to[0], next(iter(others_of(chat, self._own())), ""))
+        is_anyones = not _is_alike(to, others_of(chat, self._own()))
         if is_anyones and content is not None and is_comparable(content):
             sent = [message for message in sent if content_of(message.parts) == content]
         return in_chat is None or bool(sent)
@@ -252,6 +252,9 @@ def _may_be_for(chat: models.Chat, to: Handles, own: Collection[str], since: dat
     """Whether a chat under other handles may be the one: it is new, or shows one of theirs in another form."""
     if chat.is_group != (len(to) > 1):
         return False
-    others = others_of(chat, own)
-    is_alike = any(may_be_same_handle(one, other) for one in to for other in others)
-    return is_alike or chat.created_at >= since
+    return chat.created_at >= since or _is_alike(to, others_of(chat, own))
+
+
+def _is_alike(to: Handles, others: Handles) -> bool:
+    """Whether one of these handles may be one of the others, in this form or another."""
+    return any(may_be_same_handle(one, other) for one in to for other in others)

@@ -71,6 +71,8 @@ class Checkpoint:
         self._opened_at = opened_at
         self._open: dict[str, SendJob] = {}
         self._entries: list[Entry] = [*adopted]
+        self._claimed = set(claims)  # in the journal, or in the entries
+        self._unsaved: set[str] = set()
         self._in_doubt_written = header.in_doubt_since
         self._has_written = False
         self._written_at = 0.0
@@ -120,15 +122,34 @@ class Checkpoint:
         if job.state in OPEN:
             self._open[key] = job
             if not was_open:
-                at = format_datetime(job.claimed_at or self._opened_at)
-                self._entries.append(Claim(key, job.recipient.to, job.recipient.number, job.line, at))
+                self.claim(job)
         else:
             self._open.pop(key, None)
+            self._claimed.discard(key)
             if job.state in SETTLED:
                 self._entries.append(outcome_of(job))
             elif was_open:
                 self._entries.append(Release(key))
         self._states[key] = self._code_of(job)
+
+    def claim(self, job: SendJob) -> None:
+        """
+        Let the journal know of somebody who will be sent to; it becomes durable with the next `save`.
+
+        Who was in doubt is claimed before another request: the doubt may come from elsewhere, as where Airflow has no
+        store.
+        """
+        key, to = job.recipient.key, job.recipient.to
+        if self.journal is not None and key not in self._claimed:
+            since = job.in_doubt_since or job.claimed_at or self._opened_at
+            line = job.line if job.is_line_certain else None
+            self._claimed.add(key)
+            self._unsaved.add(key)
+            self._entries.append(Claim(key, to, job.recipient.number, line, format_datetime(since)))
+
+    def is_claimed(self, job: SendJob) -> bool:
+        """Whether the claim of a job is durable (I1)."""
+        return job.recipient.key not in self._unsaved
 
     def save(self, now: datetime, *, is_last: bool = False) -> None:
         """
@@ -151,6 +172,7 @@ class Checkpoint:
             released = [entry for entry in self._entries if isinstance(entry, Release) and entry.key not in self._open]
             self.journal.append(released)
         self._entries.clear()
+        self._unsaved.clear()
         self._note_doubts(now, is_last=is_last)
         since = self.header.in_doubt_since
         self.header.in_doubt_since = earliest(self._in_doubt_written, since)

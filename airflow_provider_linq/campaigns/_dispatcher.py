@@ -167,9 +167,10 @@ class Dispatcher:
     def _send_first(self, pool: ThreadPoolExecutor, lane: Lane) -> None:
         if lane.line is None:  # no line of the pool was left when they were added, if there is one
             self._lines.check_usable()
-        if isinstance(lane.waiting[0], Recipient):
+        first = lane.waiting[0]
+        if isinstance(first, Recipient):
             self._claim(lane)
-        elif time.time() > self._checkpoint.usable_until:
+        elif not self._checkpoint.is_claimed(first) or time.time() > self._checkpoint.usable_until:
             self._save()
         job = lane.waiting.popleft()
         assert isinstance(job, SendJob)
@@ -232,6 +233,8 @@ class Dispatcher:
         """Let somebody wait for a turn; who is claimed keeps an excluded line only if a request is open (I5)."""
         if isinstance(waiting, SendJob) and waiting.line in self._lines.excluded and not waiting.is_open:
             waiting = self._apply(waiting, Released()).recipient
+        if isinstance(waiting, SendJob):
+            self._checkpoint.claim(waiting)
         self._queue.add(waiting)
 
     def _give_up(self, job: SendJob) -> None:

@@ -6,14 +6,14 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.io import attach
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq._internal.durable import FORMAT, FormatError
+from airflow_provider_linq.campaigns import _state
 from airflow_provider_linq.campaigns._journal import (
     Claim,
     Entry,
@@ -39,6 +40,7 @@ from tests.airflow.campaigns import (
     TEXT,
     campaign,
     context,
+    fault,
     folder_in,
     names,
     once,
@@ -308,3 +310,36 @@ def test_a_journal_of_a_newer_version_ends_the_campaign_before_it_begins(
     with pytest.raises(AirflowFailException, match="has format 2. This task sends nothing"):
         campaign(rows=people(2), campaign_key="spring", outcomes_path=path).execute(context(Store()))
     assert posts(emulator) == 0
+
+
+@pytest.mark.usefixtures("connect")
+def test_who_is_sent_to_after_a_look_is_claimed_as_well(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Airflow has no store, a retry looks for everybody: nobody else knows whom it has sent to after that."""
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    rows, path = people(3), str(tmp_path / "outcomes.jsonl")
+    retry = context(try_number=2)
+    retry["dag_run"].start_date = NOON - timedelta(hours=2)
+    earlier = journal_at(path, writer=Writer.of(retry["ti"])).owner
+    assert earlier.take(NOON - timedelta(hours=1))
+    earlier.give_up(NOON - timedelta(hours=1))
+    fault(emulator, kind="reset", when="after")
+    with pytest.raises(AirflowException, match="3 recipients are not settled"):
+        campaign(rows=rows, campaign_key="spring", outcomes_path=path).execute(retry)
+    emulator.control("DELETE", "faults")
+    claimed = [entry.to[0] for entry in entries(journal_at(path)) if isinstance(entry, Claim)]
+    assert sorted(claimed) == [row["to"] for row in rows]
+    # That run dies for good; in another one, one of them is no row any more.
+    emulator.advance(12 * 3600)
+    result = campaign(rows=rows[1:], campaign_key="spring", outcomes_path=path).execute(
+        context(Store(), run_id="other")
+    )
+    assert sent_to(emulator) == once(rows)
+    assert result["sent"] == 2
+    assert {to: row["status"] for to, row in outcomes(Path(path)).items()} == {
+        "person0@example.com": "unknown",
+        "person1@example.com": "sent",
+        "person2@example.com": "sent",
+    }

@@ -207,6 +207,11 @@ def test_a_new_chat_that_nobody_explains_is_doubt_if_it_holds_the_same_words(
     assert look(ANN, content=words("Other words")) is ABSENT
     assert look(ANN, BOB) is ABSENT
     assert look(ANN, is_known=lambda others: others == ("stranger@example.org",)) is ABSENT
+    send("stranger@example.org", CAT)
+    emulator.advance(LIST_LAG.total_seconds() + 1)
+    assert look(BOB, SHOWN) is UNCLEAR
+    assert look(BOB, SHOWN, content=words("Other words")) is ABSENT
+    assert look(BOB, CAT, content=words("Other words")) is UNCLEAR  # a group with one of them may be theirs
     # A chat that was there before can't have been made by this send.
     emulator.advance(3600)
     assert send("stranger@example.org").id == stranger.id
