@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -242,11 +243,8 @@ class Dispatcher:
         self._apply(job, Released())
 
     def _take_one(self, timeout: float) -> None:
-        try:
-            future = self._done.get(timeout=timeout)
-        except Empty:
-            return
-        self._take(future)
+        with suppress(Empty):
+            self._take(self._done.get(timeout=timeout))
 
     def _take(self, future: Future[Event]) -> None:
         """Apply what a request came to. An event that a signal keeps from it leaves the recipient in doubt."""

@@ -6,14 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.campaigns._files import write_rows
-from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
+from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row
 from airflow_provider_linq.campaigns._lines import Lines
-from airflow_provider_linq.campaigns._model import CampaignResult
+from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns._rows import rows_from
 from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows
@@ -102,11 +104,12 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
         )
 
 
-def reject_invalid(prepared: Prepared, *, is_first: bool) -> None:
+def reject_invalid(prepared: Prepared, journal: Journal | None, *, is_first: bool) -> None:
     """
     Refuse a campaign with more invalid rows than it may have, and log what is wrong with them.
 
-    :param is_first: nothing was sent before, so the outcomes file may be written with these rows alone.
+    :param journal: names those to whom an earlier try may have sent, if it died before it wrote the outcomes.
+    :param is_first: whether this is the first try, so that an outcomes file that is there is of no use any more.
     :raises AirflowFailException: `on_invalid` is "fail", all rows are invalid, or more than `max_invalid`.
     """
     campaign, rows = prepared.campaign, prepared.rows
@@ -115,11 +118,20 @@ def reject_invalid(prepared: Prepared, *, is_first: bool) -> None:
     text = format_rejections(rows.excluded, len(rows))
     most = len(rows) if campaign.max_invalid is None else share_of(campaign.max_invalid, len(rows))
     if campaign.on_invalid == "fail" or not rows.recipients or rows.invalid > most:
-        if campaign.outcomes_path and is_first:
-            write_rows(campaign.outcomes_path, map(as_row, rows.excluded), COLUMNS)
+        if campaign.outcomes_path and journal is not None:
+            is_new = not ObjectStoragePath(campaign.outcomes_path).exists()
+            if is_new or (is_first and journal.is_empty):
+                write_rows(campaign.outcomes_path, map(as_row, _before_sending(rows, journal)), COLUMNS)
         rule = f", and max_invalid is {campaign.max_invalid:g}" if rows.recipients and rows.invalid > most else ""
         raise AirflowFailException(f"Nothing was sent in this try{rule}. {text}")
     log.warning("%s", text)
+
+
+def _before_sending(rows: ValidatedRows, journal: Journal) -> Iterator[Outcome]:
+    """Yield the rows that are invalid, and what became of others in earlier tries."""
+    yield from rows.excluded
+    with TemporaryFile() as file:
+        yield from Latest(file, (entry for _, entry in journal.read())).rest()
 
 
 def dry_run(prepared: Prepared) -> CampaignResult:

@@ -110,8 +110,7 @@ def _step(
         prepared = prepare(campaign, context, key, hook.settings.default_line, reader)
         if campaign.dry_run:
             return dry_run(prepared)
-        is_first = header is None and context["ti"].try_number == 1 and (journal is None or journal.is_empty)
-        reject_invalid(prepared, is_first=is_first)
+        reject_invalid(prepared, journal, is_first=header is None and context["ti"].try_number == 1)
         if journal is not None and not journal.owner.take(clock.now()):
             return _wait_for_owner(header, store)
         try:

@@ -16,6 +16,8 @@ from airflow_provider_linq.campaigns._rows import Row
 from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError, MessageLike, check_line
 
+__all__ = ["Campaign", "DeliveryReport"]
+
 OnInvalid: TypeAlias = Literal["fail", "skip"]
 
 #: In the place of a line: the platform chooses, whatever the connection's default line is.

@@ -22,6 +22,8 @@ from linq_client import InvalidRequestError, MessageLike
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+__all__ = ["LinqSendCampaignOperator"]
+
 
 class LinqSendCampaignOperator(BaseOperator):
     """

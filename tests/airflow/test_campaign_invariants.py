@@ -184,3 +184,31 @@ def test_i12_after_a_signal_nothing_is_begun_and_everything_is_known(emulator: E
     assert sum(row["status"] == "sent" for row in outcomes(path).values()) == sent
     assert campaign(**arguments).execute(context(store, try_number=2))["sent"] == 60
     assert sent_to(emulator) == once(rows)
+
+
+def test_who_was_written_to_is_in_the_outcomes_when_a_later_try_finds_invalid_rows(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    """The first try is killed before it writes the outcomes; the second sends nothing, since a row is invalid now."""
+    rows, path = people(6), tmp_path / "outcomes.jsonl"
+    writes = 0
+
+    def watch(key: str, value: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > 4:  # after the claims
+            raise SystemExit
+
+    store = WatchedStore(watch)
+    with pytest.raises(SystemExit):
+        campaign(rows=rows, outcomes_path=str(path)).execute(context(store))
+    path.unlink()
+    sent = set(sent_to(emulator))
+    assert sent
+    after = Store()
+    after.values.update(store.values)
+    task = campaign(rows=[*rows, {"to": "?"}], outcomes_path=str(path))
+    with pytest.raises(AirflowFailException, match="1 of 7 rows"):
+        task.execute(context(after, try_number=2))
+    told = outcomes(path)
+    assert sent <= {to for to, row in told.items() if row["status"] in ("sent", "unknown")}
