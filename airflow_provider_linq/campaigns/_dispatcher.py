@@ -319,18 +319,12 @@ class Dispatcher:
             self._save()
         if now - self._refreshed_at > REFRESH_EVERY:
             self._refreshed_at = now
-            pool.submit(copy_context().run, self._refresh_lines)
+            pool.submit(copy_context().run, self._lines.try_refresh)
         if len(self._lines.excluded) > self._known_excluded:
             self._known_excluded = len(self._lines.excluded)
             self._lines.check_usable()
             for waiting in self._queue.pop_excluded():
                 self._add(waiting)
-
-    def _refresh_lines(self) -> None:
-        try:
-            self._lines.refresh()
-        except LinqError as error:
-            log.warning("The lines' reputation could not be read: %s", error)
 
     def _save(self) -> None:
         self._checkpoint.save(self._clock.now())

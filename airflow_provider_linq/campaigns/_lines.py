@@ -11,7 +11,7 @@ from typing import Final
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal.in_doubt import Handles, others_of
-from linq_client import InvalidRequestError, LinqClient
+from linq_client import InvalidRequestError, LinqClient, LinqError
 from linq_client.sync import read_stable
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,13 @@ class Lines:
             self._weights[line.phone_number] = AT_RISK_SHARE if is_light else 1.0
             if status == "CRITICAL":
                 self.exclude(line.phone_number, "its reputation is CRITICAL")
+
+    def try_refresh(self) -> None:
+        """Read the lines' reputation if the API answers; else what was known stays."""
+        try:
+            self.refresh()
+        except LinqError as error:
+            log.warning("The lines' reputation could not be read: %s", error)
 
     def exclude(self, line: str, why: str) -> None:
         """Don't use a line any more in this try."""
