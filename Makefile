@@ -11,8 +11,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make e2e`
-	$(BIN)/python -m pytest --ignore tests/e2e/test_airflow.py
+test: $(VENV)/.installed  ## All tests but those of `make e2e`, in two processes: drills wait more than they work
+	@$(BIN)/python -m pytest --ignore tests/drills --ignore tests/e2e > .test-others.log 2>&1 & others=$$!; \
+	$(BIN)/python -m pytest tests/drills tests/e2e --ignore tests/e2e/test_airflow.py; drills=$$?; \
+	wait $$others; others=$$?; cat .test-others.log; exit $$((others | drills))
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/e2e/test_airflow.py
@@ -36,5 +38,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .test-others.log .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
