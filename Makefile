@@ -12,8 +12,8 @@ demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, repl
 	$(BIN)/python -m demo
 
 test: $(VENV)/.installed  ## All tests but those of `make e2e`, in two processes: drills wait more than they work
-	@$(BIN)/python -m pytest --ignore tests/drills --ignore tests/e2e > .test-others.log 2>&1 & others=$$!; \
-	$(BIN)/python -m pytest tests/drills tests/e2e --ignore tests/e2e/test_airflow.py; drills=$$?; \
+	@$(BIN)/python -m pytest --ignore tests/drills --ignore tests/tap --ignore tests/e2e > .test-others.log 2>&1 & others=$$!; \
+	$(BIN)/python -m pytest tests/drills tests/tap tests/e2e --ignore tests/e2e/test_airflow.py; drills=$$?; \
 	wait $$others; others=$$?; cat .test-others.log; exit $$((others | drills))
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
