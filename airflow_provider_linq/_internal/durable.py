@@ -105,7 +105,3 @@ class StateStore:
             from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
             self._store.set(name, value, retention=NEVER_EXPIRE)
-
-    def delete(self, name: str) -> None:
-        if self._store is not None:
-            self._store.delete(name)
