@@ -28,7 +28,7 @@ from airflow_provider_linq._internal.in_doubt import (
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq._internal.once import RecordStore, Status, once
 from airflow_provider_linq._internal.run_start import earliest_request
-from airflow_provider_linq._internal.uploads import check_message, upload, with_key, with_uploads
+from airflow_provider_linq._internal.uploads import FileRules, check_message, upload, with_key, with_uploads
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import SendResult
 from linq_client import Effect, LinqClient, LinqError, Message, MessageLike, MessageNotFoundError
@@ -52,6 +52,7 @@ class KeyedSend:
 
     :param destination: where it goes; of a message in doubt, the line of the first request is taken.
     :param message: as the user gave it, with the files that are to be uploaded.
+    :param files: which files it may name.
     :param decision: of ``decide_send``.
     :param context: of the task.
     :param shares_key: whether the key is made of the recipient, so that other instances of the task may use it.
@@ -61,6 +62,7 @@ class KeyedSend:
     store: RecordStore[IdempotencyRecord]
     destination: Destination
     message: MessageLike
+    files: FileRules
     decision: Decision
     context: Context
     shares_key: bool
@@ -222,7 +224,7 @@ class KeyedSend:
 
     @cached_property
     def _checked(self) -> Message:
-        return check_message(self.message)
+        return check_message(self.message, self.files)
 
     @cached_property
     def _digest(self) -> str:

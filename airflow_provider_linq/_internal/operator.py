@@ -8,10 +8,12 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data
+from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.hooks.linq import LinqHook
 
 
-class LinqOperator(BaseOperator):
+class LinqOperator(SafeRendering, BaseOperator):
     """
     Base of the operators, but for campaigns.
 
@@ -47,6 +49,15 @@ class LinqOperator(BaseOperator):
         :raises InvalidRequestError: there is one.
         """
         self._given.check(self)
+
+    def file_rules(self, argument: str, written: FileRules) -> FileRules:
+        """
+        Return which files a templated argument may name, once it is rendered.
+
+        :param argument: its name.
+        :param written: what the operator was made with.
+        """
+        return written.as_data() if argument in arguments_from_data(self) else written
 
     def on_kill(self) -> None:
         """Note that Airflow has stopped the task: what this try still comes to is not its end."""

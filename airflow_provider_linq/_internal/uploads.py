@@ -1,26 +1,114 @@
-"""Files in a message: a media part may name a local or object-store file, which is uploaded before the send."""
+"""Files in a message: a media part may name a local or object-store file, which is uploaded before the send.
+
+A path reads what the worker can read, so data must not choose it: see :class:`FileRules`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq._internal.arguments import is_nothing
+from airflow_provider_linq._internal.rendering import is_template
 from linq_client import InvalidRequestError, LinqClient, Media, Message, MessageLike, Text, message_from
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.
 _NOT_YET = "not-uploaded-yet"
 
 
-def check_message(message: MessageLike) -> Message:
+@dataclass(frozen=True)
+class FileRules:
+    """
+    Which files a message may name.
+
+    What the DAG's author has written as it is, is always allowed. What comes from a template, from another task, a row
+    or a JSON document is data that a stranger may have written: it is allowed in the folders that the author names.
+
+    :param written: paths that the DAG's author has written, see `paths_written_in`.
+    :param under: folders, local or of an object store, whose files data may name.
+    """
+
+    written: frozenset[str] = frozenset()
+    under: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, author: object, files_under: str | Sequence[str] | None) -> FileRules:
+        """
+        Return the rules of a task, when the DAG is parsed.
+
+        :param author: the message, or the path, as the DAG's author has written it; None if it is data.
+        :param files_under: a folder, or several.
+        :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+        """
+        folders = (files_under,) if isinstance(files_under, str) else tuple(files_under or ())
+        for folder in folders:
+            if not isinstance(folder, str) or is_template(folder) or not folder.strip("/. "):
+                raise ValueError(f"files_under must be folders or URLs, written as they are, got {folder!r}")
+        return cls(frozenset(_paths_written_in(author)), folders)
+
+    def as_data(self) -> FileRules:
+        """Return the rules where all paths are data, those of the message itself too."""
+        return FileRules(under=self.under)
+
+    def check(self, path: str, field: str) -> None:
+        """
+        Refuse a path that data may not name.
+
+        :raises InvalidRequestError: it is neither written in the DAG file nor in one of the folders.
+        """
+        if path not in self.written and not any(_is_under(path, folder) for folder in self.under):
+            allowed = f"lie in one of {', '.join(self.under)}" if self.under else "have files_under, which it lies in"
+            raise InvalidRequestError(f"{field}: must be written as it is in the DAG file, or {allowed}, got {path!r}")
+
+
+#: No file at all.
+NO_FILES: Final = FileRules()
+
+
+def _paths_written_in(author: object) -> Iterator[str]:
+    """Yield the paths of a message, or a path, as an author wrote it; one with a template in it is made by data."""
+    if isinstance(author, str):
+        if not is_template(author):
+            yield author
+    elif isinstance(author, Mapping):
+        yield from _paths_written_in(author.get("path"))
+        yield from _paths_written_in(author.get("parts"))
+    elif isinstance(author, list | tuple):
+        for part in author:
+            if isinstance(part, Mapping):
+                yield from _paths_written_in(part)
+
+
+def _is_under(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder, once links and dots are resolved."""
+    file, base = ObjectStoragePath(path), ObjectStoragePath(folder)
+    if file.protocol not in ("", "file") or base.protocol not in ("", "file"):
+        # An object store has no links, and to some of them two dots are a name like any other.
+        steps = file.parts
+        same = (file.protocol, file.conn_id, steps[: len(base.parts)]) == (base.protocol, base.conn_id, base.parts)
+        return same and len(steps) > len(base.parts) and ".." not in steps
+    root = os.path.realpath(base.path)
+    real = os.path.realpath(file.path)
+    return real != root and os.path.commonpath([root, real]) == root
+
+
+def check_message(message: MessageLike, files: FileRules = NO_FILES) -> Message:
     """
     Build and check a message, with its files as if they were uploaded.
 
+    :param files: which files it may name.
     :raises InvalidRequestError: a rule is broken, or a text is what a template makes of nothing.
     """
-    checked = message_from(_with_files(message, lambda path: _NOT_YET))
+
+    def check(path: str, field: str) -> str:
+        files.check(path, field)
+        return _NOT_YET
+
+    checked = message_from(_with_files(message, check))
     for index, part in enumerate(checked.parts):
         if isinstance(part, Text) and is_nothing(part.value):
             raise InvalidRequestError(
@@ -37,12 +125,12 @@ def names_files(checked: Message) -> bool:
 
 def with_uploads(message: MessageLike, attachment_of: Callable[[str], str]) -> Message:
     """
-    Build a message with the attachment ids of the files that it names.
+    Build a message that `check_message` has accepted with the attachment ids of the files that it names.
 
     :param attachment_of: uploads the file of a path, see `upload`.
     :raises InvalidRequestError: a file is not there, or not one that can be sent.
     """
-    return message_from(_with_files(message, attachment_of))
+    return message_from(_with_files(message, lambda path, field: attachment_of(path)))
 
 
 def with_key(message: Message, key: str) -> Message:
@@ -68,20 +156,20 @@ def upload(path: str, client: LinqClient) -> str:
         raise InvalidRequestError(f"path: must be a file that can be read, got {path!r}") from error
 
 
-def _with_files(message: MessageLike, attachment_of: Callable[[str], str]) -> MessageLike:
+def _with_files(message: MessageLike, attachment_of: Callable[[str, str], str]) -> MessageLike:
     """Put `attachment_id` in the place of `path` in each media part."""
     if isinstance(message, Mapping):
         return {**message, "parts": _parts(message.get("parts"), attachment_of)}
     return message if isinstance(message, Message) else _parts(message, attachment_of)
 
 
-def _parts(parts: Any, attachment_of: Callable[[str], str]) -> Any:
+def _parts(parts: Any, attachment_of: Callable[[str, str], str]) -> Any:
     if not isinstance(parts, Sequence) or isinstance(parts, str | bytes | bytearray):
         return parts
     return [_part(part, f"message.parts[{index}]", attachment_of) for index, part in enumerate(parts)]
 
 
-def _part(part: Any, field: str, attachment_of: Callable[[str], str]) -> Any:
+def _part(part: Any, field: str, attachment_of: Callable[[str, str], str]) -> Any:
     if not isinstance(part, Mapping) or "path" not in part:
         return part
     if "url" in part or "attachment_id" in part:
@@ -89,4 +177,4 @@ def _part(part: Any, field: str, attachment_of: Callable[[str], str]) -> Any:
     if not isinstance(part["path"], str) or not part["path"]:
         raise InvalidRequestError(f"{field}.path: must be a path or URL, got {part['path']!r}")
     rest = {name: value for name, value in part.items() if name != "path"}
-    return {"type": "media", **rest, "attachment_id": attachment_of(part["path"])}
+    return {"type": "media", **rest, "attachment_id": attachment_of(part["path"], f"{field}.path")}

@@ -13,7 +13,7 @@ from airflow_provider_linq._internal.at_most_once import run_at_most_once
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.once import OnClear
 from airflow_provider_linq._internal.operator import LinqOperator
-from airflow_provider_linq._internal.uploads import upload
+from airflow_provider_linq._internal.uploads import FileRules, upload
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,
@@ -46,9 +46,11 @@ class LinqSendVoiceMemoOperator(LinqOperator):
     The result is a :class:`~airflow_provider_linq.results.VoiceMemoResult`.
 
     :param chat_id: the chat to send to (templated)
-    :param path: local path or object-store URL of the file, 10 MB at most; it is uploaded first (templated)
+    :param path: local path or object-store URL of the file, 10 MB at most; it is uploaded first. One that is not
+        written as it is in the DAG file has to lie in ``files_under`` (templated)
     :param voice_memo_url: public https URL of the file; excludes ``path`` (templated)
     :param attachment_id: a file uploaded before; excludes ``path`` and ``voice_memo_url`` (templated)
+    :param files_under: folder, or list of them, whose files a template or another task may name; by default none.
     :param on_clear: what a cleared task does whose memo was, or may have been, sent: "keep" it and return the earlier
         result, or "resend" it.
     :param linq_conn_id: connection of type ``linq`` (templated)
@@ -63,6 +65,7 @@ class LinqSendVoiceMemoOperator(LinqOperator):
         path: str | None = None,
         voice_memo_url: str | None = None,
         attachment_id: str | None = None,
+        files_under: str | Sequence[str] | None = None,
         on_clear: OnClear = "keep",
         **kwargs: Any,
     ) -> None:
@@ -72,12 +75,16 @@ class LinqSendVoiceMemoOperator(LinqOperator):
         self.path = path
         self.voice_memo_url = voice_memo_url
         self.attachment_id = attachment_id
+        self.files_under = files_under
+        self._files = FileRules.of(path, files_under)
         self.on_clear = on_clear
         self.note_given()
 
     def execute(self, context: Context) -> VoiceMemoResult:
         with fail_fast():
             self.check_given()
+            if self.path is not None:
+                self.file_rules("path", self._files).check(self.path, "path")
         if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
             raise AirflowFailException("path: give it, voice_memo_url or attachment_id, and only one of them")
         client = self.hook.client

@@ -24,7 +24,7 @@ from airflow_provider_linq._internal.idempotency import IdempotencyRecord, check
 from airflow_provider_linq._internal.keyed_send import KeyedSend
 from airflow_provider_linq._internal.once import OnClear, RecordStore, is_mapped
 from airflow_provider_linq._internal.operator import LinqOperator
-from airflow_provider_linq._internal.uploads import check_message, with_key
+from airflow_provider_linq._internal.uploads import FileRules, check_message, with_key
 from airflow_provider_linq._internal.xcom import refused_result
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
@@ -44,6 +44,7 @@ class _LinqSendOperator(LinqOperator, ABC):
         *,
         message: MessageLike,
         idempotency_key: str | None = None,
+        files_under: str | Sequence[str] | None = None,
         on_opt_out: OnOptOut = "fail",
         on_clear: OnClear = "keep",
         wait_for_delivery: Until | None = None,
@@ -60,6 +61,8 @@ class _LinqSendOperator(LinqOperator, ABC):
             check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.message = message
         self.idempotency_key = idempotency_key
+        self.files_under = files_under
+        self._files = FileRules.of(message, files_under)
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
         self.wait_for_delivery = wait_for_delivery
@@ -104,7 +107,8 @@ class _LinqSendOperator(LinqOperator, ABC):
     ) -> SendResult:
         ti = context["ti"]
         with fail_fast():
-            checked = check_message(self.message)
+            files = self.file_rules("message", self._files)
+            checked = check_message(self.message, files)
             destination.check(checked)
             given = check_key(self.idempotency_key)
             given = given if given is not None else check_key(checked.idempotency_key)
@@ -119,6 +123,7 @@ class _LinqSendOperator(LinqOperator, ABC):
                 store=store,
                 destination=destination,
                 message=self.message,
+                files=files,
                 decision=decision,
                 context=context,
                 shares_key=is_mapped(ti) and given is None,
@@ -196,7 +201,8 @@ class LinqSendMessageOperator(_LinqSendOperator):
 
     :param message: text, a list of parts, or the JSON form of a message (``{"parts": [...], "effect": ...}``). A
         media part is a public ``url``, an ``attachment_id``, or the ``path`` of a local or object-store file, which is
-        uploaded first: ``{"type": "media", "path": "s3://conn_id@bucket/menu.png"}`` (templated)
+        uploaded first: ``{"type": "media", "path": "s3://conn_id@bucket/menu.png"}``. A path that is not written as
+        it is in the DAG file has to lie in ``files_under`` (templated)
     :param chat_id: the chat to send to; excludes ``to`` and ``from_`` (templated)
     :param to: handle (E.164 number or e-mail address), or a list of them for a group chat (templated)
     :param from_: own line to send to ``to`` from; by default that of the connection, and if it has none, one that the
@@ -206,6 +212,8 @@ class LinqSendMessageOperator(_LinqSendOperator):
         so that no retry sends again; in a mapped task also of the recipient, so that the list may change before a
         clear. Give one where a mapped task has several messages for one recipient, and where two Airflow
         installations share an account and run DAGs of the same name (templated)
+    :param files_under: folder, or list of them, local or of an object store, whose files a template, another task or a
+        JSON message may name; by default none.
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.

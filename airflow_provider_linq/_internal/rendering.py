@@ -1,0 +1,84 @@
+"""Templates are what the DAG's author wrote. What tasks, people and files bring is data: it is never rendered."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.definitions._internal.expandinput import MappedArgument
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from jinja2.nativetypes import NativeEnvironment
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+    Templater = Any
+else:
+    Templater = object
+
+__all__ = ["SafeRendering", "arguments_from_data", "is_template"]
+
+#: What begins something in a Jinja template with Airflow's delimiters.
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+def is_template(text: str) -> bool:
+    """Whether Jinja finds anything in a string that it does not copy as it is."""
+    return any(mark in text for mark in _TEMPLATE_MARKS)
+
+
+class SafeRendering(Templater):  # type: ignore[misc]
+    """
+    How the templated arguments of operators, sensors and notifiers are rendered; put it before Airflow's base class.
+
+    - An argument of a mapped task that another task has brought is not rendered. Airflow itself renders what comes by
+      ``expand_kwargs`` (apache/airflow#38745), so that a template in a person's message would be run with all that
+      templates can see, connections included.
+    - What a string makes stays text in a DAG with ``render_template_as_native_obj``: ``+12025550150`` is no number, and
+      a text that looks like a list is no list. One expression alone may also be a list, a mapping or None.
+    """
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        if parent is self:
+            data = arguments_from_data(self)
+            template_fields = [name for name in template_fields if name not in data]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
+
+    def _render(self, template: jinja2.Template, context: Mapping[str, Any], *more: Any, **options: Any) -> Any:
+        if not isinstance(template.environment, NativeEnvironment):
+            return super()._render(template, context, *more, **options)
+        # Airflow's context is a mapping that makes its values when they are asked for: it must not become a dict.
+        names: Any = ChainMap(context, template.globals)  # type: ignore[arg-type]
+        made = list(template.root_render_func(template.new_context(names, shared=True)))
+        if len(made) == 1 and (made[0] is None or isinstance(made[0], list | tuple | Mapping)):
+            return made[0]
+        return "".join(map(str, made))
+
+
+def arguments_from_data(task: object) -> frozenset[str]:
+    """
+    Return the names of those arguments of a mapped task whose values come from other tasks.
+
+    :param task: a task as it runs; of one that is not mapped, none.
+    """
+    if not isinstance(task, BaseOperator) or (dag := task.get_dag()) is None:
+        return frozenset()
+    mapped = dag.task_dict.get(task.task_id)
+    if not isinstance(mapped, MappedOperator):
+        return frozenset()
+    given = mapped.expand_input.value
+    if isinstance(given, Mapping):  # of expand(): a list for each argument
+        return frozenset(name for name, values in given.items() if isinstance(values, XComArg | MappedArgument))
+    if isinstance(given, XComArg) or any(isinstance(one, XComArg) for one in given):  # of expand_kwargs()
+        return frozenset(mapped.operator_class.template_fields) - set(mapped.partial_kwargs)
+    return frozenset()

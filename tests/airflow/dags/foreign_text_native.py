@@ -1,0 +1,7 @@
+"""A stranger's text on all ways from one task to another, with native rendering."""
+
+from __future__ import annotations
+
+from tests.airflow.dags.foreign_text import made
+
+dag = made("foreign_text_native", native=True)
