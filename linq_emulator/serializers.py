@@ -14,11 +14,10 @@ import msgspec
 from linq_emulator.clock import iso, iso_or_none
 from linq_emulator.domain.models import Attachment, Chat, ContactCard, Line, Message, Part, Participant, Reaction
 from linq_emulator.errors import DOCS
+from linq_emulator.json_codec import encode
 
 MediaUrl = Callable[[Attachment], str]
 JSON = dict[str, Any]
-
-encode = msgspec.json.Encoder().encode
 
 
 def handle_fields(participant: Participant) -> JSON:

@@ -14,7 +14,7 @@ from linq_emulator.clock import HOUR
 from linq_emulator.domain import delivery, events, retention, validate
 from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import encode
+from linq_emulator.json_codec import encode
 
 
 def own_line(backend: Backend, number: str, name: str = "from") -> Line:

@@ -43,6 +43,11 @@ async def close(scope: Scope) -> None:
     await _let_protocol_notice()
 
 
+def is_closing(scope: Scope) -> bool:
+    """Whether the connection of a request has ended or is about to."""
+    return _transport(scope).is_closing()
+
+
 async def _let_protocol_notice() -> None:
     # The loop informs the protocol in its next rounds. Until then the protocol would report an unfinished response.
     for _ in range(3):
