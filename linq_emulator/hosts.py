@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 __all__ = ["LOOPBACK_NAMES", "WILDCARDS", "host_name", "is_loopback_host", "url_host"]
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::[0-9]*)?")
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """The names of this machine that a ``Host`` header may hold."""
@@ -29,7 +32,9 @@ def url_host(host: str) -> str:
 
 
 def host_name(header: str) -> str:
-    """The name in a ``Host`` header, in lower case, without the port; an IPv6 address keeps its brackets."""
-    if header.startswith("["):
-        return header.partition("]")[0].lower() + "]"
-    return header.partition(":")[0].lower()
+    """The name in a ``Host`` header, in lower case, without the port; an IPv6 address keeps its brackets.
+
+    It is empty if the header is no host.
+    """
+    match = _HOST.fullmatch(header)
+    return match[1].lower() if match else ""

@@ -61,7 +61,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], open_to_pages: str) -> None:
         self._app = app
-        self._allowed = LOOPBACK_NAMES | {host_name(name) for name in allowed_hosts}
+        self._allowed = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._open_to_pages = open_to_pages
         self._is_allowed = lru_cache(maxsize=64)(lambda host: host_name(host.decode("latin-1")) in self._allowed)
 
