@@ -96,10 +96,11 @@ class Backend:
 
     def date_headers(self) -> dict[str, str]:
         """The ``Date`` header of a response, as the switches want it."""
-        form = self.switches.date_form
+        form, offset = self.switches.date_form, self.switches.date_offset_seconds
         if form == "none":
             return {}
-        return {"Date": http_date(max(EARLIEST, self.now() + round(self.switches.date_offset_seconds * SECOND)), form)}
+        now = self.clock.now()
+        return {"Date": http_date(max(EARLIEST, now + round(offset * SECOND)) if offset else now, form)}
 
     def run_after(self, seconds: float, action: Callable[[], None]) -> None:
         """Run an action after virtual seconds, under the trace id of this request; immediately for 0 seconds."""

@@ -154,9 +154,9 @@ class Faults:
         self.active.append(fault)
         return fault
 
-    def remove(self, fault_id: int) -> bool:
-        """Remove one fault; False if there is none of that number."""
-        remaining = [fault for fault in self.active if fault.id != fault_id]
+    def remove(self, fault_id: str) -> bool:
+        """Remove the fault of a number; False if there is none."""
+        remaining = [fault for fault in self.active if str(fault.id) != fault_id]
         found = len(remaining) < len(self.active)
         self.active = remaining
         return found

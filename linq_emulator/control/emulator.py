@@ -151,7 +151,7 @@ def clear_faults(command: Command) -> object:
 
 def remove_fault(command: Command) -> object:
     """Remove one fault."""
-    fault_id = command.request.path_params["fault_id"]
+    fault_id: str = command.request.path_params["fault_id"]
     if not command.backend.faults.remove(fault_id):
         raise CommandError("fault_id", f"there is no fault {fault_id}", 404)
     return list_faults(command)
@@ -207,7 +207,7 @@ HANDLERS: list[tuple[str, str, Handler]] = [
     ("POST", "faults", add_fault),
     ("GET", "faults", list_faults),
     ("DELETE", "faults", clear_faults),
-    ("DELETE", "faults/{fault_id:int}", remove_fault),
+    ("DELETE", "faults/{fault_id}", remove_fault),
     ("GET", "ledger", get_ledger),
     ("GET", "requests", get_requests),
     ("GET", "webhooks", get_webhooks),

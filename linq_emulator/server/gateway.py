@@ -163,7 +163,8 @@ class Gateway:
         return response
 
     def _http_response(self, response: Response, trace_id: str) -> HTTPResponse:
-        headers = {"X-Trace-ID": trace_id, **self._backend.date_headers()}
+        headers = self._backend.date_headers()
+        headers["X-Trace-ID"] = trace_id
         if response.status != 204:
             headers["Content-Type"] = response.content_type
         return HTTPResponse(response.body, response.status, headers)

@@ -71,22 +71,16 @@ class Guard:
         await (self._app if refusal is None else refusal)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        hosts: list[bytes] = []
-        origin = site = b""
-        for name, value in scope["headers"]:
-            if name == b"host":
-                hosts.append(value)
-            elif name == b"origin":
-                origin = value
-            elif name == b"sec-fetch-site":
-                site = value
-        if len(hosts) != 1 or not self._is_allowed(hosts[0]):
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        host = headers.get(b"host", b"")
+        if not self._is_allowed(host):
             return _refuse(421, "Host", f"must be {' or '.join(sorted(self._allowed))}; see --allow-host")
         if scope["path"].startswith(self._open_to_pages):
             return None
-        if origin and origin.lower() != b"http://" + hosts[0].lower():
+        origin = headers.get(b"origin")
+        if origin is not None and origin.lower() != b"http://" + host.lower():
             return _refuse(403, "Origin", "must be the emulator itself: pages of other sites are refused")
-        if site == b"cross-site":
+        if headers.get(b"sec-fetch-site") == b"cross-site":
             return _refuse(403, "Sec-Fetch-Site", "must not be cross-site: pages of other sites are refused")
         return None
 
