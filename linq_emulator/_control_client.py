@@ -14,6 +14,8 @@ from msgspec import UNSET, UnsetType
 from linq_emulator.domain.models import ChatHealth, Reputation, Service
 from linq_emulator.faults import FaultBody, FaultClock, FaultKind, FaultTime
 
+__all__ = ["ControlError", "Emulator"]
+
 # A seed of a million messages takes about a minute.
 _TIMEOUT_SECONDS = 120
 

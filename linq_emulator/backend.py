@@ -18,6 +18,8 @@ from linq_emulator.request_log import RequestLog
 from linq_emulator.store import Store
 from linq_emulator.switches import Switches
 
+__all__ = ["DEFAULT_KEY", "DEFAULT_LINES", "Backend", "Settings"]
+
 DEFAULT_KEY = "linq-emulator-key"
 DEFAULT_LINES = ("+12025550101", "+12025550102")
 

@@ -14,6 +14,23 @@ from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Literal
 
+__all__ = [
+    "DAY",
+    "EARLIEST",
+    "HOUR",
+    "LATEST",
+    "MINUTE",
+    "SECOND",
+    "Action",
+    "Clock",
+    "ClockError",
+    "DateForm",
+    "http_date",
+    "iso",
+    "iso_or_none",
+    "parse_iso",
+]
+
 SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE

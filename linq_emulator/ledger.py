@@ -8,6 +8,8 @@ from linq_emulator.clock import iso, iso_or_none
 from linq_emulator.domain.models import Message, Part
 from linq_emulator.json_codec import encode
 
+__all__ = ["ledger_entry"]
+
 
 def _text(message: Message) -> str:
     return "\n".join(part.value for part in message.parts if part.type in ("text", "link"))

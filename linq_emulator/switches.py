@@ -12,6 +12,16 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+__all__ = [
+    "CursorKind",
+    "SortOrder",
+    "SwitchDeclaration",
+    "SwitchError",
+    "Switches",
+    "declarations",
+    "parse_assignment",
+]
+
 SortOrder = Literal["newest", "oldest", "unordered"]
 CursorKind = Literal["offset", "key"]
 

@@ -11,6 +11,8 @@ from starlette.routing import Route
 from linq_emulator.backend import Backend
 from linq_emulator.control import base, contacts, emulator, platform
 
+__all__ = ["routes"]
+
 _HANDLERS = (*emulator.HANDLERS, *contacts.HANDLERS, *platform.HANDLERS)
 
 

@@ -21,6 +21,8 @@ from linq_emulator.json_codec import decode, encode
 from linq_emulator.server.guard import MAX_BODY, BodyTooLargeError, read_body
 from linq_emulator.switches import SwitchError
 
+__all__ = ["Command", "CommandError", "Handler", "endpoint", "parse_time"]
+
 T = TypeVar("T")
 
 _PATH = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)

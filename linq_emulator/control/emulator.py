@@ -20,6 +20,8 @@ from linq_emulator.domain.models import Line
 from linq_emulator.faults import FaultSpec
 from linq_emulator.ledger import ledger_entry
 
+__all__ = ["HANDLERS"]
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 _ENTRIES_A_CHUNK = 500

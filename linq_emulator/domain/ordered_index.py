@@ -18,6 +18,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import decode, encode
 from linq_emulator.switches import CursorKind, SortOrder
 
+__all__ = ["Indexed", "Key", "OrderedIndex", "parse_offset"]
+
 Key = tuple[int, int]
 
 

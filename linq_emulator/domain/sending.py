@@ -16,6 +16,20 @@ from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Messag
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import encode
 
+__all__ = [
+    "add_chat",
+    "add_to_chat",
+    "check_chat",
+    "check_draft",
+    "check_line",
+    "check_recipients",
+    "idempotency_scope",
+    "mark_line_used",
+    "own_line",
+    "run_idempotent",
+    "send",
+]
+
 
 def own_line(backend: Backend, number: str, name: str = "from") -> Line:
     """The account's line of that number.

@@ -13,6 +13,27 @@ import msgspec
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import decode
 
+__all__ = [
+    "MAX_KEY_LENGTH",
+    "MAX_RECIPIENTS",
+    "handle",
+    "header_name",
+    "https_url",
+    "idempotency_key",
+    "identifier",
+    "is_handle",
+    "is_phone",
+    "json_object",
+    "limit",
+    "non_empty_text",
+    "one_of",
+    "optional",
+    "phone",
+    "recipients",
+    "required",
+    "split_url",
+]
+
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _EMAIL = re.compile(r"[^\s@()]+@[^\s@()]+\.[^\s@().]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -25,6 +25,23 @@ from linq_emulator.hosts import is_loopback_host
 from linq_emulator.json_codec import encode
 from linq_emulator.switches import Switches
 
+__all__ = [
+    "MAX_DELIVERIES",
+    "PARTNER_ID",
+    "RETRY_GAPS",
+    "TIMEOUT_SECONDS",
+    "VERSIONS",
+    "VERSION_2025",
+    "VERSION_2026",
+    "Delivery",
+    "PayloadBuilder",
+    "Subscription",
+    "Webhooks",
+    "is_loopback",
+    "signatures",
+    "version_of",
+]
+
 VERSION_2026 = "2026-02-03"
 VERSION_2025 = "2025-01-01"
 VERSIONS = (VERSION_2026, VERSION_2025)

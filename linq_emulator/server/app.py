@@ -18,6 +18,8 @@ from linq_emulator.server.gateway import PREFIX, Gateway, Request, Response
 from linq_emulator.server.guard import Guard
 from linq_emulator.server.storage import storage_routes
 
+__all__ = ["build_app"]
+
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 

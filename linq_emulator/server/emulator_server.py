@@ -12,6 +12,8 @@ from linq_emulator.server.app import build_app
 from linq_emulator.server.gateway import PREFIX
 from linq_emulator.server.http_server import HTTPServer, bind
 
+__all__ = ["Address", "EmulatorServer", "ServerOptions"]
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:

@@ -30,6 +30,8 @@ from linq_emulator.server.broken import (
 )
 from linq_emulator.server.guard import MAX_BODY, BodyTooLargeError, read_body
 
+__all__ = ["NO_CONTENT", "PREFIX", "Gateway", "Operation", "Request", "Response", "json_response"]
+
 PREFIX = "/api/partner"
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+__all__ = ["HTTPServer", "abort", "bind", "close", "is_closing"]
+
 _TRANSPORT = "linq_emulator.transport"
 
 

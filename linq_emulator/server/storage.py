@@ -10,6 +10,8 @@ from linq_emulator.backend import Backend
 from linq_emulator.domain.models import Attachment, Line
 from linq_emulator.server.guard import BodyTooLargeError, read_body
 
+__all__ = ["storage_routes"]
+
 _WRONG_SIGNATURE = "the signature does not match or has expired"
 
 

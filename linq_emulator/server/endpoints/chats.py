@@ -8,6 +8,8 @@ from linq_emulator.serializers import chat_bytes, chat_fields, list_body
 from linq_emulator.server.endpoints import lookup, paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def list_chats(request: Request) -> Response:
     """GET /v3/chats."""

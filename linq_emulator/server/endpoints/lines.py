@@ -13,6 +13,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.server.endpoints import paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 # An SMS short code or an alphanumeric sender ID, which can be blocked but not written to.
 _SENDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.&-]{0,14}")
 

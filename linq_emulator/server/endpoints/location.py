@@ -16,6 +16,8 @@ from linq_emulator.json_codec import encode
 from linq_emulator.server.endpoints import lookup
 from linq_emulator.server.gateway import Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def request_location(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/location/request: prompts the contact. The control API shares the location."""

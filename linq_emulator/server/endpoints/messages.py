@@ -14,6 +14,8 @@ from linq_emulator.serializers import message_fields
 from linq_emulator.server.endpoints import lookup, paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def list_messages(request: Request) -> Response:
     """GET /v3/chats/{chat_id}/messages."""

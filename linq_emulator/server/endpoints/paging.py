@@ -12,6 +12,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.server.gateway import Request
 from linq_emulator.switches import CursorKind, SortOrder
 
+__all__ = ["page", "short_list"]
+
 T = TypeVar("T", bound=Indexed)
 
 

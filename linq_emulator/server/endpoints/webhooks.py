@@ -12,6 +12,8 @@ from linq_emulator.errors import DOCS, ApiError
 from linq_emulator.server.endpoints import paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def list_events(request: Request) -> Response:
     """GET /v3/webhook-events."""
