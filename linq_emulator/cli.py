@@ -13,7 +13,7 @@ import click
 from linq_emulator.backend import DEFAULT_KEY, DEFAULT_LINES, Settings
 from linq_emulator.clock import Clock, parse_iso
 from linq_emulator.domain import validate
-from linq_emulator.hosts import WILDCARDS, is_loopback_host, url_host
+from linq_emulator.hosts import WILDCARDS, host_name, is_loopback_host, url_host
 from linq_emulator.json_codec import encode
 from linq_emulator.server.emulator_server import EmulatorServer, ServerOptions
 from linq_emulator.switches import Switches, parse_assignment
@@ -57,6 +57,13 @@ def _switch(text: str) -> tuple[str, object]:
     return name, value
 
 
+def _host(text: str) -> str:
+    name = text if text.startswith("[") else url_host(text)
+    if host_name(name) != name.lower():
+        raise ValueError(f"{text} is not a name or an address without a port")
+    return name
+
+
 def _token(text: str) -> str:
     if len(text) < _MIN_TOKEN or not (text.isascii() and text.isprintable()) or " " in text:
         raise ValueError(f"must have {_MIN_TOKEN} or more printable ASCII characters and no space")
@@ -87,6 +94,7 @@ def _time(text: str) -> int:
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
+    callback=_checked(_host),
     help="A name or address by which clients reach this machine, without the port; repeat it.",
 )
 @click.option("--api-key", default=DEFAULT_KEY, help="The bearer key that clients must send.")

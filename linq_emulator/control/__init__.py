@@ -1,6 +1,7 @@
 """The control API under ``/_emulator``: commands of tests for the platform and for the people who use it.
 
-It takes no key, since it is a development tool on loopback. Bodies are declared as types. One that does not fit is
+On loopback it takes no key, since it is a development tool; on other addresses it takes the token of the start
+(`linq_emulator.server.guard` has what protects it besides). Bodies are declared as types. One that does not fit is
 refused with 400 and ``{"error": {"field", "rule"}}``.
 """
 
