@@ -103,13 +103,13 @@ def parse(model: type[M], body: object, response: APIResponse | None = None) -> 
     """Read the body of a response, or one item of it.
 
     Args:
-        response: where the body comes from; of a read, it may be None.
+        response: where the body comes from; of an item of a list, it may be None.
 
     Raises:
         APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
     """
     try:
-        return model.model_validate(body)
+        return model.model_validate(body, context=response.server_time if response else None)
     except ValidationError as error:
         wrong = ", ".join(
             ".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False)
