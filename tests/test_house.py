@@ -161,7 +161,6 @@ def pulled(distribution: str, extra: str = "", seen: set[str] | None = None) -> 
         ("tap", "singer-sdk", True, False),
         ("airflow", "apache-airflow", False, True),
         ("emulator", "starlette", True, True),
-        ("webhooks", "standardwebhooks", True, True),
     ],
 )
 def test_extras_are_apart(extra: str, holds: str, not_airflow: bool, not_singer: bool) -> None:
