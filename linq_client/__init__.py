@@ -24,6 +24,7 @@ from linq_client._outgoing import (
     check_handle,
     check_line,
     check_recipients,
+    check_sender,
     message_from,
 )
 from linq_client._pagination import APIResponse, Page, Paginator
@@ -99,5 +100,6 @@ __all__ = [
     "check_handle",
     "check_line",
     "check_recipients",
+    "check_sender",
     "message_from",
 ]

@@ -30,7 +30,7 @@ from linq_client._credentials import BearerAuth, NoAuth
 from linq_client._decode import decode_json
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
-from linq_client._verdict import error_from_response, problem_with_success
+from linq_client._verdict import checked_trace_id, error_from_response, problem_with_success
 from linq_client.errors import (
     APIConnectionError,
     Effect,
@@ -97,7 +97,7 @@ class Transport:
             **request,
         ) as response:
             raw = _content(response, label)
-        status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
+        status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
         server_time = parse_http_date(response.headers.get("Date"))
         if server_time is not None:
             self.server_time = server_time
@@ -106,7 +106,9 @@ class Transport:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
         if status >= 300:
-            raise error_from_response(status, body, response.headers, request=label, kind=kind, detail=not has_text)
+            raise error_from_response(
+                status, body, response.headers, request=label, kind=kind, detail=not has_text, secret=auth.key
+            )
         wrong = problem_with_success(body, list_field)
         if wrong is None and server_time is None:
             # The worker's clock is no stand-in: what is reckoned with the server's must not depend on the worker. An

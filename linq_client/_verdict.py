@@ -6,9 +6,11 @@ Source: API reference, "Errors".
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final
+from urllib.parse import quote
 
 from linq_client.errors import (
     AuthenticationError,
@@ -31,6 +33,12 @@ from linq_client.errors import (
     ServerError,
 )
 from linq_client.times import parse_http_date
+
+#: Characters of the other side's words that an error or a log takes in.
+MAX_QUOTED: Final = 200
+
+_TRACE_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_URL: Final = re.compile(r"https?://[!-~]+")
 
 #: Seconds. What asks for more is a mistake, or wants its callers to sleep for years.
 MAX_RETRY_AFTER: Final = 86_400.0
@@ -78,6 +86,7 @@ def error_from_response(
     request: str,
     kind: RequestKind = RequestKind.CHANGE,
     detail: bool = False,
+    secret: str | None = None,
 ) -> LinqError:
     """Make the exception that an error response stands for.
 
@@ -89,16 +98,19 @@ def error_from_response(
         kind: of the request.
         detail: whether the API's own words may be quoted. They can echo the request, so this is False for
             requests that carry message text.
+        secret: the API key that the request carried, which may come back in whatever is said.
     """
     error = _verdict(status, body)
     code: int | None = error.get("code")
-    trace_id = _text(body.get("trace_id") if error and isinstance(body, Mapping) else None) or headers.get("X-Trace-ID")
+    trace_ids = (body.get("trace_id") if error and isinstance(body, Mapping) else None, headers.get("X-Trace-ID"))
+    trace_id = next(filter(None, (checked_trace_id(named, secret) for named in trace_ids)), None)
+    words = error.get("message")
     made = _class_of(status, code)(
-        _message(request, status, code, trace_id, _text(error.get("message")) if detail else None),
+        _message(request, status, code, trace_id, quoted(words, secret) if detail and isinstance(words, str) else None),
         code=code,
         status=status,
         trace_id=trace_id,
-        doc_url=_text(error.get("doc_url")),
+        doc_url=_checked_url(error.get("doc_url"), secret),
         retry_after=_retry_after(headers.get("Retry-After"), error.get("retry_after"), headers.get("Date")),
     )
     made.verdict = code is not None
@@ -176,8 +188,32 @@ def _message(request: str, status: int, code: int | None, trace_id: str | None, 
     return f"{request}: {meaning} ({', '.join(facts)})"
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def quoted(words: str, secret: str | None = None) -> str:
+    """Return words of the other side as they may stand in an error or a log.
+
+    That is in one line, without control characters and others that do not show, at most `MAX_QUOTED` characters long,
+    and without the API key.
+    """
+    shown = "".join(character if character.isprintable() else " " for character in _without(words, secret))
+    shown = _without(" ".join(shown.split()), secret)
+    return shown if len(shown) <= MAX_QUOTED else f"{shown[: MAX_QUOTED - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def checked_trace_id(value: object, secret: str | None = None) -> str | None:
+    """Return the API's id of a request, None if it is none: whatever stands there may be an echo of the request."""
+    is_one = isinstance(value, str) and _TRACE_ID.fullmatch(value) and _without(value, secret) == value
+    return value if is_one and isinstance(value, str) else None
+
+
+def _checked_url(value: object, secret: str | None) -> str | None:
+    is_one = isinstance(value, str) and _URL.fullmatch(value) and quoted(value, secret) == value
+    return value if is_one and isinstance(value, str) else None
+
+
+def _without(words: str, secret: str | None) -> str:
+    for one in {secret, quote(secret, safe="")} if secret else ():
+        words = words.replace(one, "***")
+    return words
 
 
 def _retry_after(header: str | None, in_body: object, date: str | None) -> float | None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from linq_client import models
 from linq_client._outgoing import Message
 from linq_client._pagination import APIResponse, Paginator
+from linq_client._verdict import MAX_QUOTED, quoted
 from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, LinqError, RequestKind
 
 if TYPE_CHECKING:
@@ -89,9 +90,13 @@ class Resource:
 def path_to(template: str, **id_: str) -> str:
     """Put an id into a path; whatever it holds, it stays one segment of the path."""
     ((field, value),) = id_.items()
-    if not isinstance(value, str) or not value.strip("./ "):
-        raise InvalidRequestError(f"{field}: must be an id, got {value!r}")
-    return template.format(quote(value, safe=""))
+    try:
+        segment = quote(value, safe="") if isinstance(value, str) and value.strip("./ ") else ""
+    except UnicodeEncodeError:  # half a surrogate pair
+        segment = ""
+    if not segment:
+        raise InvalidRequestError(f"{field}: must be an id, got {value!r}"[:MAX_QUOTED])
+    return template.format(segment)
 
 
 def omit_none(**fields: Any) -> dict[str, Any]:
@@ -111,8 +116,9 @@ def parse(model: type[M], body: object, response: APIResponse | None = None) -> 
     try:
         return model.model_validate(body, context=response.server_time if response else None)
     except ValidationError as error:
-        wrong = ", ".join(
-            ".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False)
+        # Some of it can be the other side's: the names in an object whose names are free.
+        wrong = quoted(
+            ", ".join(".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False))
         )
     failure = APIConnectionError(
         f"the response is not a {model.__name__}: wrong or missing {wrong}",
