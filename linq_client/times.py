@@ -114,8 +114,11 @@ def to_server_time(ours: datetime, their_now: datetime) -> datetime:
     """Translate a moment of the worker's clock to the server's, which shows `their_now`.
 
     Theirs is rounded down to a second and was read a little while ago: the result is never late.
+
+    Raises:
+        ValueError: ours is none at which something can happen.
     """
-    return ours + (their_now - datetime.now(timezone.utc))
+    return to_utc(ours) + (their_now - datetime.now(timezone.utc))
 
 
 class ServerClock:
