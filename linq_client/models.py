@@ -42,6 +42,7 @@ __all__ = [
     "ContactCard",
     "CreatedChat",
     "Health",
+    "Informative",
     "LinkPart",
     "Location",
     "MediaPart",
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(to_utc)]
 
@@ -91,9 +92,9 @@ def _or_server_time(value: Any, fits: ValidatorFunctionWrapHandler, info: Valida
 
 
 #: A value that only informs: one that does not fit is None.
-Informative: TypeAlias = Annotated[T | None, _or(lambda: None)]
-InformativeList: TypeAlias = Annotated[list[T], _or(list)]
-AcceptedAt: TypeAlias = Annotated[UTCDatetime, WrapValidator(_or_server_time)]
+Informative: TypeAlias = Annotated[_T | None, _or(lambda: None)]
+_InformativeList: TypeAlias = Annotated[list[_T], _or(list)]
+_AcceptedAt: TypeAlias = Annotated[UTCDatetime, WrapValidator(_or_server_time)]
 
 
 class APIModel(BaseModel):
@@ -238,9 +239,9 @@ class SentMessage(APIModel):
     """A message as the sending calls return it; `sent_at` is None while it is queued."""
 
     id: str
-    created_at: AcceptedAt = Field(default=None, validate_default=True)
+    created_at: _AcceptedAt = Field(default=None, validate_default=True)
     delivery_status: Informative[str] = None
-    parts: InformativeList[Part] = Field(default_factory=list)
+    parts: _InformativeList[Part] = Field(default_factory=list)
     sent_at: Informative[UTCDatetime] = None
     delivered_at: Informative[UTCDatetime] = None
     service: Informative[str] = None
@@ -283,7 +284,7 @@ class RoutedSendResult(SendResult):
     from_line: Informative[str] = Field(default=None, alias="from")
     created_new_chat: Informative[bool] = None
     from_selection: Informative[dict[str, Any]] = None
-    handles: InformativeList[ChatHandle] = Field(default_factory=list)
+    handles: _InformativeList[ChatHandle] = Field(default_factory=list)
     is_group: Annotated[bool, _or(bool)] = False
     service: Informative[str] = None
     previous_chat_id: Informative[str] = None
@@ -296,7 +297,7 @@ class CreatedChat(APIModel):
     message: SentMessage
     idempotency_key: str
     display_name: Informative[str] = None
-    handles: InformativeList[ChatHandle] = Field(default_factory=list)
+    handles: _InformativeList[ChatHandle] = Field(default_factory=list)
     health_status: Informative[Health] = None
     is_group: Annotated[bool, _or(bool)] = False
     service: Informative[str] = None
@@ -317,11 +318,11 @@ class VoiceMemo(APIModel):
 
     id: str
     status: Informative[str] = None
-    created_at: AcceptedAt = Field(default=None, validate_default=True)
+    created_at: _AcceptedAt = Field(default=None, validate_default=True)
     voice_memo: Annotated[dict[str, Any], _or(dict)] = Field(default_factory=dict)
     chat: Annotated[dict[str, Any], _or(dict)] = Field(default_factory=dict)
     from_line: Informative[str] = Field(default=None, alias="from")
-    to: InformativeList[str] = Field(default_factory=list)
+    to: _InformativeList[str] = Field(default_factory=list)
     service: Informative[str] = None
 
 
