@@ -216,6 +216,21 @@ def test_a_chat_that_is_gone_is_no_expired_cursor() -> None:
         assert len(server.seen) == 2
 
 
+def test_to_get_further_is_progress_also_where_nothing_is_new() -> None:
+    """Five pages; then four starts of the second reading, each of which is refused one page later."""
+    source = ShiftingList(450, [], refused=[7, 10, 14, 19])
+    assert len(found(source)) == 450
+    assert source.pages_read == 19 + 5 + 1
+
+
+def test_an_order_is_proven_by_the_start_that_came_to_the_end() -> None:
+    source = ShiftingList(450, [], refused=[3])
+    for place, item in enumerate(source.items):
+        item["updated_at"] = format_datetime(NOON - timedelta(minutes=place))
+    assert len(list(StableListReader(source.pages, NOON - timedelta(minutes=10)))) == 450
+    assert source.pages_read == 3 + 5 + 1 + 1, "the recent page of the second reading, and the front"
+
+
 def test_what_comes_in_meanwhile_is_no_progress() -> None:
     """New chats at the front, as many as there are starts, must not keep a reader going whose cursors lead nowhere."""
     source = ShiftingList(3 * PAGE_SIZE, [[("insert", 0)]] * 100, refused=range(1000))
