@@ -24,6 +24,7 @@ from linq_client._outgoing import (
     check_handle,
     check_line,
     check_recipients,
+    check_sender,
     message_from,
 )
 from linq_client._pagination import APIResponse, Page, Paginator
@@ -36,6 +37,7 @@ from linq_client.errors import (
     BlockedError,
     ChatNotFoundError,
     ConflictError,
+    CursorExpiredError,
     Effect,
     ErrorCode,
     InvalidRequestError,
@@ -62,6 +64,7 @@ __all__ = [
     "BlockedError",
     "ChatNotFoundError",
     "ConflictError",
+    "CursorExpiredError",
     "Decoration",
     "Effect",
     "ErrorCode",
@@ -97,5 +100,6 @@ __all__ = [
     "check_handle",
     "check_line",
     "check_recipients",
+    "check_sender",
     "message_from",
 ]

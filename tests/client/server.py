@@ -41,8 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self.server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         status, headers, body = self.response()
-        self.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        self.send_response_only(status)
+        for name, value in ({"Date": self.date_time_string(), "Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
