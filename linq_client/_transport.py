@@ -338,6 +338,8 @@ def _expected_size(response: requests.Response, max_bytes: int | None) -> int:
 def _server_date(response: requests.Response) -> datetime | None:
     """The server's clock, None if the response names no time that can be read."""
     try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
+        date = parsedate_to_datetime(response.headers["Date"])
+        # A zone that is missing (asctime) or unknown (-0000) means GMT: RFC 9110, section 5.6.7.
+        return date.replace(tzinfo=timezone.utc) if date.tzinfo is None else date.astimezone(timezone.utc)
     except (KeyError, ValueError, OverflowError):
         return None
