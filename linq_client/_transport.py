@@ -129,7 +129,6 @@ class Transport:
                 label=label,
                 auth=auth,
                 timeout=self._timeout,
-                allow_redirects=False,
                 stream=True,
                 **request,
             ) as response:
@@ -208,10 +207,9 @@ class Transport:
             timeout=self._timeout,
             proxies=self._proxies.for_url(url),
             stream=True,
-            allow_redirects=False,
         ) as response:
             if response.is_redirect and follows:
-                return urljoin(url, response.headers["Location"])
+                return _joined(url, response.headers["Location"])
             if response.status_code >= 300:
                 raise error_from_response(response.status_code, None, response.headers, request=label)
             if into is None:
@@ -220,9 +218,14 @@ class Transport:
             return _save(response, into, max_bytes, label)
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow no redirect, nor prepare to: `requests` would read all of the body first, and fail by the URL."""
+
+
 def _new_session(pool_size: int, verify: bool | str) -> requests.Session:
     """Make a session that keeps `pool_size` connections to a host and may be used from as many threads."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # neither ~/.netrc, nor what `_network` has settled already
     session.verify = verify
     session.headers["User-Agent"] = (
@@ -316,6 +319,14 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
         into.write(piece)
     into.truncate()
     return size
+
+
+def _joined(url: str, location: str) -> str:
+    """The URL that a redirect leads to; where it is none, it is refused with the words for that."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
 
 
 def _size(data: bytes | IO[bytes]) -> int:
