@@ -43,8 +43,11 @@ from linq_client.errors import (
     SettingsError,
 )
 
-#: Bytes a second at which a file that still moves is waited for: a slow mobile or DSL line. The largest one that the
-#: API takes (100 MB) gets 14 minutes, and the URL to upload it to is valid for 15.
+#: Bytes of the largest file that the API takes.
+LARGEST_FILE: Final = 100 * 1024 * 1024
+
+#: Bytes a second at which a file that still moves is waited for: a slow mobile or DSL line. The largest one gets 13
+#: minutes more than a response, and the URL to upload it to is valid for 15.
 SLOWEST_TRANSFER: Final = 128 * 1024
 
 #: Redirects of a download that are followed.
@@ -174,7 +177,7 @@ class Transport:
             self._counter.add(requests=1)
             moved = self._lifetime.run(
                 label,
-                self._deadline + (_size(data) / SLOWEST_TRANSFER if data is not None else 0),
+                self._deadline + (bytes_left(data) / SLOWEST_TRANSFER if data is not None else 0),
                 partial(self._move, method, url, data, headers, into, max_bytes, label, follows=hops_left > 0),
             )
             if isinstance(moved, int):
@@ -329,8 +332,8 @@ def _joined(url: str, location: str) -> str:
         return location
 
 
-def _size(data: bytes | IO[bytes]) -> int:
-    """How many bytes are left to send."""
+def bytes_left(data: bytes | IO[bytes]) -> int:
+    """How many bytes there are to send: all, or those from the present position of a file on."""
     if isinstance(data, bytes):
         return len(data)
     position = data.tell()
@@ -341,7 +344,7 @@ def _size(data: bytes | IO[bytes]) -> int:
 
 def _expected_size(response: requests.Response, max_bytes: int | None) -> int:
     """How many bytes a download can have: as many as it says, but no more than are taken."""
-    most = MAX_BODY if max_bytes is None else max_bytes
+    most = LARGEST_FILE if max_bytes is None else max_bytes
     length = response.headers.get("Content-Length", "")
     return min(int(length), most) if length.isdecimal() and len(length) < 20 else most
 
