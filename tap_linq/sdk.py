@@ -4,7 +4,7 @@ What the tap needs beyond the SDK's documented face:
 
 - streams whose records come in whatever order, and one SCHEMA for each (`SdkStream`, `PushStream`);
 - STATE that is ours alone, written when a line is done (`SdkTap`);
-- a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`).
+- a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`, `termination`).
 """
 
 from __future__ import annotations
@@ -13,21 +13,29 @@ import gc
 import logging
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import cached_property
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from singer_sdk import Stream, Tap, metrics
+from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException, MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import RecordMessage
-from typing_extensions import override
+from singer_sdk.mapper import StreamMap
+from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.singerlib import Catalog, RecordMessage
+from singer_sdk.tap_base import CliTestOptionValue
+from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
-from tap_linq.extraction.state import LineState
+from tap_linq.extraction.state import STATE_STREAM, LineState, read_partitions
+from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
@@ -37,8 +45,11 @@ __all__ = ["Context", "PushStream", "SdkStream", "SdkTap"]
 
 Context = Mapping[str, Any]
 
-#: The stream whose bookmarks are those of the lines.
-STATE_STREAM: Final = "messages"
+#: What stands on the command line for settings from environment variables.
+ENVIRONMENT: Final = "ENV"
+
+#: How the SDK ends a stream that has shown enough in a connection test: no error.
+_ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
 
 
 class SdkStream(Stream):
@@ -69,7 +80,7 @@ class SdkStream(Stream):
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **options: Any) -> None:
         """Log as the SDK does, but not that an expected error is "unhandled": the command line says what it is."""
-        if not isinstance(sys.exc_info()[1], EXPECTED_ERRORS):
+        if not isinstance(sys.exc_info()[1], EXPECTED_ERRORS + _ENOUGH):
             super().log(message, *args, level=level, **options)
 
     @override
@@ -77,6 +88,13 @@ class SdkStream(Stream):
         """End the run: the SDK calls this for each stream, after all streams are done and all STATE is written."""
         super().log_sync_costs()
         self.end_of_run()
+
+    @override
+    def _write_record_message(self, record: dict[str, Any]) -> None:
+        try:
+            super()._write_record_message(record)
+        except Exception as error:
+            raise _named(error, self.name) from None
 
     @override
     def _write_schema_message(self) -> None:
@@ -106,17 +124,23 @@ class PushStream(SdkStream):
         if self._has_all_properties:
             now = datetime.now(timezone.utc)
             for stream_map in self.stream_maps:
-                for record in records:
-                    mapped = stream_map.transform(record)
-                    if mapped is not None:
-                        message = RecordMessage(stream_map.stream_alias, mapped, time_extracted=now)
-                        self._tap.write_message(message)
+                for mapped in self._mapped(stream_map, records):
+                    self._tap.write_message(RecordMessage(stream_map.stream_alias, mapped, time_extracted=now))
         else:
             for record in records:
                 self._write_record_message(record)
         self._written += len(records)
         if self._counter is not None:
             self._counter.increment(len(records))
+
+    def _mapped(self, stream_map: StreamMap, records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for record in records:
+            try:
+                mapped = stream_map.transform(record)
+            except Exception as error:
+                raise _named(error, self.name) from None
+            if mapped is not None:
+                yield mapped
 
     @cached_property
     def _has_all_properties(self) -> bool:
@@ -146,55 +170,107 @@ class SdkTap(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    @classmethod
-    @override
-    def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **options: Any) -> None:
-        """Run from the command line."""
-        # All is imported: tens of thousands of objects, which each full collection would walk through for nothing.
-        gc.freeze()
-        with exit_with_message(cls.logger):
-            super().invoke(
-                state=state and read_json_object("--state", state),
-                catalog=catalog and read_json_object("--catalog", catalog),
-                **options,
-            )
+    @abstractmethod
+    def end_of_run(self) -> None:
+        """Do what is to be done when all streams are done; it may be called more than once."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """End all that still goes on in other threads."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write what was read, and end all threads, should anything end the run before its time."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            self.message_writer.flush()
+            raise
 
     @classmethod
     @override
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        """Read the files of settings that the command line names."""
+    def invoke(  # type: ignore[override]  # as the SDK's own of a tap
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Run from the command line."""
+        # All is imported: tens of thousands of objects, which each full collection would walk through for nothing.
+        gc.freeze()
+        super(Tap, cls).invoke(about=about, about_format=about_format)
         with exit_with_message(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, TypeError, ValueError) as error:
-                raise InvalidRequestError(f"--config: must be files with JSON objects: {error}") from None
+            cls.print_version(print_fn=cls.logger.info)
+            tap = cls._from_cli(
+                config,
+                state=None if state is None else read_json_object("--state", _bytes_of(state)),
+                catalog=None if catalog is None else _catalog(read_json_object("--catalog", _bytes_of(catalog))),
+            )
+            with tap.running():
+                tap.sync_all()
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        """Read the files of settings that the command line names. This comes first in every mode."""
+        end_soon_on_signals()
+        config: dict[str, Any] = {}
+        with exit_with_message(cls.logger):
+            for name in value:
+                if name != ENVIRONMENT:
+                    try:
+                        content = Path(name).read_bytes()
+                    except OSError as error:
+                        raise InvalidRequestError(f"--config: {name} can't be read: {error.strerror}") from None
+                    config |= read_json_object("--config", content)
+        return _ConfigInput(config, ENVIRONMENT in value)
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        """Write the catalog from the command line."""
+        with exit_with_message(cls.logger):
+            super().cb_discover(ctx, param, value)
 
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Run the connection test from the command line."""
+        """Run the connection test from the command line: the first records of each stream."""
+        if value == CliTestOptionValue.Disabled.value:
+            return
         with exit_with_message(cls.logger):
-            super().cb_test(ctx, param, value)
+            tap = cls._from_cli(ctx.params.get("config"))
+            with tap.running():
+                if value == CliTestOptionValue.Schema.value:
+                    tap.write_schemas()
+                else:
+                    tap.run_connection_test()
+                    tap.end_of_run()
+        ctx.exit()
+
+    @classmethod
+    def _from_cli(cls, config: _ConfigInput | None, **options: Any) -> Self:
+        config = config or _ConfigInput()
+        return cls(config=config.config, parse_env_config=config.parse_env, validate_config=True, **options)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """End with the code that says so, and without STATE: all that was reached is out already."""
-        self.message_writer.exit(128 + signum)
+        """End with the code that says so, and without STATE of lines that were not read to their end."""
+        self.message_writer.end(signum)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take STATE over, without what belongs to no line: the SDK could not read past it.
 
         Raises:
-            StateFormatError: another version wrote it. No request is made yet.
+            StateFormatError: it can't be read. No request is made yet.
         """
-        for stream_state in state.get("bookmarks", {}).values():
-            if "partitions" in stream_state:
-                partitions = [one for one in stream_state["partitions"] if "line" in one.get("context", ())]
-                stream_state["partitions"] = partitions
-        super().load_state(state)
-        for partition in self._partitions:
-            LineState.from_partition(partition)
+        partitions = read_partitions(state)
+        super().load_state({"bookmarks": {STATE_STREAM: {"partitions": partitions}}} if partitions else {})
 
     @property
     def lines_in_state(self) -> list[str]:
@@ -217,3 +293,25 @@ class SdkTap(Tap):
 
     def _partition(self, line: str) -> dict[str, Any]:
         return self.streams[STATE_STREAM].get_context_state({"line": line})
+
+
+def _named(error: Exception, stream: str) -> Exception:
+    """Return an error of a stream map that names its expression, and nothing of the record; others as they are."""
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "transform_fn":
+            key = frame.f_locals.get("prop_key", "__filter__")
+            return MappingError(f"stream_maps.{stream}.{key}: can't be applied to a record ({type(error).__name__})")
+    return error
+
+
+def _bytes_of(file: IO[str]) -> bytes:
+    """Return what a file holds that was opened as text, before anybody has decoded it."""
+    content: bytes = file.buffer.read()  # type: ignore[attr-defined]
+    return content
+
+
+def _catalog(document: dict[str, Any]) -> Catalog:
+    try:
+        return Catalog.from_dict(document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,6 @@ __all__ = [
     "ReactionsStream",
     "WebhookSubscriptionsStream",
 ]
-
-log = logging.getLogger(__name__)
 
 
 def _object(*properties: th.Property[Any]) -> th.ObjectType:
@@ -124,12 +121,7 @@ class PassStream(PushStream, LinqStream):
         outputs = {name: stream for name, stream in selected.items() if isinstance(stream, PassStream)}
         for stream in outputs.values():
             stream.declare()
-        former = self.session.not_in_account(tap.lines_in_state)
-        if former:
-            log.warning(
-                "no longer lines of this account, so nothing is read from them: %s; their bookmarks are kept",
-                ", ".join(former),
-            )
+        self.session.check_lines_in_state(tap.lines_in_state)
         for line in self.session.lines:
             line_pass = LinePass(self.session, line, tap.line_state(line), frozenset(selected))
             with closing(line_pass.batches()) as batches:
@@ -269,9 +261,10 @@ class AttachmentsStream(PassStream):
         th.Property("attachment_id", th.StringType),
         th.Property("filename", th.StringType, description="As the sender named it: data, never a path."),
         th.Property("mime_type", th.StringType),
-        th.Property("size_bytes", th.IntegerType),
+        th.Property("size_bytes", th.IntegerType, description="As the message says; compare with stored_bytes."),
         th.Property("url", th.StringType, description="Signed, works for minutes to an hour."),
         th.Property("stored_at", th.StringType, description="Where the file was stored; null if it was not."),
+        th.Property("stored_bytes", th.IntegerType, description="Size of the stored file, which came whole."),
         th.Property("sha256", th.StringType, description="Digest of the stored file, in hexadecimal."),
         th.Property("error", th.StringType, description="Why the file was not stored."),
     ).to_dict()
@@ -334,6 +327,4 @@ class WebhookSubscriptionsStream(LinqStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        for one in self.session.client.webhook_subscriptions.list():
-            # The secret is no part of a list as documented; should it ever be, a warehouse is no place for it.
-            yield one.model_dump(mode="json", exclude_unset=True, exclude={"signing_secret"})
+        return self.session.webhook_subscriptions()

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 from linq_client import ChatNotFoundError, LinqError
 from linq_client.sync import ListedChat, UpdatedAtSignal, arrived_at
@@ -19,9 +18,6 @@ from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.worker_pool import WorkerPool
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
-
-#: Chats that fail one after the other before the API, and not the chats, is taken to be the cause.
-MAX_CONSECUTIVE_FAILURES: Final = 10
 
 MessageFilter = Callable[[Mapping[str, Any]], bool]
 
@@ -45,14 +41,13 @@ class Batch:
 
 @dataclass
 class ChatOutcome:
-    """What became of one chat: read, gone, failed, or not even tried."""
+    """What became of one chat: read, gone or failed."""
 
     chat_id: str
     messages: int = 0
     signal: UpdatedAtSignal = UpdatedAtSignal.UNKNOWN
     error: LinqError | None = None
     gone: bool = False
-    skipped: bool = False
 
 
 class ChatReader:
@@ -60,18 +55,12 @@ class ChatReader:
 
     Args:
         streams: names of the streams whose records are wanted.
-
-    Attributes:
-        stopped_by: why no chat is read any more; None as long as they are.
     """
 
     def __init__(self, session: SyncSession, line: str, streams: frozenset[str]) -> None:
-        self.stopped_by: LinqError | None = None
         self._session = session
         self._line = line
         self._streams = streams
-        self._lock = Lock()
-        self._consecutive_failures = 0
 
     def put_chats(self, pool: WorkerPool[Any], chats: list[dict[str, Any]]) -> None:
         """Hand over the records of a page of chats."""
@@ -84,14 +73,12 @@ class ChatReader:
     def read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter) -> None:
         """Read a chat to its end and hand over the records of the messages that are wanted, and what became of it."""
         outcome = ChatOutcome(chat.id)
-        if self.stopped_by is not None:
-            outcome.skipped = True
-        else:
-            try:
-                self._read(pool, chat, is_wanted, outcome)
-            except Exception as error:
-                outcome.error = as_linq_error(error)
-            self._count_failures(outcome.error)
+        try:
+            self._session.check_ended()
+            self._read(pool, chat, is_wanted, outcome)
+        except Exception as error:
+            outcome.error = as_linq_error(error)
+            self._session.note_failure(f"chat {chat.id} of line {self._line}", outcome.error)
         pool.put(outcome)
 
     def _read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, outcome: ChatOutcome) -> None:
@@ -107,15 +94,6 @@ class ChatReader:
                 raise
             outcome.gone = True
         outcome.signal = chat.signal((newest,))
-
-    def _count_failures(self, error: LinqError | None) -> None:
-        with self._lock:
-            if error is None:
-                self._consecutive_failures = 0
-            else:
-                self._consecutive_failures += 1
-                if self._consecutive_failures == MAX_CONSECUTIVE_FAILURES:
-                    self.stopped_by = error
 
     def _emit(self, pool: WorkerPool[Any], messages: list[dict[str, Any]]) -> None:
         """Hand over the records of those messages of a page that are wanted."""

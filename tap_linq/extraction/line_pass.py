@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -52,8 +52,6 @@ CHAT_STREAMS: Final = frozenset({"chats", "chat_participants"})
 
 log = logging.getLogger(__name__)
 
-_NOT_EMITTED: Final = object()
-
 
 @dataclass(frozen=True)
 class ListEnd:
@@ -78,7 +76,6 @@ class PassStats:
     is_complete: bool = True
     submitted: int = 0
     listed: set[str] = field(default_factory=set)
-    skipped: int = 0
 
 
 class LinePass:
@@ -98,10 +95,7 @@ class LinePass:
         self._reads_messages = bool(streams & MESSAGE_STREAMS)
         self._reader = ChatReader(session, line, streams)
         self._signals: set[UpdatedAtSignal] = set()
-        # What an incremental pass has emitted, with its updated_at, should it turn into a sweep.
-        self._emitted: dict[str, Any] = {}
-        stores_files = session.media is not None
-        self._coverage = Coverage(streams & MESSAGE_STREAMS, stores_files, self._settings.start_date)
+        self._coverage = Coverage(streams & MESSAGE_STREAMS, session.media is not None, self._settings.start_date)
         self._window = shorter_window(self._settings.window, state.window)
 
     def batches(self) -> Generator[Batch, None, LineState | None]:
@@ -122,7 +116,7 @@ class LinePass:
         if not self._reads_messages:
             return None
         is_complete = stats.is_complete
-        if stats.is_listed and self._reader.stopped_by is None and not self._plan.is_sweep and not self._is_reliable:
+        if stats.is_listed and not self._plan.is_sweep and not self._is_reliable:
             self._turn_into_sweep()
             rest = PassStats()
             yield from self._run_jobs(rest, lambda pool: self._read_the_rest(pool, stats.listed, rest))
@@ -148,7 +142,11 @@ class LinePass:
 
     def _state_after(self, started: datetime) -> LineState:
         swept_at = started if self._plan.is_sweep else self._state.swept_at
-        return LineState(started, swept_at, self._is_reliable, self._settings.window, self._coverage)
+        coverage, media = self._coverage, self._session.media
+        if media is not None and media.owes(self._line):
+            # The next pass is then a full sweep, which tries again.
+            coverage = replace(coverage, files=False)
+        return LineState(started, swept_at, self._is_reliable, self._settings.window, coverage)
 
     def _make_plan(self, now: datetime) -> PassPlan:
         checked = self._state.checked_against(now)
@@ -189,8 +187,8 @@ class LinePass:
                     stats.is_listed = stats.is_complete = False
                     self._session.note_failure(f"the chats of line {self._line}", result.error)
             self._progress.tick()
-        if stats.skipped and self._reader.stopped_by is not None:
-            self._session.note_failure(f"the other {stats.skipped} chats of line {self._line}", self._reader.stopped_by)
+        # Only now: all that was read before is written.
+        self._session.check_ended()
 
     def _note_outcome(self, stats: PassStats, outcome: ChatOutcome) -> None:
         self._progress.chats += 1
@@ -198,11 +196,8 @@ class LinePass:
         self._signals.add(outcome.signal)
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
-        elif outcome.skipped:
-            stats.is_complete, stats.skipped = False, stats.skipped + 1
         elif outcome.error is not None:
             stats.is_complete = False
-            self._session.note_failure(f"chat {outcome.chat_id} of line {self._line}", outcome.error)
 
     # What follows runs in the threads of the pool.
 
@@ -236,12 +231,7 @@ class LinePass:
 
         The chats are listed once more: the second listing of an incremental pass may have been a short one.
         """
-        is_due = self._filter(None)
-
-        def is_wanted(message: Mapping[str, Any]) -> bool:
-            emitted = self._emitted.get(message["id"], _NOT_EMITTED)
-            return is_due(message) and (emitted is _NOT_EMITTED or emitted != message.get("updated_at"))
-
+        is_wanted = self._filter(None)
         error: LinqError | None = None
         try:
             for page in self._session.chats(self._line).pages():
@@ -253,17 +243,8 @@ class LinePass:
         pool.put(ListEnd(stats.submitted, error))
 
     def _filter(self, bookmark: datetime | None) -> MessageFilter:
-        since = emit_since(bookmark, self._settings.start_date)
-        if self._plan.is_sweep:
-            return lambda message: is_changed_since(message, since)
-
-        def is_wanted(message: Mapping[str, Any]) -> bool:
-            is_changed = is_changed_since(message, since)
-            if is_changed:
-                self._emitted[message["id"]] = message.get("updated_at")
-            return is_changed
-
-        return is_wanted
+        since, emitted = emit_since(bookmark, self._settings.start_date), self._session.emitted
+        return lambda message: is_changed_since(message, since) and emitted.add(message)
 
     def _submit(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, stats: PassStats) -> None:
         stats.submitted += 1

@@ -29,7 +29,7 @@ __all__ = [
 Record = dict[str, Any]
 
 #: What the record of an attachment says about a file that was not stored.
-NOT_STORED: Final[Record] = {"stored_at": None, "sha256": None, "error": None}
+NOT_STORED: Final[Record] = {"stored_at": None, "stored_bytes": None, "sha256": None, "error": None}
 
 _DIRECTIONS: Final = {True: "outbound", False: "inbound"}
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tap_linq.cli import exit_with_message
+from linq_client import InvalidRequestError
+from tap_linq.cli import exit_with_message, read_json_object
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, cli, config_for, seed, succeed
 
@@ -115,13 +116,36 @@ def test_a_run_that_could_not_read_everything(emulator: Emulator, tmp_path: Path
 
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
-@pytest.mark.parametrize("content", ["", "[1]"])
-def test_a_file_that_holds_something_else(tmp_path: Path, option: str, content: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00"], ids=["empty", "no text"])
+def test_a_file_that_holds_something_else(tmp_path: Path, option: str, content: bytes) -> None:
     """An empty STATE is what `tap-linq --state state.json > state.json` leaves."""
     file = tmp_path / "file.json"
-    file.write_text(content)
+    file.write_bytes(content)
     config = [] if option == "--config" else ["--config", written(tmp_path / "config.json", NOWHERE)]
     assert refusal(*config, option, file).startswith(f"{option}: must be ")
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"5", b"\x00", b"[" * 5000])
+def test_what_is_no_object(content: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="--state: must be a file with a JSON object"):
+        read_json_object("--state", content)
+
+
+def test_a_catalog_that_is_none(tmp_path: Path) -> None:
+    config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", {"streams": None})
+    assert refusal("--config", config, "--catalog", file).startswith("--catalog: must be a Singer catalog")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_files_in_the_encodings_of_windows(encoding: str) -> None:
+    value = {"text": "\u00e4", "more": [1]}
+    assert read_json_object("--state", json.dumps(value, ensure_ascii=False, indent=1).encode(encoding)) == value
+
+
+def test_of_the_messages_of_a_loader_the_last_one_counts() -> None:
+    assert read_json_object("--state", b'{"a": 1}\r\n{"b": 2}\r\n') == {"b": 2}
+    with pytest.raises(InvalidRequestError):
+        read_json_object("--state", b'{"a": 1}\n{"b"')
 
 
 def test_a_file_of_settings_that_is_not_there() -> None:
