@@ -5,6 +5,7 @@ Nothing that is raised here holds the request, since the request holds the key a
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,6 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
-from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import (
@@ -28,6 +28,7 @@ from urllib3.exceptions import (
 )
 
 from linq_client._credentials import BearerAuth, NoAuth
+from linq_client._decode import decode_json
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
 from linq_client._verdict import error_from_response
@@ -39,6 +40,8 @@ from linq_client.errors import (
     RequestKind,
     SettingsError,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -98,7 +101,7 @@ class Transport:
         server_time = _server_date(response)
         if server_time is not None:
             self.server_time = server_time
-        body = _decoded(status, raw)
+        body = self._decoded(status, raw, label)
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
@@ -116,6 +119,20 @@ class Transport:
         if wrong or server_time is None or not isinstance(body, dict):
             raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
         return APIResponse(body, status, trace_id, server_time, kind)
+
+    def _decoded(self, status: int, content: bytes, label: str) -> Any:
+        """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
+        if status == 204:
+            return {}
+        try:
+            decoded = decode_json(content)
+        except ValueError:
+            return None
+        if decoded.repaired and not self._counter.add(repaired=1).repaired:
+            log.warning(
+                "%s: the response is not well-formed JSON or holds U+0000, and was repaired; said once for all", label
+            )
+        return decoded.value
 
     def transfer(
         self,
@@ -228,16 +245,6 @@ def _never_connected(error: requests.RequestException) -> bool:
 def _content(response: requests.Response, label: str) -> bytes:
     """The whole body, in pieces as large as it comes: requests by itself takes 10 kB each time, ten times a page."""
     return b"".join(_pieces(response, 1024 * 1024, f"{label}: no usable response"))
-
-
-def _decoded(status: int, content: bytes) -> Any:
-    """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
-    if status == 204:
-        return {}
-    try:
-        return from_json(content)
-    except ValueError:
-        return None
 
 
 def _pieces(response: requests.Response, size: int, failure: str) -> Iterator[bytes]:
