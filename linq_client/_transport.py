@@ -9,8 +9,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import IO, Any
@@ -31,7 +30,7 @@ from linq_client._credentials import BearerAuth, NoAuth
 from linq_client._decode import decode_json
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
-from linq_client._verdict import error_from_response
+from linq_client._verdict import error_from_response, problem_with_success
 from linq_client.errors import (
     APIConnectionError,
     Effect,
@@ -40,6 +39,7 @@ from linq_client.errors import (
     RequestKind,
     SettingsError,
 )
+from linq_client.times import parse_http_date
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Transport:
         ) as response:
             raw = _content(response, label)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        server_time = _server_date(response)
+        server_time = parse_http_date(response.headers.get("Date"))
         if server_time is not None:
             self.server_time = server_time
         body = self._decoded(status, raw, label)
@@ -107,16 +107,12 @@ class Transport:
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
         if status >= 300:
             raise error_from_response(status, body, response.headers, request=label, kind=kind, detail=not has_text)
-        wrong = None
-        if not isinstance(body, dict):
-            wrong = "is not a JSON object"
-        elif list_field is not None and not isinstance(body.get(list_field, ...), list | None):
-            wrong = f"has no list {list_field}"
-        elif server_time is None:
+        wrong = problem_with_success(body, list_field)
+        if wrong is None and server_time is None:
             # The worker's clock is no stand-in: what is reckoned with the server's must not depend on the worker. An
             # error above may be a proxy's, and is raised without a time too.
             wrong = "names no time that can be read (header Date)"
-        if wrong or server_time is None or not isinstance(body, dict):
+        if wrong is not None or server_time is None:
             raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
         return APIResponse(body, status, trace_id, server_time, kind)
 
@@ -268,11 +264,3 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
         into.write(piece)
     into.truncate()
     return size
-
-
-def _server_date(response: requests.Response) -> datetime | None:
-    """The server's clock, None if the response names no time that can be read."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-    except (KeyError, ValueError, OverflowError):
-        return None
