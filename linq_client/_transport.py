@@ -5,18 +5,17 @@ Nothing that is raised here holds the request, since the request holds the key a
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
-from pydantic_core import from_json
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import (
@@ -28,9 +27,10 @@ from urllib3.exceptions import (
 )
 
 from linq_client._credentials import BearerAuth, NoAuth
+from linq_client._decode import decode_json
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
-from linq_client._verdict import error_from_response
+from linq_client._verdict import error_from_response, problem_with_success
 from linq_client.errors import (
     APIConnectionError,
     Effect,
@@ -39,6 +39,9 @@ from linq_client.errors import (
     RequestKind,
     SettingsError,
 )
+from linq_client.times import parse_http_date
+
+log = logging.getLogger(__name__)
 
 
 class Transport:
@@ -95,27 +98,37 @@ class Transport:
         ) as response:
             raw = _content(response, label)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        server_time = _server_date(response)
+        server_time = parse_http_date(response.headers.get("Date"))
         if server_time is not None:
             self.server_time = server_time
-        body = _decoded(status, raw)
+        body = self._decoded(status, raw, label)
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
         if status >= 300:
             raise error_from_response(status, body, response.headers, request=label, kind=kind, detail=not has_text)
-        wrong = None
-        if not isinstance(body, dict):
-            wrong = "is not a JSON object"
-        elif list_field is not None and not isinstance(body.get(list_field, ...), list | None):
-            wrong = f"has no list {list_field}"
-        elif server_time is None:
+        wrong = problem_with_success(body, list_field)
+        if wrong is None and server_time is None:
             # The worker's clock is no stand-in: what is reckoned with the server's must not depend on the worker. An
             # error above may be a proxy's, and is raised without a time too.
             wrong = "names no time that can be read (header Date)"
-        if wrong or server_time is None or not isinstance(body, dict):
+        if wrong is not None or server_time is None:
             raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
         return APIResponse(body, status, trace_id, server_time, kind)
+
+    def _decoded(self, status: int, content: bytes, label: str) -> Any:
+        """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
+        if status == 204:
+            return {}
+        try:
+            decoded = decode_json(content)
+        except ValueError:
+            return None
+        if decoded.repaired and not self._counter.add(repaired=1).repaired:
+            log.warning(
+                "%s: the response is not well-formed JSON or holds U+0000, and was repaired; said once for all", label
+            )
+        return decoded.value
 
     def transfer(
         self,
@@ -230,16 +243,6 @@ def _content(response: requests.Response, label: str) -> bytes:
     return b"".join(_pieces(response, 1024 * 1024, f"{label}: no usable response"))
 
 
-def _decoded(status: int, content: bytes) -> Any:
-    """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
-    if status == 204:
-        return {}
-    try:
-        return from_json(content)
-    except ValueError:
-        return None
-
-
 def _pieces(response: requests.Response, size: int, failure: str) -> Iterator[bytes]:
     """Yield a body, and raise `APIConnectionError` where it breaks off."""
     try:
@@ -261,11 +264,3 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
         into.write(piece)
     into.truncate()
     return size
-
-
-def _server_date(response: requests.Response) -> datetime | None:
-    """The server's clock, None if the response names no time that can be read."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-    except (KeyError, ValueError, OverflowError):
-        return None

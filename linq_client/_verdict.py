@@ -5,9 +5,9 @@ Source: API reference, "Errors".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from linq_client.errors import (
@@ -30,6 +30,10 @@ from linq_client.errors import (
     RequestKind,
     ServerError,
 )
+from linq_client.times import parse_http_date
+
+#: Seconds. What asks for more is a mistake, or wants its callers to sleep for years.
+MAX_RETRY_AFTER: Final = 86_400.0
 
 #: Conflicts with what a chat or a line is, not with what happens in it.
 _LASTING_CONFLICTS: Final = frozenset(
@@ -105,6 +109,24 @@ def error_from_response(
     return made
 
 
+def problem_with_success(body: object, list_field: str | None) -> str | None:
+    """What is wrong with the body of a response whose status is one of success, None if nothing is.
+
+    Args:
+        list_field: the field that must hold a list.
+    """
+    if not isinstance(body, dict):
+        return "is not a JSON object"
+    if body.get("success") is False:
+        # Seen at other APIs. Taken for a success, an error would pass for an empty list.
+        error = body.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        return "says success: false" + (f" (code {code})" if _is_code(code) else "")
+    if list_field is not None and not isinstance(body.get(list_field), list):
+        return f"has no list {list_field}"
+    return None
+
+
 def _verdict(status: int, body: object) -> Mapping[str, Any]:
     """The `error` of the API's error envelope; empty if the body is none, since then somebody else may have responded.
 
@@ -113,9 +135,13 @@ def _verdict(status: int, body: object) -> Mapping[str, Any]:
     if not isinstance(body, Mapping) or body.get("success") is True or status < 400:
         return {}
     error = body.get("error")
-    if not isinstance(error, Mapping) or type(error.get("code")) is not int or error["code"] < 1000:
+    if not isinstance(error, Mapping) or not _is_code(error.get("code")):
         return {}
     return {} if type(error.get("status")) is int and error["status"] != status else error
+
+
+def _is_code(value: object) -> bool:
+    return type(value) is int and 1000 <= value < 1_000_000
 
 
 def _class_of(status: int, code: int | None) -> type[LinqError]:
@@ -155,20 +181,23 @@ def _text(value: object) -> str | None:
 
 
 def _retry_after(header: str | None, in_body: object, date: str | None) -> float | None:
-    """Seconds to wait, from `Retry-After` (seconds, or an HTTP date measured against the response's own `Date`)."""
-    try:
-        named = header if header is not None else in_body
-        seconds = float(named) if type(named) in (str, int, float) else None  # type: ignore[arg-type]
-    except OverflowError:
-        seconds = None
-    except ValueError:
-        seconds = _seconds_until(str(header), date)
-    return seconds if seconds is not None and seconds >= 0 else None  # not a number is not, either
+    """Seconds to wait, at most `MAX_RETRY_AFTER`, from `Retry-After` or, where that is none, from the envelope."""
+    for named in (header, in_body):
+        seconds = _seconds(named, date)
+        if seconds is not None and seconds >= 0:  # not a number is not, either
+            return min(seconds, MAX_RETRY_AFTER)
+    return None
 
 
-def _seconds_until(time: str, date: str | None) -> float | None:
-    try:
-        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
-        return max(0.0, (parsedate_to_datetime(time) - now).total_seconds())
-    except (ValueError, TypeError):
+def _seconds(named: object, date: str | None) -> float | None:
+    """A number of seconds, or an HTTP date measured against the response's own `Date`."""
+    if type(named) not in (str, int, float):
         return None
+    try:
+        return float(named)  # type: ignore[arg-type]
+    except OverflowError:  # of a whole number in the envelope
+        return math.inf
+    except ValueError:
+        until = parse_http_date(named)
+        now = parse_http_date(date) or datetime.now(timezone.utc)
+        return max(0.0, (until - now).total_seconds()) if until else None

@@ -147,8 +147,8 @@ class LinqClient:
             repeatable: whether a second copy of the request does no harm; by default that of a read, a send, PUT and
                 DELETE.
             has_text: the request carries message text, so the API's words about it are not quoted in errors.
-            list_field: the field of the response that holds a list (or null, for an empty one). A response without it
-                is an `APIConnectionError`: it must not pass for an empty list.
+            list_field: the field of the response that holds a list. A response without it is an `APIConnectionError`:
+                it must not pass for an empty list.
 
         Raises:
             LinqError: the class says what to do about it, see `linq_client.errors`.

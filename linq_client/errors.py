@@ -19,6 +19,7 @@ __all__ = [
     "BlockedError",
     "ChatNotFoundError",
     "ConflictError",
+    "CursorExpiredError",
     "Effect",
     "ErrorCode",
     "InvalidRequestError",
@@ -318,6 +319,12 @@ class APIConnectionError(LinqError):
 
 
 class PaginationError(LinqError):
-    """A list named no usable cursor, or one that it had named before: reading on would never end."""
+    """A list named no usable cursor, or none at the end of a full page: what was read may not be all of it."""
+
+    effect = Effect.NONE
+
+
+class CursorExpiredError(LinqError):
+    """The API does not know a cursor, or not any more: read the list from its front again, skipping what you have."""
 
     effect = Effect.NONE

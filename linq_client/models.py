@@ -10,10 +10,12 @@ Source for names and types: linq-python 0.65.0, `types/`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from linq_client.times import to_utc
 
 __all__ = [
     "APIModel",
@@ -46,11 +48,7 @@ __all__ = [
 ]
 
 
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
-
-
-UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
+UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(to_utc)]
 
 
 class APIModel(BaseModel):

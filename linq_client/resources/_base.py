@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,7 @@ from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, 
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=models.APIModel)
 
 
@@ -41,10 +43,17 @@ class Resource:
             params,
         )
 
-    def _items(self, model: type[M], path: str, field: str, **params: Any) -> builtins.list[M]:
-        """Read a list that has no pages."""
-        response = self._client.request("GET", path, params=params, list_field=field)
-        return [parse(model, item, response) for item in response.body[field] or ()]
+    def _raw(self, path: str, field: str) -> builtins.list[dict[str, Any]]:
+        """Read all items of a list as decoded JSON. What is no object says nothing about an item, and is left out."""
+        found: builtins.list[Any] = [
+            item for page in self._list(models.APIModel, path, field).pages() for item in page.items
+        ]
+        items = [item for item in found if isinstance(item, dict)]
+        if len(items) < len(found):
+            log.warning(
+                "GET %s: %d of %d items are no objects, and are left out", path, len(found) - len(items), len(found)
+            )
+        return items
 
     def _send(
         self,
