@@ -196,7 +196,7 @@ def _seconds(named: object, date: str | None) -> float | None:
     try:
         return float(named)  # type: ignore[arg-type]
     except OverflowError:  # of a whole number in the envelope
-        return math.inf
+        return math.inf if isinstance(named, int) and named > 0 else None
     except ValueError:
         until = parse_http_date(named)
         now = parse_http_date(date) or datetime.now(timezone.utc)
