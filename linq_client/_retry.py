@@ -92,12 +92,21 @@ class Retries:
         budget: seconds after which no other try begins; a wait that does not fit ends the call.
         settings: how long to wait.
         counter: counts the retries.
+        sleep: waits.
     """
 
-    def __init__(self, max_retries: int, budget: float, settings: RetrySettings, counter: RequestCounter) -> None:
+    def __init__(
+        self,
+        max_retries: int,
+        budget: float,
+        settings: RetrySettings,
+        counter: RequestCounter,
+        sleep: Callable[[float], None],
+    ) -> None:
         self._stop = stop_after_attempt(max_retries + 1) | stop_before_delay(budget)
         self._random_wait = wait_random_exponential(multiplier=settings.first_wait, max=settings.longest_wait)
         self._counter = counter
+        self._sleep = sleep
 
     def run(self, once: Callable[[], T]) -> T:
         """Call until it works, or its error is not `retryable`, or tries or time are used up."""
@@ -106,6 +115,7 @@ class Retries:
             wait=self._wait,
             stop=self._stop,
             before_sleep=self._before_retry,
+            sleep=self._sleep,
             reraise=True,
         )(once)
 
