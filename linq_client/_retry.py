@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -108,13 +109,26 @@ class Retries:
         self._counter = counter
         self._sleep = sleep
 
-    def run(self, once: Callable[[], T]) -> T:
-        """Call until it works, or its error is not `retryable`, or tries or time are used up."""
+    def run(
+        self,
+        once: Callable[[], T],
+        *,
+        unless: type[LinqError] | tuple[()] = (),
+        logs: Callable[[], bool] = lambda: True,
+    ) -> T:
+        """Call until it works, or its error is not `retryable`, or tries or time are used up.
+
+        Args:
+            unless: class of errors that end the call although they are retryable.
+            logs: whether to log a retry.
+        """
         return Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, LinqError) and error.retryable),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, LinqError) and error.retryable and not isinstance(error, unless)
+            ),
             wait=self._wait,
             stop=self._stop,
-            before_sleep=self._before_retry,
+            before_sleep=partial(self._before_retry, logs),
             sleep=self._sleep,
             reraise=True,
         )(once)
@@ -124,7 +138,8 @@ class Retries:
         asked = error.retry_after if isinstance(error, LinqError) else None
         return self._random_wait(state) + (asked or 0.0)
 
-    def _before_retry(self, state: RetryCallState) -> None:
+    def _before_retry(self, logs: Callable[[], bool], state: RetryCallState) -> None:
         self._counter.add(retries=1)
-        error = state.outcome.exception() if state.outcome else None
-        log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
+        if logs():
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)

@@ -20,6 +20,7 @@ from linq_client._concurrency import AdaptiveConcurrency
 from linq_client._credentials import Credentials
 from linq_client._deadline import Lifetime
 from linq_client._network import Proxies, ca_certificates, check_base_url
+from linq_client._outage import Outages
 from linq_client._pagination import APIResponse
 from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries, RetrySettings
 from linq_client._transport import Transport
@@ -108,7 +109,12 @@ class LinqClient:
         )
         self._retries = Retries(max_retries, retry_budget, retry, self._counter, self._lifetime.sleep)
         self._reads = AdaptiveConcurrency(
-            pool_size, longest_pause=retry_budget, pause=retry.pause, lifetime=self._lifetime
+            pool_size, longest_pause=outage_patience or retry_budget, pause=retry.pause, lifetime=self._lifetime
+        )
+        self._outages = (
+            Outages(outage_patience, retry_budget, retry, self._retries, self._reads, self._counter, self._lifetime)
+            if outage_patience
+            else None
         )
 
         self.attachments = resources.Attachments(self)
@@ -216,6 +222,8 @@ class LinqClient:
                     raise
                 return APIResponse({}, error.status or 404, error.trace_id, self.server_time, kind)
 
+        if method == "GET" and self._outages is not None:
+            return self._outages.read(path, params or {}, once)
         attempt = partial(self._reads.run, once) if method == "GET" else once
         if not repeatable:
             return attempt()
