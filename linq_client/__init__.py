@@ -32,9 +32,11 @@ from linq_client._retry import RequestStats, RetrySettings
 from linq_client.client import DEFAULT_BASE_URL, LinqClient
 from linq_client.errors import (
     APIConnectionError,
+    APIUnavailableError,
     AuthenticationError,
     BlockedError,
     ChatNotFoundError,
+    ClientClosedError,
     ConflictError,
     CursorExpiredError,
     Effect,
@@ -59,9 +61,11 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "APIConnectionError",
     "APIResponse",
+    "APIUnavailableError",
     "AuthenticationError",
     "BlockedError",
     "ChatNotFoundError",
+    "ClientClosedError",
     "ConflictError",
     "CursorExpiredError",
     "Decoration",
