@@ -107,7 +107,9 @@ class SdkStream(Stream):
 class PushStream(SdkStream):
     """A stream whose records are written by `write`, whether or not it is its turn."""
 
-    def __init__(self, tap: Tap) -> None:
+    _tap: SdkTap
+
+    def __init__(self, tap: SdkTap) -> None:
         super().__init__(tap)
         self._written = 0
         self._counter: metrics.Counter | None = None
@@ -121,17 +123,21 @@ class PushStream(SdkStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             self._check_max_record_limit(self._written)
             records = records[: self.ABORT_AT_RECORD_COUNT]
-        if self._has_all_properties:
-            now = datetime.now(timezone.utc)
-            for stream_map in self.stream_maps:
-                for mapped in self._mapped(stream_map, records):
-                    self._tap.write_message(RecordMessage(stream_map.stream_alias, mapped, time_extracted=now))
-        else:
-            for record in records:
-                self._write_record_message(record)
+        with self._tap.message_writer.whole():
+            self._write(records)
         self._written += len(records)
         if self._counter is not None:
             self._counter.increment(len(records))
+
+    def _write(self, records: Sequence[dict[str, Any]]) -> None:
+        if not self._has_all_properties:
+            for record in records:
+                self._write_record_message(record)
+            return
+        now = datetime.now(timezone.utc)
+        for stream_map in self.stream_maps:
+            for mapped in self._mapped(stream_map, records):
+                self._tap.write_message(RecordMessage(stream_map.stream_alias, mapped, time_extracted=now))
 
     def _mapped(self, stream_map: StreamMap, records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for record in records:

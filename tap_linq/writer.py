@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter
@@ -32,7 +34,7 @@ class RecordWriter(MsgSpecWriter):
     def __init__(self) -> None:
         super().__init__()
         self._pending = bytearray()
-        self._is_writing = False
+        self._depth = 0
         self._ended_by: int | None = None
 
     @override
@@ -42,7 +44,7 @@ class RecordWriter(MsgSpecWriter):
             self.flush()
 
     def end(self, number: int) -> None:
-        """End the process, from the handler of a signal: after the write in progress, so that no line is torn.
+        """End the process, from the handler of a signal: after what is being written, so that all of it is.
 
         A second signal changes nothing: the first one ends the process soon.
 
@@ -52,9 +54,25 @@ class RecordWriter(MsgSpecWriter):
         Raises:
             SignalExit: nothing is being written.
         """
-        is_first, self._ended_by = self._ended_by is None, number
-        if is_first and not self._is_writing:
+        is_first, self._ended_by = self._ended_by is None, self._ended_by or number
+        if is_first and not self._depth:
             raise SignalExit(number)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Have a signal wait for the end of a block.
+
+        Raises:
+            SignalExit: one came meanwhile.
+        """
+        was_ended = self._ended_by is not None
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if self._ended_by is not None and not was_ended and not self._depth:
+            raise SignalExit(self._ended_by)
 
     def flush(self) -> None:
         """Write what waits.
@@ -63,21 +81,15 @@ class RecordWriter(MsgSpecWriter):
             OutputError: it could not be written.
             SignalExit: a signal came meanwhile; all is written.
         """
-        # Taken out first: whatever interrupts the write, nothing is written twice.
-        data, self._pending = self._pending, bytearray()
-        was_ended = self._ended_by is not None
-        self._is_writing = True
-        try:
-            rest = memoryview(data)
-            while rest:
-                # With PYTHONUNBUFFERED, as in many images, this is the bare file, which may take a part only.
-                rest = rest[sys.stdout.buffer.write(rest) :]
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise OutputError("the loader reads no more: it has ended, and its own log says why") from None
-        except OSError as error:
-            raise OutputError(f"stdout could not be written: {error.strerror}") from None
-        finally:
-            self._is_writing = False
-        if self._ended_by is not None and not was_ended:
-            raise SignalExit(self._ended_by)
+        with self.whole():
+            # Taken out first: whatever interrupts the write, nothing is written twice.
+            rest, self._pending = memoryview(self._pending), bytearray()
+            try:
+                while rest:
+                    # With PYTHONUNBUFFERED, as in many images, this is the bare file, which may take a part only.
+                    rest = rest[sys.stdout.buffer.write(rest) :]
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise OutputError("the loader reads no more: it has ended, and its own log says why") from None
+            except OSError as error:
+                raise OutputError(f"stdout could not be written: {error.strerror}") from None

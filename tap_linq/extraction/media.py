@@ -134,7 +134,7 @@ class MediaStore:
             outcome["error"] = str(error)
             self._count(failed=True)
         except Exception as error:
-            outcome["error"] = str(error) if isinstance(error, LinqError) else type(error).__name__
+            outcome["error"] = str(error) if isinstance(error, LinqError | _StoreError) else type(error).__name__
             self._owe(record, error)
         return {**record, **outcome}
 
@@ -168,7 +168,7 @@ class MediaStore:
     def _existing(self, path: str) -> tuple[str, int] | None:
         """The digest and size of a file that is there and whole."""
         if not self._is_usable:
-            raise _StoreError
+            raise _StoreError("the store could not be used when the run began")
         full_path = f"{self._root}/{path}"
         try:
             digest, _, noted = self._files.cat_file(f"{full_path}.sha256").decode().partition(" ")

@@ -1,4 +1,4 @@
-"""A small API with one line and a few chats, of which a test can replace any response: the emulator behaves too well."""
+"""A small API with one line and some chats, of which a test can replace any response: the emulator behaves well."""
 
 from __future__ import annotations
 
