@@ -21,7 +21,14 @@ from tap_linq.writer import OutputError
 __all__ = ["EXPECTED_ERRORS", "exit_with_message", "read_json_object"]
 
 #: What is no mistake in the code, and whose message says what to do: settings, STATE, the API, and how a run ended.
-EXPECTED_ERRORS: Final = (LinqError, IncompleteRunError, GapError, StateFormatError, MappingError, OutputError)
+EXPECTED_ERRORS: Final = (
+    LinqError,
+    IncompleteRunError,
+    GapError,
+    StateFormatError,
+    MappingError,
+    OutputError,
+)
 
 
 @contextmanager

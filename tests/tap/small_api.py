@@ -130,6 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             end = start + limit
             page = [server.chat(id_) for id_ in server.chats[start:end]]
             self.send({"chats": page, "next_cursor": str(end) if end < len(server.chats) else None})
+        elif path.endswith("/location"):
+            self.send({"success": True, "data": {"type": "FeatureCollection", "features": []}})
         elif path == "/v3/file":
             self.send(b"0123456789")
         else:
