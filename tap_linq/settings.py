@@ -33,7 +33,7 @@ class Settings:
         phone_numbers: the lines to extract, in E.164 form; None for all of the account.
         window: None for the standard tier, where messages don't expire.
         concurrency: number of concurrent requests.
-        outage_patience: how long a run waits for an API that does not work, all such times together.
+        outage_patience: how long a run waits for an API that does not work.
         fail_on_gap: whether a run that finds a gap ends with an error, after all is extracted.
         fail_on_missing_line: whether a run ends with one where a line of STATE is no longer the account's.
         attachments_path: where media is stored; None for nowhere.

@@ -96,7 +96,7 @@ class TapLinq(SdkTap):
             "outage_patience_minutes",
             th.CustomType({"type": ["number", "string", "null"]}),
             description=(
-                "Minutes that a run waits, all in all, for an API that does not work before it ends with an error: at "
+                "Minutes that a run waits for an API that does not work before it ends with an error: at "
                 "most a quarter of the window, by default a twentieth, which is 72 of 24 hours; meanwhile messages "
                 "expire, and the next run can't start."
             ),
