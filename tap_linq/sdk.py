@@ -2,7 +2,9 @@
 
 What the tap needs beyond the SDK's documented face:
 
-- streams whose records come in whatever order, and one SCHEMA for each (`SdkStream`, `PushStream`);
+- streams whose records come in whatever order, one SCHEMA for each, and records that fit it (`SdkStream`,
+  `PushStream`);
+- replication methods that are what the streams do (`SdkStream`, `SdkTap`);
 - STATE that is ours alone, written when a line is done (`SdkTap`);
 - a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`).
 """
@@ -17,40 +19,77 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from singer_sdk import Stream, Tap, metrics
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import RecordMessage
+from singer_sdk.singerlib import Catalog
 from typing_extensions import override
 
 from linq_client import InvalidRequestError
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
+from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.records import Record
 from tap_linq.extraction.state import LineState
 from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Context", "PushStream", "SdkStream", "SdkTap"]
+__all__ = ["FULL_TABLE", "INCREMENTAL", "Context", "PushStream", "SdkStream", "SdkTap"]
 
 Context = Mapping[str, Any]
+
+#: Replication methods of Singer, as far as a stream here can have them.
+INCREMENTAL: Final = "INCREMENTAL"
+FULL_TABLE: Final = "FULL_TABLE"
+
+log = logging.getLogger(__name__)
 
 #: The stream whose bookmarks are those of the lines.
 STATE_STREAM: Final = "messages"
 
 
 class SdkStream(Stream):
-    """A stream whose records go out as they are, declared once, in a run that ends with a word."""
+    """A stream whose records fit its SCHEMA, declared once, in a run that ends with a word.
 
-    # Records go out as the API sent them: nothing to convert, and no field to drop.
+    Attributes:
+        replication_methods: those that the stream can have; the first is declared.
+    """
+
+    # The SDK would drop what does not fit, and fail where it can't convert it.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     primary_keys: Sequence[str] = ("id",)
+    replication_methods: Sequence[str] = (FULL_TABLE,)
 
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
+        self.forced_replication_method = self.replication_methods[0]
         self._is_declared = False
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take over what the user has chosen in the catalog.
+
+        Raises:
+            InvalidRequestError: it asks for a replication method that there is not.
+        """
+        super().apply_catalog(catalog)
+        entry = catalog.get_stream(self.name)
+        declared = self.replication_methods[0]
+        self.forced_replication_method = declared
+        asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
+        for method in (asked or set()) - {None, declared}:
+            if method not in (INCREMENTAL, FULL_TABLE):
+                raise InvalidRequestError(
+                    f"catalog: the replication method of {self.name} must be {' or '.join(self.replication_methods)}, "
+                    f"got {method!r}"
+                )
+            if method in self.replication_methods:
+                self.forced_replication_method = method
+            else:
+                log.warning("%s: stays %s, as all of it is read in each run", self.name, declared)
 
     @property
     @override
@@ -65,6 +104,16 @@ class SdkStream(Stream):
     def declare(self) -> None:
         """Write SCHEMA, if it was not written yet."""
         self._write_schema_message()
+
+    @cached_property
+    def conformer(self) -> Conformer:
+        """Makes the records of this stream fit its SCHEMA."""
+        return Conformer(self.effective_schema, self.mask.__getitem__)
+
+    @override
+    def _write_record_message(self, record: Record) -> None:
+        for fitting in self.conformer.conform([record]):
+            super()._write_record_message(fitting)
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **options: Any) -> None:
@@ -95,7 +144,7 @@ class PushStream(SdkStream):
         self._counter: metrics.Counter | None = None
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
-        """Write records.
+        """Write records, so that they fit SCHEMA.
 
         Where no property is deselected, the SDK's search for those is left out: it copies every object of every
         record.
@@ -103,20 +152,18 @@ class PushStream(SdkStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             self._check_max_record_limit(self._written)
             records = records[: self.ABORT_AT_RECORD_COUNT]
+        fitting = self.conformer.conform(records)
         if self._has_all_properties:
             now = datetime.now(timezone.utc)
             for stream_map in self.stream_maps:
-                for record in records:
-                    mapped = stream_map.transform(record)
-                    if mapped is not None:
-                        message = RecordMessage(stream_map.stream_alias, mapped, time_extracted=now)
-                        self._tap.write_message(message)
+                mapped = (one for one in map(stream_map.transform, fitting) if one is not None)
+                cast("SdkTap", self._tap).message_writer.write_records(stream_map.stream_alias, mapped, now)
         else:
-            for record in records:
-                self._write_record_message(record)
-        self._written += len(records)
+            for record in fitting:
+                Stream._write_record_message(self, record)
+        self._written += len(fitting)
         if self._counter is not None:
-            self._counter.increment(len(records))
+            self._counter.increment(len(fitting))
 
     @cached_property
     def _has_all_properties(self) -> bool:
@@ -145,6 +192,9 @@ class SdkTap(Tap):
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
+
+    def __init__(self, *, catalog: object = None, **options: Any) -> None:
+        super().__init__(catalog=_with_known_names(catalog), **options)
 
     @classmethod
     @override
@@ -217,3 +267,14 @@ class SdkTap(Tap):
 
     def _partition(self, line: str) -> dict[str, Any]:
         return self.streams[STATE_STREAM].get_context_state({"line": line})
+
+
+def _with_known_names(catalog: object) -> Any:
+    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
+    streams = catalog.get("streams") if isinstance(catalog, dict) else None
+    for stream in streams if isinstance(streams, list) else ():
+        for one in stream.get("metadata", ()):
+            metadata = one.get("metadata", {})
+            if not one.get("breadcrumb") and "replication-method" in metadata:
+                metadata["forced-replication-method"] = metadata["replication-method"]
+    return catalog

@@ -46,6 +46,7 @@ class SyncSession:
 
     Attributes:
         messages: number of messages emitted.
+        left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
 
@@ -58,6 +59,7 @@ class SyncSession:
         self.client = LinqClient(settings.api_key, base_url=settings.base_url, pool_size=settings.concurrency)
         self.media = MediaStore.from_settings(settings, self.client)
         self.messages = 0
+        self.left_out = 0
         self.chat_ids: dict[str, tuple[str, ...]] = {}
         self.passes_started = False
         self._started = time.monotonic()
@@ -143,12 +145,13 @@ class SyncSession:
             self.client.close()
             stats = self.client.stats
             log.info(
-                "done: %d requests, %d of them retries, %d messages, %.1f s%s",
+                "done: %d requests, %d of them retries, %d messages, %.1f s%s%s",
                 stats.requests,
                 stats.retries,
                 self.messages,
                 time.monotonic() - self._started,
                 f"; {self.media.summary}" if self.media is not None else "",
+                f"; {self.left_out} records left out, as they have no key" if self.left_out else "",
             )
         if self._failures:
             named = ", ".join(list(self._failures)[:MAX_NAMED_FAILURES])
