@@ -1,7 +1,7 @@
 """The schemas of the streams: what each record has, and what it means.
 
-Objects take no other properties. What the API says beyond them is in `_extra`, as the loaders of SQL databases make
-columns from SCHEMA alone and drop the rest.
+Records and the objects in them have no other properties. What the API says beyond them is in `_extra`, as the loaders
+of SQL databases make columns from SCHEMA alone and drop the rest.
 """
 
 from __future__ import annotations
@@ -53,13 +53,16 @@ def _objects(name: str, description: str, *properties: th.Property[Any]) -> th.P
 def _stream(description: str, *properties: th.Property[Any]) -> dict[str, Any]:
     extra = th.Property(
         EXTRA,
-        th.ObjectType(additional_properties=True),
+        # Without `properties`, so that flattening makes a text of it, and not as many columns as it has properties.
+        th.CustomType({"type": ["object", "null"], "additionalProperties": True}),
         description=(
             "What the API said that no column is declared for, or that is not of its column's type (the column is null "
-            "then), by its path, such as `parts.0.poll`; absent if there is none. Deselect it to get the columns alone."
+            "then), by its path, such as `parts.0.poll`; null if there is none. Deselect it to get the columns alone."
         ),
     )
-    schema = th.ObjectType(*properties, extra, additional_properties=False).to_dict()
+    # A record is not said to be closed, though it is: flattened by the SDK, it keeps the name of an object that is null
+    # beside the columns of that object, and a loader that validates would stop.
+    schema = th.ObjectType(*properties, extra, additional_properties=None).to_dict()
     return {"description": description, **schema}
 
 

@@ -35,6 +35,9 @@ Keep = Callable[[str, Any], None]
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**63 - 1
 
+#: The largest integer that databases take within JSON.
+MAX_JSON_INTEGER: Final = 2**64 - 1
+
 #: Up to here, a float that is a whole number is exact.
 MAX_EXACT_FLOAT: Final = 2.0**53
 
@@ -77,10 +80,10 @@ class Conformer:
 
     def __init__(self, schema: JsonSchema, is_selected: IsSelected) -> None:
         self._misfits = Misfits()
-        self._keeps_extra = EXTRA in schema["properties"] and is_selected(("properties", EXTRA))
+        self._has_extra = EXTRA in schema["properties"]
+        self._keeps_extra = self._has_extra and is_selected(("properties", EXTRA))
         self._keys = tuple(schema.get("required", ()))
-        own = {name: one for name, one in schema["properties"].items() if name != EXTRA}
-        self._row = _Object({**schema, "properties": own}, is_selected, ())
+        self._row = _Object(schema, is_selected, ())
         self._page_type = list[self._row.fast_type]  # type: ignore[name-defined]
 
     def conform(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -101,18 +104,19 @@ class Conformer:
         def keep(path: str, value: Any) -> None:
             extra[path] = _as_json(value)
 
-        given = {name: value for name, value in record.items() if name != EXTRA}
+        given = dict(record)
+        replaced = given.pop(EXTRA, None) or {}
         row: Record = self._row.fit(given, "", keep)
         if any(row.get(name) is None for name in self._keys):
             self._misfits.left_out += 1
             return None
-        for name, value in record.get(EXTRA, {}).items():
+        for name, value in replaced.items():
             keep(_escape(name), value)
         for path in extra:
             column = _INDEX.sub("", path)
             self._misfits.paths[column if column in self._row.columns else ""] += 1
-        if extra and self._keeps_extra:
-            row[EXTRA] = extra
+        if self._has_extra:
+            row[EXTRA] = (extra if self._keeps_extra else None) or None
         return row
 
 
@@ -151,7 +155,11 @@ class _Object:
         fields: list[Any] = []
         for name, one in schema["properties"].items():
             inner = (*breadcrumb, "properties", name)
-            kind = _kind(one, is_selected, inner) if is_selected(inner) else None
+            kind: _Kind | None = None
+            if name == EXTRA:
+                kind = _NOTHING
+            elif is_selected(inner):
+                kind = _kind(one, is_selected, inner)
             self._kinds[name] = kind
             self.columns.add(name)
             self.columns |= {f"{name}.{column}" for column in _columns(kind)}
@@ -321,9 +329,11 @@ def _as_json(value: Any) -> Any:
         return [_as_json(one) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+    if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_JSON_INTEGER:
         return str(value)
     return value
 
 
 _ANYTHING: Final[_Kind] = _Scalar(Any, _as_json)
+#: Of `_extra`, which is null in a record that fits.
+_NOTHING: Final[_Kind] = _Scalar(type(None), _as_json)

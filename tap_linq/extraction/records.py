@@ -51,13 +51,11 @@ _KEY_BYTES: Final = 8
 
 def api_record(source: Mapping[str, Any], **added: Any) -> Record:
     """Return the record of an object of the API, with columns that the tap adds."""
-    record = {**source, **added}
+    record = {**source, **added, EXTRA: None}
     if not source.keys().isdisjoint(added) or EXTRA in source:
         replaced = {name: source[name] for name in (*added, EXTRA) if name in source}
         extra = {name: value for name, value in replaced.items() if value is not None and value != added.get(name)}
-        record.pop(EXTRA, None)
-        if extra:
-            record[EXTRA] = extra
+        record[EXTRA] = extra or None
     return record
 
 
@@ -146,7 +144,7 @@ def removed_reaction_record(
 ) -> Record:
     """Return the record of a reaction that a message does not show any more."""
     where = _of_reaction(key, message, part_index, line, observed_at)
-    return {**where, "removed_at": format_datetime(observed_at)}
+    return api_record({}, **where, removed_at=format_datetime(observed_at))
 
 
 def _of_reaction(key: str, message: Mapping[str, Any], part_index: int, line: str, observed_at: datetime) -> Record:
@@ -184,6 +182,7 @@ def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: dateti
         "window_hours": window.hours,
         "detected_at": format_datetime(detected_at),
         "reason": gap.reason,
+        EXTRA: None,
     }
 
 
