@@ -35,6 +35,9 @@ Keep = Callable[[str, Any], None]
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**63 - 1
 
+#: Integers below have few enough digits to be written in the decimal system.
+MAX_BITS: Final = 10_000
+
 #: The largest integer that databases take within JSON.
 MAX_JSON_INTEGER: Final = 2**64 - 1
 
@@ -102,6 +105,8 @@ class Conformer:
         extra: dict[str, Any] = {}
 
         def keep(path: str, value: Any) -> None:
+            while path in extra:  # a name may hold a point, which separates names
+                path += "~"
             extra[path] = _as_json(value)
 
         given = dict(record)
@@ -111,7 +116,7 @@ class Conformer:
             self._misfits.left_out += 1
             return None
         for name, value in replaced.items():
-            keep(_escape(name), value)
+            keep(name, value)
         for path in extra:
             column = _INDEX.sub("", path)
             self._misfits.paths[column if column in self._row.columns else ""] += 1
@@ -183,7 +188,7 @@ class _Object:
         for name, one in value.items():
             if name not in self._kinds:
                 if one is not None:
-                    keep(path + _escape(name), one)
+                    keep(path + name, one)
                 continue
             kind = self._kinds[name]
             if one is None or kind is None:
@@ -316,13 +321,8 @@ def _fits(value: object, fast_type: Any) -> bool:
     return True
 
 
-def _escape(name: str) -> str:
-    """Return a name as it stands in a path, where a point separates names, as JSON Pointer does it with a slash."""
-    return name.replace("~", "~0").replace(".", "~1")
-
-
 def _as_json(value: Any) -> Any:
-    """Return a value so that each loader reads it: numbers that are no JSON, or too large for databases, as text."""
+    """Return a value so that each loader reads it: numbers that are no JSON, or too large for databases, are text."""
     if isinstance(value, dict):
         return {name: _as_json(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -330,7 +330,8 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_JSON_INTEGER:
-        return str(value)
+        # Python refuses to write thousands of digits.
+        return str(value) if value.bit_length() < MAX_BITS else hex(value)
     return value
 
 

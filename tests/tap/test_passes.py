@@ -66,7 +66,9 @@ def test_an_incremental_pass_reads_what_was_active_and_a_sample(
     assert second.ids() == [new]
     assert chats_read(emulator) == 1 + 64
     assert "incremental pass, as the last full sweep is 1.1 h ago" in caplog.text
-    assert len(second.records("chats")) == 201
+    assert len(first.records("chats")) == 201
+    assert second.ids("chats") == [second.records("messages")[0]["chat_id"]]
+    assert {row["chat_id"] for row in second.records("chat_participants")} == set(second.ids("chats"))
     assert line_state(second)["swept_at"] == line_state(first)["swept_at"]
 
 
