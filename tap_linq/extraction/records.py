@@ -51,10 +51,11 @@ _KEY_BYTES: Final = 8
 
 def api_record(source: Mapping[str, Any], **added: Any) -> Record:
     """Return the record of an object of the API, with columns that the tap adds."""
-    record = {**source, **added, EXTRA: None}
-    if not source.keys().isdisjoint(added) or EXTRA in source:
-        replaced = {name: source[name] for name in (*added, EXTRA) if name in source}
-        extra = {name: value for name, value in replaced.items() if value is not None and value != added.get(name)}
+    added[EXTRA] = None
+    record = {**source, **added}
+    if not source.keys().isdisjoint(added):
+        replaced = {name: source[name] for name in added if name in source}
+        extra = {name: value for name, value in replaced.items() if value is not None and value != added[name]}
         record[EXTRA] = extra or None
     return record
 
