@@ -2,7 +2,9 @@
 
 What the tap needs beyond the SDK's documented face:
 
-- streams whose records come in whatever order, and one SCHEMA for each (`SdkStream`, `PushStream`);
+- streams whose records come in whatever order, one SCHEMA for each, and records that fit it (`SdkStream`,
+  `PushStream`);
+- replication methods that are what the streams do (`SdkStream`, `SdkTap`);
 - STATE that is ours alone, written when a line is done (`SdkTap`);
 - a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`, `termination`).
 """
@@ -15,6 +17,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -28,12 +31,14 @@ from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import StreamMap
 from singer_sdk.plugin_base import _ConfigInput
-from singer_sdk.singerlib import Catalog, RecordMessage
+from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
+from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.records import Record
 from tap_linq.extraction.state import STATE_STREAM, LineState, read_partitions
 from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
@@ -41,7 +46,7 @@ from tap_linq.writer import RecordWriter
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Context", "PushStream", "SdkStream", "SdkTap"]
+__all__ = ["FULL_TABLE", "INCREMENTAL", "Context", "PushStream", "SdkStream", "SdkTap"]
 
 Context = Mapping[str, Any]
 
@@ -51,17 +56,52 @@ ENVIRONMENT: Final = "ENV"
 #: How the SDK ends a stream that has shown enough in a connection test: no error.
 _ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
 
+#: Replication methods of Singer, as far as a stream here can have them.
+INCREMENTAL: Final = "INCREMENTAL"
+FULL_TABLE: Final = "FULL_TABLE"
+
+log = logging.getLogger(__name__)
+
 
 class SdkStream(Stream):
-    """A stream whose records go out as they are, declared once, in a run that ends with a word."""
+    """A stream whose records fit its SCHEMA, declared once, in a run that ends with a word.
 
-    # Records go out as the API sent them: nothing to convert, and no field to drop.
+    Attributes:
+        replication_methods: those that the stream can have; the first is declared.
+    """
+
+    # The SDK would drop what does not fit, and fail where it can't convert it.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     primary_keys: Sequence[str] = ("id",)
+    replication_methods: Sequence[str] = (FULL_TABLE,)
 
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
+        self.forced_replication_method = self.replication_methods[0]
         self._is_declared = False
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take over what the user has chosen in the catalog.
+
+        Raises:
+            InvalidRequestError: it asks for a replication method that there is not.
+        """
+        super().apply_catalog(catalog)
+        entry = catalog.get_stream(self.name)
+        declared = self.replication_methods[0]
+        self.forced_replication_method = declared
+        asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
+        for method in (asked or set()) - {None, declared}:
+            if method not in (INCREMENTAL, FULL_TABLE):
+                raise InvalidRequestError(
+                    f"catalog: the replication method of {self.name} must be {' or '.join(self.replication_methods)}, "
+                    f"got {method!r}"
+                )
+            if method in self.replication_methods:
+                self.forced_replication_method = method
+            else:
+                log.warning("%s: stays %s, as all of it is read in each run", self.name, declared)
 
     @property
     @override
@@ -77,6 +117,22 @@ class SdkStream(Stream):
         """Write SCHEMA, if it was not written yet."""
         self._write_schema_message()
 
+    @cached_property
+    def conformer(self) -> Conformer:
+        """Makes the records of this stream fit its SCHEMA."""
+        return Conformer(self.effective_schema, self.mask.__getitem__)
+
+    @override
+    def _write_record_message(self, record: Record) -> None:
+        for fitting in self.conformer.conform([record]):
+            self._write_fitting(fitting)
+
+    def _write_fitting(self, record: Record) -> None:
+        try:
+            Stream._write_record_message(self, record)
+        except Exception as error:
+            raise _named(error, self.name) from None
+
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **options: Any) -> None:
         """Log as the SDK does, but not that an expected error is "unhandled": the command line says what it is."""
@@ -88,13 +144,6 @@ class SdkStream(Stream):
         """End the run: the SDK calls this for each stream, after all streams are done and all STATE is written."""
         super().log_sync_costs()
         self.end_of_run()
-
-    @override
-    def _write_record_message(self, record: dict[str, Any]) -> None:
-        try:
-            super()._write_record_message(record)
-        except Exception as error:
-            raise _named(error, self.name) from None
 
     @override
     def _write_schema_message(self) -> None:
@@ -115,7 +164,7 @@ class PushStream(SdkStream):
         self._counter: metrics.Counter | None = None
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
-        """Write records.
+        """Write records, so that they fit SCHEMA.
 
         Where no property is deselected, the SDK's search for those is left out: it copies every object of every
         record.
@@ -123,21 +172,21 @@ class PushStream(SdkStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             self._check_max_record_limit(self._written)
             records = records[: self.ABORT_AT_RECORD_COUNT]
+        fitting = self.conformer.conform(records)
         with self._tap.message_writer.whole():
-            self._write(records)
-        self._written += len(records)
+            self._write(fitting)
+        self._written += len(fitting)
         if self._counter is not None:
-            self._counter.increment(len(records))
+            self._counter.increment(len(fitting))
 
     def _write(self, records: Sequence[dict[str, Any]]) -> None:
         if not self._has_all_properties:
             for record in records:
-                self._write_record_message(record)
+                self._write_fitting(record)
             return
         now = datetime.now(timezone.utc)
         for stream_map in self.stream_maps:
-            for mapped in self._mapped(stream_map, records):
-                self._tap.write_message(RecordMessage(stream_map.stream_alias, mapped, time_extracted=now))
+            self._tap.message_writer.write_records(stream_map.stream_alias, self._mapped(stream_map, records), now)
 
     def _mapped(self, stream_map: StreamMap, records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for record in records:
@@ -175,6 +224,9 @@ class SdkTap(Tap):
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
+
+    def __init__(self, *, catalog: object = None, **options: Any) -> None:
+        super().__init__(catalog=_with_known_names(catalog), **options)
 
     @abstractmethod
     def end_of_run(self) -> None:
@@ -214,7 +266,7 @@ class SdkTap(Tap):
             tap = cls._from_cli(
                 config,
                 state=None if state is None else read_json_object("--state", _bytes_of(state)),
-                catalog=None if catalog is None else _catalog(read_json_object("--catalog", _bytes_of(catalog))),
+                catalog=None if catalog is None else _catalog_of(catalog),
             )
             with tap.running():
                 tap.sync_all()
@@ -316,8 +368,21 @@ def _bytes_of(file: IO[str]) -> bytes:
     return content
 
 
-def _catalog(document: dict[str, Any]) -> Catalog:
+def _catalog_of(file: IO[str]) -> dict[str, Any]:
+    document = read_json_object("--catalog", _bytes_of(file))
     try:
-        return Catalog.from_dict(document)
+        Catalog.from_dict(deepcopy(document))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None
+    return document
+
+
+def _with_known_names(catalog: object) -> Any:
+    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
+    streams = catalog.get("streams") if isinstance(catalog, dict) else None
+    for stream in streams if isinstance(streams, list) else ():
+        for one in stream.get("metadata", ()):
+            metadata = one.get("metadata", {})
+            if not one.get("breadcrumb") and "replication-method" in metadata:
+                metadata["forced-replication-method"] = metadata["replication-method"]
+    return catalog

@@ -77,6 +77,7 @@ class SyncSession:
     Attributes:
         messages: number of messages emitted.
         emitted: which they were.
+        left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
         ended_by: the first error after which nothing can be read any more; None as long as something can.
@@ -96,6 +97,7 @@ class SyncSession:
         self.media = MediaStore.from_settings(settings, self.client)
         self.messages = 0
         self.emitted = EmittedMessages()
+        self.left_out = 0
         self.chat_ids: dict[str, tuple[str, ...]] = {}
         self.passes_started = False
         self._started = time.monotonic()
@@ -236,12 +238,13 @@ class SyncSession:
             self.client.close()
             stats = self.client.stats
             log.info(
-                "done: %d requests, %d of them retries, %d messages, %.1f s%s",
+                "done: %d requests, %d of them retries, %d messages, %.1f s%s%s",
                 stats.requests,
                 stats.retries,
                 self.messages,
                 time.monotonic() - self._started,
                 f"; {self.media.summary}" if self.media is not None else "",
+                f"; {self.left_out} records left out, as they have no key" if self.left_out else "",
             )
         problems = list(self._problems)
         if self._failures:

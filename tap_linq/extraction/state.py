@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from linq_client import RetentionWindow
 from linq_client.sync import CLOCK_TOLERANCE
 from linq_client.times import format_datetime, parse_datetime_or_none
+from tap_linq.extraction.shown_reactions import Reactions, reactions_from_json, reactions_to_json
 
 __all__ = ["FORMAT", "STATE_STREAM", "Coverage", "LineState", "StateFormatError", "read_partitions"]
 
@@ -120,10 +121,10 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a pass emits of the messages it reads; what it does not, a bookmark that moves would leave behind.
+    """What a pass emits of what it reads; what it does not, a bookmark that moves would leave behind.
 
     Attributes:
-        streams: names of the streams that come from messages.
+        streams: names of the streams that come from chats and messages.
         files: whether the files of messages are stored.
         since: start_date; None for everything.
     """
@@ -168,6 +169,7 @@ class LineState:
         coverage: what the last complete pass emitted.
         clock_error: a time of earlier STATE that lay ahead of the server's clock; until a pass is complete, nobody
             knows when the last one was.
+        reactions: those that living messages have shown.
     """
 
     passed_at: datetime | None = None
@@ -176,6 +178,7 @@ class LineState:
     window: RetentionWindow | None = None
     coverage: Coverage | None = None
     clock_error: datetime | None = None
+    reactions: Reactions = field(default_factory=dict)
 
     @classmethod
     def from_partition(cls, partition: Mapping[str, Any]) -> LineState:
@@ -196,6 +199,7 @@ class LineState:
             window=_window(partition.get("window_hours")),
             coverage=Coverage.from_json(partition.get("coverage")),
             clock_error=_time(partition, "clock_error"),
+            reactions=reactions_from_json(partition.get("reactions")),
         )
 
     def write_to(self, partition: dict[str, Any]) -> None:
@@ -210,6 +214,7 @@ class LineState:
             "window_hours": self.window and f"{self.window.hours:g}",
             "coverage": self.coverage and self.coverage.to_json(),
             "clock_error": self.clock_error and format_datetime(self.clock_error),
+            "reactions": reactions_to_json(self.reactions) or None,
         }
         partition.clear()
         partition.update((name, value) for name, value in fields.items() if value is not None)

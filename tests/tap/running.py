@@ -59,14 +59,20 @@ def config_for(emulator: Emulator, **settings: Any) -> dict[str, Any]:
 
 
 def run_tap(
-    emulator: Emulator, *, state: dict[str, Any] | None = None, select: Collection[str] | None = None, **settings: Any
+    emulator: Emulator,
+    *,
+    state: dict[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
+    select: Collection[str] | None = None,
+    **settings: Any,
 ) -> Output:
     """Run once, with all that a target would see.
 
     Args:
+        catalog: what discovery finds if None.
         select: names of streams; what is selected by default if None.
     """
-    return run_config(config_for(emulator, **settings), state, select)
+    return run_config(config_for(emulator, **settings), state, select, catalog)
 
 
 def run_api(
@@ -76,12 +82,21 @@ def run_api(
     return run_config(api.config(**settings), state, select)
 
 
-def run_config(config: dict[str, Any], state: dict[str, Any] | None, select: Collection[str] | None) -> Output:
+def run_config(
+    config: dict[str, Any],
+    state: dict[str, Any] | None,
+    select: Collection[str] | None,
+    catalog: dict[str, Any] | None = None,
+) -> Output:
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error = None
     with redirect_stdout(out):
         # Handed over as text, as between processes, so that runs share no objects.
-        tap = TapLinq(config=config, state=json.loads(json.dumps(state or {})))
+        tap = TapLinq(
+            config=config,
+            state=json.loads(json.dumps(state or {})),
+            catalog=json.loads(json.dumps(catalog)),
+        )
         for name, stream in tap.streams.items() if select is not None else ():
             stream.selected = name in (select or ())
         try:
