@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from linq_client import RetentionWindow
 from tap_linq.extraction.plan import plan_pass
+from tap_linq.extraction.shown_reactions import MessageReactions
 from tap_linq.extraction.state import FORMAT, Coverage, LineState, StateFormatError, read_partitions
 from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
@@ -62,8 +63,17 @@ def test_format_1_with_all_fields() -> None:
     assert read(sample("format_1_all_fields")) == {FIRST_LINE: known}
 
 
+def test_format_1_with_reactions() -> None:
+    message = "6c1d5f0e-2f5b-4f0a-8f0b-1e2d3c4b5a02"
+    places = {"9d8c7b6a-5f4e-4d3c-8b2a-1f0e9d8c7b04": 0, f"{message}/1/fd090b486c939fde": 1}
+    coverage = Coverage(OF_MESSAGES | {"chat_participants", "chats"})
+    reactions = {message: MessageReactions(NOON, places)}
+    known = LineState(TEN_PAST, TEN_PAST, True, WINDOW, coverage, reactions=reactions)
+    assert read(sample("format_1_reactions")) == {FIRST_LINE: known}
+
+
 def test_format_1_is_what_is_written() -> None:
-    for name in ("format_1", "format_1_all_fields"):
+    for name in ("format_1", "format_1_all_fields", "format_1_reactions"):
         for partition in sample(name)["bookmarks"]["messages"]["partitions"]:
             written = {"context": partition["context"], "stale": 1}
             LineState.from_partition(partition).write_to(written)
