@@ -121,7 +121,9 @@ def test_a_pass_that_takes_too_long_loses_what_expires_meanwhile(emulator: Emula
     first = succeed(emulator, **options)
     assert first.bookmarks() == {FIRST_LINE: "2026-03-01T12:10:00Z"}
     emulator.advance(HOUR)
+    # Two chats: a clock that jumps is believed when a second response confirms it.
     inbound(emulator)
+    inbound(emulator, **{"from": "+12125550101"})
     after_each_page("/v3/chats", lambda page: emulator.advance(1.5 * HOUR if page == 1 else 0))
     slow = succeed(emulator, state=first.state, **options)
     (record,) = slow.records("extraction_gaps")
