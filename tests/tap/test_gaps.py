@@ -31,6 +31,7 @@ def test_a_first_run_on_an_ephemeral_line_says_how_far_it_reached(emulator: Emul
         "window_hours": 2,
         "detected_at": "2026-03-01T12:00:00Z",
         "reason": "first_run",
+        "_extra": None,
     }
     assert [row["line"] for row in first.records("extraction_gaps")] == [FIRST_LINE, SECOND_LINE]
     assert succeed(emulator, state=first.state).records("extraction_gaps") == []
