@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_linq.operators.campaigns",
                     "airflow_provider_linq.operators.chats",
+                    "airflow_provider_linq.operators.extract",
                     "airflow_provider_linq.operators.messages",
                 ],
             }

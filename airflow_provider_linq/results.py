@@ -8,7 +8,9 @@ __all__ = [
     "CapabilityResult",
     "ChatUpdate",
     "DeliveryResult",
+    "ExtractResult",
     "InboundMessage",
+    "LineExtract",
     "LocationRequestResult",
     "Refusal",
     "SendResult",
@@ -100,3 +102,27 @@ class LocationRequestResult(TypedDict):
     chat_id: str
     requested_at: str
     trace_id: str | None
+
+
+class LineExtract(TypedDict):
+    """How far an extraction has come with a line.
+
+    `read_until` is the API's time (RFC 3339, UTC) when the last complete pass over the line began, None if there was
+    none yet. `newest_message` is the latest `created_at` among the messages of this run, None if it emitted none.
+    `window_hours` is None where messages don't expire. `gap` says whether messages may have expired unread before this
+    run.
+    """
+
+    line: str
+    read_until: str | None
+    newest_message: str | None
+    window_hours: float | None
+    gap: bool
+
+
+class ExtractResult(TypedDict):
+    """What an extraction came to: rows by stream, each line, and the files that it wrote (none with a target)."""
+
+    records: dict[str, int]
+    lines: list[LineExtract]
+    files: list[str]
