@@ -32,9 +32,11 @@ from linq_client._retry import RequestStats, RetrySettings
 from linq_client.client import DEFAULT_BASE_URL, LinqClient
 from linq_client.errors import (
     APIConnectionError,
+    APIUnavailableError,
     AuthenticationError,
     BlockedError,
     ChatNotFoundError,
+    ClientClosedError,
     ConflictError,
     Effect,
     ErrorCode,
@@ -58,9 +60,11 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "APIConnectionError",
     "APIResponse",
+    "APIUnavailableError",
     "AuthenticationError",
     "BlockedError",
     "ChatNotFoundError",
+    "ClientClosedError",
     "ConflictError",
     "Decoration",
     "Effect",
