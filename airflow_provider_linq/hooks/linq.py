@@ -79,8 +79,7 @@ class LinqHook(BaseHook):
 
     The connection holds the API key as its password and, if it is not the vendor's, the base URL as its host: the
     whole URL with scheme and path, and with the port if there is one. Its extra fields are the arguments that follow
-    the connection here, and ``allow_http``; an argument given here goes before its field. ``hook.client`` reaches all
-    of the API.
+    the connection here; an argument given here goes before its field. ``hook.client`` reaches all of the API.
 
     :param linq_conn_id: the connection.
     :param default_line: own phone number to send from where a call names none, in E.164 form.
@@ -92,6 +91,7 @@ class LinqHook(BaseHook):
     :param proxy: URL of a proxy for all requests; by default that of the environment.
     :param verify: file with the certificates to trust, of a private CA for example; by default those that Python
         trusts, or that ``REQUESTS_CA_BUNDLE`` names.
+    :param allow_http: let the key leave the machine unencrypted, where the base URL begins with ``http://``.
     """
 
     conn_name_attr = "linq_conn_id"
@@ -110,6 +110,7 @@ class LinqHook(BaseHook):
         max_retries: int | None = None,
         proxy: str | None = None,
         verify: str | None = None,
+        allow_http: bool | None = None,
     ) -> None:
         super().__init__()
         self.linq_conn_id = linq_conn_id
@@ -121,6 +122,7 @@ class LinqHook(BaseHook):
             "max_retries": max_retries,
             "proxy": proxy,
             "verify": verify,
+            "allow_http": allow_http,
         }
 
     @cached_property
