@@ -22,6 +22,7 @@ from airflow_provider_linq._internal.durable import MESSAGE
 from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
 from airflow_provider_linq._internal.idempotency import IdempotencyRecord, check_key, decide_send, recipient_fingerprint
 from airflow_provider_linq._internal.keyed_send import KeyedSend
+from airflow_provider_linq._internal.not_after import NotAfter, check_not_after, latest_moment
 from airflow_provider_linq._internal.once import OnClear, RecordStore, is_mapped
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, check_message, with_key
@@ -45,6 +46,7 @@ class _LinqSendOperator(LinqOperator, ABC):
         message: MessageLike,
         idempotency_key: str | None = None,
         files_under: str | Sequence[str] | None = None,
+        not_after: NotAfter | None = None,
         on_opt_out: OnOptOut = "fail",
         on_clear: OnClear = "keep",
         wait_for_delivery: Until | None = None,
@@ -57,12 +59,14 @@ class _LinqSendOperator(LinqOperator, ABC):
         super().__init__(**kwargs)
         check_choice("on_opt_out", on_opt_out, OnOptOut)
         check_choice("on_clear", on_clear, OnClear)
+        check_not_after(not_after)
         if wait_for_delivery is not None:
             check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.message = message
         self.idempotency_key = idempotency_key
         self.files_under = files_under
         self._files = FileRules.of(message, files_under)
+        self.not_after = not_after
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
         self.wait_for_delivery = wait_for_delivery
@@ -127,6 +131,7 @@ class _LinqSendOperator(LinqOperator, ABC):
                 decision=decision,
                 context=context,
                 shares_key=is_mapped(ti) and given is None,
+                not_after=latest_moment(self.not_after, context),
             )
             try:
                 return send.run()
@@ -214,6 +219,9 @@ class LinqSendMessageOperator(_LinqSendOperator):
         installations share an account and run DAGs of the same name (templated)
     :param files_under: folder, or list of them, local or of an object store, whose files a template, another task or a
         JSON message may name; by default none.
+    :param not_after: when the message must not be sent any more: a datetime or an ISO 8601 string, or a timedelta after
+        the run was due. A task that comes later is skipped, unless its message was sent before; Airflow also runs the
+        latest slot that a paused DAG has missed, whatever ``catchup`` says (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.
@@ -227,7 +235,15 @@ class LinqSendMessageOperator(_LinqSendOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    template_fields: Sequence[str] = ("message", "chat_id", "to", "from_", "idempotency_key", "linq_conn_id")
+    template_fields: Sequence[str] = (
+        "message",
+        "chat_id",
+        "to",
+        "from_",
+        "idempotency_key",
+        "not_after",
+        "linq_conn_id",
+    )
 
     def __init__(
         self,
@@ -273,7 +289,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    template_fields: Sequence[str] = ("message", "to", "from_", "idempotency_key", "linq_conn_id")
+    template_fields: Sequence[str] = ("message", "to", "from_", "idempotency_key", "not_after", "linq_conn_id")
 
     def __init__(
         self, *, to: str | Sequence[str], message: MessageLike, from_: str | None = None, **kwargs: Any
