@@ -33,9 +33,11 @@ from linq_client._retry import RequestStats, RetrySettings
 from linq_client.client import DEFAULT_BASE_URL, LinqClient
 from linq_client.errors import (
     APIConnectionError,
+    APIUnavailableError,
     AuthenticationError,
     BlockedError,
     ChatNotFoundError,
+    ClientClosedError,
     ConflictError,
     Effect,
     ErrorCode,
@@ -60,9 +62,11 @@ __all__ = [
     "MAX_TEXT",
     "APIConnectionError",
     "APIResponse",
+    "APIUnavailableError",
     "AuthenticationError",
     "BlockedError",
     "ChatNotFoundError",
+    "ClientClosedError",
     "ConflictError",
     "Decoration",
     "Effect",

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Condition
 from typing import TypeVar
 
+from linq_client._deadline import Lifetime
 from linq_client.errors import RateLimitedError
 
 T = TypeVar("T")
@@ -25,16 +25,18 @@ class AdaptiveConcurrency:
         most: reads under way when nothing is wrong.
         longest_pause: seconds; an API that asks for more gets this much, and is then asked again.
         pause: seconds to wait where a 429 names no time.
+        lifetime: of the client.
     """
 
-    def __init__(self, most: int, longest_pause: float, pause: float) -> None:
+    def __init__(self, most: int, longest_pause: float, pause: float, lifetime: Lifetime) -> None:
         self._most = most
         self._longest_pause = longest_pause
         self._pause = pause
         self._allowed = float(most)
         self._under_way = 0
         self._resume_at = 0.0
-        self._changed = Condition()
+        self._lifetime = lifetime
+        self._changed = lifetime.new_condition()
 
     @property
     def allowed(self) -> int:
@@ -58,6 +60,7 @@ class AdaptiveConcurrency:
     def _enter(self) -> None:
         with self._changed:
             while True:
+                self._lifetime.check()
                 pause = self._resume_at - time.monotonic()
                 if pause <= 0 and self._under_way < self.allowed:
                     break

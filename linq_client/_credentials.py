@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class BearerAuth(requests.auth.AuthBase):
-    """Puts the key on a request. As an auth object, and not a header, it also keeps `~/.netrc` from replacing it."""
+    """Puts the key on a request."""
 
     def __init__(self, key: str) -> None:
         if not isinstance(key, str) or not key:
@@ -37,13 +37,6 @@ class BearerAuth(requests.auth.AuthBase):
     def has_key_of(self, other: BearerAuth) -> bool:
         """Whether both carry the same key."""
         return self._key == other._key
-
-
-class NoAuth(requests.auth.AuthBase):
-    """Nothing, not even what `~/.netrc` would give."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
 
 
 class Credentials:

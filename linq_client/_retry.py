@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -92,20 +93,43 @@ class Retries:
         budget: seconds after which no other try begins; a wait that does not fit ends the call.
         settings: how long to wait.
         counter: counts the retries.
+        sleep: waits.
     """
 
-    def __init__(self, max_retries: int, budget: float, settings: RetrySettings, counter: RequestCounter) -> None:
+    def __init__(
+        self,
+        max_retries: int,
+        budget: float,
+        settings: RetrySettings,
+        counter: RequestCounter,
+        sleep: Callable[[float], None],
+    ) -> None:
         self._stop = stop_after_attempt(max_retries + 1) | stop_before_delay(budget)
         self._random_wait = wait_random_exponential(multiplier=settings.first_wait, max=settings.longest_wait)
         self._counter = counter
+        self._sleep = sleep
 
-    def run(self, once: Callable[[], T]) -> T:
-        """Call until it works, or its error is not `retryable`, or tries or time are used up."""
+    def run(
+        self,
+        once: Callable[[], T],
+        *,
+        unless: type[LinqError] | tuple[()] = (),
+        logs: Callable[[], bool] = lambda: True,
+    ) -> T:
+        """Call until it works, or its error is not `retryable`, or tries or time are used up.
+
+        Args:
+            unless: class of errors that end the call although they are retryable.
+            logs: whether to log a retry.
+        """
         return Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, LinqError) and error.retryable),
+            retry=retry_if_exception(
+                lambda error: isinstance(error, LinqError) and error.retryable and not isinstance(error, unless)
+            ),
             wait=self._wait,
             stop=self._stop,
-            before_sleep=self._before_retry,
+            before_sleep=partial(self._before_retry, logs),
+            sleep=self._sleep,
             reraise=True,
         )(once)
 
@@ -114,7 +138,8 @@ class Retries:
         asked = error.retry_after if isinstance(error, LinqError) else None
         return self._random_wait(state) + (asked or 0.0)
 
-    def _before_retry(self, state: RetryCallState) -> None:
+    def _before_retry(self, logs: Callable[[], bool], state: RetryCallState) -> None:
         self._counter.add(retries=1)
-        error = state.outcome.exception() if state.outcome else None
-        log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)
+        if logs():
+            error = state.outcome.exception() if state.outcome else None
+            log.warning("try %d failed, next in %.1f s: %s", state.attempt_number, state.upcoming_sleep, error)

@@ -10,15 +10,14 @@ import platform
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import IO, Any, Final
+from urllib.parse import urljoin
 
 import requests
 from pydantic_core import from_json
-from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import (
     ConnectTimeoutError,
     MaxRetryError,
@@ -27,7 +26,11 @@ from urllib3.exceptions import (
     ProxyError,
 )
 
-from linq_client._credentials import BearerAuth, NoAuth
+from linq_client._clock import BelievedClock
+from linq_client._connections import WatchedAdapter
+from linq_client._credentials import BearerAuth
+from linq_client._deadline import Exchange, Lifetime
+from linq_client._network import FileHosts, Proxies
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
 from linq_client._verdict import error_from_response
@@ -40,6 +43,19 @@ from linq_client.errors import (
     SettingsError,
 )
 
+#: Bytes a second at which a file that still moves is waited for: a slow mobile or DSL line. The largest one that the
+#: API takes (100 MB) gets 14 minutes, and the URL to upload it to is valid for 15.
+SLOWEST_TRANSFER: Final = 128 * 1024
+
+#: Redirects of a download that are followed.
+MAX_REDIRECTS: Final = 3
+
+#: Bytes of a response of the API, unpacked. A page of 100 messages of 10,000 characters has a few.
+MAX_BODY: Final = 64 * 1024 * 1024
+
+#: Bytes that are read at a time. Packed ones, with older versions of urllib3: they become a thousand times as many.
+PIECE: Final = 64 * 1024
+
 
 class Transport:
     """The two sessions of a client: one for the API, one for files. Safe to use from several threads.
@@ -47,20 +63,42 @@ class Transport:
     Args:
         base_url: of the API, see `check_base_url`.
         timeout: seconds to wait for a connection, and for each read of a response.
+        deadline: seconds for a whole exchange; one that moves a file gets more, by its size.
         pool_size: connections kept open to each host.
+        proxies: the way to each host.
+        verify: as `requests` takes it.
         counter: counts the requests.
+        lifetime: of the client.
     """
 
-    def __init__(self, base_url: str, timeout: tuple[float, float], pool_size: int, counter: RequestCounter) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout: tuple[float, float],
+        deadline: float,
+        pool_size: int,
+        proxies: Proxies,
+        verify: bool | str,
+        counter: RequestCounter,
+        lifetime: Lifetime,
+    ) -> None:
         self._base_url = base_url
         self._timeout = timeout
+        self._deadline = deadline
+        self._proxies = proxies
         self._counter = counter
-        self._api = _new_session(pool_size)
-        _settle_environment(self._api, base_url)
+        self._lifetime = lifetime
+        self._api = _new_session(pool_size, verify)
+        self._api.proxies = proxies.for_url(base_url)
         # Files lie on other hosts, whose URLs carry their own signature.
-        self._files = _new_session(pool_size)
-        #: The API's clock at its latest response that named a time.
-        self.server_time: datetime | None = None
+        self._files = _new_session(pool_size, verify)
+        self._file_hosts = FileHosts(base_url)
+        self._clock = BelievedClock()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The API's clock at its latest response that named a time."""
+        return self._clock.latest
 
     def close(self) -> None:
         """Close all connections."""
@@ -81,23 +119,26 @@ class Transport:
         """Send one request to the API; arguments as of `LinqClient.request`."""
         label = f"{method} {path}"
         self._counter.add(requests=1)
-        # An API does not redirect; a server that does it in its place must not be followed with the key.
-        with _send(
-            self._api,
-            method,
-            self._base_url + path,
-            label=label,
-            auth=auth,
-            timeout=self._timeout,
-            allow_redirects=False,
-            stream=True,
-            **request,
-        ) as response:
-            raw = _content(response, label)
+
+        def send(_: Exchange) -> tuple[requests.Response, bytes]:
+            # An API does not redirect; a server that does it in its place must not be followed with the key.
+            with _send(
+                self._api,
+                method,
+                self._base_url + path,
+                label=label,
+                auth=auth,
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+                **request,
+            ) as response:
+                return response, _content(response, label)
+
+        response, raw = self._lifetime.run(label, self._deadline, send)
         status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        server_time = _server_date(response)
-        if server_time is not None:
-            self.server_time = server_time
+        named = _server_date(response)
+        server_time = self._clock.note(named) if named is not None else None
         body = _decoded(status, raw)
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
@@ -128,8 +169,35 @@ class Transport:
         max_bytes: int | None,
     ) -> int:
         """Move a file once; arguments and result as of `LinqClient.transfer`."""
-        label = f"{method} file at {urlsplit(url).hostname}"
-        self._counter.add(requests=1)
+        # A redirected upload would arrive as a GET, and seem to have worked.
+        for hops_left in range(MAX_REDIRECTS if data is None else 0, -1, -1):
+            label = f"{method} file at {self._file_hosts.check(url, 'file')}"
+            self._counter.add(requests=1)
+            moved = self._lifetime.run(
+                label,
+                self._deadline + (_size(data) / SLOWEST_TRANSFER if data is not None else 0),
+                partial(self._move, method, url, data, headers, into, max_bytes, label, follows=hops_left > 0),
+            )
+            if isinstance(moved, int):
+                return moved
+            # The headers were meant for the first host.
+            url, headers = moved, None
+        raise AssertionError("the last hop follows no redirect")
+
+    def _move(
+        self,
+        method: str,
+        url: str,
+        data: bytes | IO[bytes] | None,
+        headers: Mapping[str, str] | None,
+        into: IO[bytes] | None,
+        max_bytes: int | None,
+        label: str,
+        exchange: Exchange,
+        *,
+        follows: bool,
+    ) -> int | str:
+        """Make one request for a file, and return its size, or where it has moved to if that is followed."""
         with _send(
             self._files,
             method,
@@ -138,63 +206,42 @@ class Transport:
             data=data,
             headers=headers,
             timeout=self._timeout,
+            proxies=self._proxies.for_url(url),
             stream=True,
-            # A redirected upload arrives as a GET, which would seem to have worked.
-            allow_redirects=data is None,
+            allow_redirects=False,
         ) as response:
+            if response.is_redirect and follows:
+                return urljoin(url, response.headers["Location"])
             if response.status_code >= 300:
                 raise error_from_response(response.status_code, None, response.headers, request=label)
-            return _save(response, into, max_bytes, label) if into is not None else 0
+            if into is None:
+                return 0
+            exchange.extend(_expected_size(response, max_bytes) / SLOWEST_TRANSFER)
+            return _save(response, into, max_bytes, label)
 
 
-def check_base_url(url: str) -> str:
-    """Return the URL without a slash at its end.
-
-    Raises:
-        SettingsError: it is none of an API. It may hold a password, so only its host is shown.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        raise SettingsError("base_url: must be a URL, got something else") from None
-    if parts.scheme not in ("http", "https") or not host or url != url.strip():
-        raise SettingsError(f"base_url: must be an http or https URL, got scheme {parts.scheme!r} and host {host!r}")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError(f"base_url: must hold no user, password, query or fragment, got one with host {host!r}")
-    if "/v3" in parts.path:
-        raise SettingsError(f"base_url: must end in /api/partner, without /v3, got path {parts.path!r}")
-    return url.rstrip("/")
-
-
-def _new_session(pool_size: int) -> requests.Session:
+def _new_session(pool_size: int, verify: bool | str) -> requests.Session:
     """Make a session that keeps `pool_size` connections to a host and may be used from as many threads."""
     session = requests.Session()
-    session.auth = NoAuth()  # the key goes with each request to the API alone
+    session.trust_env = False  # neither ~/.netrc, nor what `_network` has settled already
+    session.verify = verify
     session.headers["User-Agent"] = (
         f"linq-connectors/{version('linq-connectors')} python/{platform.python_version()} "
         f"requests/{requests.__version__}"
     )
     # The API sets no cookies, and a cookie jar is the one part of a session that threads would share and change.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_maxsize=pool_size, pool_block=True)
+    adapter = WatchedAdapter(pool_maxsize=pool_size, pool_block=True)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
-
-
-def _settle_environment(session: requests.Session, url: str) -> None:
-    """Read proxies and CA bundle from the environment once, and not, as requests does, for each request."""
-    session.proxies.update(requests.utils.get_environ_proxies(url, no_proxy=None))
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    session.trust_env = False
 
 
 def _send(session: requests.Session, method: str, url: str, *, label: str, **options: Any) -> requests.Response:
     """Send a request that is called `label` in errors; `options` as `requests.Session.request` takes them."""
     try:
         return session.request(method, url, **options)
-    except (InvalidURL, MissingSchema, InvalidSchema, InvalidHeader) as error:
+    except ValueError as error:  # what `requests` and urllib3 raise for a URL or a header that is none
         failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
     except requests.RequestException as error:
         effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
@@ -226,8 +273,16 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _content(response: requests.Response, label: str) -> bytes:
-    """The whole body, in pieces as large as it comes: requests by itself takes 10 kB each time, ten times a page."""
-    return b"".join(_pieces(response, 1024 * 1024, f"{label}: no usable response"))
+    """The whole body; `requests` by itself takes 10 kB each time, ten times a page."""
+    pieces, size = [], 0
+    for piece in _pieces(response, PIECE, f"{label}: no usable response"):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY:
+            failure = APIConnectionError(f"{label}: the response is larger than {MAX_BODY} bytes")
+            failure.retryable = False
+            raise failure
+    return b"".join(pieces)
 
 
 def _decoded(status: int, content: bytes) -> Any:
@@ -254,13 +309,30 @@ def _pieces(response: requests.Response, size: int, failure: str) -> Iterator[by
 def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, label: str) -> int:
     """Write a body to a file, up to `max_bytes`, and return its size."""
     size = 0
-    for piece in _pieces(response, 64 * 1024, f"{label}: the file was cut short"):
+    for piece in _pieces(response, PIECE, f"{label}: the file was cut short"):
         size += len(piece)
         if max_bytes is not None and size > max_bytes:
             raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
         into.write(piece)
     into.truncate()
     return size
+
+
+def _size(data: bytes | IO[bytes]) -> int:
+    """How many bytes are left to send."""
+    if isinstance(data, bytes):
+        return len(data)
+    position = data.tell()
+    size = data.seek(0, os.SEEK_END) - position
+    data.seek(position)
+    return size
+
+
+def _expected_size(response: requests.Response, max_bytes: int | None) -> int:
+    """How many bytes a download can have: as many as it says, but no more than are taken."""
+    most = MAX_BODY if max_bytes is None else max_bytes
+    length = response.headers.get("Content-Length", "")
+    return min(int(length), most) if length.isdecimal() and len(length) < 20 else most
 
 
 def _server_date(response: requests.Response) -> datetime | None:

@@ -18,9 +18,12 @@ from typing_extensions import Self
 from linq_client import resources
 from linq_client._concurrency import AdaptiveConcurrency
 from linq_client._credentials import Credentials
+from linq_client._deadline import Lifetime
+from linq_client._network import Proxies, ca_certificates, check_base_url
+from linq_client._outage import Outages
 from linq_client._pagination import APIResponse
 from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries, RetrySettings
-from linq_client._transport import Transport, check_base_url
+from linq_client._transport import Transport
 from linq_client.errors import ChatNotFoundError, Effect, NotFoundError, RequestKind, SettingsError
 
 __all__ = ["DEFAULT_BASE_URL", "LinqClient"]
@@ -46,9 +49,16 @@ class LinqClient:
             present key (401). Another key is taken from then on, and the refused request is made again with it. After
             the same key the `AuthenticationError` is permanent; if `renew_key` raises, it is not.
         retry: how long to wait between tries.
+        deadline: seconds for a whole exchange, from its connection to the last byte of the response. One that moves a
+            file gets more, by its size.
+        outage_patience: seconds that reads wait out an outage of the API; see `_outage`. 0: each read fails by itself.
+        proxy: URL of the proxy for all requests; by default those of the environment.
+        verify: path to a file or folder of CA certificates; True for those of the environment, else the usual ones.
+        allow_http: whether `base_url` may be `http://` to another machine. The key can be read on the way there.
 
     Raises:
-        SettingsError: no key, a base URL that is none, or a number out of range.
+        SettingsError: no key, a base URL that is none, a number out of range, or a proxy or CA certificates that can't
+            be used.
     """
 
     def __init__(
@@ -62,11 +72,16 @@ class LinqClient:
         pool_size: int = 10,
         renew_key: Callable[[], str] | None = None,
         retry: RetrySettings | None = None,
+        deadline: float = 120.0,
+        outage_patience: float = 0.0,
+        proxy: str | None = None,
+        verify: bool | str | os.PathLike[str] = True,
+        allow_http: bool = False,
     ) -> None:
         # An empty argument is a mistake of the caller's, and must not turn into another account or another server.
         self._credentials = Credentials(os.environ.get("LINQ_API_KEY", "") if api_key is None else api_key, renew_key)
         self.base_url = check_base_url(
-            os.environ.get("LINQ_BASE_URL", DEFAULT_BASE_URL) if base_url is None else base_url
+            os.environ.get("LINQ_BASE_URL", DEFAULT_BASE_URL) if base_url is None else base_url, allow_http=allow_http
         )
         for name, value, least in (
             ("timeout", timeout[0], 0.001),
@@ -74,14 +89,33 @@ class LinqClient:
             ("max_retries", max_retries, 0),
             ("retry_budget", retry_budget, 0),
             ("pool_size", pool_size, 1),
+            ("deadline", deadline, 0.001),
+            ("outage_patience", outage_patience, 0),
         ):
             if not isinstance(value, int | float) or not value >= least:
                 raise SettingsError(f"{name}: must be a number of at least {least}, got {value!r}")
         retry = retry or RetrySettings()
         self._counter = RequestCounter()
-        self._transport = Transport(self.base_url, timeout, pool_size, self._counter)
-        self._retries = Retries(max_retries, retry_budget, retry, self._counter)
-        self._reads = AdaptiveConcurrency(pool_size, longest_pause=retry_budget, pause=retry.pause)
+        self._lifetime = Lifetime()
+        self._transport = Transport(
+            self.base_url,
+            timeout,
+            deadline,
+            pool_size,
+            Proxies(proxy),
+            ca_certificates(verify),
+            self._counter,
+            self._lifetime,
+        )
+        self._retries = Retries(max_retries, retry_budget, retry, self._counter, self._lifetime.sleep)
+        self._reads = AdaptiveConcurrency(
+            pool_size, longest_pause=outage_patience or retry_budget, pause=retry.pause, lifetime=self._lifetime
+        )
+        self._outages = (
+            Outages(outage_patience, retry_budget, retry, self._retries, self._reads, self._counter, self._lifetime)
+            if outage_patience
+            else None
+        )
 
         self.attachments = resources.Attachments(self)
         self.capability = resources.Capabilities(self)
@@ -107,6 +141,15 @@ class LinqClient:
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
+
+    def abort(self) -> None:
+        """End all calls within a second, with `ClientClosedError`, and let none begin any more.
+
+        Safe from any thread and from a signal handler; it returns immediately. Calls end that wait for a connection, a
+        response, a retry or the end of a pause. One whose host's name is being resolved ends when the system's resolver
+        gives up.
+        """
+        self._lifetime.abort()
 
     @property
     def known_server_time(self) -> datetime | None:
@@ -179,8 +222,13 @@ class LinqClient:
                     raise
                 return APIResponse({}, error.status or 404, error.trace_id, self.server_time, kind)
 
+        if method == "GET" and self._outages is not None:
+            return self._outages.read(path, params or {}, once)
         attempt = partial(self._reads.run, once) if method == "GET" else once
-        return self._retries.run(attempt) if repeatable else attempt()
+        if not repeatable:
+            return attempt()
+        with effect.one_try():  # also of an error between two tries
+            return self._retries.run(attempt)
 
     def transfer(
         self,
@@ -203,7 +251,8 @@ class LinqClient:
             The number of bytes downloaded.
 
         Raises:
-            InvalidRequestError: the file is larger than `max_bytes`.
+            InvalidRequestError: the file is larger than `max_bytes`, or the URL, or one that it redirects to, is none
+                that a file may be at: https on a public host, or where the API itself is.
             LinqError: as `request`.
         """
         start = {file: file.tell() for file in (data, into) if file is not None and not isinstance(file, bytes)}

@@ -15,9 +15,11 @@ from typing_extensions import Self
 
 __all__ = [
     "APIConnectionError",
+    "APIUnavailableError",
     "AuthenticationError",
     "BlockedError",
     "ChatNotFoundError",
+    "ClientClosedError",
     "ConflictError",
     "Effect",
     "ErrorCode",
@@ -315,6 +317,18 @@ class APIConnectionError(LinqError):
     """No usable response came: no connection, time-out, or not the body expected. See `effect`."""
 
     retryable = True
+
+
+class APIUnavailableError(LinqError):
+    """The API answered no read for as long as `outage_patience` allows: this client makes no further one."""
+
+    effect = Effect.NONE
+
+
+class ClientClosedError(LinqError):
+    """`LinqClient.abort` ended the call, or came before it. See `effect`."""
+
+    effect = Effect.NONE
 
 
 class PaginationError(LinqError):

@@ -12,8 +12,13 @@ import pytest
 
 from linq_client import LinqClient, RateLimitedError, RetrySettings
 from linq_client._concurrency import AdaptiveConcurrency
+from linq_client._deadline import Lifetime
 from tests.client.server import KEY, OK, serving
 from tests.emulator_process import Emulator
+
+
+def concurrency(most: int, longest_pause: float, pause: float) -> AdaptiveConcurrency:
+    return AdaptiveConcurrency(most, longest_pause, pause, Lifetime())
 
 
 def limited(retry_after: float | None) -> Callable[[], None]:
@@ -33,7 +38,7 @@ def limit(reads: AdaptiveConcurrency, retry_after: float | None = 0, together: i
 
 
 def test_a_limit_halves_the_reads_once_and_they_recover() -> None:
-    reads = AdaptiveConcurrency(8, longest_pause=60, pause=1)
+    reads = concurrency(8, longest_pause=60, pause=1)
     limit(reads, 0.05, together=3)
     assert reads.allowed == 4
     limit(reads)
@@ -44,7 +49,7 @@ def test_a_limit_halves_the_reads_once_and_they_recover() -> None:
 
 
 def test_one_request_is_always_allowed() -> None:
-    reads = AdaptiveConcurrency(2, longest_pause=60, pause=1)
+    reads = concurrency(2, longest_pause=60, pause=1)
     for _ in range(9):
         limit(reads)
     assert reads.allowed == 1
@@ -53,7 +58,7 @@ def test_one_request_is_always_allowed() -> None:
 
 @pytest.mark.parametrize("retry_after", [3600, None])
 def test_all_threads_pause_together_and_no_longer_than_they_may(retry_after: float | None) -> None:
-    reads = AdaptiveConcurrency(4, longest_pause=0.2, pause=0.2)
+    reads = concurrency(4, longest_pause=0.2, pause=0.2)
     limit(reads, retry_after)
     started = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
@@ -63,7 +68,7 @@ def test_all_threads_pause_together_and_no_longer_than_they_may(retry_after: flo
 
 
 def test_no_more_than_allowed_are_under_way() -> None:
-    reads = AdaptiveConcurrency(4, longest_pause=60, pause=1)
+    reads = concurrency(4, longest_pause=60, pause=1)
     limit(reads)
     under_way, most, lock = 0, 0, threading.Lock()
     # A third read under way would let the barrier pass before its time is up.
@@ -87,7 +92,7 @@ def test_no_more_than_allowed_are_under_way() -> None:
 
 
 def test_what_raises_another_error_makes_room_again() -> None:
-    reads = AdaptiveConcurrency(1, longest_pause=60, pause=1)
+    reads = concurrency(1, longest_pause=60, pause=1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
             reads.run(lambda: 1 / 0)

@@ -228,7 +228,7 @@ def test_a_name_that_is_not_found_is_no_connection(monkeypatch: pytest.MonkeyPat
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nobody)
-    with LinqClient(KEY, base_url="http://nobody.example", max_retries=0) as client:
+    with LinqClient(KEY, base_url="https://nobody.example", max_retries=0) as client:
         assert fails(client, RequestKind.SEND).effect is Effect.NONE
 
 
