@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -42,7 +42,7 @@ THREADS_OF_ACCOUNT: Final = 10
 
 _threads: Final[WeakKeyDictionary[LinqClient, ThreadPoolExecutor]] = WeakKeyDictionary()
 
-_TIME_READINGS: Final = 6
+_TIME_READINGS: Final = 9
 
 
 async def in_thread(client: LinqClient, function: Callable[[], T]) -> T:
@@ -71,36 +71,37 @@ def _is_in_loop() -> bool:
 
 class AgreedTime:
     """
-    The server's time, as far as two readings in a row agree on it.
+    The server's time, as far as three readings in a row agree on it.
 
-    A proxy may answer with a `Date` of another year, once. What only moves forward must not follow it.
+    A proxy may answer with a `Date` of another year, once. What only moves forward must not follow it. The client
+    doubts such a date itself, but not in the first response to it, and then takes it for one more.
 
-    :param first: a time that is agreed on already; None if there is none.
+    :param agreed: a time that is agreed on already.
     """
 
-    def __init__(self, first: datetime | None = None) -> None:
-        self._clock = None if first is None else ServerClock(first)
+    def __init__(self, agreed: datetime) -> None:
+        self._clocks = [ServerClock(agreed)] * 2
 
-    def note(self, reading: datetime) -> datetime | None:
-        """Return the time that a reading and the one before agree on; None after the first reading."""
-        expected = None if self._clock is None else self._clock.now() + CLOCK_TOLERANCE
-        self._clock = ServerClock(reading)
-        return None if expected is None else min(reading, expected)
+    def note(self, reading: datetime) -> datetime:
+        """Return the time that a reading and the two before agree on."""
+        expected = [clock.now() + CLOCK_TOLERANCE for clock in self._clocks]
+        self._clocks = [self._clocks[1], ServerClock(reading)]
+        return min(reading, *expected)
 
 
 def agreed_server_time(client: LinqClient) -> datetime:
     """
-    Ask for the server's time until two responses in a row agree on it.
+    Ask for the server's time until three responses agree on it.
 
-    :raises LinqError: see ``linq_client.errors``; or no two of the responses do.
+    :raises LinqError: see ``linq_client.errors``; or no three of the responses do.
     """
-    clock = ServerClock(datetime.min.replace(tzinfo=timezone.utc))
+    agreeing: list[ServerClock] = []
     for _ in range(_TIME_READINGS):
-        expected = clock.now()
         reading = client.request("GET", "/v3/phone_numbers").server_time
-        if abs(reading - expected) <= CLOCK_TOLERANCE:
-            return min(reading, expected)
-        clock = ServerClock(reading)
+        agreeing = [clock for clock in agreeing if abs(clock.now() - reading) <= CLOCK_TOLERANCE]
+        agreeing.append(ServerClock(reading))
+        if len(agreeing) == 3:
+            return reading
     raise APIConnectionError(f"the dates of {_TIME_READINGS} responses do not agree")
 
 

@@ -123,8 +123,13 @@ class LinqNotifier(SafeRendering, BaseNotifier):
         hook = LinqAsyncHook(self.linq_conn_id)
 
         async def send() -> str:
-            client = await hook.aclient()  # fetches the connection without blocking
-            return await in_thread(client, lambda: self._send(hook, client, context))
+            await hook.aclient()  # fetches the connection without blocking
+            client = hook.client
+            try:
+                return await in_thread(client, lambda: self._send(hook, client, context))
+            finally:
+                client.abort()
+                client.close()
 
         try:
             self._log_sent(await asyncio.wait_for(with_present_key(hook, send), self.timeout.total_seconds()))
@@ -134,7 +139,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
             self._log_failure(error)
 
     def _in_time(self, send: Callable[[LinqClient], str]) -> str:
-        """Return what is made of a client, in a thread that is left behind when the time is over."""
+        """Return what is made of a client, in a thread that ends when the time is over."""
         client = self.hook.client  # the connection is fetched here: Airflow expects that of this thread
         outcome: queue.Queue[str | Exception] = queue.Queue()
 
@@ -150,6 +155,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
         except queue.Empty:
             raise self._no_response() from None
         finally:
+            client.abort()
             client.close()
         if isinstance(found, Exception):
             raise found

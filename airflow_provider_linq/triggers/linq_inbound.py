@@ -160,7 +160,7 @@ class _Watch:
         self._reader = InboundReader(hook, filter_, poll_interval=trigger.poll_interval, patience=PATIENCE)
         self._cursor: Cursor | None = None
         self._saved: Cursor | None = None
-        self._time = AgreedTime()
+        self._time: AgreedTime | None = None
         self._missed: Gap | None = None
 
     async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
@@ -169,8 +169,9 @@ class _Watch:
 
         :returns: the payload of the event, if there is one, and why not everything could be read.
         """
-        if self._cursor is None:
-            self._cursor = self._saved = await self._start()
+        if self._cursor is None or self._time is None:
+            self._cursor, self._time = await self._start()
+            self._saved = self._cursor
         elif self._is_worth_saving(self._cursor):
             # A poll later than its events: Airflow stores an event some time after the yield, and if the triggerer
             # died in between, a cursor that had been saved already would have passed it over.
@@ -182,18 +183,17 @@ class _Watch:
         new = await asyncio.to_thread(cursor.new, polled.messages, self._filter)
         cursor = cursor.with_events(new)
         server_time = self._time.note(polled.server_time)
-        if polled.error is None and server_time is not None:
+        if polled.error is None:
             self._note_gap(cursor.gap(server_time, self._hook.settings.retention_window))
             cursor = cursor.moved(server_time, polled.set_aside)
         self._cursor = cursor
         return self._payload(new, polled) if new else None, polled.error
 
-    async def _start(self) -> Cursor:
-        """Return the cursor of the store, or one that starts now, in server time."""
+    async def _start(self) -> tuple[Cursor, AgreedTime]:
+        """Return the cursor of the store, or one that starts now, in server time; and that."""
         log = self._trigger.log
         stored = await self._trigger.stored_cursor()
         now = await with_present_key(self._hook, lambda: self._hook.call(agreed_server_time))
-        self._time = AgreedTime(now)
         if stored is None:
             cursor = Cursor(now, looked=now)
             log.info("Watching %s from %s on: there is no cursor yet", self._filter, format_datetime(now))
@@ -212,7 +212,7 @@ class _Watch:
         else:
             cursor = stored
             log.info("Watching %s from the stored cursor on, %s", self._filter, format_datetime(stored.after))
-        return cursor
+        return cursor, AgreedTime(now)
 
     def _note_gap(self, gap: Gap | None) -> None:
         if gap is None:
