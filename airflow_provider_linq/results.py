@@ -65,8 +65,8 @@ class VoiceMemoResult(TypedDict):
 class InboundMessage(TypedDict):
     """A message that somebody sent to a line.
 
-    `text` joins the text parts with line breaks and is None if there are none; `part_types` names all parts in order
-    (`text`, `media`, `link` and others).
+    `text` joins the text parts with line breaks and is None if there are none, and of a task with
+    ``include_text=False``; `part_types` names all parts in order (`text`, `media`, `link` and others).
     """
 
     chat_id: str

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from linq_client._outgoing import (
+    MAX_TEXT,
     Decoration,
     Link,
     Media,
@@ -58,6 +59,7 @@ from linq_client.errors import (
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "MAX_TEXT",
     "APIConnectionError",
     "APIResponse",
     "APIUnavailableError",

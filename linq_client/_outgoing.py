@@ -23,6 +23,7 @@ Service: TypeAlias = Literal["iMessage", "RCS", "SMS"]
 #: Stickers can be received, but not sent from here: they need an image and a place.
 ReactionType: TypeAlias = Literal["love", "like", "dislike", "laugh", "emphasize", "question", "custom"]
 
+#: Characters that a text part may have.
 MAX_TEXT: Final = 10_000
 MAX_PARTS: Final = 100
 MAX_MEDIA_BY_URL: Final = 40
@@ -32,6 +33,7 @@ MAX_IDEMPOTENCY_KEY: Final = 255
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _URL: Final = re.compile(r"https?://|\bwww\.", re.IGNORECASE)
+_WHOLE_URL: Final = re.compile(rf"(?:{_URL.pattern})\S*", re.IGNORECASE)
 _PART_TYPES: Final = ("text", "media", "link")
 #: Fields whose values a refusal may show: what is wrong in them is a word, not a text.
 _SHOWN: Final = ("style", "animation", "preferred_service")
@@ -279,6 +281,23 @@ class Message(_Outgoing):
                     f"message.parts[{index}].value: no URL in the first message of a chat, "
                     f"got {found.group()!r} at character {found.start()}"
                 )
+
+    def as_first_in_chat(self, mark: str) -> Message:
+        """Return the message without what the API refuses in the first message of a new chat.
+
+        Args:
+            mark: stands in the place of each URL in a text, and of a link.
+        """
+        parts: list[Text | Media | Link] = []
+        for part in self.parts:
+            if isinstance(part, Link):
+                parts.append(Text(value=mark))
+            elif isinstance(part, Text) and _URL.search(part.value):
+                # Decorations and mentions of it are ranges of the text as it was.
+                parts.append(Text(value=_WHOLE_URL.sub(lambda _: mark, part.value)[:MAX_TEXT]))
+            else:
+                parts.append(part)
+        return self.model_copy(update={"parts": tuple(parts), "reply_to": None, "effect": None})
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object that the API takes."""

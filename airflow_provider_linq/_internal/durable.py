@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: The newest format that this version reads, and the one that it writes.
 FORMAT: Final = 1
 
+#: The same of the cursor of a watcher.
+CURSOR_FORMAT: Final = 2
+
 MESSAGE: Final = "linq_message"
 AT_MOST_ONCE: Final = "linq_at_most_once"
 CAMPAIGN: Final = "linq_campaign"
@@ -49,18 +52,19 @@ def write(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"format": FORMAT, **values}
 
 
-def check_format(name: str, value: object) -> Mapping[str, Any]:
+def check_format(name: str, value: object, *, newest: int = FORMAT) -> Mapping[str, Any]:
     """
     Return a record whose format this version reads.
 
     :param name: what the record is called in an error.
+    :param newest: the newest format of such a record.
     :raises FormatError: it is newer, or has none: version 0.1.0 wrote records without.
     """
     found = value.get("format") if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping) or type(found) is not int or not 1 <= found <= FORMAT:
+    if not isinstance(value, Mapping) or type(found) is not int or not 1 <= found <= newest:
         written = f"format {found}" if type(found) is int else "no format, as version 0.1.0 wrote it"
         raise FormatError(
-            f"{name}: this version reads formats 1 to {FORMAT}, the record has {written}. This task sends nothing. "
+            f"{name}: this version reads formats 1 to {newest}, the record has {written}. This task sends nothing. "
             "Run the version that wrote it: without the record, people may get a second message"
         )
     return value

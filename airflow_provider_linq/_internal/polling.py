@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from linq_client import AuthenticationError, LinqError
+from linq_client import APIConnectionError, AuthenticationError, LinqClient, LinqError
+from linq_client.sync import CLOCK_TOLERANCE
+from linq_client.times import ServerClock
 
 T = TypeVar("T")
 
@@ -28,25 +31,78 @@ LEAST_INTERVAL: Final = 0.05
 MAX_BACK_OFF: Final = 300.0
 _FORGET_AFTER: Final = 300.0
 
+#: The longest that the API may ask to wait, in seconds. A `Retry-After` of years is a mistake, and would end a watcher
+#: without a word.
+MAX_ASKED_WAIT: Final = 3600.0
 
-#: Threads of our own: the client pauses all reads of an account where the API asks for it, and in the threads of the
-#: event loop that would hold up whatever else the triggerer does.
-_threads: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="linq")
+#: Threads of one account, as many as its client keeps connections open. They are the account's own: one whose requests
+#: hang, or whose reads are paused because the API asked for it, holds up neither the others nor the event loop's own
+#: threads, which all that a triggerer does shares.
+THREADS_OF_ACCOUNT: Final = 10
+
+_threads: Final[WeakKeyDictionary[LinqClient, ThreadPoolExecutor]] = WeakKeyDictionary()
+
+_TIME_READINGS: Final = 9
 
 
-async def in_thread(function: Callable[[], T]) -> T:
-    """Return what a function that makes requests returns, in one of our threads."""
-    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, function)
+async def in_thread(client: LinqClient, function: Callable[[], T]) -> T:
+    """Return what a function that makes requests with a client returns, in one of the threads of its account."""
+    threads = _threads.get(client)
+    if threads is None:
+        threads = _threads[client] = ThreadPoolExecutor(THREADS_OF_ACCOUNT, thread_name_prefix="linq")
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, function)
 
 
 def run_to_end(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine from code that is not one, even within a running loop (``dag.test()`` in a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_in_loop():
         return asyncio.run(begin())
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(copy_context().run, lambda: asyncio.run(begin())).result()
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class AgreedTime:
+    """
+    The server's time, as far as three readings in a row agree on it.
+
+    A proxy may answer with a `Date` of another year, once. What only moves forward must not follow it. The client
+    doubts such a date itself, but not in the first response to it, and then takes it for one more.
+
+    :param agreed: a time that is agreed on already.
+    """
+
+    def __init__(self, agreed: datetime) -> None:
+        self._clocks = [ServerClock(agreed)] * 2
+
+    def note(self, reading: datetime) -> datetime:
+        """Return the time that a reading and the two before agree on."""
+        expected = [clock.now() + CLOCK_TOLERANCE for clock in self._clocks]
+        self._clocks = [self._clocks[1], ServerClock(reading)]
+        return min(reading, *expected)
+
+
+def agreed_server_time(client: LinqClient) -> datetime:
+    """
+    Ask for the server's time until three responses agree on it.
+
+    :raises LinqError: see ``linq_client.errors``; or no three of the responses do.
+    """
+    agreeing: list[ServerClock] = []
+    for _ in range(_TIME_READINGS):
+        reading = client.request("GET", "/v3/phone_numbers").server_time
+        agreeing = [clock for clock in agreeing if abs(clock.now() - reading) <= CLOCK_TOLERANCE]
+        agreeing.append(ServerClock(reading))
+        if len(agreeing) == 3:
+            return reading
+    raise APIConnectionError(f"the dates of {_TIME_READINGS} responses do not agree")
 
 
 @dataclass(frozen=True)
@@ -63,21 +119,25 @@ class SharedReads:
     def __init__(self) -> None:
         self._requests: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
-    async def read(self, question: Hashable, ask: Callable[[], T], *, not_before: float) -> SharedResponse[T]:
+    async def read(
+        self, client: LinqClient, question: Hashable, ask: Callable[[], T], *, not_before: float
+    ) -> SharedResponse[T]:
         """
         Return a response whose request was made at `not_before` or later, by another caller if there is one.
 
         A failure reaches all who wait for it, and nobody who comes later.
 
-        :param question: equal for those who ask the same; it names the client, so accounts don't mix.
-        :param ask: makes the request, in a thread.
+        :param client: makes the request; accounts don't mix.
+        :param question: equal for those who ask the same.
+        :param ask: makes the request, in a thread of the account.
         """
+        question = (client, question)
         now = asyncio.get_running_loop().time()
         requested_at, task = self._requests.get(question, (float("-inf"), None))
         if task is None or requested_at < not_before or (task.done() and (task.cancelled() or task.exception())):
             self._forget(now - _FORGET_AFTER)
             # A task of its own, shielded below: the trigger that asked first may be cancelled, the others still wait.
-            requested_at, task = now, asyncio.create_task(in_thread(ask))
+            requested_at, task = now, asyncio.create_task(in_thread(client, ask))
             self._requests[question] = (requested_at, task)
         return SharedResponse(await asyncio.shield(task), requested_at)
 
@@ -131,11 +191,15 @@ class Failures:
         self.count = 0
 
     def add(self, error: Exception) -> float:
-        """Count one more, and return the seconds to wait: the interval doubled each time, or what the API asked for."""
+        """
+        Count one more, and return the seconds to wait.
+
+        :returns: the interval doubled each time, or what the API asked for, at most an hour.
+        """
         self.count += 1
         back_off = min(self._poll_interval * 2.0 ** min(self.count, 30), max(MAX_BACK_OFF, self._poll_interval))
         asked = error.retry_after if isinstance(error, LinqError) else None
-        return max(back_off, asked or 0.0)
+        return max(back_off, min(asked or 0.0, MAX_ASKED_WAIT))
 
 
 def describe(error: Exception) -> str:

@@ -50,9 +50,9 @@ def delivery_result(message: models.Message) -> DeliveryResult:
     )
 
 
-def inbound_message(message: models.Message) -> InboundMessage:
+def inbound_message(message: models.Message, *, include_text: bool = True) -> InboundMessage:
     """Make the XCom of a received message out of the API's response."""
-    texts = [part.value for part in message.parts if isinstance(part, models.TextPart)]
+    texts = [part.value for part in message.parts if isinstance(part, models.TextPart)] if include_text else []
     return InboundMessage(
         chat_id=message.chat_id,
         message_id=message.id,

@@ -273,7 +273,7 @@ class LinqAsyncHook(LinqHook):
         :param function: for example ``lambda client: client.messages.get(message_id)``.
         """
         client = await self.aclient()
-        return await in_thread(lambda: function(client))
+        return await in_thread(client, lambda: function(client))
 
 
 @lru_cache(maxsize=32)

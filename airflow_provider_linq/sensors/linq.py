@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
-from airflow_provider_linq._internal.arguments import GivenArguments, as_timedelta, check_choice, datetime_argument
+from airflow_provider_linq._internal.arguments import (
+    GivenArguments,
+    as_timedelta,
+    check_choice,
+    datetime_argument,
+)
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq._internal.inbound import InboundReader, MessageFilter
-from airflow_provider_linq._internal.polling import run_to_end
+from airflow_provider_linq._internal.inbound import InboundReader
+from airflow_provider_linq._internal.message_filter import MessageFilter
+from airflow_provider_linq._internal.polling import agreed_server_time, run_to_end
+from airflow_provider_linq._internal.rendering import SafeRendering, is_template
+from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import DeliveryResult, InboundMessage
-from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger, raise_for_event
-from linq_client import InvalidRequestError
+from airflow_provider_linq.triggers.linq import (
+    MAX_CONSECUTIVE_FAILURES,
+    LinqDeliveryTrigger,
+    LinqMessageTrigger,
+    raise_for_event,
+)
+from linq_client import InvalidRequestError, MessageNotFoundError
 from linq_client.times import format_datetime, to_server_time
 
 if TYPE_CHECKING:
@@ -29,9 +50,17 @@ if TYPE_CHECKING:
 
 __all__ = ["LinqDeliverySensor", "LinqMessageSensor"]
 
+#: What says that the time is over, and nothing else.
+_TIME_IS_OVER: Final = (AirflowSensorTimeout, AirflowTaskTimeout)
 
-class _LinqSensor(BaseSensorOperator, ABC):
-    """What the sensors share: poke once, then defer, if they are deferrable."""
+
+class _LinqSensor(SafeRendering, BaseSensorOperator, ABC):
+    """
+    What the sensors share: poke once, then defer, if they are deferrable; and what an end of the wait means.
+
+    With ``soft_fail`` a wait that is over without a result is skipped, and nothing else is: an error is no answer.
+    With ``never_fail`` everything is skipped that is no result. Both are the same on the worker and in the triggerer.
+    """
 
     def __init__(
         self,
@@ -45,6 +74,8 @@ class _LinqSensor(BaseSensorOperator, ABC):
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
         self._given = GivenArguments(self, ())
+        self._polls = 0
+        self._began = time.monotonic()
 
     @cached_property
     def hook(self) -> LinqHook:
@@ -58,32 +89,87 @@ class _LinqSensor(BaseSensorOperator, ABC):
     def trigger(self, context: Context) -> BaseTrigger:
         """Return what waits after the first poke."""
 
+    @abstractmethod
+    def waiting_for(self, context: Context) -> str:
+        """Say what is waited for, for the log."""
+
     def execute(self, context: Context) -> Any:
-        with fail_fast():
-            self._given.check(self)
-        if not self.deferrable:
-            return super().execute(context)
-        found = self._first_poke(context)
-        if found:
-            return found.xcom_value
-        return self.defer(
-            trigger=self.trigger(context), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
-        )
+        with self._only_time_skips():
+            with fail_fast():
+                self._given.check(self)
+            self._began = time.monotonic()
+            if not self.deferrable:
+                return super().execute(context)
+            found = self._first_poke(context)
+            if found:
+                return found.xcom_value
+            return self.defer(
+                trigger=self.trigger(context), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
+            )
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        with self._only_time_skips():
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def _first_poke(self, context: Context) -> PokeReturnValue:
-        """Poke, with what ``soft_fail``, ``never_fail`` and ``silent_fail`` make of an exception in Airflow's loop."""
         try:
             return self.poke(context)
-        except AirflowSkipException:
+        except (AirflowFailException, AirflowSkipException):
             raise
-        except Exception as error:
-            lasting = isinstance(error, AirflowFailException)
-            if self.never_fail or (self.soft_fail and lasting):
-                raise AirflowSkipException("Skipping, since the sensor may not fail") from error
-            if lasting or not self.silent_fail:
+        except Exception:
+            if not self.silent_fail:
                 raise
             self.log.exception("Sensor poke failed")
             return PokeReturnValue(False)
+
+    @contextmanager
+    def _only_time_skips(self) -> Iterator[None]:
+        """
+        Let ``soft_fail`` skip where the time is over, and ``never_fail`` wherever there is no result.
+
+        Airflow's ``soft_fail`` also skips on a wrong key or a chat that does not exist, and not on the same errors on
+        the worker as after a deferral.
+        """
+        try:
+            yield
+            return
+        except AirflowRescheduleException:
+            raise
+        except AirflowSkipException as skip:
+            error: BaseException = skip if skip.__cause__ is None else skip.__cause__
+            is_skipped = self.never_fail or error is skip or isinstance(error, _TIME_IS_OVER)
+        except Exception as failed:
+            error, is_skipped = failed, self.never_fail
+        if not is_skipped:
+            raise error
+        reason = "soft_fail" if self.soft_fail else "never_fail"
+        self.log.info("Skipped, since %s is set: %s", reason, error)
+        raise AirflowSkipException(f"Skipped, since {reason} is set: {error}") from error
+
+    def _note_poke(self, context: Context) -> None:
+        """Count a poke; before the first one, say what is waited for."""
+        if self._polls == 0:
+            over = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
+            until = f"until {format_datetime(over.replace(microsecond=0))} at the latest"
+            self.log.info("Waiting for %s, every %g s, %s", self.waiting_for(context), self.poke_interval, until)
+        self._polls += 1
+
+    def _log_found(self, what: str, event: Mapping[str, Any] | None = None) -> None:
+        """Say what was found, and after how long: by this process or, as its event says, by a trigger."""
+        waited = time.monotonic() - self._began if event is None else event.get("waited", 0.0)
+        polls = self._polls if event is None else event.get("polls", 0)
+        self.log.info("%s; found after %.0f s and %d polls", what, waited, polls)
+
+    def _waiting_arguments(self) -> dict[str, Any]:
+        """Return the arguments of a trigger that say how to wait."""
+        now = datetime.now(timezone.utc)
+        return {
+            "linq_conn_id": self.linq_conn_id,
+            "poll_interval": self.poke_interval,
+            "started": format_datetime(now),
+            "deadline": format_datetime(now + timedelta(seconds=self.timeout)),
+            "max_consecutive_failures": None if self.silent_fail else MAX_CONSECUTIVE_FAILURES,
+        }
 
 
 class LinqMessageSensor(_LinqSensor):
@@ -92,7 +178,8 @@ class LinqMessageSensor(_LinqSensor):
 
     The result is an :class:`~airflow_provider_linq.results.InboundMessage`, of which each key is an XCom of its own
     too (``wait.output["text"]``). A chat is read whole at each poke, because the API promises no order, and for a line
-    every chat is read now and then. Where the connection has a retention window, ``poke_interval`` must be shorter: a
+    every chat is read now and then; one of several chats that can't be read is set aside, named in the log, and read
+    again later. Where the connection has a retention window, ``poke_interval`` must be shorter: a
     message that came and expired between two pokes is never seen.
 
     :param chat_id: wait in this chat; excludes ``line`` (templated)
@@ -102,9 +189,13 @@ class LinqMessageSensor(_LinqSensor):
         (without an offset, in Airflow's default time zone). The best one is the ``created_at`` of the message that is
         to be answered, from the XCom of the task that sent it. By default the start of the DAG run, corrected for the
         difference between this worker's clock and the API's; a cleared DAG run starts again (templated)
-    :param text_matches: only messages in whose text this regular expression is found (templated)
+    :param text_matches: only messages in the first 10,000 characters of whose text this regular expression is found; a
+        text on which it takes more than a quarter of a second has no match (templated)
     :param predicate: only messages for which this function is true: its dotted path; it gets an ``InboundMessage``,
-        and must be importable where the triggerer runs too.
+        and must be importable where the triggerer runs too. It runs in a thread, without a time limit: one that never
+        returns ends this wait for good, and one that computes for long slows down all triggers.
+    :param include_text: put the text into the result. Without it, ``text`` is None, and what people write stays out
+        of XCom.
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param deferrable: wait in the triggerer.
     """
@@ -120,15 +211,19 @@ class LinqMessageSensor(_LinqSensor):
         since: datetime | str | None = None,
         text_matches: str | None = None,
         predicate: str | None = None,
+        include_text: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if isinstance(text_matches, str) and not is_template(text_matches):
+            TextSearch(text_matches)  # a DAG with a pattern that can't be searched is not imported
         self.chat_id = chat_id
         self.from_handle = from_handle
         self.line = line
         self.since = since
         self.text_matches = text_matches
         self.predicate = predicate
+        self.include_text = include_text
         self._given = GivenArguments(self, self.template_fields)
 
     @cached_property
@@ -138,18 +233,26 @@ class LinqMessageSensor(_LinqSensor):
     @cached_property
     def _reader(self) -> InboundReader:
         # The trigger that follows a first poke sweeps, so that one need not.
-        return InboundReader(LinqAsyncHook(self.linq_conn_id), self.filter, sweep_first=not self.deferrable)
+        hook = LinqAsyncHook(self.linq_conn_id)
+        return InboundReader(hook, self.filter, poll_interval=self.poke_interval, sweep_first=not self.deferrable)
+
+    def waiting_for(self, context: Context) -> str:
+        return f"a message in {self.filter}, since {format_datetime(self._since_in_server_time(context))}"
 
     def poke(self, context: Context) -> PokeReturnValue:
         with fail_fast():
             self._check_interval()
             reader = self._reader
             since = self._since_in_server_time(context)
+            self._note_poke(context)
             polled = run_to_end(lambda: reader.poll(since))
             found = self.filter.earliest(polled.messages, since)
             if found is None and polled.error is not None:
                 raise polled.error
-        return PokeReturnValue(found is not None, None if found is None else inbound_message(found))
+        if found is None:
+            return PokeReturnValue(False)
+        self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)))
+        return PokeReturnValue(True, inbound_message(found, include_text=self.include_text))
 
     def trigger(self, context: Context) -> BaseTrigger:
         # A first poke that failed silently may not have learned of the server's time: then it is the worker's.
@@ -157,25 +260,38 @@ class LinqMessageSensor(_LinqSensor):
         with fail_fast():
             started = datetime_argument(since, "since")
         return LinqMessageTrigger(
-            linq_conn_id=self.linq_conn_id,
             since=format_datetime(started),
             chat_id=self.chat_id,
             from_handle=self.from_handle,
             line=self.line,
             text_matches=self.text_matches,
             predicate=self.predicate,
-            poll_interval=self.poke_interval,
+            **self._waiting_arguments(),
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> InboundMessage:
-        """Return from the triggerer."""
+        """
+        Return from the triggerer.
+
+        :raises AirflowFailException: a message came, and is gone before this task could read it.
+        """
         raise_for_event(event)
-        with fail_fast():
-            return inbound_message(self.hook.client.messages.get(event["message_id"]))
+        try:
+            with fail_fast():
+                found = self.hook.client.messages.get(event["message_id"])
+        except AirflowFailException as error:
+            if not isinstance(error.__cause__, MessageNotFoundError):
+                raise
+            raise AirflowFailException(
+                f"Message {event['message_id']} came in chat {event['chat_id']}, and was deleted or has expired before "
+                "this task could read it"
+            ) from error
+        self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)), event)
+        return inbound_message(found, include_text=self.include_text)
 
     def _since_in_server_time(self, context: Context) -> datetime:
         if self.since is None:
-            self.since = to_server_time(_start(context), self.hook.client.server_time)
+            self.since = to_server_time(_start(context), agreed_server_time(self.hook.client))
         self.since = datetime_argument(self.since, "since")
         return self.since
 
@@ -193,8 +309,9 @@ class LinqDeliverySensor(_LinqSensor):
     Wait until a message that was sent has come so far.
 
     The result is a :class:`~airflow_provider_linq.results.DeliveryResult`, of which each key is an XCom of its own
-    too. Messages to groups and by SMS end at sent, since nothing more is ever reported of them. Not everybody sends
-    read receipts: wait for "read" with a timeout that suits, and ``soft_fail``.
+    too. A delivery that has failed fails the task, with ``soft_fail`` too. Messages to groups and by SMS end at sent,
+    since nothing more is ever reported of them. Not everybody sends read receipts: wait for "read" with a timeout that
+    suits, and ``soft_fail``.
 
     :param message_id: the message, ``send.output["message_id"]`` for example (templated)
     :param until: "sent", "delivered" or "read".
@@ -225,19 +342,24 @@ class LinqDeliverySensor(_LinqSensor):
     def _watch(self) -> DeliveryWatch:
         return DeliveryWatch(self.message_id, self.until, self.failure_grace)
 
+    def waiting_for(self, context: Context) -> str:
+        return f"message {self.message_id} to be {self.until}"
+
     def poke(self, context: Context) -> PokeReturnValue:
+        self._note_poke(context)
         with fail_fast():
             state, delivery = self._watch.poll(self.hook.client)
         self._raise_if_failed(state.value, delivery)
+        if state is DeliveryState.REACHED:
+            self._log_found(_delivered(delivery))
         return PokeReturnValue(state is DeliveryState.REACHED, delivery)
 
     def trigger(self, context: Context) -> BaseTrigger:
         return LinqDeliveryTrigger(
-            linq_conn_id=self.linq_conn_id,
             message_id=self.message_id,
             until=self.until,
             failure_grace=self.failure_grace.total_seconds(),
-            poll_interval=self.poke_interval,
+            **self._waiting_arguments(),
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> DeliveryResult:
@@ -245,11 +367,23 @@ class LinqDeliverySensor(_LinqSensor):
         raise_for_event(event)
         delivery: DeliveryResult = event["delivery"]
         self._raise_if_failed(event["state"], delivery)
+        self._log_found(_delivered(delivery), event)
         return delivery
 
     def _raise_if_failed(self, state: str, delivery: DeliveryResult) -> None:
         if state == DeliveryState.FAILED.value:
             raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
+
+
+def _came(message_id: str, chat_id: str, created_at: str) -> str:
+    return f"Message {message_id} came in chat {chat_id} at {created_at}"
+
+
+def _delivered(delivery: DeliveryResult) -> str:
+    moments = {"sent": delivery["sent_at"], "delivered": delivery["delivered_at"], "read": delivery["read_at"]}
+    status = delivery["delivery_status"]
+    at = f" at {moments[status]}" if moments.get(status) else ""
+    return f"Message {delivery['message_id']} was {status}{at}"
 
 
 def _start(context: Context) -> datetime:

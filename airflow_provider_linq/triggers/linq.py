@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_linq._internal.arguments import datetime_argument
 from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch, check_until
-from airflow_provider_linq._internal.inbound import InboundReader, MessageFilter
+from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
+from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import (
     LEAST_INTERVAL,
     SHARED_FOR,
@@ -30,11 +31,15 @@ from airflow_provider_linq._internal.polling import (
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.results import DeliveryResult
 from linq_client import LinqError
+from linq_client.times import format_datetime
 
 __all__ = ["MAX_CONSECUTIVE_FAILURES", "LinqDeliveryTrigger", "LinqMessageTrigger"]
 
 #: How many polls may fail one after another before a trigger gives up, and its task fails or is retried.
 MAX_CONSECUTIVE_FAILURES = 10
+
+#: Seconds that the last poll may take, at the deadline or after it.
+_LAST_POLL: Final = 10.0
 
 
 class _PollingTrigger(BaseTrigger):
@@ -43,7 +48,10 @@ class _PollingTrigger(BaseTrigger):
 
     :param linq_conn_id: connection of type ``linq``; nothing else of the connection is stored.
     :param poll_interval: seconds between two polls.
-    :param max_consecutive_failures: how many polls may fail one after another.
+    :param max_consecutive_failures: how many polls may fail one after another; None for any number.
+    :param started: when the task began to wait, by the worker's clock (RFC 3339); by default when the trigger starts.
+    :param deadline: until when to wait, by the same clock. The event is then ``{"timed_out": True, ...}``. Airflow
+        ends a deferral itself, but not in ``dag.test()``.
     :param other: what another version of this provider has stored; passed over.
     """
 
@@ -52,19 +60,25 @@ class _PollingTrigger(BaseTrigger):
         *,
         linq_conn_id: str,
         poll_interval: float = 15,
-        max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES,
+        max_consecutive_failures: int | None = MAX_CONSECUTIVE_FAILURES,
+        started: str | None = None,
+        deadline: str | None = None,
         **other: Any,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.linq_conn_id = linq_conn_id
         self.poll_interval = poll_interval
         self.max_consecutive_failures = max_consecutive_failures
+        self.started = started
+        self.deadline = deadline
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         arguments = {
             "linq_conn_id": self.linq_conn_id,
             "poll_interval": self.poll_interval,
             "max_consecutive_failures": self.max_consecutive_failures,
+            "started": self.started,
+            "deadline": self.deadline,
             **self.arguments(),
         }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
@@ -80,30 +94,56 @@ class _PollingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)  # what fails is polled again anyway
         failures = Failures(self.poll_interval)
+        started = _now() if self.started is None else datetime_argument(self.started, "started")
+        deadline = None if self.deadline is None else datetime_argument(self.deadline, "deadline")
         watch: Watch | None = None
-        while True:
-            wait = self.poll_interval
+        polls = 0
+        event: dict[str, Any] | None = None
+        while event is None:
+            wait, failed = self.poll_interval, None
+            polls += 1
             try:
-                watch = watch or self.watch(hook)
-                event = await watch.poll(shared_for=self.poll_interval * SHARED_FOR)
+                if watch is None:
+                    watch = self.watch(hook)
+                    until = self.deadline or "it comes"
+                    self.log.info("Waiting for %s, every %g s, until %s", watch, self.poll_interval, until)
+                left = None if deadline is None else max(_seconds_until(deadline), _LAST_POLL)
+                event = await asyncio.wait_for(watch.poll(shared_for=self.poll_interval * SHARED_FOR), left)
                 failures.reset()
             except Exception as error:
-                event = None
-                permanent = isinstance(error, LinqError) and error.permanent
-                wait = failures.add(error)
+                failed, wait = error, failures.add(error)
                 hook.forget_connection()
-                if permanent or failures.count >= self.max_consecutive_failures:
-                    event = {"error": describe(error), "permanent": permanent}
+            is_over = deadline is not None and _seconds_until(deadline) <= 0
+            if failed is not None:
+                permanent = isinstance(failed, LinqError) and failed.permanent
+                # Whoever could not look at the end does not know that nothing came.
+                is_last = is_over and self.max_consecutive_failures is not None
+                if permanent or is_last or failures.count == self.max_consecutive_failures:
+                    event = {"error": describe(failed), "permanent": permanent}
                 else:
-                    self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(error))
-            if event is not None:
-                yield TriggerEvent(event)  # type: ignore[no-untyped-call]
-                return
-            await asyncio.sleep(max(wait, LEAST_INTERVAL))
+                    self.log.warning("Poll failed (%d), next in %.0f s: %s", failures.count, wait, describe(failed))
+            if event is None and is_over:
+                event = {"timed_out": True, "waiting_for": str(watch or "a response")}
+            if event is None:
+                left = wait if deadline is None else min(wait, _seconds_until(deadline))
+                await asyncio.sleep(max(left, LEAST_INTERVAL))
+        waited = (_now() - started).total_seconds()
+        yield TriggerEvent({**event, "polls": polls, "waited": round(waited, 1)})  # type: ignore[no-untyped-call]
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _seconds_until(moment: datetime) -> float:
+    return (moment - _now()).total_seconds()
 
 
 class Watch(ABC):
-    """What a trigger does at each poll."""
+    """What a trigger does at each poll. As text it says what is waited for."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
 
     @abstractmethod
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
@@ -114,7 +154,17 @@ class Watch(ABC):
 
 
 def raise_for_event(event: Mapping[str, Any]) -> None:
-    """Let a task fail whose trigger gave up, and so that no retry follows where none can help."""
+    """
+    Let a task fail whose trigger gave up.
+
+    :raises AirflowSensorTimeout: the time was over.
+    :raises AirflowFailException: no retry can help.
+    :raises AirflowException: a retry may.
+    """
+    if event.get("timed_out"):
+        raise AirflowSensorTimeout(
+            f"Timed out after {event['waited']:.0f} s and {event['polls']} polls, waiting for {event['waiting_for']}"
+        )
     if "error" in event:
         kind = AirflowFailException if event["permanent"] else AirflowException
         raise kind(f"Waiting has failed: {event['error']}")
@@ -124,7 +174,8 @@ class LinqDeliveryTrigger(_PollingTrigger):
     """
     Wait until a message has come so far, or has failed.
 
-    The event is ``{"state": "reached" or "failed", "delivery": DeliveryResult, "sent": ...}``.
+    The event is ``{"state": "reached" or "failed", "delivery": DeliveryResult, "sent": ..., "polls": ..., "waited":
+    seconds}``.
 
     :param linq_conn_id: connection of type ``linq``.
     :param message_id: a message that was sent.
@@ -133,7 +184,9 @@ class LinqDeliveryTrigger(_PollingTrigger):
     :param sent: handed back in the event: what the task knows of the send. Next to the event, as keyword arguments of
         the method that the task resumes with, ``dag.test()`` would lose it.
     :param poll_interval: seconds between two polls.
-    :param max_consecutive_failures: how many polls may fail one after another.
+    :param max_consecutive_failures: how many polls may fail one after another; None for any number.
+    :param started: when the task began to wait, by the worker's clock (RFC 3339).
+    :param deadline: until when to wait, by the same clock.
     """
 
     def __init__(
@@ -171,6 +224,10 @@ class _DeliveryPoll(Watch):
         self._watch = DeliveryWatch(trigger.message_id, check_until(trigger.until), grace)
         self._sent = trigger.sent
 
+    def __str__(self) -> str:
+        message_id, until, _ = self._question
+        return f"message {message_id} to be {until}"
+
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
         state, delivery = await with_present_key(self._hook, lambda: self._read(shared_for))
         if state is DeliveryState.WAITING:
@@ -181,7 +238,7 @@ class _DeliveryPoll(Watch):
         client = await self._hook.aclient()
         not_before = asyncio.get_running_loop().time() - shared_for
         shared = await shared_reads().read(
-            (client, *self._question), lambda: self._watch.poll(client), not_before=not_before
+            client, self._question, lambda: self._watch.poll(client), not_before=not_before
         )
         return shared.value
 
@@ -190,7 +247,8 @@ class LinqMessageTrigger(_PollingTrigger):
     """
     Wait for an inbound message.
 
-    The event is ``{"chat_id": ..., "message_id": ...}`` of the earliest one; the task reads the message itself.
+    The event is ``{"chat_id": ..., "message_id": ..., "created_at": ..., "polls": ..., "waited": seconds}`` of the
+    earliest one; the task reads the message itself.
 
     :param linq_conn_id: connection of type ``linq``.
     :param since: moment in RFC 3339; only messages created then or later.
@@ -200,7 +258,9 @@ class LinqMessageTrigger(_PollingTrigger):
     :param text_matches: regular expression that is searched in the text.
     :param predicate: dotted path of a function that takes an ``InboundMessage`` and says whether it matches.
     :param poll_interval: seconds between two polls.
-    :param max_consecutive_failures: how many polls may fail one after another.
+    :param max_consecutive_failures: how many polls may fail one after another; None for any number.
+    :param started: when the task began to wait, by the worker's clock (RFC 3339).
+    :param deadline: until when to wait, by the same clock.
     """
 
     def __init__(
@@ -234,7 +294,8 @@ class LinqMessageTrigger(_PollingTrigger):
 
     def watch(self, hook: LinqAsyncHook) -> Watch:
         filter_ = MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
-        return _MessagePoll(InboundReader(hook, filter_), filter_, self.since)
+        reader = InboundReader(hook, filter_, poll_interval=self.poll_interval, patience=PATIENCE)
+        return _MessagePoll(reader, filter_, self.since)
 
 
 class _MessagePoll(Watch):
@@ -242,11 +303,20 @@ class _MessagePoll(Watch):
         self._reader = reader
         self._filter = filter_
         self._since = datetime_argument(since, "since")
+        self._unread = 0
+
+    def __str__(self) -> str:
+        unread = f" ({self._unread} chats could not be read)" if self._unread else ""
+        return f"a message in {self._filter}, since {format_datetime(self._since)}{unread}"
 
     async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
         polled = await self._reader.poll(self._since, shared_for=shared_for)
         # In a thread: the predicate is the user's, and may take its time.
         found = await asyncio.to_thread(self._filter.earliest, polled.messages, self._since)
+        self._unread = len(polled.set_aside)
         if found is None and polled.error is not None:
             raise polled.error
-        return None if found is None else {"chat_id": found.chat_id, "message_id": found.id}
+        if found is None:
+            return None
+        created_at = format_datetime(found.created_at)
+        return {"chat_id": found.chat_id, "message_id": found.id, "created_at": created_at}

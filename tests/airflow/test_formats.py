@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq._internal.durable import FORMAT, FormatError
+from airflow_provider_linq._internal.durable import CURSOR_FORMAT, FORMAT, FormatError
 from airflow_provider_linq._internal.idempotency import IdempotencyRecord
+from airflow_provider_linq._internal.inbound_cursor import Cursor
 from airflow_provider_linq._internal.once import RecordStore, RequestRecord, Status
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
-from airflow_provider_linq.triggers.linq_inbound import Cursor, LinqInboundMessageTrigger
+from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client.times import parse_datetime
 from tests.airflow.conftest import Store, context
 
@@ -85,15 +86,25 @@ def test_the_cursor_of_a_watcher() -> None:
     stored = sample("asset_state/linq_inbound")
     cursor = Cursor.from_json("linq_inbound", {**stored, "added_later": 1})
     assert cursor.after == parse_datetime("2026-03-01T12:00:00Z")
-    assert cursor.to_json() == stored
+    (known,) = cursor.known.values()
+    assert known.arrived == parse_datetime("2026-03-01T12:00:01Z")
     for wrong in (*FOREIGN.values(), {**stored, "after": "noon"}, {"format": 1}):
         with pytest.raises(FormatError, match="linq_inbound: "):
             Cursor.from_json("linq_inbound", wrong)
 
 
+def test_the_cursor_of_a_watcher_with_a_chat_that_is_set_aside() -> None:
+    stored = sample("asset_state/linq_inbound.2")
+    cursor = Cursor.from_json("linq_inbound", {**stored, "added_later": 1})
+    assert cursor.looked == parse_datetime("2026-03-01T12:20:00Z")
+    assert cursor.set_aside == {"2b0c1e57-93a1-4d0f-8f51-6a3b1c2d4e5f": parse_datetime("2026-03-01T11:40:00Z")}
+    assert len(cursor.known) == 3
+    assert cursor.to_json() == stored
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_watcher_ends_at_a_cursor_of_another_version_and_leaves_it() -> None:
-    newer = {"format": FORMAT + 1}
+    newer = {"format": CURSOR_FORMAT + 1}
 
     class AssetStore:
         async def aget(self, key: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from linq_client import (
     RateLimitedError,
     ServerError,
 )
+from tests.airflow.gateway import silent_server
 from tests.emulator_process import Emulator
 
 ANN, BOB = "+12125550121", "+12125550122"
@@ -88,26 +90,121 @@ def test_a_callback_without_a_task_sends_once_an_occasion(emulator: Emulator) ->
     assert len(emulator.ledger()) == 4
 
 
-@pytest.mark.usefixtures("offline")
-def test_a_notifier_sends_no_text_that_a_template_made_of_nothing() -> None:
-    with pytest.raises(InvalidRequestError, match="must say something"):
-        LinqNotifier(to=ANN, message="{{ missing }}")({**context(), "missing": None})
+SUBSTITUTE = "Alert from Airflow: DAG dag, task load, run run. Its own text could not be sent, see the log."
 
 
-@pytest.mark.parametrize("name", ["from_", "chat_id"])
-@pytest.mark.usefixtures("offline")
-def test_what_renders_to_none_is_not_left_out(name: str) -> None:
-    notifier = LinqNotifier(to=ANN, message="Failed", **{name: "+12025550101"})
-    setattr(notifier, name, None)
-    with pytest.raises(InvalidRequestError, match=f"{name}: must have a value, got None"):
-        notifier.notify(context())
+@pytest.mark.parametrize(
+    "message",
+    [
+        "{{ missing }}",
+        "{{ missing.too }}",
+        "{{ reason ",
+        "",
+        None,
+        {"parts": [{"type": "text"}]},
+        {"text": "Failed"},
+        [],
+        ["one", "two"],
+        {"parts": "Failed", "effect": {"type": "screen", "name": "no such effect"}},
+    ],
+    ids=str,
+)
+def test_an_alert_whose_own_text_cannot_be_sent_is_sent_all_the_same(emulator: Emulator, message: Any) -> None:
+    LinqNotifier(to=ANN, message=message)({**context(), "missing": None})
+    assert texts(emulator) == [(ANN, SUBSTITUTE)]
 
 
-def test_a_key_of_another_alert_loses_none_in_silence(emulator: Emulator) -> None:
+def test_what_is_no_text_is_sent_as_text(emulator: Emulator) -> None:
+    LinqNotifier(to=ANN, message=20260301)(context())  # type: ignore[arg-type]
+    LinqNotifier(to=ANN, message=ValueError("out of disk"))(context())  # type: ignore[arg-type]
+    assert texts(emulator) == [(ANN, "20260301"), (ANN, "out of disk")]
+
+
+def test_a_line_that_renders_to_nothing_is_the_usual_one(emulator: Emulator) -> None:
+    LinqNotifier(to=ANN, message="Failed", from_="{{ missing }}")({**context(), "missing": None})
+    assert emulator.ledger()[0]["from"] == emulator.lines[0]
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "\N{PILE OF POO}" * 10_001, "a\0b", "half \ud83d"], ids=ascii)
+def test_a_text_that_the_api_does_not_take_is_cut_and_cleaned(emulator: Emulator, text: str) -> None:
+    LinqNotifier(to=ANN, message="{{ reason }}")({**context(), "reason": text})
+    LinqNotifier(to=ANN, message=[{"type": "text", "value": "{{ reason }}"}])({**context(), "reason": text})
+    for _, sent in texts(emulator):
+        assert sent.endswith(" … [cut]") == (len(text) > 10_000)
+        assert len(sent) <= 10_000
+        assert sent[:2] == text[:2].replace("\0", "\ufffd")
+        assert not {"\0", "\ud83d"} & set(sent)
+
+
+URL = "404 Client Error: Not Found for url: https://api.example.com/v1/x?y=1 (see WWW.example.org)"
+
+
+def test_a_url_goes_into_the_chat_that_there_is_and_is_left_out_of_a_new_one(emulator: Emulator) -> None:
+    LinqNotifier(to=[ANN, BOB], message="A group")(context())
+    for _ in range(2):  # as the DAG processor may do: the second time there is a chat
+        LinqNotifier(to=ANN, message=URL)(context())
+    cut = "404 Client Error: Not Found for url: [link removed] (see [link removed]"
+    assert texts(emulator)[1:] == [(ANN, cut)]
+    LinqNotifier(to=ANN, message=URL)(context(try_number=2))
+    LinqNotifier(to=ANN, message={"parts": [{"type": "link", "value": "https://example.com"}]})(context())
+    LinqNotifier(to=BOB, message={"parts": [{"type": "link", "value": "https://example.com"}]})(context())
+    assert texts(emulator)[2] == (ANN, URL)
+    ledger = emulator.ledger()
+    assert ledger[3]["chat_id"] == ledger[2]["chat_id"] == ledger[1]["chat_id"]
+    assert texts(emulator)[4] == (BOB, "[link removed]")
+
+
+def test_where_no_chat_can_be_looked_for_the_alert_is_sent_without_the_url(emulator: Emulator) -> None:
+    fault = {"kind": "status", "method": "GET", "path": "/v3/chats", "status": 403, "code": 2005}
+    emulator.control("POST", "faults", fault)
+    LinqNotifier(to=ANN, message="See https://example.com")(context())
+    assert texts(emulator) == [(ANN, "See [link removed]")]
+
+
+def test_a_shared_notifier_says_each_time_what_it_is_called_for(emulator: Emulator) -> None:
+    shared = LinqNotifier(to="{{ oncall }}", message="{{ ti.task_id }} {{ ti.map_index }} failed")
+    for instance in ({"task_id": "one"}, {"task_id": "two"}, {"task_id": "m", "map_index": 0}, {"task_id": "m"}):
+        shared({**context(**instance), "oncall": ANN if instance["task_id"] == "one" else BOB})
+    asyncio.run(_await(shared, {**context(task_id="three"), "oncall": ANN}))
+    assert [text.split()[0] for _, text in texts(emulator)] == ["one", "two", "m", "m", "three"]
+    assert [to for to, _ in texts(emulator)] == [ANN, BOB, BOB, BOB, ANN]
+    assert shared.message == "{{ ti.task_id }} {{ ti.map_index }} failed"
+
+
+async def _await(notifier: LinqNotifier, context: Any) -> None:
+    notifier.context = context
+    await notifier
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_alert_has_a_time_limit_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_async: bool
+) -> None:
+    with silent_server() as url:
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps({"conn_type": "linq", "password": "k", "host": url}))
+        notifier = LinqNotifier(to=ANN, from_="+12025550101", message="A secret", timeout=1)
+        asyncio.run(_await(notifier, context())) if is_async else notifier(context())
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if "[error" in line]
+    assert "The alert could not be sent: no response within 1 seconds" in line
+    assert "A secret" not in out
+
+
+@pytest.mark.parametrize(
+    "message",
+    [[{"type": "media", "path": "/etc/hostname"}], {"parts": ["x", {"path": "{{ file }}"}]}, ("x", {"path": "p"})],
+    ids=["list", "mapping", "tuple"],
+)
+def test_a_notifier_that_names_a_file_is_not_imported(message: Any) -> None:
+    with pytest.raises(ValueError, match="message: must name no file"):
+        LinqNotifier(to=ANN, message=message)
+
+
+def test_a_message_of_somebody_else_for_the_same_key_is_not_the_alert(emulator: Emulator) -> None:
     message = {"parts": ["Failed"], "idempotency_key": "alert"}
     LinqNotifier(to=ANN, message=message)(context())
-    with pytest.raises(InvalidRequestError, match="'alert' stands for a message to somebody else"):
-        LinqNotifier(to=BOB, message=message).notify(context())
+    LinqNotifier(to=BOB, message=message)(context())
+    assert texts(emulator) == [(ANN, "Failed"), (BOB, SUBSTITUTE)]
 
 
 def test_a_key_that_was_renewed_while_the_triggerer_ran(
@@ -130,10 +227,20 @@ def test_a_key_that_was_renewed_while_the_triggerer_ran(
     assert texts(emulator) == [(ANN, "Late")]
 
 
-def test_a_notifier_that_cannot_send_says_so(emulator: Emulator) -> None:
+def test_an_alert_that_cannot_be_sent_is_one_line_in_the_log(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
-    with pytest.raises(OptedOutError):
-        LinqNotifier(to=ANN, message="Failed")(context())
+    LinqNotifier(to=ANN, message="A secret")(context())
+    LinqNotifier(message="A secret")(context())
+    LinqNotifier(to=ANN, message="A secret", linq_conn_id="no_such_connection")(context())
+    out = capsys.readouterr().out
+    said = [line for line in out.splitlines() if "[error" in line]
+    assert len(said) == 3
+    assert all("The alert could not be sent: " in line for line in said)
+    assert "the recipient has opted out" in said[0]
+    assert "chat_id: must be given, or to" in said[1]
+    assert "A secret" not in out
 
 
 policy = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="Airflow 3.2 has no retry policies")
