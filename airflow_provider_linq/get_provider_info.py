@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Linq",
                 "python-modules": [
+                    "airflow_provider_linq.operators.ask",
                     "airflow_provider_linq.operators.campaigns",
                     "airflow_provider_linq.operators.chats",
                     "airflow_provider_linq.operators.extract",

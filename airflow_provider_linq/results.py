@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, TypedDict
 
 __all__ = [
+    "AskResult",
     "CapabilityResult",
     "ChatUpdate",
     "DeliveryResult",
@@ -102,6 +103,24 @@ class LocationRequestResult(TypedDict):
     chat_id: str
     requested_at: str
     trace_id: str | None
+
+
+class AskResult(TypedDict):
+    """A question that was sent, and which of the answers came.
+
+    `answer` is the word of the argument ``answers`` that fits; None if none came in time, or if the question was
+    refused, of which `refused` says why. `created_at` and `answered_at` are the API's clock (RFC 3339, UTC). The text
+    of the answer is not in it: read it by its `answer_message_id`.
+    """
+
+    chat_id: str | None
+    message_id: str | None
+    created_at: str | None
+    idempotency_key: str
+    refused: Refusal | None
+    answer: str | None
+    answer_message_id: str | None
+    answered_at: str | None
 
 
 class LineExtract(TypedDict):

@@ -75,7 +75,7 @@ def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
     assert [len(row["to"]) for row in emulator.ledger()] == [3, 3]
 
 
-@pytest.mark.parametrize(("answer", "reply"), [("Yes please", "Wonderful"), ("no, sorry", "No problem")])
+@pytest.mark.parametrize(("answer", "reply"), [("Yes!", "Wonderful"), ("no.", "No problem")])
 def test_linq_ask_and_branch(emulator: Emulator, run_dag: RunDag, answer: str, reply: str) -> None:
     with answering(emulator, {ANN: answer}):
         run = run_dag("linq_ask_and_branch")
@@ -87,7 +87,12 @@ def test_linq_ask_and_branch(emulator: Emulator, run_dag: RunDag, answer: str, r
 def test_who_opted_out_is_not_asked(emulator: Emulator, run_dag: RunDag) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
     run = run_dag("linq_ask_and_branch")
-    assert run.states("ask") == run.states("wait") == run.states("confirm") == ["skipped"]
+    assert run.xcom("ask")["refused"] == "opted_out"
+    assert (run.states("confirm"), run.states("cancel"), run.states("no_answer")) == (
+        ["skipped"],
+        ["skipped"],
+        ["success"],
+    )
 
 
 def test_linq_voice_memo(emulator: Emulator, run_dag: RunDag, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def test_stopping_stops_the_tap(emulator: Emulator, extract: Any, tmp_path: Path
 
     def stop() -> None:
         while not [row for row in emulator.requests_served() if row["path"].endswith("/phone_numbers")]:
-            pass
+            time.sleep(0.05)
         task.on_kill()
 
     stopper = threading.Thread(target=stop)
