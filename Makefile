@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test e2e drills lint bench clean
+.PHONY: demo test e2e drills lint docs bench clean
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
@@ -26,6 +26,9 @@ lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed  ## docs/streams.md, from the catalog of the tap
+	$(BIN)/python docs/make_streams.py
 
 bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and the vendor's client: ratios, in half an hour
 	$(BIN)/python -m benchmarks

@@ -59,7 +59,7 @@ class VoiceMemoResult(TypedDict):
     chat_id: str
     message_id: str
     created_at: str
-    delivery_status: str
+    delivery_status: str | None
     service: str | None
 
 

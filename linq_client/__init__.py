@@ -25,6 +25,7 @@ from linq_client._outgoing import (
     check_handle,
     check_line,
     check_recipients,
+    check_sender,
     message_from,
 )
 from linq_client._pagination import APIResponse, Page, Paginator
@@ -39,6 +40,7 @@ from linq_client.errors import (
     ChatNotFoundError,
     ClientClosedError,
     ConflictError,
+    CursorExpiredError,
     Effect,
     ErrorCode,
     InvalidRequestError,
@@ -68,6 +70,7 @@ __all__ = [
     "ChatNotFoundError",
     "ClientClosedError",
     "ConflictError",
+    "CursorExpiredError",
     "Decoration",
     "Effect",
     "ErrorCode",
@@ -103,5 +106,6 @@ __all__ = [
     "check_handle",
     "check_line",
     "check_recipients",
+    "check_sender",
     "message_from",
 ]

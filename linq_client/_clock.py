@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final
-
-from linq_client.times import ServerClock
 
 #: How far a response may be off the clock that the ones before it made. Servers behind one name, and caches between,
 #: differ by seconds; what bookmarks and time windows are made of is safe by minutes.
 TOLERANCE: Final = timedelta(minutes=5)
 
 log = logging.getLogger(__name__)
+
+
+class _Reading:
+    """The time that a response named, and when it came."""
+
+    def __init__(self, date: datetime) -> None:
+        self.date = date
+        self._monotonic = time.monotonic()
+        self._wall = time.time()
+
+    def expected(self) -> datetime:
+        """What the clock shows now."""
+        return self.date + timedelta(seconds=time.monotonic() - self._monotonic)
+
+    def fits(self, date: datetime) -> bool:
+        """Whether the clock may show a time now. A machine that was suspended notices only by the time of day."""
+        passed = (time.monotonic() - self._monotonic, time.time() - self._wall)
+        return any(abs(self.date + timedelta(seconds=seconds) - date) <= TOLERANCE for seconds in passed)
 
 
 class BelievedClock:
@@ -28,33 +45,30 @@ class BelievedClock:
 
     def __init__(self) -> None:
         self.latest: datetime | None = None
-        self._clock: ServerClock | None = None
-        self._doubted: ServerClock | None = None
+        self._believed: _Reading | None = None
+        self._doubted: _Reading | None = None
         self._has_warned = False
         self._lock = Lock()
 
     def note(self, date: datetime) -> datetime:
         """Take note of the time that a response names, and return the time that it was made at."""
         with self._lock:
-            if self._clock is not None and not any(
-                abs(clock.now() - date) <= TOLERANCE for clock in (self._clock, self._doubted) if clock is not None
-            ):
-                self._warn(date, self._clock)
-                self._doubted = ServerClock(date)
-                self.latest = self._clock.now().replace(microsecond=0)
-                return self.latest
-            if self._clock is None or self._doubted is not None:
-                self._clock, self._doubted = ServerClock(date), None
-            self._clock.note(date)
-            self.latest = date
-            return date
+            believed, doubted = self._believed, self._doubted
+            if believed is None or believed.fits(date) or (doubted is not None and doubted.fits(date)):
+                self._believed, self._doubted = _Reading(date), None
+                self.latest = date
+            else:
+                self._doubted = _Reading(date)
+                self.latest = believed.expected().replace(microsecond=0)
+                self._warn(date, self.latest)
+            return self.latest
 
-    def _warn(self, date: datetime, clock: ServerClock) -> None:
+    def _warn(self, date: datetime, expected: datetime) -> None:
         if not self._has_warned:
             self._has_warned = True
             log.warning(
-                "a response says that it is %s, where it should be %s by those before it; not believed until the next "
-                "one says so too (further ones are not logged)",
+                "a response says that it is %s, where the ones before it make it %s; that counts only if the next one "
+                "says so too, which is not logged",
                 date.isoformat(),
-                clock.now().isoformat(timespec="seconds"),
+                expected.isoformat(),
             )

@@ -28,15 +28,16 @@ class BearerAuth(requests.auth.AuthBase):
             raise SettingsError(
                 "api_key: must be ASCII without spaces and line breaks, got some (its end is the usual place)"
             )
-        self._key = key
+        #: Never to be shown; known here so that it can be taken out of what the other side says.
+        self.key = key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._key}"
+        request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
     def has_key_of(self, other: BearerAuth) -> bool:
         """Whether both carry the same key."""
-        return self._key == other._key
+        return self.key == other.key
 
 
 class Credentials:

@@ -197,7 +197,8 @@ class _Watchdog:
     """Ends what has to end, in a thread of its own, which starts with the first exchange.
 
     Attributes:
-        lock: held while a socket is shut down, and while one changes hands; never in a signal handler.
+        lock: held while a socket is shut down, and while one changes hands; never in a signal handler. Reentrant, since
+            a connection may be closed by the garbage collector, which runs anywhere.
     """
 
     def __init__(self) -> None:
@@ -205,7 +206,7 @@ class _Watchdog:
 
     def reset(self) -> None:
         """Begin without a thread: one does not live on in a process that was forked."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._under_way: set[Exchange] = set()
         self._calls: SimpleQueue[Lifetime | None] = SimpleQueue()
         self._is_awake = False

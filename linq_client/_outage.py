@@ -59,6 +59,7 @@ class _Read:
         failing_since: when the first of its present tries failed, by the monotonic clock.
         limits: how often it was limited (429).
         limited_since: when that was for the first time.
+        turns: how often it was its turn to ask again in an outage.
     """
 
     template: str
@@ -67,6 +68,7 @@ class _Read:
     failing_since: float | None = None
     limits: int = 0
     limited_since: float | None = None
+    turns: int = 0
 
 
 @dataclass(eq=False)
@@ -80,7 +82,6 @@ class _Outage:
         questions: the reads that failed.
         queue: the reads that ask again, in turn.
         asker: the one that does at present.
-        asked: how often one did.
         next_at: when the next one does.
         logged_at: when it was last spoken of.
     """
@@ -91,7 +92,6 @@ class _Outage:
     questions: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     queue: deque[_Read] = field(default_factory=deque)
     asker: _Read | None = None
-    asked: int = 0
     next_at: float = 0.0
     logged_at: float = field(default_factory=time.monotonic)
 
@@ -257,9 +257,9 @@ class Outages:
             outage = self._join(read, failure, pauses_all)
             while True:
                 self._wait_for_turn(read, outage)
-                # Every other time what has worked before: each read in the queue may be one that can't be served.
-                worked = self._worked_among(outage.templates) if outage.asked % 2 else None
-                outage.asked += 1
+                read.turns += 1
+                # Every other turn of a read goes to what has worked before: the read may be one that can't be served.
+                worked = self._worked_among(outage.templates) if read.turns % 2 == 0 else None
                 self._counter.add(retries=1)
                 try:
                     result = (worked or read.once)()

@@ -32,6 +32,8 @@ MAX_IDEMPOTENCY_KEY: Final = 255
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+#: Carriers allow 11 letters, digits, spaces and a few signs, with at least one letter; what is digits alone is a code.
+_SENDER_ID: Final = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 _.&+-]{0,14}")
 _URL: Final = re.compile(r"https?://|\bwww\.", re.IGNORECASE)
 _WHOLE_URL: Final = re.compile(rf"(?:{_URL.pattern})\S*", re.IGNORECASE)
 _PART_TYPES: Final = ("text", "media", "link")
@@ -342,6 +344,17 @@ def check_handle(value: str, field: str = "handle") -> str:
     """Return a handle unchanged if it is an E.164 number or an e-mail address, else raise `InvalidRequestError`."""
     if not _is_handle(value):
         raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, got {_shown_handle(value)}")
+    return value
+
+
+def check_sender(value: str, field: str = "sender") -> str:
+    """Return what a message can come from unchanged, else raise `InvalidRequestError`.
+
+    That is a handle; or what can be received from but not written to: an SMS short code of 3 to 8 digits, or an
+    alphanumeric sender id. Source: linq-python 0.65.0, `resources/blocked_handles.py`.
+    """
+    if not _is_handle(value) and not (isinstance(value, str) and _SENDER_ID.fullmatch(value)):
+        raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, a short code or a sender id, got {_shown_handle(value)}")
     return value
 
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from linq_client.errors import InvalidRequestError, LinqError, PaginationError, RequestKind
+from linq_client.errors import (
+    ChatNotFoundError,
+    CursorExpiredError,
+    InvalidRequestError,
+    LinqError,
+    MessageNotFoundError,
+    PaginationError,
+    RequestKind,
+)
 
 MAX_PAGE: Final = 100
+
+#: Pages in a row that bring nothing. A list may hide what was deleted by empty pages, but does not consist of them.
+MAX_IDLE_PAGES: Final = 1000
+
+#: How the API refuses a cursor that it does not know any more, as far as other APIs show: no source says it.
+_CURSOR_REFUSED: Final = frozenset({400, 404, 410})
 
 T = TypeVar("T")
 
@@ -51,9 +66,9 @@ class Page:
 class Paginator(Generic[T]):
     """A list of the API, read page by page while it is iterated over.
 
-    Iterate over it for models, or over `pages()` for the raw pages. An empty page that carries a cursor is read past;
-    a cursor seen before raises `PaginationError`. The lists are not snapshots: an item may come twice, and in any
-    order.
+    Iterate over it for models, or over `pages()` for the raw pages. An empty page that carries a cursor is read past.
+    The lists are not snapshots: an item may come twice, and in any order. That a list has come to its end is never
+    guessed at: see the errors of `pages`.
     """
 
     def __init__(
@@ -92,7 +107,9 @@ class Paginator(Generic[T]):
 
         Raises:
             InvalidRequestError: the limit is out of range.
-            PaginationError: a cursor came a second time.
+            CursorExpiredError: the API does not know the cursor of the page.
+            PaginationError: a cursor is not text or came a second time, a full page lacks one, or `MAX_IDLE_PAGES`
+                pages one after the other were empty or the same.
             LinqError: as `LinqClient.request`.
         """
         params = dict(self._params)
@@ -101,18 +118,55 @@ class Paginator(Generic[T]):
         if cursor is not None:
             params["cursor"] = cursor
         seen: set[str] = set()
+        last: list[object] = []
+        idle = 0
         while True:
-            response = self._fetch(params)
-            cursor = response.body.get("next_cursor")
-            if not isinstance(cursor, str | None):
-                raise PaginationError(f"list of {self._key}: next_cursor must be text, got {type(cursor).__name__}")
-            yield Page(response.body[self._key] or [], cursor, response.server_time)
-            if not cursor:
+            page = self._page(params)
+            ids = [item.get("id") if isinstance(item, dict) else item for item in page.items]
+            idle = idle + 1 if not ids or ids == last else 0
+            last = ids
+            yield page
+            if not page.next_cursor:
                 return
-            if cursor in seen:
-                raise PaginationError(f"list of {self._key}: the API named a cursor twice after {len(seen)} pages")
-            seen.add(cursor)
-            params["cursor"] = cursor
+            if page.next_cursor in seen:
+                raise self._broken(f"the API named a cursor twice after {len(seen)} pages")
+            if idle >= MAX_IDLE_PAGES:
+                raise self._broken(f"{idle} pages one after the other brought nothing, and the API named another one")
+            seen.add(page.next_cursor)
+            params["cursor"] = page.next_cursor
+
+    def _page(self, params: Mapping[str, Any]) -> Page:
+        try:
+            response = self._fetch(params)
+        except (ChatNotFoundError, MessageNotFoundError):
+            raise
+        except LinqError as error:
+            if params.get("cursor") is None or error.status not in _CURSOR_REFUSED:
+                raise
+            expired = self._expired(error)
+        else:
+            cursor = response.body.get("next_cursor")
+            items = response.body[self._key]
+            if not isinstance(cursor, str | None):
+                raise self._broken(f"next_cursor must be text, got {type(cursor).__name__}")
+            if "next_cursor" not in response.body and len(items) >= params.get("limit", math.inf):
+                raise self._broken(f"a full page of {len(items)} must name a next_cursor or null, got neither")
+            return Page(items, cursor, response.server_time)
+        raise expired
+
+    def _expired(self, error: LinqError) -> CursorExpiredError:
+        expired = CursorExpiredError(
+            f"list of {self._key}: the API does not know the cursor, or not any more (HTTP {error.status})",
+            code=error.code,
+            status=error.status,
+            trace_id=error.trace_id,
+            doc_url=error.doc_url,
+        )
+        expired.verdict = error.verdict
+        return expired
+
+    def _broken(self, problem: str) -> PaginationError:
+        return PaginationError(f"list of {self._key}: {problem}")
 
     def parsed(self, page: Page) -> list[T]:
         """Return the items of a page as models."""

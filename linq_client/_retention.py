@@ -10,12 +10,13 @@ Source: API reference, "Ephemeral tier".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import pendulum
 
 from linq_client.errors import InvalidRequestError
+from linq_client.times import to_utc
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,7 @@ class RetentionWindow:
 def _utc(time: datetime) -> datetime:
     if time.tzinfo is None:
         raise InvalidRequestError(f"datetime: must carry a time zone, got {time.isoformat()}")
-    # The most common case, and asked of every message, is one that needs no conversion.
-    return time if time.tzinfo is timezone.utc else time.astimezone(timezone.utc)
+    try:
+        return to_utc(time)
+    except ValueError as error:
+        raise InvalidRequestError(f"datetime: {error}, got {time.isoformat()}") from None

@@ -45,10 +45,17 @@ class RetrySettings:
 
 @dataclass(frozen=True)
 class RequestStats:
-    """What a client has sent so far: all requests, files included, and how many of them were retries."""
+    """What a client has sent so far.
+
+    Attributes:
+        requests: all requests, files included.
+        retries: how many of them were retries.
+        repaired: responses that were not well-formed, and were read nevertheless.
+    """
 
     requests: int = 0
     retries: int = 0
+    repaired: int = 0
 
 
 class RequestCounter:
@@ -58,10 +65,12 @@ class RequestCounter:
         self.stats = RequestStats()
         self._lock = Lock()
 
-    def add(self, *, requests: int = 0, retries: int = 0) -> None:
-        """Count some more."""
+    def add(self, *, requests: int = 0, retries: int = 0, repaired: int = 0) -> RequestStats:
+        """Count some more, and return what there were before."""
         with self._lock:
-            self.stats = RequestStats(self.stats.requests + requests, self.stats.retries + retries)
+            before = self.stats
+            self.stats = RequestStats(before.requests + requests, before.retries + retries, before.repaired + repaired)
+            return before
 
 
 class CallEffect:

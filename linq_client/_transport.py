@@ -5,11 +5,11 @@ Nothing that is raised here holds the request, since the request holds the key a
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
@@ -17,7 +17,6 @@ from typing import IO, Any, Final
 from urllib.parse import urljoin
 
 import requests
-from pydantic_core import from_json
 from urllib3.exceptions import (
     ConnectTimeoutError,
     MaxRetryError,
@@ -30,10 +29,11 @@ from linq_client._clock import BelievedClock
 from linq_client._connections import WatchedAdapter
 from linq_client._credentials import BearerAuth
 from linq_client._deadline import Exchange, Lifetime
+from linq_client._decode import decode_json
 from linq_client._network import FileHosts, Proxies
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
-from linq_client._verdict import error_from_response
+from linq_client._verdict import checked_trace_id, error_from_response, problem_with_success
 from linq_client.errors import (
     APIConnectionError,
     Effect,
@@ -42,9 +42,15 @@ from linq_client.errors import (
     RequestKind,
     SettingsError,
 )
+from linq_client.times import parse_http_date
 
-#: Bytes a second at which a file that still moves is waited for: a slow mobile or DSL line. The largest one that the
-#: API takes (100 MB) gets 14 minutes, and the URL to upload it to is valid for 15.
+log = logging.getLogger(__name__)
+
+#: Bytes of the largest file that the API takes.
+LARGEST_FILE: Final = 100 * 1024 * 1024
+
+#: Bytes a second at which a file that still moves is waited for: a slow mobile or DSL line. The largest one gets 13
+#: minutes more than a response, and the URL to upload it to is valid for 15.
 SLOWEST_TRANSFER: Final = 128 * 1024
 
 #: Redirects of a download that are followed.
@@ -129,34 +135,45 @@ class Transport:
                 label=label,
                 auth=auth,
                 timeout=self._timeout,
-                allow_redirects=False,
                 stream=True,
                 **request,
             ) as response:
                 return response, _content(response, label)
 
         response, raw = self._lifetime.run(label, self._deadline, send)
-        status, trace_id = response.status_code, response.headers.get("X-Trace-ID")
-        named = _server_date(response)
+        status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
+        named = parse_http_date(response.headers.get("Date"))
         server_time = self._clock.note(named) if named is not None else None
-        body = _decoded(status, raw)
+        body = self._decoded(status, raw, label)
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
         if status >= 300:
-            raise error_from_response(status, body, response.headers, request=label, kind=kind, detail=not has_text)
-        wrong = None
-        if not isinstance(body, dict):
-            wrong = "is not a JSON object"
-        elif list_field is not None and not isinstance(body.get(list_field, ...), list | None):
-            wrong = f"has no list {list_field}"
-        elif server_time is None:
+            raise error_from_response(
+                status, body, response.headers, request=label, kind=kind, detail=not has_text, secret=auth.key
+            )
+        wrong = problem_with_success(body, list_field)
+        if wrong is None and server_time is None:
             # The worker's clock is no stand-in: what is reckoned with the server's must not depend on the worker. An
             # error above may be a proxy's, and is raised without a time too.
             wrong = "names no time that can be read (header Date)"
-        if wrong or server_time is None or not isinstance(body, dict):
+        if wrong is not None or server_time is None:
             raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
         return APIResponse(body, status, trace_id, server_time, kind)
+
+    def _decoded(self, status: int, content: bytes, label: str) -> Any:
+        """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
+        if status == 204:
+            return {}
+        try:
+            decoded = decode_json(content)
+        except ValueError:
+            return None
+        if decoded.repaired and not self._counter.add(repaired=1).repaired:
+            log.warning(
+                "%s: the response is not well-formed JSON or holds U+0000, and was repaired; said once for all", label
+            )
+        return decoded.value
 
     def transfer(
         self,
@@ -175,7 +192,7 @@ class Transport:
             self._counter.add(requests=1)
             moved = self._lifetime.run(
                 label,
-                self._deadline + (_size(data) / SLOWEST_TRANSFER if data is not None else 0),
+                self._deadline + (bytes_left(data) / SLOWEST_TRANSFER if data is not None else 0),
                 partial(self._move, method, url, data, headers, into, max_bytes, label, follows=hops_left > 0),
             )
             if isinstance(moved, int):
@@ -208,10 +225,9 @@ class Transport:
             timeout=self._timeout,
             proxies=self._proxies.for_url(url),
             stream=True,
-            allow_redirects=False,
         ) as response:
             if response.is_redirect and follows:
-                return urljoin(url, response.headers["Location"])
+                return _joined(url, response.headers["Location"])
             if response.status_code >= 300:
                 raise error_from_response(response.status_code, None, response.headers, request=label)
             if into is None:
@@ -220,9 +236,14 @@ class Transport:
             return _save(response, into, max_bytes, label)
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow no redirect, nor prepare to: `requests` would read all of the body first, and fail by the URL."""
+
+
 def _new_session(pool_size: int, verify: bool | str) -> requests.Session:
     """Make a session that keeps `pool_size` connections to a host and may be used from as many threads."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # neither ~/.netrc, nor what `_network` has settled already
     session.verify = verify
     session.headers["User-Agent"] = (
@@ -285,16 +306,6 @@ def _content(response: requests.Response, label: str) -> bytes:
     return b"".join(pieces)
 
 
-def _decoded(status: int, content: bytes) -> Any:
-    """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
-    if status == 204:
-        return {}
-    try:
-        return from_json(content)
-    except ValueError:
-        return None
-
-
 def _pieces(response: requests.Response, size: int, failure: str) -> Iterator[bytes]:
     """Yield a body, and raise `APIConnectionError` where it breaks off."""
     try:
@@ -318,8 +329,16 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
     return size
 
 
-def _size(data: bytes | IO[bytes]) -> int:
-    """How many bytes are left to send."""
+def _joined(url: str, location: str) -> str:
+    """The URL that a redirect leads to; where it is none, it is refused with the words for that."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def bytes_left(data: bytes | IO[bytes]) -> int:
+    """How many bytes there are to send: all, or those from the present position of a file on."""
     if isinstance(data, bytes):
         return len(data)
     position = data.tell()
@@ -333,11 +352,3 @@ def _expected_size(response: requests.Response, max_bytes: int | None) -> int:
     most = MAX_BODY if max_bytes is None else max_bytes
     length = response.headers.get("Content-Length", "")
     return min(int(length), most) if length.isdecimal() and len(length) < 20 else most
-
-
-def _server_date(response: requests.Response) -> datetime | None:
-    """The server's clock, None if the response names no time that can be read."""
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-    except (KeyError, ValueError, OverflowError):
-        return None

@@ -5,10 +5,12 @@ Source: API reference, "Errors".
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from linq_client.errors import (
     AuthenticationError,
@@ -30,6 +32,16 @@ from linq_client.errors import (
     RequestKind,
     ServerError,
 )
+from linq_client.times import parse_http_date
+
+#: Characters of the other side's words that an error or a log takes in.
+MAX_QUOTED: Final = 200
+
+_TRACE_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_URL: Final = re.compile(r"https?://[!-~]+")
+
+#: Seconds. What asks for more is a mistake, or wants its callers to sleep for years.
+MAX_RETRY_AFTER: Final = 86_400.0
 
 #: Conflicts with what a chat or a line is, not with what happens in it.
 _LASTING_CONFLICTS: Final = frozenset(
@@ -74,6 +86,7 @@ def error_from_response(
     request: str,
     kind: RequestKind = RequestKind.CHANGE,
     detail: bool = False,
+    secret: str | None = None,
 ) -> LinqError:
     """Make the exception that an error response stands for.
 
@@ -85,16 +98,19 @@ def error_from_response(
         kind: of the request.
         detail: whether the API's own words may be quoted. They can echo the request, so this is False for
             requests that carry message text.
+        secret: the API key that the request carried, which may come back in whatever is said.
     """
     error = _verdict(status, body)
     code: int | None = error.get("code")
-    trace_id = _text(body.get("trace_id") if error and isinstance(body, Mapping) else None) or headers.get("X-Trace-ID")
+    trace_ids = (body.get("trace_id") if error and isinstance(body, Mapping) else None, headers.get("X-Trace-ID"))
+    trace_id = next(filter(None, (checked_trace_id(named, secret) for named in trace_ids)), None)
+    words = error.get("message")
     made = _class_of(status, code)(
-        _message(request, status, code, trace_id, _text(error.get("message")) if detail else None),
+        _message(request, status, code, trace_id, quoted(words, secret) if detail and isinstance(words, str) else None),
         code=code,
         status=status,
         trace_id=trace_id,
-        doc_url=_text(error.get("doc_url")),
+        doc_url=_checked_url(error.get("doc_url"), secret),
         retry_after=_retry_after(headers.get("Retry-After"), error.get("retry_after"), headers.get("Date")),
     )
     made.verdict = code is not None
@@ -105,6 +121,24 @@ def error_from_response(
     return made
 
 
+def problem_with_success(body: object, list_field: str | None) -> str | None:
+    """What is wrong with the body of a response whose status is one of success, None if nothing is.
+
+    Args:
+        list_field: the field that must hold a list.
+    """
+    if not isinstance(body, dict):
+        return "is not a JSON object"
+    if body.get("success") is False:
+        # Seen at other APIs. Taken for a success, an error would pass for an empty list.
+        error = body.get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        return "says success: false" + (f" (code {code})" if _is_code(code) else "")
+    if list_field is not None and not isinstance(body.get(list_field), list):
+        return f"has no list {list_field}"
+    return None
+
+
 def _verdict(status: int, body: object) -> Mapping[str, Any]:
     """The `error` of the API's error envelope; empty if the body is none, since then somebody else may have responded.
 
@@ -113,9 +147,13 @@ def _verdict(status: int, body: object) -> Mapping[str, Any]:
     if not isinstance(body, Mapping) or body.get("success") is True or status < 400:
         return {}
     error = body.get("error")
-    if not isinstance(error, Mapping) or type(error.get("code")) is not int or error["code"] < 1000:
+    if not isinstance(error, Mapping) or not _is_code(error.get("code")):
         return {}
     return {} if type(error.get("status")) is int and error["status"] != status else error
+
+
+def _is_code(value: object) -> bool:
+    return type(value) is int and 1000 <= value < 1_000_000
 
 
 def _class_of(status: int, code: int | None) -> type[LinqError]:
@@ -150,25 +188,52 @@ def _message(request: str, status: int, code: int | None, trace_id: str | None, 
     return f"{request}: {meaning} ({', '.join(facts)})"
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def quoted(words: str, secret: str | None = None) -> str:
+    """Return words of the other side as they may stand in an error or a log.
+
+    That is in one line, without control characters and others that do not show, at most `MAX_QUOTED` characters long,
+    and without the API key.
+    """
+    shown = "".join(character if character.isprintable() else " " for character in _without(words, secret))
+    shown = _without(" ".join(shown.split()), secret)
+    return shown if len(shown) <= MAX_QUOTED else f"{shown[: MAX_QUOTED - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def checked_trace_id(value: object, secret: str | None = None) -> str | None:
+    """Return the API's id of a request, None if it is none: whatever stands there may be an echo of the request."""
+    is_one = isinstance(value, str) and _TRACE_ID.fullmatch(value) and _without(value, secret) == value
+    return value if is_one and isinstance(value, str) else None
+
+
+def _checked_url(value: object, secret: str | None) -> str | None:
+    is_one = isinstance(value, str) and _URL.fullmatch(value) and quoted(value, secret) == value
+    return value if is_one and isinstance(value, str) else None
+
+
+def _without(words: str, secret: str | None) -> str:
+    for one in {secret, quote(secret, safe="")} if secret else ():
+        words = words.replace(one, "***")
+    return words
 
 
 def _retry_after(header: str | None, in_body: object, date: str | None) -> float | None:
-    """Seconds to wait, from `Retry-After` (seconds, or an HTTP date measured against the response's own `Date`)."""
-    try:
-        named = header if header is not None else in_body
-        seconds = float(named) if type(named) in (str, int, float) else None  # type: ignore[arg-type]
-    except OverflowError:
-        seconds = None
-    except ValueError:
-        seconds = _seconds_until(str(header), date)
-    return seconds if seconds is not None and seconds >= 0 else None  # not a number is not, either
+    """Seconds to wait, at most `MAX_RETRY_AFTER`, from `Retry-After` or, where that is none, from the envelope."""
+    for named in (header, in_body):
+        seconds = _seconds(named, date)
+        if seconds is not None and seconds >= 0:  # not a number is not, either
+            return min(seconds, MAX_RETRY_AFTER)
+    return None
 
 
-def _seconds_until(time: str, date: str | None) -> float | None:
-    try:
-        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
-        return max(0.0, (parsedate_to_datetime(time) - now).total_seconds())
-    except (ValueError, TypeError):
+def _seconds(named: object, date: str | None) -> float | None:
+    """A number of seconds, or an HTTP date measured against the response's own `Date`."""
+    if type(named) not in (str, int, float):
         return None
+    try:
+        return float(named)  # type: ignore[arg-type]
+    except OverflowError:  # of a whole number in the envelope
+        return math.inf if isinstance(named, int) and named > 0 else None
+    except ValueError:
+        until = parse_http_date(named)
+        now = parse_http_date(date) or datetime.now(timezone.utc)
+        return max(0.0, (until - now).total_seconds()) if until else None

@@ -1,8 +1,9 @@
 """`LinqClient`: settings, the endpoints, and the one path that every request takes.
 
 Endpoints are methods of the resources (`client.chats.create(...)`, see `resources`); all of them end in
-`LinqClient.request`. How a request is sent is in `_transport`, when it is sent again in `_retry` and `_credentials`,
-how many reads run concurrently in `_concurrency`, what an error response means in `_verdict`.
+`LinqClient.request`. How a request is sent is in `_transport`, to whom in `_network`, when it ends at the latest in
+`_deadline`, when it is sent again in `_retry`, `_outage` and `_credentials`, how many reads run concurrently in
+`_concurrency`, what an error response means in `_verdict`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class LinqClient:
         retry: how long to wait between tries.
         deadline: seconds for a whole exchange, from its connection to the last byte of the response. One that moves a
             file gets more, by its size.
-        outage_patience: seconds that reads wait out an outage of the API; see `_outage`. 0: each read fails by itself.
+        outage_patience: seconds that reads wait out an outage of the API: all pause, and one asks again. When they are
+            used up, this client makes no further read (`APIUnavailableError`). 0: each read fails by itself.
         proxy: URL of the proxy for all requests; by default those of the environment.
         verify: path to a file or folder of CA certificates; True for those of the environment, else the usual ones.
         allow_http: whether `base_url` may be `http://` to another machine. The key can be read on the way there.
@@ -153,7 +155,10 @@ class LinqClient:
 
     @property
     def known_server_time(self) -> datetime | None:
-        """The server's time in its latest response to this client; None if there was none yet."""
+        """The server's time at its latest response to this client; None if there was none yet.
+
+        A `Date` far off the earlier ones counts when the next response confirms it.
+        """
         return self._transport.server_time
 
     @property
@@ -190,8 +195,8 @@ class LinqClient:
             repeatable: whether a second copy of the request does no harm; by default that of a read, a send, PUT and
                 DELETE.
             has_text: the request carries message text, so the API's words about it are not quoted in errors.
-            list_field: the field of the response that holds a list (or null, for an empty one). A response without it
-                is an `APIConnectionError`: it must not pass for an empty list.
+            list_field: the field of the response that holds a list. A response without it is an `APIConnectionError`:
+                it must not pass for an empty list.
 
         Raises:
             LinqError: the class says what to do about it, see `linq_client.errors`.

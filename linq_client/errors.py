@@ -21,6 +21,7 @@ __all__ = [
     "ChatNotFoundError",
     "ClientClosedError",
     "ConflictError",
+    "CursorExpiredError",
     "Effect",
     "ErrorCode",
     "InvalidRequestError",
@@ -332,6 +333,12 @@ class ClientClosedError(LinqError):
 
 
 class PaginationError(LinqError):
-    """A list named no usable cursor, or one that it had named before: reading on would never end."""
+    """A list named no usable cursor, or none at the end of a full page: what was read may not be all of it."""
+
+    effect = Effect.NONE
+
+
+class CursorExpiredError(LinqError):
+    """The API does not know a cursor, or not any more: read the list from its front again, skipping what you have."""
 
     effect = Effect.NONE

@@ -4,16 +4,33 @@ The vendor ships a release every few days, so a model never fails on what it doe
 (`model_extra`), an enum is a plain `str` whose known values stand in the docstring, and a part of an unknown type is
 an `OtherPart`. Only what identifies an object is required. Times are aware UTC datetimes.
 
+What answers a send is read more leniently still, since the message has been accepted: the ids are needed, and any other
+field whose value does not fit is None, or empty. Its `created_at` is then the server's time in that response.
+
 Source for names and types: linq-python 0.65.0, `types/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timezone
-from typing import Annotated, Any, Final, TypeAlias
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from linq_client.times import to_utc
 
 __all__ = [
     "APIModel",
@@ -25,6 +42,7 @@ __all__ = [
     "ContactCard",
     "CreatedChat",
     "Health",
+    "Informative",
     "LinkPart",
     "Location",
     "MediaPart",
@@ -46,11 +64,37 @@ __all__ = [
 ]
 
 
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+_T = TypeVar("_T")
+
+UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(to_utc)]
 
 
-UTCDatetime: TypeAlias = Annotated[datetime, AfterValidator(_utc)]
+def _or(default: Callable[[], Any]) -> WrapValidator:
+    """Let a default stand for a value that does not fit."""
+
+    def read(value: Any, fits: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return fits(value)
+        except ValidationError:
+            return default()
+
+    return WrapValidator(read)
+
+
+def _or_server_time(value: Any, fits: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """Let the server's time, where it is known, stand for one that can't be read: that is when a send was accepted."""
+    try:
+        return fits(value)
+    except ValidationError:
+        if isinstance(info.context, datetime):
+            return info.context
+        raise
+
+
+#: A value that only informs: one that does not fit is None.
+Informative: TypeAlias = Annotated[_T | None, _or(lambda: None)]
+_InformativeList: TypeAlias = Annotated[list[_T], _or(list)]
+_AcceptedAt: TypeAlias = Annotated[UTCDatetime, WrapValidator(_or_server_time)]
 
 
 class APIModel(BaseModel):
@@ -195,30 +239,34 @@ class SentMessage(APIModel):
     """A message as the sending calls return it; `sent_at` is None while it is queued."""
 
     id: str
-    created_at: UTCDatetime
-    delivery_status: str
-    parts: list[Part] = Field(default_factory=list)
-    sent_at: UTCDatetime | None = None
-    delivered_at: UTCDatetime | None = None
-    service: str | None = None
-    preferred_service: str | None = None
-    from_handle: ChatHandle | None = None
-    effect: MessageEffect | None = None
-    reply_to: MessageReply | None = None
+    created_at: _AcceptedAt = Field(default=None, validate_default=True)
+    delivery_status: Informative[str] = None
+    parts: _InformativeList[Part] = Field(default_factory=list)
+    sent_at: Informative[UTCDatetime] = None
+    delivered_at: Informative[UTCDatetime] = None
+    service: Informative[str] = None
+    preferred_service: Informative[str] = None
+    from_handle: Informative[ChatHandle] = None
+    effect: Informative[MessageEffect] = None
+    reply_to: Informative[MessageReply] = None
 
 
 class Message(SentMessage):
     """A message as the reading calls return it.
 
     `delivery_status` is pending, queued, sent, delivered, read, failed, or (inbound) received. `reconciled_at` is set
-    on a message that the platform recovered late: its `sent_at` may be much older.
+    on a message that the platform recovered late: its `sent_at` may be much older. What a message is recognized by has
+    to fit: one whose `parts` were taken for none would be sent again.
     """
 
+    created_at: UTCDatetime
+    delivery_status: str
+    parts: list[Part] = Field(default_factory=list)
     chat_id: str
     updated_at: UTCDatetime
     is_from_me: bool
-    read_at: UTCDatetime | None = None
-    reconciled_at: UTCDatetime | None = None
+    read_at: Informative[UTCDatetime] = None
+    reconciled_at: Informative[UTCDatetime] = None
 
 
 class SendResult(APIModel):
@@ -233,13 +281,13 @@ class SendResult(APIModel):
 class RoutedSendResult(SendResult):
     """What a send without a line came to; `from_selection` says why the platform took the line `from_line`."""
 
-    from_line: str = Field(alias="from")
-    created_new_chat: bool
-    from_selection: dict[str, Any] | None = None
-    handles: list[ChatHandle] = Field(default_factory=list)
-    is_group: bool = False
-    service: str | None = None
-    previous_chat_id: str | None = None
+    from_line: Informative[str] = Field(default=None, alias="from")
+    created_new_chat: Informative[bool] = None
+    from_selection: Informative[dict[str, Any]] = None
+    handles: _InformativeList[ChatHandle] = Field(default_factory=list)
+    is_group: Annotated[bool, _or(bool)] = False
+    service: Informative[str] = None
+    previous_chat_id: Informative[str] = None
 
 
 class CreatedChat(APIModel):
@@ -248,11 +296,11 @@ class CreatedChat(APIModel):
     id: str
     message: SentMessage
     idempotency_key: str
-    display_name: str | None = None
-    handles: list[ChatHandle] = Field(default_factory=list)
-    health_status: Health | None = None
-    is_group: bool = False
-    service: str | None = None
+    display_name: Informative[str] = None
+    handles: _InformativeList[ChatHandle] = Field(default_factory=list)
+    health_status: Informative[Health] = None
+    is_group: Annotated[bool, _or(bool)] = False
+    service: Informative[str] = None
     trace_id: str | None = None
 
     @model_validator(mode="before")
@@ -269,23 +317,23 @@ class VoiceMemo(APIModel):
     """A voice memo that was accepted for sending; `voice_memo` describes its file."""
 
     id: str
-    status: str
-    created_at: UTCDatetime
-    voice_memo: dict[str, Any]
-    chat: dict[str, Any]
-    from_line: str | None = Field(default=None, alias="from")
-    to: list[str] = Field(default_factory=list)
-    service: str | None = None
+    status: Informative[str] = None
+    created_at: _AcceptedAt = Field(default=None, validate_default=True)
+    voice_memo: Annotated[dict[str, Any], _or(dict)] = Field(default_factory=dict)
+    chat: Annotated[dict[str, Any], _or(dict)] = Field(default_factory=dict)
+    from_line: Informative[str] = Field(default=None, alias="from")
+    to: _InformativeList[str] = Field(default_factory=list)
+    service: Informative[str] = None
 
 
 class Accepted(APIModel):
     """An action that the platform carries out later; a webhook reports the outcome."""
 
-    status: str | None = None
-    message: str | None = None
-    chat_id: str | None = None
-    success: bool | None = None
-    trace_id: str | None = None
+    status: Informative[str] = None
+    message: Informative[str] = None
+    chat_id: Informative[str] = None
+    success: Informative[bool] = None
+    trace_id: Informative[str] = None
 
 
 class PhoneNumber(APIModel):
@@ -293,9 +341,9 @@ class PhoneNumber(APIModel):
 
     id: str
     phone_number: str
-    reputation: Health | None = None
-    forwarding_number: str | None = None
-    line_type: str | None = None
+    reputation: Informative[Health] = None
+    forwarding_number: Informative[str] = None
+    line_type: Informative[str] = None
 
 
 class Capability(APIModel):

@@ -36,6 +36,11 @@ proven the order: each item at or before the one above it in `updated_at`, from 
 that matters stands in front, and what jumps goes to the front, so the reading ends with the first page that goes back
 beyond the moment. Whatever has no order, or another one, is read again to its end.
 
+A cursor may expire before it is used, since a list is read no faster than its items are made use of. Then the reading
+starts again at the front. What is known by then goes by quickly, so each start gets further than the one before, or
+brings something that was missed. After `MAX_STALLED` starts in a row that do neither, the list is given up with an
+error. Only a start that comes to the end counts as a reading above: nothing that is said there depends on the others.
+
 A reader remembers ids, so the memory it takes grows with one list, never with all lists of a run.
 """
 
@@ -51,12 +56,13 @@ from typing import Any, Final, TypeVar, overload
 
 from linq_client import models
 from linq_client._pagination import Page, Paginator
-from linq_client.errors import LinqError
+from linq_client.errors import CursorExpiredError, LinqError
 from linq_client.times import parse_datetime_or_none
 
 __all__ = [
     "CLOCK_TOLERANCE",
     "MAX_READINGS",
+    "MAX_STALLED",
     "PAGE_SIZE",
     "PROBE_PAGE_SIZE",
     "SAFE_MOVES",
@@ -71,6 +77,9 @@ __all__ = [
 ]
 
 MAX_READINGS: Final = 6
+
+#: Starts of a reading in a row whose cursors expired before they brought anything.
+MAX_STALLED: Final = 3
 
 #: Items a page, the most that the API gives.
 PAGE_SIZE: Final = 100
@@ -128,6 +137,7 @@ class StableListReader:
         self._pages = pages
         self._recent_from = recent_from
         self._lacks_ids = False
+        self._order = _Order()
         self.started: datetime | None = None
 
     @classmethod
@@ -140,6 +150,7 @@ class StableListReader:
 
         Raises:
             UnstableListError: the list did not hold still.
+            CursorExpiredError: its cursors expired before they led anywhere.
             NoIdError: it holds items without an id.
             LinqError: a page could not be had.
         """
@@ -152,7 +163,7 @@ class StableListReader:
         Then it is emptied: every thread that reads would hold two of them otherwise.
 
         Raises:
-            UnstableListError, NoIdError, LinqError: as `__iter__`.
+            UnstableListError, CursorExpiredError, NoIdError, LinqError: as `__iter__`.
         """
         for page in self._pages_until_still():
             yield page
@@ -162,24 +173,46 @@ class StableListReader:
 
     def _pages_until_still(self) -> Iterator[Page]:
         seen = _Ids()
-        order = _Order()
         for reading in range(MAX_READINGS):
             found_late = 0
-            for page in self._read_once(reading, order):
-                if self.started is None:
-                    self.started = page.server_time
-                    if not page.next_cursor:
-                        yield page
-                        return
-                page.items[:] = [item for item in page.items if seen.add(item["id"])]
+            for page in self._read(reading, seen):
+                is_first = self.started is None
+                self.started = self.started or page.server_time
+                if is_first and not page.next_cursor:
+                    yield page
+                    return
                 found_late += sum(_may_predate(item, self.started) for item in page.items) if reading else 0
                 yield page
             if reading and not found_late:
                 return
         raise UnstableListError(f"the list still showed something new after {MAX_READINGS} readings")
 
-    def _read_once(self, reading: int, order: _Order) -> Iterator[Page]:
+    def _read(self, reading: int, seen: _Ids) -> Iterator[Page]:
+        """Yield the pages of a reading, each with what is new in it; from the front again when a cursor expires."""
+        furthest = stalled = 0
+        while True:
+            count, is_progress = 0, False
+            try:
+                for page in self._read_once(reading):
+                    page.items[:] = [item for item in page.items if seen.add(item["id"])]
+                    count += 1
+                    # What came into being meanwhile is no progress: it may come as fast as the list is read.
+                    is_progress |= count > furthest or any(_may_predate(item, self.started) for item in page.items)
+                    yield page
+            except CursorExpiredError as error:
+                expired = error
+            else:
+                return
+            furthest, stalled = max(furthest, count), 0 if is_progress else stalled + 1
+            if stalled == MAX_STALLED:
+                expired.args = (
+                    f"{expired}, and {stalled} readings from its front got no further than page {furthest}",
+                )
+                raise expired
+
+    def _read_once(self, reading: int) -> Iterator[Page]:
         """Yield the pages of one reading, and of each but the first its front once more."""
+        order = self._order = self._order if reading else _Order()
         for page in self._pages_from_front(PROBE_PAGE_SIZE if reading % 2 else PAGE_SIZE):
             self._drop_without_id(page.items)
             if reading == 0 and self._recent_from is not None:
@@ -265,10 +298,10 @@ def _ends_before(items: list[dict[str, Any]], moment: datetime | None) -> bool:
     return last is not None and last < moment
 
 
-def _may_predate(item: dict[str, Any], moment: datetime) -> bool:
+def _may_predate(item: dict[str, Any], moment: datetime | None) -> bool:
     """Whether a chat or message may have existed before a moment."""
     created = _time_of(item, "created_at")
-    return created is None or created < moment
+    return created is None or moment is None or created < moment
 
 
 @overload

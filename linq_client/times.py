@@ -10,9 +10,18 @@ import re
 import sys
 import time
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Final
 
-__all__ = ["ServerClock", "format_datetime", "parse_datetime", "parse_datetime_or_none", "to_server_time"]
+__all__ = [
+    "ServerClock",
+    "format_datetime",
+    "parse_datetime",
+    "parse_datetime_or_none",
+    "parse_http_date",
+    "to_server_time",
+    "to_utc",
+]
 
 #: Lengths of the common forms: seconds, milli- or microseconds, and `Z`. Python reads them in every version. What newer
 #: versions also read in these lengths (a week, a decimal comma) is ISO 8601, and means one moment too.
@@ -41,15 +50,8 @@ def parse_datetime(text: str) -> datetime:
         ValueError: the text is no such date-time.
     """
     # The tap parses several times a message. This takes half the time of msgspec for the common forms.
-    if len(text) in _COMMON_LENGTHS and text[10] == "T" and text[-1] == "Z":
-        parsed = _parse_common(text)
-        if MINYEAR < parsed.year < MAXYEAR:
-            return parsed
-    else:
-        parsed = _parse_any(text)
-        if MINYEAR < parsed.year < MAXYEAR:
-            return _utc(parsed)
-    raise ValueError("must be a date-time at which something can happen")
+    is_common = len(text) in _COMMON_LENGTHS and text[10] == "T" and text[-1] == "Z"
+    return to_utc(_parse_common(text) if is_common else _parse_any(text))
 
 
 def _parse_any(text: str) -> datetime:
@@ -61,33 +63,62 @@ def _parse_any(text: str) -> datetime:
     return datetime.fromisoformat(f"{day}T{seconds}.{(fraction or '')[:6]:0<6}{offset or '+00:00'}")
 
 
+def to_utc(moment: datetime) -> datetime:
+    """Return a datetime in UTC; one without a zone is taken to be in UTC.
+
+    Raises:
+        ValueError: it is in the first or the last year, see `parse_datetime`.
+    """
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError("must be a date-time at which something can happen")
+    # The most common case needs no conversion.
+    if moment.tzinfo is timezone.utc:
+        return moment
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
 def parse_datetime_or_none(value: object) -> datetime | None:
-    """Return what `parse_datetime` makes of a text, and a datetime in UTC; None for everything else."""
-    if isinstance(value, str):
-        try:
-            return parse_datetime(value)
-        except ValueError:
-            return None
-    return _utc(value) if isinstance(value, datetime) else None
+    """Return what `parse_datetime` makes of a text, and `to_utc` of a datetime; None for everything else."""
+    try:
+        return (
+            parse_datetime(value) if isinstance(value, str) else to_utc(value) if isinstance(value, datetime) else None
+        )
+    except ValueError:
+        return None
+
+
+def parse_http_date(value: object) -> datetime | None:
+    """Return an HTTP date, as of the headers `Date` and `Retry-After`, in UTC; None for everything else.
+
+    All three forms of RFC 9110 are read. A zone that is missing or unknown (asctime, `-0000`) means GMT, never the
+    zone of the worker.
+    """
+    try:
+        return to_utc(parsedate_to_datetime(value)) if isinstance(value, str) else None
+    except (ValueError, TypeError, OverflowError):  # what it raises is not documented
+        return None
 
 
 def format_datetime(moment: datetime) -> str:
     """Return a datetime in RFC 3339, in UTC with `Z`.
 
     Raises:
-        ValueError: it names no time zone.
+        ValueError: it names no time zone, or is none at which something can happen.
     """
     if moment.tzinfo is None:
         raise ValueError(f"must carry a time zone, got {moment.isoformat()}")
-    return f"{_utc(moment).isoformat()[:-6]}Z"
+    return f"{to_utc(moment).isoformat()[:-6]}Z"
 
 
 def to_server_time(ours: datetime, their_now: datetime) -> datetime:
     """Translate a moment of the worker's clock to the server's, which shows `their_now`.
 
     Theirs is rounded down to a second and was read a little while ago: the result is never late.
+
+    Raises:
+        ValueError: ours is none at which something can happen.
     """
-    return ours + (their_now - datetime.now(timezone.utc))
+    return to_utc(ours) + (their_now - datetime.now(timezone.utc))
 
 
 class ServerClock:
@@ -112,10 +143,3 @@ class ServerClock:
     def now(self) -> datetime:
         """Return the server's time now, as well as it is known."""
         return self.latest + timedelta(seconds=time.monotonic() - self._noted_at)
-
-
-def _utc(moment: datetime) -> datetime:
-    # The most common case needs no conversion.
-    if moment.tzinfo is timezone.utc:
-        return moment
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)

@@ -1,7 +1,7 @@
 """The receiving side of webhooks: is a delivery from the platform, and what does it say.
 
-`receive(body, headers, secret)` does both. Needs `linq-connectors[webhooks]`. Deliveries come at least once and in any
-order: keep the `event_id` of what you have handled.
+`receive(body, headers, secret)` does both. Deliveries come at least once and in any order: keep the `event_id` of what
+you have handled. Of an event only what identifies it is needed: a time that can't be read is None.
 
 Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.py`, `resources/webhooks.py`.
 """
@@ -13,16 +13,18 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from linq_client import models
-from linq_client.errors import Effect, LinqError, SettingsError
-from linq_client.models import UTCDatetime
+from linq_client._decode import decode_json
+from linq_client.errors import Effect, InvalidRequestError, LinqError, SettingsError
+from linq_client.models import Informative, UTCDatetime
 
 __all__ = [
     "TOLERANCE_SECONDS",
+    "Body",
     "EditedPart",
     "Event",
     "EventChat",
@@ -40,6 +42,11 @@ __all__ = [
 ]
 
 TOLERANCE_SECONDS: Final = 300
+
+_SECRET_PREFIX: Final = "whsec_"
+
+#: What the HTTP server has received, as it came.
+Body: TypeAlias = bytes | bytearray | memoryview | str
 
 
 class SignatureError(LinqError):
@@ -69,16 +76,16 @@ class MessageEvent(models.APIModel):
     direction: str | None
     sender_handle: models.ChatHandle | None = None
     parts: list[models.Part] = Field(default_factory=list)
-    service: str | None = None
-    sent_at: UTCDatetime | None = None
-    delivered_at: UTCDatetime | None = None
-    read_at: UTCDatetime | None = None
-    received_at: UTCDatetime | None = None
-    effect: models.MessageEffect | None = None
-    reply_to: models.MessageReply | None = None
-    preferred_service: str | None = None
+    service: Informative[str] = None
+    sent_at: Informative[UTCDatetime] = None
+    delivered_at: Informative[UTCDatetime] = None
+    read_at: Informative[UTCDatetime] = None
+    received_at: Informative[UTCDatetime] = None
+    effect: Informative[models.MessageEffect] = None
+    reply_to: Informative[models.MessageReply] = None
+    preferred_service: Informative[str] = None
     idempotency_key: str | None = None
-    reconciled_at: UTCDatetime | None = None
+    reconciled_at: Informative[UTCDatetime] = None
     zero_retention: bool | None = None
 
     @model_validator(mode="before")
@@ -114,7 +121,7 @@ class MessageEditedEvent(models.APIModel):
     id: str
     chat: EventChat
     direction: str
-    edited_at: UTCDatetime
+    edited_at: Informative[UTCDatetime] = None
     part: EditedPart
     sender_handle: models.ChatHandle | None = None
 
@@ -123,7 +130,7 @@ class MessageFailedEvent(models.APIModel):
     """`data` of message.failed; a delivery can still follow."""
 
     code: int
-    failed_at: UTCDatetime
+    failed_at: Informative[UTCDatetime] = None
     chat_id: str | None = None
     message_id: str | None = None
     reason: str | None = None
@@ -140,7 +147,7 @@ class ReactionEvent(models.APIModel):
     part_index: int | None = None
     custom_emoji: str | None = None
     from_handle: models.ChatHandle | None = None
-    reacted_at: UTCDatetime | None = None
+    reacted_at: Informative[UTCDatetime] = None
     reaction_id: str | None = None
 
 
@@ -149,8 +156,8 @@ class ParticipantEvent(models.APIModel):
 
     chat_id: str | None = None
     participant: models.ChatHandle | None = None
-    added_at: UTCDatetime | None = None
-    removed_at: UTCDatetime | None = None
+    added_at: Informative[UTCDatetime] = None
+    removed_at: Informative[UTCDatetime] = None
 
 
 class OtherEvent(models.APIModel):
@@ -165,10 +172,10 @@ class Event(models.APIModel):
 
     event_id: str
     event_type: str
-    created_at: UTCDatetime
-    webhook_version: str | None = None
-    trace_id: str | None = None
-    partner_id: str | int | None = None
+    created_at: Informative[UTCDatetime] = None
+    webhook_version: Informative[str] = None
+    trace_id: Informative[str] = None
+    partner_id: Informative[str | int] = None
     data: SerializeAsAny[models.APIModel]
 
 
@@ -187,11 +194,11 @@ _DATA: Final[Mapping[str, type[models.APIModel]]] = {
 }
 
 
-def receive(body: bytes, headers: Mapping[str, str], secret: str) -> Event:
+def receive(body: Body, headers: Mapping[str, str], secret: str) -> Event:
     """Check a delivery and return its event.
 
     Args:
-        body: the raw body, not decoded and encoded again.
+        body: the raw body. Of a text, the UTF-8 that it was decoded from has to be what was signed.
         headers: of the delivery, in any case.
         secret: `signing_secret` of the subscription (`whsec_...`).
 
@@ -203,31 +210,59 @@ def receive(body: bytes, headers: Mapping[str, str], secret: str) -> Event:
     return parse(body)
 
 
-def verify(body: bytes, headers: Mapping[str, str], secret: str) -> None:
+def verify(body: Body, headers: Mapping[str, str], secret: str) -> None:
     """Check that a delivery is from the platform and not more than 5 minutes old.
 
-    The Standard Webhooks headers decide where they are given; else the platform's older, deprecated ones.
+    The Standard Webhooks headers decide where they are given; else the platform's older, deprecated ones. Signed are
+    bytes: their own library takes text alone, and would refuse a delivery with a byte that is no UTF-8 whoever signed
+    it, for good.
 
     Raises:
         SignatureError: a header is missing, the signature does not fit, or the delivery is too old or too new.
         SettingsError: the secret is none. No delivery can be judged with it: respond 5xx, so that all come again.
-        ImportError: the extra `[webhooks]` is not installed.
+        InvalidRequestError: the body is no `Body`.
     """
-    try:
-        from standardwebhooks import Webhook, WebhookVerificationError
-    except ImportError:
-        raise ImportError("verifying webhooks needs: pip install 'linq-connectors[webhooks]'") from None
-
     check_secret(secret)
+    raw = _raw(body)
     lower = {name.lower(): value for name, value in headers.items()}
+    if "webhook-signature" in lower:
+        sent = _header(lower, "webhook-timestamp")
+        signed = f"{_header(lower, 'webhook-id')}.{sent}.".encode(errors="replace") + raw
+        mac = hmac.new(_key_of(secret), signed, hashlib.sha256).digest()
+        expected = f"v1,{base64.b64encode(mac).decode()}"
+        # One for each secret that is valid at present, and maybe some of other versions.
+        given = _header(lower, "webhook-signature").split()
+    else:
+        sent = _header(lower, "x-webhook-timestamp")
+        signed = f"{sent}.".encode(errors="replace") + raw
+        expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+        given = [_header(lower, "x-webhook-signature")]
+    if not _is_recent(sent):
+        raise SignatureError("webhook delivery: refused, too old or too new")
+    if not any(hmac.compare_digest(expected.encode(), one.encode(errors="replace")) for one in given):
+        raise SignatureError("webhook delivery: refused, no matching signature found")
+
+
+def _raw(body: Body) -> bytes:
+    if isinstance(body, str):
+        return body.encode(errors="surrogatepass")
+    if isinstance(body, bytes | bytearray | memoryview):
+        return bytes(body)
+    raise InvalidRequestError(f"body: must be the raw bytes of the delivery, got {type(body).__name__}")
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name)
+    if not isinstance(value, str):
+        raise SignatureError(f"webhook delivery: refused, header {name} is missing")
+    return value
+
+
+def _is_recent(sent: str) -> bool:
     try:
-        if "webhook-signature" in lower:
-            Webhook(secret).verify(body, lower, json_parse=False)
-        else:
-            _verify_deprecated(body, lower, secret)
-    except (WebhookVerificationError, ValueError, KeyError) as error:
-        # The library lets malformed headers through as ValueError (base64, Unicode, a signature without a version).
-        raise SignatureError(f"webhook delivery: refused, {type(error).__name__}: {error}") from None
+        return abs(time.time() - float(sent)) <= TOLERANCE_SECONDS
+    except ValueError:
+        return False
 
 
 def check_secret(secret: str) -> str:
@@ -237,37 +272,38 @@ def check_secret(secret: str) -> str:
         SettingsError: it is not `whsec_` and base64 (without being shown).
     """
     try:
-        if isinstance(secret, str) and secret.startswith("whsec_"):
-            key = secret.removeprefix("whsec_")
-            if base64.b64decode(key + "=" * (-len(key) % 4), validate=True):
-                return secret
+        if isinstance(secret, str) and secret.startswith(_SECRET_PREFIX) and _key_of(secret):
+            return secret
     except ValueError:
         pass
     raise SettingsError("secret: must be the signing_secret of the subscription, whsec_ and base64, got something else")
 
 
-def _verify_deprecated(body: bytes, headers: Mapping[str, str], secret: str) -> None:
-    sent = headers["x-webhook-timestamp"]
-    if not abs(time.time() - float(sent)) <= TOLERANCE_SECONDS:
-        raise ValueError("too old or too new")
-    expected = hmac.new(secret.encode(), sent.encode() + b"." + body, hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected.encode(), headers["x-webhook-signature"].encode()):
-        raise ValueError("no matching signature found")
+def _key_of(secret: str) -> bytes:
+    key = secret.removeprefix(_SECRET_PREFIX)
+    return base64.b64decode(key + "=" * (-len(key) % 4), validate=True)
 
 
-def parse(body: bytes) -> Event:
-    """Read an event without checking where it comes from.
+def parse(body: Body) -> Event:
+    """Read an event without checking where it comes from. What is odd in its JSON is repaired, as in any response.
 
     Raises:
         LinqError: the body is no event.
+        InvalidRequestError: it is no `Body`.
     """
+    raw = _raw(body)
     try:
-        fields = models.APIModel.model_validate_json(body).model_extra or {}
-        return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, found["loc"])) or "body" for found in error.errors(include_input=False))
-        message = f"webhook delivery: not an event, wrong or missing {wrong}"
-        raise LinqError(message, effect=Effect.NONE) from None
+        fields = decode_json(raw).value
+    except ValueError:
+        fields = None
+    wrong = "body"
+    if isinstance(fields, dict):
+        try:
+            return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
+        except ValidationError as error:
+            found = error.errors(include_input=False)
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in found)
+    raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}", effect=Effect.NONE)
 
 
 def _data(event_type: object, data: object) -> models.APIModel:

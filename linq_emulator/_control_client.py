@@ -12,7 +12,9 @@ from urllib.parse import urlencode, urlsplit
 from msgspec import UNSET, UnsetType
 
 from linq_emulator.domain.models import ChatHealth, Reputation, Service
-from linq_emulator.faults import FaultKind, FaultTime
+from linq_emulator.faults import FaultBody, FaultClock, FaultKind, FaultTime
+
+__all__ = ["ControlError", "Emulator"]
 
 # A seed of a million messages takes about a minute.
 _TIMEOUT_SECONDS = 120
@@ -42,13 +44,22 @@ class Emulator:
         api_key: The bearer key that it accepts.
         lines: Its own numbers.
         opted_out: Handles that had opted out at the start.
+        token: The token that it was started with, if it was.
     """
 
-    def __init__(self, base_url: str, api_key: str, lines: Sequence[str], opted_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        lines: Sequence[str],
+        opted_out: Sequence[str] = (),
+        token: str | None = None,
+    ) -> None:
         self.base_url = base_url
         self.api_key = api_key
         self.lines = list(lines)
         self.opted_out = list(opted_out)
+        self._token = token
 
     def control(self, method: str, path: str, body: object = None, **query: object) -> Any:
         """Call ``/_emulator/<path>`` and return the JSON of the response.
@@ -236,12 +247,16 @@ class Emulator:
         *,
         path: str | None = None,
         method: str | None = None,
-        when: FaultTime = "before",
+        when: FaultTime | None = None,
         probability: float | None = None,
         count: int | None = None,
+        lasts: float | None = None,
+        clock: FaultClock | None = None,
         status: int | None = None,
         code: int | None = None,
+        envelope: bool | None = None,
         retry_after: int | None = None,
+        body: FaultBody | None = None,
         seconds: float | None = None,
     ) -> dict[str, Any]:
         """Inject a fault into requests of the API, and return it with its id."""
@@ -252,9 +267,13 @@ class Emulator:
             when=when,
             probability=probability,
             count=count,
+            lasts=lasts,
+            clock=clock,
             status=status,
             code=code,
+            envelope=envelope,
             retry_after=retry_after,
+            body=body,
             seconds=seconds,
         )
         return self._command("POST", "faults", fields)
@@ -306,9 +325,12 @@ class Emulator:
         # A plain connection: it needs no client library, and no proxy of the environment applies.
         url = urlsplit(self.base_url)
         target = f"/_emulator/{path}" + (f"?{urlencode(query)}" if query else "")
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
         connection = HTTPConnection(url.hostname or "", url.port, timeout=_TIMEOUT_SECONDS)
         try:
-            connection.request(method, target, None if body is None else json.dumps(body))
+            connection.request(method, target, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
         finally:

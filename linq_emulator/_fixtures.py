@@ -8,6 +8,8 @@ import pytest
 
 from linq_emulator._test_servers import EmulatorOptions, EmulatorProcess
 
+__all__ = ["linq_emulator", "linq_emulator_options", "linq_emulator_process"]
+
 
 @pytest.fixture(scope="session")
 def linq_emulator_options() -> EmulatorOptions:

@@ -18,6 +18,8 @@ from typing_extensions import Self, TypedDict, Unpack
 
 from linq_emulator._control_client import Emulator
 
+__all__ = ["EmulatorOptions", "EmulatorProcess", "EmulatorThread", "StartedEmulator"]
+
 _STOP_SECONDS = 20
 
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from linq_emulator.clock import HOUR, SECOND, Clock
+from linq_emulator.clock import EARLIEST, HOUR, SECOND, Clock, http_date
 from linq_emulator.domain.content import MessageParser
 from linq_emulator.domain.media import Media
 from linq_emulator.domain.models import StoredResponse
@@ -17,6 +17,8 @@ from linq_emulator.faults import Faults
 from linq_emulator.request_log import RequestLog
 from linq_emulator.store import Store
 from linq_emulator.switches import Switches
+
+__all__ = ["DEFAULT_KEY", "DEFAULT_LINES", "Backend", "Settings"]
 
 DEFAULT_KEY = "linq-emulator-key"
 DEFAULT_LINES = ("+12025550101", "+12025550102")
@@ -33,6 +35,8 @@ class Settings:
         ephemeral_hours: Retention window of every line; None keeps messages.
         seed: Makes identifiers and chances repeatable.
         switches: Values that differ from the defaults.
+        token: What commands of the control API must present; None if they need nothing.
+        allowed_hosts: Names in a ``Host`` header that are served, besides those of loopback.
         origin: Scheme, host and port of the server.
     """
 
@@ -42,6 +46,8 @@ class Settings:
     ephemeral_hours: float | None = None
     seed: int | None = None
     switches: Mapping[str, object] = field(default_factory=dict)
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
     origin: str = "http://127.0.0.1:8181"
 
 
@@ -71,7 +77,7 @@ class Backend:
         self.rate_limits = RateLimits()
         self.media = Media(settings.origin, self.clock, self.switches)
         self.message_parser = MessageParser(self.store, self.media, self.clock)
-        self.faults = Faults(random.Random(settings.seed))
+        self.faults = Faults(random.Random(settings.seed), self.clock)
         self.request_log = RequestLog()
         self.webhooks = Webhooks(self.clock, self.switches, self.store.new_id)
         self.responses_by_key: dict[tuple[str, str], StoredResponse] = {}
@@ -89,6 +95,14 @@ class Backend:
     def now(self) -> int:
         """The virtual time in milliseconds."""
         return self.clock.now()
+
+    def date_headers(self) -> dict[str, str]:
+        """The ``Date`` header of a response, as the switches want it."""
+        form, offset = self.switches.date_form, self.switches.date_offset_seconds
+        if form == "none":
+            return {}
+        now = self.clock.now()
+        return {"Date": http_date(max(EARLIEST, now + round(offset * SECOND)) if offset else now, form)}
 
     def run_after(self, seconds: float, action: Callable[[], None]) -> None:
         """Run an action after virtual seconds, under the trace id of this request; immediately for 0 seconds."""

@@ -13,13 +13,16 @@ import click
 from linq_emulator.backend import DEFAULT_KEY, DEFAULT_LINES, Settings
 from linq_emulator.clock import Clock, parse_iso
 from linq_emulator.domain import validate
-from linq_emulator.serializers import encode
+from linq_emulator.hosts import WILDCARDS, host_name, is_loopback_host, url_host
+from linq_emulator.json_codec import encode
 from linq_emulator.server.emulator_server import EmulatorServer, ServerOptions
 from linq_emulator.switches import Switches, parse_assignment
 
 __all__ = ["main", "parse_options"]
 
 T = TypeVar("T")
+
+_MIN_TOKEN = 16
 
 
 def _checked(check: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -54,6 +57,19 @@ def _switch(text: str) -> tuple[str, object]:
     return name, value
 
 
+def _host(text: str) -> str:
+    name = text if text.startswith("[") else url_host(text)
+    if host_name(name) != name.lower():
+        raise ValueError(f"{text} is not a name or an address without a port")
+    return name
+
+
+def _token(text: str) -> str:
+    if len(text) < _MIN_TOKEN or not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError(f"must have {_MIN_TOKEN} or more printable ASCII characters and no space")
+    return text
+
+
 def _time(text: str) -> int:
     try:
         return parse_iso(text)
@@ -65,9 +81,22 @@ def _time(text: str) -> int:
 @click.option(
     "--host",
     default="127.0.0.1",
-    help="Address to listen on. The control API takes no key: keep to loopback.",
+    help="Address to listen on. Any but loopback needs --token.",
 )
 @click.option("--port", default=8181, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option(
+    "--token",
+    callback=_checked(_token),
+    help="What every command of the control API must present; without it on loopback, nothing.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    callback=_checked(_host),
+    help="A name or address by which clients reach this machine, without the port; repeat it.",
+)
 @click.option("--api-key", default=DEFAULT_KEY, help="The bearer key that clients must send.")
 @click.option(
     "--line",
@@ -102,6 +131,8 @@ def _time(text: str) -> int:
 def _command(
     host: str,
     port: int,
+    token: str | None,
+    allowed_hosts: tuple[str, ...],
     api_key: str,
     lines: tuple[str, ...],
     opted_out: tuple[str, ...],
@@ -112,6 +143,8 @@ def _command(
     speed: float,
 ) -> ServerOptions:
     """Emulate the Linq Partner API v3 in memory, for development and tests."""
+    if token is None and not is_loopback_host(host):
+        raise click.UsageError(f"--host {host} is not loopback: it needs --token, without which anybody commands it")
     settings = Settings(
         api_key=api_key,
         lines=tuple(dict.fromkeys(lines)),
@@ -119,6 +152,8 @@ def _command(
         ephemeral_hours=ephemeral_hours,
         seed=seed,
         switches=dict(switches),
+        token=token,
+        allowed_hosts=(*allowed_hosts, *(() if host in WILDCARDS else (url_host(host),))),
     )
     return ServerOptions(host, port, settings, Clock(freeze, frozen=freeze is not None, speed=speed))
 
@@ -154,6 +189,10 @@ def _serve(options: ServerOptions) -> None:
             f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
         ) from None
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if not is_loopback_host(options.host):
+        logging.getLogger("linq_emulator").warning(
+            "it listens on %s: the network can reach it. Its API needs the key, its control API the token", options.host
+        )
     # uvicorn raises the signals again after its shutdown. To be asked to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

@@ -10,15 +10,41 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from typing import Literal
+
+__all__ = [
+    "DAY",
+    "EARLIEST",
+    "HOUR",
+    "LATEST",
+    "MINUTE",
+    "SECOND",
+    "Action",
+    "Clock",
+    "ClockError",
+    "DateForm",
+    "http_date",
+    "iso",
+    "iso_or_none",
+    "parse_iso",
+]
 
 SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+EARLIEST = 0
+"""The first time that the clock shows: 1970-01-01."""
+LATEST = 29_348_006_400 * SECOND
+"""The last one: 2900-01-01. What is scheduled from there is still before 3000, where some systems' calendars end."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
 Action = Callable[[], None]
+DateForm = Literal["imf", "asctime", "numeric_zone"]
 
 
 # The end of a timestamp for each millisecond of a minute. Lists show several timestamps a message, and two look-ups
@@ -32,13 +58,17 @@ def _to_minute(minutes: int) -> str:
 
 
 @lru_cache(maxsize=16)
-def _http_date(seconds: int) -> str:
+def _http_date(seconds: int, form: DateForm) -> str:
     # strftime's %a and %b follow the locale, so the names are spelled out here.
     utc = time.gmtime(seconds)
     day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[utc.tm_wday]
     months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     month = months[utc.tm_mon - 1]
-    return f"{day}, {utc.tm_mday:02d} {month} {utc.tm_year} {time.strftime('%H:%M:%S', utc)} GMT"
+    clock = time.strftime("%H:%M:%S", utc)
+    if form == "asctime":
+        return f"{day} {month} {utc.tm_mday:2d} {clock} {utc.tm_year:04d}"
+    zone = "GMT" if form == "imf" else "-0000"
+    return f"{day}, {utc.tm_mday:02d} {month} {utc.tm_year:04d} {clock} {zone}"
 
 
 def iso(ms: int) -> str:
@@ -51,21 +81,33 @@ def iso_or_none(ms: int | None) -> str | None:
     return None if ms is None else iso(ms)
 
 
-def http_date(ms: int) -> str:
-    """Format a time as the value of a ``Date`` header (RFC 9110)."""
-    return _http_date(ms // SECOND)
+def http_date(ms: int, form: DateForm = "imf") -> str:
+    """Format a time as the value of a ``Date`` header.
+
+    Args:
+        ms: The time.
+        form: IMF-fixdate or asctime, the forms of RFC 9110, or with the zone ``-0000``, as mail has it.
+    """
+    return _http_date(ms // SECOND, form)
 
 
 def parse_iso(text: str) -> int:
     """Parse an RFC 3339 time with an offset into milliseconds.
 
     Raises:
-        ValueError: The text is not such a time.
+        ValueError: The text is not such a time, or not one that the clock can show.
     """
     parsed = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
     if parsed.tzinfo is None:
         raise ValueError("a time needs an offset, such as Z")
-    return round(parsed.astimezone(timezone.utc).timestamp() * SECOND)
+    ms = round((parsed - _EPOCH) / timedelta(milliseconds=1))
+    if not EARLIEST <= ms <= LATEST:
+        raise ValueError("a time must lie between 1970 and 2900")
+    return ms
+
+
+class ClockError(ValueError):
+    """A time that the clock cannot show."""
 
 
 class Clock:
@@ -94,7 +136,7 @@ class Clock:
     def _reading(self) -> int:
         if self.frozen:
             return self._base
-        return self._base + int((time.monotonic() - self._since) * SECOND * self.speed)
+        return min(LATEST, self._base + int((time.monotonic() - self._since) * SECOND * self.speed))
 
     def call_at(self, due: int, action: Action) -> None:
         """Schedule an action at a virtual time. Actions of the same time run in the order they were added."""
@@ -138,8 +180,14 @@ class Clock:
             now: New reading in milliseconds; None leaves it.
             advance: Milliseconds added to the reading.
             speed: New speed; None leaves it.
+
+        Raises:
+            ClockError: It would show a time before `EARLIEST` or after `LATEST`. It is unchanged.
         """
-        self._base = (self._reading() if now is None else now) + advance
+        base = (self._reading() if now is None else now) + advance
+        if not EARLIEST <= base <= LATEST:
+            raise ClockError("the clock must stay between 1970 and 2900")
+        self._base = base
         self._since = time.monotonic()
         self.frozen = self.frozen if frozen is None else frozen
         self.speed = self.speed if speed is None else speed

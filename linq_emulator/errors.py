@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+__all__ = ["CODES", "DOCS", "ApiError"]
+
 DOCS = "https://docs.linqapp.com"
 
 # code -> (HTTP status, name). docs/emulator.md lists the statuses that the reference leaves open.

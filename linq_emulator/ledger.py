@@ -6,7 +6,9 @@ from typing import Any
 
 from linq_emulator.clock import iso, iso_or_none
 from linq_emulator.domain.models import Message, Part
-from linq_emulator.serializers import encode
+from linq_emulator.json_codec import encode
+
+__all__ = ["ledger_entry"]
 
 
 def _text(message: Message) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from linq_emulator.clock import iso
-from linq_emulator.serializers import encode
+from linq_emulator.json_codec import encode
+
+__all__ = ["MAX_REQUESTS", "LoggedRequest", "RequestLog"]
 
 MAX_REQUESTS = 100_000
 

@@ -14,11 +14,30 @@ import msgspec
 from linq_emulator.clock import iso, iso_or_none
 from linq_emulator.domain.models import Attachment, Chat, ContactCard, Line, Message, Part, Participant, Reaction
 from linq_emulator.errors import DOCS
+from linq_emulator.json_codec import encode
+
+__all__ = [
+    "JSON",
+    "MediaUrl",
+    "chat_bytes",
+    "chat_fields",
+    "chat_handles",
+    "contact_card_fields",
+    "display_name",
+    "handle_fields",
+    "health_fields",
+    "line_fields",
+    "list_body",
+    "message_bytes",
+    "message_fields",
+    "part_fields",
+    "reaction_fields",
+    "reply_to_fields",
+    "sent_message_fields",
+]
 
 MediaUrl = Callable[[Attachment], str]
 JSON = dict[str, Any]
-
-encode = msgspec.json.Encoder().encode
 
 
 def handle_fields(participant: Participant) -> JSON:

@@ -22,6 +22,8 @@ from linq_emulator.domain.models import (
 )
 from linq_emulator.domain.ordered_index import Key, OrderedIndex
 
+__all__ = ["Store", "thread_root"]
+
 
 def _chat_key(chat: Chat) -> Key:
     return chat.updated_at, chat.seq

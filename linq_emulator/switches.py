@@ -12,6 +12,16 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+__all__ = [
+    "CursorKind",
+    "SortOrder",
+    "SwitchDeclaration",
+    "SwitchError",
+    "Switches",
+    "declarations",
+    "parse_assignment",
+]
+
 SortOrder = Literal["newest", "oldest", "unordered"]
 CursorKind = Literal["offset", "key"]
 
@@ -50,13 +60,14 @@ def _choice(default: Any, allowed: tuple[Any, ...], reason: str) -> Any:
     return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
 
 
-def _number(default: float, low: float, high: float, reason: str) -> Any:
+def _number(default: float, low: float, high: float, reason: str, *, whole: bool = False) -> Any:
     def check(value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        is_number = isinstance(value, int) or (isinstance(value, float) and not whole)
+        if isinstance(value, bool) or not is_number or not low <= cast(float, value) <= high:
             raise ValueError(f"must be {text}")
         return value
 
-    text = f"a number from {_text(low)} to {_text(high)}"
+    text = f"a {'whole ' if whole else ''}number from {_text(low)} to {_text(high)}"
     return field(default=default, metadata={"allowed": text, "reason": reason, "check": check})
 
 
@@ -91,6 +102,20 @@ class Switches:
         False,
         "Nothing promises that a page with a cursor holds items: when true, about one in four is empty.",
     )
+    cursor_seconds: float = _number(
+        0,
+        0,
+        86400,
+        "How long a cursor works is not documented; 0 is for ever. An expired one gets 400, code 1005.",
+    )
+    short_list_page_size: int = _number(
+        0,
+        0,
+        100,
+        "Lists of phone numbers and of webhook subscriptions are documented without pages, which a growing list may "
+        "get: so many items a page, with next_cursor and cursor; 0 is without pages.",
+        whole=True,
+    )
     message_moves_chat: bool = _flag(True, "Whether a new message moves the chat's updated_at is not documented.")
     edit_moves_message: bool = _flag(True, "Whether an edit moves the message's updated_at is not documented.")
     reaction_moves_message: bool = _flag(True, "Whether a reaction moves the message's updated_at is not documented.")
@@ -117,6 +142,18 @@ class Switches:
         "inside",
         ("inside", "beside", "both"),
         "The SDK and the reference have message inside chat; a third party reports it beside chat.",
+    )
+    date_form: Literal["imf", "asctime", "numeric_zone", "none"] = _choice(
+        "imf",
+        ("imf", "asctime", "numeric_zone", "none"),
+        "The form of the Date header: HTTP senders use IMF-fixdate, receivers must also read asctime; some servers "
+        "write the zone as -0000, some send no Date.",
+    )
+    date_offset_seconds: float = _number(
+        0,
+        -315_360_000,
+        315_360_000,
+        "How far the Date header is off the clock of the timestamps: servers behind one name need not agree.",
     )
     update_chat_status: int = _choice(200, (200, 202), "Status of PUT /v3/chats/{id}: sources disagree.")
     leave_status: int = _choice(202, (202, 200), "Status of POST /v3/chats/{id}/leave: sources disagree.")

@@ -2,9 +2,11 @@
 
 What the tap needs beyond the SDK's documented face:
 
-- streams whose records come in whatever order, and one SCHEMA for each (`SdkStream`, `PushStream`);
+- streams whose records come in whatever order, one SCHEMA for each, and records that fit it (`SdkStream`,
+  `PushStream`);
+- replication methods that are what the streams do (`SdkStream`, `SdkTap`);
 - STATE that is ours alone, written when a line is done (`SdkTap`);
-- a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`).
+- a run that ends with a word and an exit code, and never within a line of output (`SdkTap`, `writer`, `termination`).
 """
 
 from __future__ import annotations
@@ -13,44 +15,93 @@ import gc
 import logging
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from datetime import datetime, timezone
 from functools import cached_property
+from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from singer_sdk import Stream, Tap, metrics
+from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException, MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.singerlib import RecordMessage
-from typing_extensions import override
+from singer_sdk.mapper import StreamMap
+from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.singerlib import Catalog
+from singer_sdk.tap_base import CliTestOptionValue
+from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
-from tap_linq.extraction.state import LineState
+from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.records import Record
+from tap_linq.extraction.state import STATE_STREAM, LineState, read_partitions
+from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Context", "PushStream", "SdkStream", "SdkTap"]
+__all__ = ["FULL_TABLE", "INCREMENTAL", "Context", "PushStream", "SdkStream", "SdkTap"]
 
 Context = Mapping[str, Any]
 
-#: The stream whose bookmarks are those of the lines.
-STATE_STREAM: Final = "messages"
+#: What stands on the command line for settings from environment variables.
+ENVIRONMENT: Final = "ENV"
+
+#: How the SDK ends a stream that has shown enough in a connection test: no error.
+_ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
+
+#: Replication methods of Singer, as far as a stream here can have them.
+INCREMENTAL: Final = "INCREMENTAL"
+FULL_TABLE: Final = "FULL_TABLE"
+
+log = logging.getLogger(__name__)
 
 
 class SdkStream(Stream):
-    """A stream whose records go out as they are, declared once, in a run that ends with a word."""
+    """A stream whose records fit its SCHEMA, declared once, in a run that ends with a word.
 
-    # Records go out as the API sent them: nothing to convert, and no field to drop.
+    Attributes:
+        replication_methods: those that the stream can have; the first is declared.
+    """
+
+    # The SDK would drop what does not fit, and fail where it can't convert it.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
     primary_keys: Sequence[str] = ("id",)
+    replication_methods: Sequence[str] = (FULL_TABLE,)
 
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
+        self.forced_replication_method = self.replication_methods[0]
         self._is_declared = False
+
+    @override
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Take over what the user has chosen in the catalog.
+
+        Raises:
+            InvalidRequestError: it asks for a replication method that there is not.
+        """
+        super().apply_catalog(catalog)
+        entry = catalog.get_stream(self.name)
+        declared = self.replication_methods[0]
+        self.forced_replication_method = declared
+        asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
+        for method in (asked or set()) - {None, declared}:
+            if method not in (INCREMENTAL, FULL_TABLE):
+                raise InvalidRequestError(
+                    f"catalog: the replication method of {self.name} must be {' or '.join(self.replication_methods)}, "
+                    f"got {method!r}"
+                )
+            if method in self.replication_methods:
+                self.forced_replication_method = method
+            else:
+                log.warning("%s: stays %s, as all of it is read in each run", self.name, declared)
 
     @property
     @override
@@ -66,10 +117,26 @@ class SdkStream(Stream):
         """Write SCHEMA, if it was not written yet."""
         self._write_schema_message()
 
+    @cached_property
+    def conformer(self) -> Conformer:
+        """Makes the records of this stream fit its SCHEMA."""
+        return Conformer(self.effective_schema, self.mask.__getitem__)
+
+    @override
+    def _write_record_message(self, record: Record) -> None:
+        for fitting in self.conformer.conform([record]):
+            self._write_fitting(fitting)
+
+    def _write_fitting(self, record: Record) -> None:
+        try:
+            Stream._write_record_message(self, record)
+        except Exception as error:
+            raise _named(error, self.name) from None
+
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **options: Any) -> None:
         """Log as the SDK does, but not that an expected error is "unhandled": the command line says what it is."""
-        if not isinstance(sys.exc_info()[1], EXPECTED_ERRORS):
+        if not isinstance(sys.exc_info()[1], EXPECTED_ERRORS + _ENOUGH):
             super().log(message, *args, level=level, **options)
 
     @override
@@ -89,13 +156,15 @@ class SdkStream(Stream):
 class PushStream(SdkStream):
     """A stream whose records are written by `write`, whether or not it is its turn."""
 
-    def __init__(self, tap: Tap) -> None:
+    _tap: SdkTap
+
+    def __init__(self, tap: SdkTap) -> None:
         super().__init__(tap)
         self._written = 0
         self._counter: metrics.Counter | None = None
 
     def write(self, records: Sequence[dict[str, Any]]) -> None:
-        """Write records.
+        """Write records, so that they fit SCHEMA.
 
         Where no property is deselected, the SDK's search for those is left out: it copies every object of every
         record.
@@ -103,20 +172,30 @@ class PushStream(SdkStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             self._check_max_record_limit(self._written)
             records = records[: self.ABORT_AT_RECORD_COUNT]
-        if self._has_all_properties:
-            now = datetime.now(timezone.utc)
-            for stream_map in self.stream_maps:
-                for record in records:
-                    mapped = stream_map.transform(record)
-                    if mapped is not None:
-                        message = RecordMessage(stream_map.stream_alias, mapped, time_extracted=now)
-                        self._tap.write_message(message)
-        else:
-            for record in records:
-                self._write_record_message(record)
-        self._written += len(records)
+        fitting = self.conformer.conform(records)
+        with self._tap.message_writer.whole():
+            self._write(fitting)
+        self._written += len(fitting)
         if self._counter is not None:
-            self._counter.increment(len(records))
+            self._counter.increment(len(fitting))
+
+    def _write(self, records: Sequence[dict[str, Any]]) -> None:
+        if not self._has_all_properties:
+            for record in records:
+                self._write_fitting(record)
+            return
+        now = datetime.now(timezone.utc)
+        for stream_map in self.stream_maps:
+            self._tap.message_writer.write_records(stream_map.stream_alias, self._mapped(stream_map, records), now)
+
+    def _mapped(self, stream_map: StreamMap, records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for record in records:
+            try:
+                mapped = stream_map.transform(record)
+            except Exception as error:
+                raise _named(error, self.name) from None
+            if mapped is not None:
+                yield mapped
 
     @cached_property
     def _has_all_properties(self) -> bool:
@@ -146,55 +225,110 @@ class SdkTap(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    @classmethod
-    @override
-    def invoke(cls, *, state: IO[str] | None = None, catalog: IO[str] | None = None, **options: Any) -> None:
-        """Run from the command line."""
-        # All is imported: tens of thousands of objects, which each full collection would walk through for nothing.
-        gc.freeze()
-        with exit_with_message(cls.logger):
-            super().invoke(
-                state=state and read_json_object("--state", state),
-                catalog=catalog and read_json_object("--catalog", catalog),
-                **options,
-            )
+    def __init__(self, *, catalog: object = None, **options: Any) -> None:
+        super().__init__(catalog=_with_known_names(catalog), **options)
+
+    @abstractmethod
+    def end_of_run(self) -> None:
+        """Do what is to be done when all streams are done; it may be called more than once."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """End all that still goes on in other threads."""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Write what was read, and end all threads, should anything end the run before its time."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            self.message_writer.flush()
+            raise
 
     @classmethod
     @override
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        """Read the files of settings that the command line names."""
+    def invoke(  # type: ignore[override]  # as the SDK's own of a tap
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Run from the command line."""
+        # All is imported: tens of thousands of objects, which each full collection would walk through for nothing.
+        gc.freeze()
+        super(Tap, cls).invoke(about=about, about_format=about_format)
         with exit_with_message(cls.logger):
-            try:
-                return super().cb_config(ctx, param, value)
-            except (OSError, TypeError, ValueError) as error:
-                raise InvalidRequestError(f"--config: must be files with JSON objects: {error}") from None
+            cls.print_version(print_fn=cls.logger.info)
+            tap = cls._from_cli(
+                config,
+                state=None if state is None else read_json_object("--state", _bytes_of(state)),
+                catalog=None if catalog is None else _catalog_of(catalog),
+            )
+            with tap.running():
+                tap.sync_all()
+
+    @classmethod
+    @override
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        """Read the files of settings that the command line names. This comes first in every mode."""
+        end_soon_on_signals()
+        config: dict[str, Any] = {}
+        with exit_with_message(cls.logger):
+            for name in value:
+                if name != ENVIRONMENT:
+                    try:
+                        content = Path(name).read_bytes()
+                    except OSError as error:
+                        raise InvalidRequestError(f"--config: {name} can't be read: {error.strerror}") from None
+                    config |= read_json_object("--config", content)
+        return _ConfigInput(config, ENVIRONMENT in value)
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        """Write the catalog from the command line."""
+        with exit_with_message(cls.logger):
+            super().cb_discover(ctx, param, value)
 
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Run the connection test from the command line."""
+        """Run the connection test from the command line: the first records of each stream."""
+        if value == CliTestOptionValue.Disabled.value:
+            return
         with exit_with_message(cls.logger):
-            super().cb_test(ctx, param, value)
+            tap = cls._from_cli(ctx.params.get("config"))
+            with tap.running():
+                if value == CliTestOptionValue.Schema.value:
+                    tap.write_schemas()
+                else:
+                    tap.run_connection_test()
+                    tap.end_of_run()
+        ctx.exit()
+
+    @classmethod
+    def _from_cli(cls, config: _ConfigInput | None, **options: Any) -> Self:
+        config = config or _ConfigInput()
+        return cls(config=config.config, parse_env_config=config.parse_env, validate_config=True, **options)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """End with the code that says so, and without STATE: all that was reached is out already."""
-        self.message_writer.exit(128 + signum)
+        """End with the code that says so, and without STATE of lines that were not read to their end."""
+        self.message_writer.end(signum)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
         """Take STATE over, without what belongs to no line: the SDK could not read past it.
 
         Raises:
-            StateFormatError: another version wrote it. No request is made yet.
+            StateFormatError: it can't be read. No request is made yet.
         """
-        for stream_state in state.get("bookmarks", {}).values():
-            if "partitions" in stream_state:
-                partitions = [one for one in stream_state["partitions"] if "line" in one.get("context", ())]
-                stream_state["partitions"] = partitions
-        super().load_state(state)
-        for partition in self._partitions:
-            LineState.from_partition(partition)
+        partitions = read_partitions(state)
+        super().load_state({"bookmarks": {STATE_STREAM: {"partitions": partitions}}} if partitions else {})
 
     @property
     def lines_in_state(self) -> list[str]:
@@ -217,3 +351,38 @@ class SdkTap(Tap):
 
     def _partition(self, line: str) -> dict[str, Any]:
         return self.streams[STATE_STREAM].get_context_state({"line": line})
+
+
+def _named(error: Exception, stream: str) -> Exception:
+    """Return an error of a stream map that names its expression, and nothing of the record; others as they are."""
+    for frame, _ in walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "transform_fn":
+            key = frame.f_locals.get("prop_key", "__filter__")
+            return MappingError(f"stream_maps.{stream}.{key}: can't be applied to a record ({type(error).__name__})")
+    return error
+
+
+def _bytes_of(file: IO[str]) -> bytes:
+    """Return what a file holds that was opened as text, before anybody has decoded it."""
+    content: bytes = file.buffer.read()  # type: ignore[attr-defined]
+    return content
+
+
+def _catalog_of(file: IO[str]) -> dict[str, Any]:
+    document = read_json_object("--catalog", _bytes_of(file))
+    try:
+        Catalog.from_dict(deepcopy(document))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None
+    return document
+
+
+def _with_known_names(catalog: object) -> Any:
+    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
+    streams = catalog.get("streams") if isinstance(catalog, dict) else None
+    for stream in streams if isinstance(streams, list) else ():
+        for one in stream.get("metadata", ()):
+            metadata = one.get("metadata", {})
+            if not one.get("breadcrumb") and "replication-method" in metadata:
+                metadata["forced-replication-method"] = metadata["replication-method"]
+    return catalog

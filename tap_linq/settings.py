@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -13,11 +14,14 @@ from linq_client import InvalidRequestError, RetentionWindow, check_line
 from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction.plan import SAFETY_SHARE
 
-__all__ = ["Settings", "check_names", "normalize"]
+__all__ = ["Settings", "check_names", "check_stream_maps", "normalize"]
 
 #: How often a full sweep is due on the standard tier, where nothing expires.
 STANDARD_SWEEP_INTERVAL: Final = timedelta(hours=24)
 MAX_CONCURRENCY: Final = 64
+#: Share of the window that a run waits for an API that does not work. After it, three runs at hourly intervals still
+#: fit into a day's window before anything is lost.
+PATIENCE_SHARE: Final = 0.05
 MEGABYTE: Final = 1_000_000
 
 
@@ -29,7 +33,9 @@ class Settings:
         phone_numbers: the lines to extract, in E.164 form; None for all of the account.
         window: None for the standard tier, where messages don't expire.
         concurrency: number of concurrent requests.
+        outage_patience: how long a run waits for an API that does not work.
         fail_on_gap: whether a run that finds a gap ends with an error, after all is extracted.
+        fail_on_missing_line: whether a run ends with one where a line of STATE is no longer the account's.
         attachments_path: where media is stored; None for nowhere.
         attachment_max_bytes: larger files are not stored.
     """
@@ -42,7 +48,9 @@ class Settings:
     sweep_interval: timedelta
     overlap: timedelta
     concurrency: int
+    outage_patience: timedelta
     fail_on_gap: bool
+    fail_on_missing_line: bool
     attachments_path: str | None
     attachment_max_bytes: int
 
@@ -63,7 +71,9 @@ class Settings:
             sweep_interval=_sweep_interval(config.get("full_sweep_interval_hours"), window),
             overlap=timedelta(minutes=_number("overlap_minutes", config["overlap_minutes"], 1, 24 * 60, "minutes")),
             concurrency=_whole_number("concurrency", config["concurrency"], 1, MAX_CONCURRENCY, "requests"),
+            outage_patience=_outage_patience(config.get("outage_patience_minutes"), window),
             fail_on_gap=config["on_gap"] == "fail",
+            fail_on_missing_line=config["on_missing_line"] == "fail",
             attachments_path=config.get("attachments_path") or None,
             attachment_max_bytes=int(
                 _number("attachment_max_megabytes", config["attachment_max_megabytes"], 0, 10_000, "megabytes")
@@ -106,6 +116,26 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Coll
     if not isinstance(config.get("api_key", ""), str):
         # The SDK would say so too, and show the value.
         raise InvalidRequestError("api_key: must be text")
+
+
+def check_stream_maps(maps: object, streams: Collection[str]) -> None:
+    """Refuse maps of streams that do not exist: with a typo, what they are to hash or remove would go out as it is.
+
+    Args:
+        maps: the setting `stream_maps`, which the SDK has checked.
+        streams: names of all streams; a map may have a pattern of them, such as `chat*`.
+
+    Raises:
+        InvalidRequestError: names them, and what may have been meant.
+    """
+    wrong = []
+    for name, options in maps.items() if isinstance(maps, dict) else ():
+        source = str(options.get("__source__", name)) if isinstance(options, dict) else name
+        if source != "__else__" and not fnmatch.filter(streams, source):
+            near = get_close_matches(source, streams, n=1)
+            wrong.append(f"stream_maps: {source} is no stream{f', did you mean {near[0]}?' if near else ''}")
+    if wrong:
+        raise InvalidRequestError("; ".join(wrong))
 
 
 def _start_date(value: str | None) -> datetime | None:
@@ -154,6 +184,15 @@ def _sweep_interval(value: float | str | None, window: RetentionWindow | None) -
             "full_sweep_interval_hours", value, 0, most, f"hours, a quarter of the window of {window.hours:g}"
         )
     )
+
+
+def _outage_patience(value: float | str | None, window: RetentionWindow | None) -> timedelta:
+    length = STANDARD_SWEEP_INTERVAL if window is None else window.length
+    if value is None:
+        return PATIENCE_SHARE * length
+    most = SAFETY_SHARE * length / timedelta(minutes=1)
+    of_what = "minutes" if window is None else f"minutes, a quarter of the window of {window.hours:g} hours"
+    return timedelta(minutes=_number("outage_patience_minutes", value, 0, most, of_what))
 
 
 def _number(name: str, value: float | str, least: float, most: float, unit: str) -> float:

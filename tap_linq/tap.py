@@ -16,7 +16,7 @@ from linq_client import InvalidRequestError
 from tap_linq import streams
 from tap_linq.extraction.session import SyncSession
 from tap_linq.sdk import SdkTap
-from tap_linq.settings import Settings, check_names, normalize
+from tap_linq.settings import Settings, check_names, check_stream_maps, normalize
 
 __all__ = ["TapLinq"]
 
@@ -83,6 +83,25 @@ class TapLinq(SdkTap):
             ),
         ),
         th.Property(
+            "on_missing_line",
+            th.StringType,
+            default="warn",
+            allowed_values=["warn", "fail"],
+            description=(
+                "What a run does where the account no longer has a line that STATE knows: `warn` in the log, or `fail` "
+                "at the end, after the other lines have been extracted."
+            ),
+        ),
+        th.Property(
+            "outage_patience_minutes",
+            th.CustomType({"type": ["number", "string", "null"]}),
+            description=(
+                "Minutes that a run waits for an API that does not work before it ends with an error: at "
+                "most a quarter of the window, by default a twentieth, which is 72 of 24 hours; meanwhile messages "
+                "expire, and the next run can't start."
+            ),
+        ),
+        th.Property(
             "start_date",
             th.DateTimeType,
             description=(
@@ -103,9 +122,10 @@ class TapLinq(SdkTap):
         th.Property(
             "attachments_path",
             th.StringType,
+            secret=True,
             description=(
                 "Folder, or URL that fsspec knows (s3://, gs://, ...), where the files of messages are stored, which "
-                "expire too; one request a file, and none if left out."
+                "expire too; one request a file, and none if left out. A URL may hold a password."
             ),
         ),
         th.Property(
@@ -140,6 +160,7 @@ class TapLinq(SdkTap):
             )
             if validate_config:
                 _ = self.session
+                check_stream_maps(self.config.get("stream_maps"), self.streams)
         except InvalidRequestError as error:
             raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
 
@@ -151,6 +172,14 @@ class TapLinq(SdkTap):
             InvalidRequestError: a setting breaks a rule.
         """
         return SyncSession(Settings.from_config(self.config))
+
+    @override
+    def end_of_run(self) -> None:
+        self.session.close()
+
+    @override
+    def abandon(self) -> None:
+        self.session.client.abort()
 
     @override
     def discover_streams(self) -> Sequence[streams.LinqStream]:

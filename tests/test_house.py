@@ -51,6 +51,12 @@ def test_arrows_run_down_only(package: str) -> None:
 TESTS_OF_INTERNALS = {
     # How many reads are allowed after which responses: through requests, it would be a matter of timing.
     "tests/client/test_concurrency.py": {"linq_client._concurrency"},
+    # Which bytes are read as what: thousands of bodies, which would each take a request.
+    "tests/client/test_decode.py": {"linq_client._decode"},
+    # A `Date` that is far off, and what the clock makes of the next one: no clock has to wait for it.
+    "tests/client/test_clock.py": {"linq_client._clock"},
+    # Which hosts are this machine's or a private network's: no request may go to any of them.
+    "tests/client/test_network.py": {"linq_client._network"},
     # Something happens just before a pass becomes a sweep: no run from outside can choose that time.
     "tests/tap/test_passes.py": {"tap_linq.extraction.line_pass.LinePass._turn_into_sweep"},
     # Where the drills against the contract shorten pauses.
@@ -161,7 +167,6 @@ def pulled(distribution: str, extra: str = "", seen: set[str] | None = None) -> 
         ("tap", "singer-sdk", True, False),
         ("airflow", "apache-airflow", False, True),
         ("emulator", "starlette", True, True),
-        ("webhooks", "standardwebhooks", True, True),
     ],
 )
 def test_extras_are_apart(extra: str, holds: str, not_airflow: bool, not_singer: bool) -> None:

@@ -148,5 +148,5 @@ def destination_of(
     return Destination.of(chat_id, to, from_, line)
 
 
-def _others(handles: list[models.ChatHandle], line: str) -> tuple[str, ...]:
+def _others(handles: list[models.ChatHandle], line: str | None) -> tuple[str, ...]:
     return tuple(handle.handle for handle in handles if not handle.is_me and handle.handle != line)

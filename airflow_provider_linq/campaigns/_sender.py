@@ -156,7 +156,7 @@ class Sender:
                 routed.chat_id,
                 routed.from_line,
                 routed.message,
-                routed.created_new_chat,
+                routed.created_new_chat is not False,  # where the response does not say: more chats, and so fewer sends
             )
         else:
             chat = self._client.chats.create(job.line, to, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,11 +14,13 @@ from pydantic import ValidationError
 from linq_client import models
 from linq_client._outgoing import Message
 from linq_client._pagination import APIResponse, Paginator
+from linq_client._verdict import MAX_QUOTED, quoted
 from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, LinqError, RequestKind
 
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
 
+log = logging.getLogger(__name__)
 M = TypeVar("M", bound=models.APIModel)
 
 
@@ -41,10 +44,17 @@ class Resource:
             params,
         )
 
-    def _items(self, model: type[M], path: str, field: str, **params: Any) -> builtins.list[M]:
-        """Read a list that has no pages."""
-        response = self._client.request("GET", path, params=params, list_field=field)
-        return [parse(model, item, response) for item in response.body[field] or ()]
+    def _raw(self, path: str, field: str) -> builtins.list[dict[str, Any]]:
+        """Read all items of a list as decoded JSON. What is no object says nothing about an item, and is left out."""
+        found: builtins.list[Any] = [
+            item for page in self._list(models.APIModel, path, field).pages() for item in page.items
+        ]
+        items = [item for item in found if isinstance(item, dict)]
+        if len(items) < len(found):
+            log.warning(
+                "GET %s: %d of %d items are no objects, and are left out", path, len(found) - len(items), len(found)
+            )
+        return items
 
     def _send(
         self,
@@ -80,9 +90,13 @@ class Resource:
 def path_to(template: str, **id_: str) -> str:
     """Put an id into a path; whatever it holds, it stays one segment of the path."""
     ((field, value),) = id_.items()
-    if not isinstance(value, str) or not value.strip("./ "):
-        raise InvalidRequestError(f"{field}: must be an id, got {value!r}")
-    return template.format(quote(value, safe=""))
+    try:
+        segment = quote(value, safe="") if isinstance(value, str) and value.strip("./ ") else ""
+    except UnicodeEncodeError:  # half a surrogate pair
+        segment = ""
+    if not segment:
+        raise InvalidRequestError(f"{field}: must be an id, got {value!r}"[:MAX_QUOTED])
+    return template.format(segment)
 
 
 def omit_none(**fields: Any) -> dict[str, Any]:
@@ -94,16 +108,17 @@ def parse(model: type[M], body: object, response: APIResponse | None = None) -> 
     """Read the body of a response, or one item of it.
 
     Args:
-        response: where the body comes from; of a read, it may be None.
+        response: where the body comes from; of an item of a list, it may be None.
 
     Raises:
         APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
     """
     try:
-        return model.model_validate(body)
+        return model.model_validate(body, context=response.server_time if response else None)
     except ValidationError as error:
-        wrong = ", ".join(
-            ".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False)
+        # Some of it can be the other side's: the names in an object whose names are free.
+        wrong = quoted(
+            ", ".join(".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False))
         )
     failure = APIConnectionError(
         f"the response is not a {model.__name__}: wrong or missing {wrong}",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import mimetypes
-import os
 from pathlib import Path
 from typing import IO, Final
 
 from linq_client import models
+from linq_client._transport import LARGEST_FILE, bytes_left
 from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, RequestKind
 from linq_client.resources._base import Resource, path_to
 
 __all__ = ["MAX_ATTACHMENT_BYTES", "Attachments"]
 
-MAX_ATTACHMENT_BYTES: Final = 100 * 1024 * 1024
+MAX_ATTACHMENT_BYTES: Final = LARGEST_FILE
 
 
 class Attachments(Resource):
@@ -57,7 +57,7 @@ class Attachments(Resource):
         if guessed is None:
             raise InvalidRequestError(f"content_type: must be given, can't be guessed from filename {filename!r}")
         data = io.BytesIO(file) if isinstance(file, bytes) else file
-        slot = self.create(filename, guessed, _size(data))
+        slot = self.create(filename, guessed, bytes_left(data))
         self._client.transfer(slot.http_method, slot.upload_url, data=data, headers=slot.required_headers)
         return slot.attachment_id
 
@@ -81,10 +81,3 @@ class Attachments(Resource):
     def delete(self, attachment_id: str) -> None:
         """Delete a file for good; messages that carry it stay (DELETE /v3/attachments/{id})."""
         self._client.request("DELETE", path_to("/v3/attachments/{}", attachment_id=attachment_id))
-
-
-def _size(file: IO[bytes]) -> int:
-    position = file.tell()
-    size = file.seek(0, os.SEEK_END) - position
-    file.seek(position)
-    return size

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from linq_client import models
 from linq_client._outgoing import (
     MessageLike,
-    check_handle,
     check_https,
     check_line,
     check_recipients,
+    check_sender,
     message_from,
 )
 from linq_client._pagination import Paginator
@@ -47,14 +47,14 @@ class Chats(Resource):
 
         Args:
             from_: only chats of this line.
-            to: only chats with this handle.
+            to: only chats with this handle, which may be one that can only be received from, see `check_sender`.
             limit: items a page, 1 to 100.
             cursor: `next_cursor` of a page, to continue after it; from the front if None.
         """
         if from_ is not None:
             check_line(from_)
         if to is not None:
-            check_handle(to, "to")
+            check_sender(to, "to")
         params = {"from": from_, "to": to, "limit": limit, "cursor": cursor}
         return self._list(models.Chat, "/v3/chats", "chats", **params)
 
@@ -75,7 +75,8 @@ class Chats(Resource):
         if display_name is None and group_chat_icon is None:
             raise InvalidRequestError("display_name: give it or group_chat_icon, got neither")
         body = omit_none(display_name=display_name, group_chat_icon=group_chat_icon)
-        return self._call(models.Accepted, "PUT", path_to("/v3/chats/{}", chat_id=chat_id), json=body)
+        # A name is what people wrote, too.
+        return self._call(models.Accepted, "PUT", path_to("/v3/chats/{}", chat_id=chat_id), json=body, has_text=True)
 
     def leave(self, chat_id: str) -> models.Accepted:
         """Leave an iMessage group of four or more (POST /v3/chats/{id}/leave). Nothing can be sent to it afterwards."""

@@ -13,4 +13,4 @@ class WebhookEvents(Resource):
     def list(self) -> list[str]:
         """Return the names that the API knows today; the set grows (GET /v3/webhook-events)."""
         response = self._client.request("GET", "/v3/webhook-events", list_field="events")
-        return [str(name) for name in response.body["events"] or ()]
+        return [str(name) for name in response.body["events"]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
+from typing import Any, Final
 
 from linq_client import models
 from linq_client._outgoing import check_line
@@ -10,6 +12,9 @@ from linq_client.errors import InvalidRequestError
 from linq_client.resources._base import Resource, omit_none, path_to
 
 __all__ = ["WebhookSubscriptions"]
+
+_PATH: Final = "/v3/webhook-subscriptions"
+_FIELD: Final = "subscriptions"
 
 
 class WebhookSubscriptions(Resource):
@@ -40,11 +45,18 @@ class WebhookSubscriptions(Resource):
             routing_key_header=routing_key_header,
             routing_id_header=routing_id_header,
         )
-        return self._call(models.WebhookSubscription, "POST", "/v3/webhook-subscriptions", json=body)
+        return self._call(models.WebhookSubscription, "POST", _PATH, json=body)
 
     def list(self) -> list[models.WebhookSubscription]:
-        """Return all subscriptions (GET /v3/webhook-subscriptions)."""
-        return self._items(models.WebhookSubscription, "/v3/webhook-subscriptions", "subscriptions")
+        """Return all subscriptions (GET /v3/webhook-subscriptions).
+
+        The API documents no pages; should there be some one day, all are read.
+        """
+        return list(self._list(models.WebhookSubscription, _PATH, _FIELD))
+
+    def list_raw(self) -> builtins.list[dict[str, Any]]:
+        """Return the same as decoded JSON: a subscription in a form that no model knows does not hide the others."""
+        return self._raw(_PATH, _FIELD)
 
     def get(self, subscription_id: str) -> models.WebhookSubscription:
         """Get one subscription (GET /v3/webhook-subscriptions/{id})."""

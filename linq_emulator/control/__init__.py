@@ -1,6 +1,7 @@
 """The control API under ``/_emulator``: commands of tests for the platform and for the people who use it.
 
-It takes no key, since it is a development tool on loopback. Bodies are declared as types. One that does not fit is
+On loopback it takes no key, since it is a development tool; on other addresses it takes the token of the start
+(`linq_emulator.server.guard` has what protects it besides). Bodies are declared as types. One that does not fit is
 refused with 400 and ``{"error": {"field", "rule"}}``.
 """
 
@@ -10,6 +11,8 @@ from starlette.routing import Route
 
 from linq_emulator.backend import Backend
 from linq_emulator.control import base, contacts, emulator, platform
+
+__all__ = ["routes"]
 
 _HANDLERS = (*emulator.HANDLERS, *contacts.HANDLERS, *platform.HANDLERS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -13,10 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from linq_emulator.backend import Backend
-from linq_emulator.clock import http_date, parse_iso
+from linq_emulator.clock import parse_iso
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import encode
+from linq_emulator.faults import FaultError
+from linq_emulator.json_codec import decode, encode
+from linq_emulator.server.guard import MAX_BODY, BodyTooLargeError, read_body
 from linq_emulator.switches import SwitchError
+
+__all__ = ["Command", "CommandError", "Handler", "endpoint", "parse_time"]
 
 T = TypeVar("T")
 
@@ -47,10 +52,10 @@ class Command:
             CommandError: The body does not fit; names the field.
         """
         try:
-            return msgspec.json.decode(self.content or b"{}", type=kind)
+            return decode(self.content or b"{}", kind, with_lone_surrogates=True)
         except msgspec.ValidationError as error:
             raise _command_error(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise CommandError("body", f"must be JSON: {error}") from None
 
 
@@ -71,22 +76,25 @@ def parse_time(text: str, field: str) -> int:
     try:
         return parse_iso(text)
     except ValueError:
-        raise CommandError(field, "must be an RFC 3339 time with an offset, such as 2026-11-21T10:00:00Z") from None
+        rule = "must be an RFC 3339 time with an offset between 1970 and 2900, such as 2026-11-21T10:00:00Z"
+        raise CommandError(field, rule) from None
 
 
 def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """An endpoint that runs a command. The result of its handler is sent as JSON, unless it is a response."""
 
     async def serve(request: Request) -> Response:
-        content = await request.body()
-        backend.clock.run_due()
-        backend.trace_id = secrets.token_hex(16)
         try:
+            content = await _admit(backend, request)
+            backend.clock.run_due()
+            backend.trace_id = secrets.token_hex(16)
             result = handler(Command(backend, request, content))
         except CommandError as error:
             return _json(backend, {"error": {"field": error.field, "rule": error.rule}}, error.status)
         except SwitchError as error:
             return _json(backend, {"error": {"field": error.name, "rule": error.rule}}, 400)
+        except FaultError as error:
+            return _json(backend, {"error": {"field": error.field, "rule": error.rule}}, 400)
         except ApiError as error:
             return _json(backend, {"error": {"field": "body", "rule": error.message, "code": error.code}}, 400)
         return result if isinstance(result, Response) else _json(backend, result, 200)
@@ -94,5 +102,22 @@ def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitabl
     return serve
 
 
+async def _admit(backend: Backend, request: Request) -> bytes:
+    """Check the token and then read the body."""
+    token = backend.settings.token
+    authorization = request.headers.get("authorization", "")
+    if token is not None and not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+        raise CommandError("Authorization", "must be Bearer and the value of --token", 401)
+    try:
+        content = await read_body(request, MAX_BODY)
+    except BodyTooLargeError as error:
+        raise CommandError("body", str(error).removeprefix("the body "), 413) from None
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content and media_type != "application/json":
+        # A page of another site can send other types without asking.
+        raise CommandError("Content-Type", "must be application/json", 415)
+    return content
+
+
 def _json(backend: Backend, body: object, status: int) -> Response:
-    return Response(encode(body), status, {"Date": http_date(backend.now())}, "application/json")
+    return Response(encode(body), status, backend.date_headers(), "application/json")

@@ -13,6 +13,8 @@ from linq_emulator.domain import events, inbound, mutations, validate
 from linq_emulator.domain.locations import share_location
 from linq_emulator.domain.models import Block, Location, Reaction, Service
 
+__all__ = ["HANDLERS"]
+
 
 def _handle(text: str, field: str) -> str:
     if not validate.is_handle(text):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
@@ -14,16 +13,23 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from starlette.responses import Response, StreamingResponse
 
-from linq_emulator.clock import SECOND, iso
+from linq_emulator.clock import DAY, SECOND, ClockError, iso
 from linq_emulator.control.base import Command, CommandError, Handler, parse_time
 from linq_emulator.domain import seed, validate
 from linq_emulator.domain.models import Line
-from linq_emulator.faults import Fault, FaultKind, FaultTime
+from linq_emulator.faults import FaultSpec
 from linq_emulator.ledger import ledger_entry
+
+__all__ = ["HANDLERS"]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 _ENTRIES_A_CHUNK = 500
+
+MAX_SEEDED_MESSAGES = 2_000_000
+"""Of one seed. That many take some minutes, in which the server responds to nothing else."""
+MAX_SEEDED_TEXT = 2_000_000_000
+"""Bytes of text of one seed. `warm` needs twice as much memory."""
 
 
 class ClockChange(Struct, forbid_unknown_fields=True):
@@ -31,7 +37,7 @@ class ClockChange(Struct, forbid_unknown_fields=True):
 
     freeze: bool | None = None
     now: str | None = None
-    advance: Annotated[float, Meta(ge=0)] = 0
+    advance: Annotated[float, Meta(ge=0, le=100 * 366 * DAY / SECOND)] = 0
     speed: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
 
 
@@ -48,7 +54,10 @@ def change_clock(command: Command) -> object:
     now = None if change.now is None else parse_time(change.now, "now")
     if now is not None and now < backend.now() and backend.store.ledger:
         raise CommandError("now", "the clock cannot go back once there are messages")
-    backend.clock.set(frozen=change.freeze, now=now, advance=round(change.advance * SECOND), speed=change.speed)
+    try:
+        backend.clock.set(frozen=change.freeze, now=now, advance=round(change.advance * SECOND), speed=change.speed)
+    except ClockError as error:
+        raise CommandError("advance", str(error)) from None
     return get_clock(command)
 
 
@@ -71,9 +80,9 @@ class Seed(Struct, forbid_unknown_fields=True):
     """Body of POST seed."""
 
     chats: Annotated[int, Meta(ge=1, le=200_000)]
-    lines: Annotated[int, Meta(ge=1, le=1000)] | list[str] | None = None
-    messages_per_chat: Annotated[int, Meta(ge=0)] | None = None
-    messages: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
+    lines: Annotated[int, Meta(ge=1, le=1000)] | Annotated[list[str], Meta(max_length=1000)] | None = None
+    messages_per_chat: Annotated[int, Meta(ge=0, le=MAX_SEEDED_MESSAGES)] | None = None
+    messages: Annotated[int, Meta(ge=0, le=MAX_SEEDED_MESSAGES)] | None = None
     hours: Annotated[float, Meta(ge=0, le=87_600)] = 24
     inbound_share: Share = 0.4
     groups_share: Share = 0.1
@@ -91,6 +100,11 @@ def run_seed(command: Command) -> object:
         raise CommandError("messages", "give either messages or messages_per_chat")
     started = time.perf_counter()
     counts = seed.messages_by_chat(body.chats, body.messages, body.messages_per_chat)
+    messages = sum(counts)
+    if messages > MAX_SEEDED_MESSAGES:
+        raise CommandError("messages_per_chat", f"must make at most {MAX_SEEDED_MESSAGES} messages in all chats")
+    if messages * body.text_bytes > MAX_SEEDED_TEXT:
+        raise CommandError("text_bytes", f"must make at most {MAX_SEEDED_TEXT} bytes of text in all messages")
     lines = _seed_lines(command, body.lines)
     # With the number of the run, a second run with the same seed does not make the same identifiers.
     rng = random.Random(f"{body.seed}/{backend.seed_runs}")
@@ -108,7 +122,7 @@ def run_seed(command: Command) -> object:
     return {
         "lines": [line.phone_number for line in lines],
         "chats": len(counts),
-        "messages": sum(counts),
+        "messages": messages,
         "seconds": round(time.perf_counter() - started, 3),
     }
 
@@ -121,66 +135,14 @@ def _seed_lines(command: Command, lines: int | list[str] | None) -> list[Line]:
     return [command.backend.store.add_line(number) for number in lines]
 
 
-class NewFault(Struct, forbid_unknown_fields=True):
-    """Body of POST faults; see `linq_emulator.faults.Fault`."""
-
-    kind: FaultKind
-    path: str = ""
-    method: str | None = None
-    probability: Share = 1
-    count: Annotated[int, Meta(ge=1)] | None = None
-    when: FaultTime = "before"
-    status: Annotated[int, Meta(ge=400, le=599)] = 500
-    code: int = 3006
-    seconds: Annotated[float, Meta(ge=0, le=600)] = 1
-    retry_after: Annotated[int, Meta(ge=0)] | None = None
-
-
-def _fault_fields(fault: Fault) -> dict[str, object]:
-    return {
-        "id": fault.id,
-        "kind": fault.kind,
-        "path": fault.path.pattern,
-        "method": fault.method,
-        "probability": fault.probability,
-        "count": fault.count,
-        "when": fault.when,
-        "status": fault.status,
-        "code": fault.code,
-        "seconds": fault.seconds,
-        "retry_after": fault.retry_after,
-        "hits": fault.hits,
-    }
-
-
 def add_fault(command: Command) -> object:
     """Add a fault."""
-    body = command.parse(NewFault)
-    try:
-        path = re.compile(body.path)
-    except re.error as error:
-        raise CommandError("path", f"must be a regular expression: {error}") from None
-    faults = command.backend.faults
-    fault = Fault(
-        id=faults.next_id(),
-        kind=body.kind,
-        path=path,
-        method=body.method.upper() if body.method else None,
-        probability=body.probability,
-        count=body.count,
-        when=body.when,
-        status=body.status,
-        code=body.code,
-        seconds=body.seconds,
-        retry_after=body.retry_after,
-    )
-    faults.active.append(fault)
-    return _fault_fields(fault)
+    return command.backend.faults.add(command.parse(FaultSpec)).as_dict()
 
 
 def list_faults(command: Command) -> object:
     """The active faults with their hits."""
-    return {"faults": [_fault_fields(fault) for fault in command.backend.faults.active]}
+    return {"faults": [fault.as_dict() for fault in command.backend.faults.active]}
 
 
 def clear_faults(command: Command) -> object:
@@ -191,7 +153,7 @@ def clear_faults(command: Command) -> object:
 
 def remove_fault(command: Command) -> object:
     """Remove one fault."""
-    fault_id = command.request.path_params["fault_id"]
+    fault_id: str = command.request.path_params["fault_id"]
     if not command.backend.faults.remove(fault_id):
         raise CommandError("fault_id", f"there is no fault {fault_id}", 404)
     return list_faults(command)
@@ -247,7 +209,7 @@ HANDLERS: list[tuple[str, str, Handler]] = [
     ("POST", "faults", add_fault),
     ("GET", "faults", list_faults),
     ("DELETE", "faults", clear_faults),
-    ("DELETE", "faults/{fault_id:int}", remove_fault),
+    ("DELETE", "faults/{fault_id}", remove_fault),
     ("GET", "ledger", get_ledger),
     ("GET", "requests", get_requests),
     ("GET", "webhooks", get_webhooks),

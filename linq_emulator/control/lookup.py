@@ -8,6 +8,8 @@ from linq_emulator.control.base import Command, CommandError
 from linq_emulator.domain.models import Chat, Line, Message, Participant
 from linq_emulator.serializers import message_fields
 
+__all__ = ["find_chat", "find_line", "find_message", "find_participant", "message_result"]
+
 
 def find_line(command: Command, number: str) -> Line:
     """The line of a number; 404 if there is none."""

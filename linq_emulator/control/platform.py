@@ -13,6 +13,8 @@ from linq_emulator.domain import delivery, events, inbound, retention, validate
 from linq_emulator.domain.models import ChatHealth, Reputation
 from linq_emulator.serializers import line_fields
 
+__all__ = ["HANDLERS"]
+
 
 class Receipt(Struct, forbid_unknown_fields=True):
     """Body of POST receipts."""

@@ -18,6 +18,19 @@ from linq_emulator.domain.models import ALL_SERVICES, Attachment, Draft, Part
 from linq_emulator.errors import ApiError
 from linq_emulator.store import Store
 
+__all__ = [
+    "ANIMATIONS",
+    "EFFECTS",
+    "IMESSAGE_ONLY_TYPES",
+    "MAX_LINK",
+    "MAX_PARTS",
+    "MAX_TEXT",
+    "MAX_URL_MEDIA",
+    "STYLES",
+    "MessageParser",
+    "has_url",
+]
+
 MAX_PARTS = 100
 MAX_TEXT = 10_000
 MAX_LINK = 2_048

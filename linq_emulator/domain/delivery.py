@@ -12,6 +12,8 @@ from linq_emulator.backend import Backend
 from linq_emulator.domain import events
 from linq_emulator.domain.models import ALL_SERVICES, IMESSAGE, RCS, SMS, Line, Message
 
+__all__ = ["DELIVERY_FAILED", "FAILURE_CODES", "choose_service", "has_receipts", "schedule_delivery", "set_status"]
+
 DELIVERY_FAILED = 4001
 FAILURE_CODES = (3007, 4001, 4002, 4005, 4006, 4007, 4008)
 """linq-python 0.65.0 types/message_failed_webhook_event.py"""

@@ -14,6 +14,21 @@ from linq_emulator.clock import iso, iso_or_none
 from linq_emulator.domain.models import Chat, Line, Location, Message, Participant, Reaction
 from linq_emulator.domain.webhooks import VERSION_2025, PayloadBuilder
 
+__all__ = [
+    "EVENT_TYPES",
+    "emit_chat_created",
+    "emit_group_update_failed",
+    "emit_group_updated",
+    "emit_line_status",
+    "emit_location",
+    "emit_message",
+    "emit_message_edited",
+    "emit_message_failed",
+    "emit_participant",
+    "emit_reaction",
+    "emit_typing",
+]
+
 EVENT_TYPES = (
     "message.sent", "message.received", "message.read", "message.delivered", "message.failed", "message.edited",
     "reaction.added", "reaction.removed", "poll.received", "poll.failed", "poll.sent", "poll.delivered",

@@ -9,6 +9,8 @@ from linq_emulator.domain import delivery, events
 from linq_emulator.domain.models import SMS, Chat, Line, Message, Part, Participant
 from linq_emulator.domain.sending import add_to_chat
 
+__all__ = ["find_or_add_chat", "mark_read", "receive", "set_health"]
+
 # linq-python 0.65.0 types/chat.py: these in exact case, "opt out" in any case with an optional space or hyphen.
 _KEYWORDS = frozenset({"STOP", "UNSUBSCRIBE", "OPTOUT", "CANCEL", "END", "QUIT"})
 _OPT_OUT = re.compile(r"opt[ -]?out", re.IGNORECASE)

@@ -6,6 +6,8 @@ from linq_emulator.backend import Backend
 from linq_emulator.domain import events
 from linq_emulator.domain.models import Chat, Line, Location
 
+__all__ = ["share_location"]
+
 
 def share_location(backend: Backend, line: Line, handle: str, location: Location | None, chat: Chat | None) -> None:
     """Start, move or end (None) the share of a contact. Only the start and the end emit a webhook."""

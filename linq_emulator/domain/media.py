@@ -19,6 +19,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.store import Store
 from linq_emulator.switches import Switches
 
+__all__ = ["CONTENT_TYPES", "MAX_BY_URL", "MAX_UPLOAD", "UPLOAD_WINDOW", "VOICE_TYPES", "Media", "type_of_name"]
+
 UPLOAD_WINDOW = 15 * MINUTE
 MAX_UPLOAD = 104_857_600
 MAX_BY_URL = 10 * 1024 * 1024

@@ -11,6 +11,26 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Raw
 
+__all__ = [
+    "ALL_SERVICES",
+    "Attachment",
+    "Block",
+    "Chat",
+    "ChatHealth",
+    "Contact",
+    "ContactCard",
+    "Draft",
+    "Line",
+    "Location",
+    "Message",
+    "Part",
+    "Participant",
+    "Reaction",
+    "Reputation",
+    "Service",
+    "StoredResponse",
+]
+
 if TYPE_CHECKING:
     from linq_emulator.domain.ordered_index import OrderedIndex
 

@@ -8,6 +8,25 @@ from linq_emulator.domain import events
 from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Reaction
 from linq_emulator.errors import ApiError
 
+__all__ = [
+    "EDIT_WINDOW",
+    "MAX_EDITS",
+    "MAX_OTHERS",
+    "MIN_PARTICIPANTS_TO_LEAVE",
+    "MIN_REMAINING_PARTICIPANTS",
+    "STICKER",
+    "TAPBACKS",
+    "add_participant",
+    "add_reaction",
+    "check_edit",
+    "check_group",
+    "edit",
+    "leave",
+    "remove_participant",
+    "remove_reaction",
+    "update_group",
+]
+
 MAX_EDITS = 5
 EDIT_WINDOW = 15 * MINUTE
 MIN_REMAINING_PARTICIPANTS = 3

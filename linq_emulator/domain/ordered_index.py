@@ -7,7 +7,6 @@ its length: it is a slice found by bisection, independent of the pages before.
 from __future__ import annotations
 
 import base64
-import binascii
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,10 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from linq_emulator.errors import ApiError
+from linq_emulator.json_codec import decode, encode
 from linq_emulator.switches import CursorKind, SortOrder
+
+__all__ = ["Indexed", "Key", "OrderedIndex", "parse_offset"]
 
 Key = tuple[int, int]
 
@@ -115,7 +117,7 @@ class OrderedIndex(Generic[T]):
         if empty_pages and len(self) and not (cursor or "").endswith(_EMPTY_PAGE_MARK) and _is_empty(position, self):
             return [], position + _EMPTY_PAGE_MARK
         if cursor_kind == "offset":
-            return self._page_at(_parse_offset(position), limit, order)
+            return self._page_at(parse_offset(position), limit, order)
         return self._page_after(position, limit, order)
 
     def _page_at(self, offset: int, limit: int, order: SortOrder) -> tuple[list[T], str | None]:
@@ -146,7 +148,7 @@ class OrderedIndex(Generic[T]):
 
     def _cursor_of(self, item: T) -> str:
         time, seq = self._key(item)
-        cursor = msgspec.json.encode({"ts": time, "n": seq, "id": item.id})
+        cursor = encode({"ts": time, "n": seq, "id": item.id})
         return base64.urlsafe_b64encode(cursor).decode().rstrip("=")
 
 
@@ -156,10 +158,11 @@ def _is_empty(cursor: str, index: OrderedIndex[T]) -> bool:
     return zlib.crc32(seed.encode()) % 4 == 0
 
 
-def _parse_offset(cursor: str) -> int:
+def parse_offset(cursor: str) -> int:
+    """The number in a cursor; 1005 if it is none."""
     if not cursor:
         return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
         raise ApiError(1005, _WRONG_CURSOR)
     return int(cursor)
 
@@ -175,7 +178,7 @@ def _parse_key(cursor: str) -> tuple[int, int, str] | None:
         return None
     try:
         decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        position = msgspec.json.decode(decoded, type=_Position)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+        position = decode(decoded, _Position)
+    except ValueError:
         raise ApiError(1005, _WRONG_CURSOR) from None
     return position.ts, position.n, position.id

@@ -8,6 +8,8 @@ from collections.abc import Hashable
 from linq_emulator.clock import DAY, MINUTE, SECOND
 from linq_emulator.errors import ApiError
 
+__all__ = ["LIMITS", "SANDBOX_MESSAGES_A_DAY", "RateLimits"]
+
 # Name -> (requests, window in milliseconds). API reference, rate limits. Of the limit of location requests only the
 # existence is documented, so its numbers are a stand-in.
 LIMITS: dict[str, tuple[int, int]] = {

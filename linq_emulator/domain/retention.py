@@ -10,6 +10,8 @@ from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE
 from linq_emulator.domain.models import Message
 
+__all__ = ["SWEEP_INTERVAL", "schedule_next_sweep", "schedule_sweep"]
+
 SWEEP_INTERVAL = 5 * MINUTE
 
 

@@ -12,6 +12,8 @@ from linq_emulator.backend import Backend
 from linq_emulator.domain.models import Chat, Line
 from linq_emulator.errors import ApiError
 
+__all__ = ["Route", "choose_line", "choose_route", "find_chats"]
+
 _REPUTATION_RANK = {"HEALTHY": 0, "AT_RISK": 1, "CRITICAL": 2}
 
 

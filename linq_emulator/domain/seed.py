@@ -17,6 +17,8 @@ from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Line, Message, Part
 from linq_emulator.domain.sending import mark_line_used
 from linq_emulator.serializers import chat_bytes, message_bytes
 
+__all__ = ["Seeder", "fill_caches", "lines_for", "messages_by_chat"]
+
 _SENTENCES = (
     "your order shipped today",
     "thanks for waiting",

@@ -14,7 +14,21 @@ from linq_emulator.clock import HOUR
 from linq_emulator.domain import delivery, events, retention, validate
 from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import encode
+from linq_emulator.json_codec import encode
+
+__all__ = [
+    "add_chat",
+    "add_to_chat",
+    "check_chat",
+    "check_draft",
+    "check_line",
+    "check_recipients",
+    "idempotency_scope",
+    "mark_line_used",
+    "own_line",
+    "run_idempotent",
+    "send",
+]
 
 
 def own_line(backend: Backend, number: str, name: str = "from") -> Line:

@@ -5,15 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 import msgspec
 
 from linq_emulator.errors import ApiError
+from linq_emulator.json_codec import decode
+
+__all__ = [
+    "MAX_KEY_LENGTH",
+    "MAX_RECIPIENTS",
+    "handle",
+    "header_name",
+    "https_url",
+    "idempotency_key",
+    "identifier",
+    "is_handle",
+    "is_phone",
+    "json_object",
+    "limit",
+    "non_empty_text",
+    "one_of",
+    "optional",
+    "phone",
+    "recipients",
+    "required",
+    "split_url",
+]
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _EMAIL = re.compile(r"[^\s@()]+@[^\s@()]+\.[^\s@().]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _TYPE_NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", list: "an array"}
 _TYPE_NAMES[dict] = "an object"
 
@@ -38,12 +62,11 @@ def json_object(body: bytes) -> dict[str, Any]:
         ApiError: 1003 if it is not.
     """
     try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ApiError(1003, "the body is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise ApiError(1003, "the body must be a JSON object")
-    return value
+        return decode(body, dict[str, Any])
+    except msgspec.ValidationError:
+        raise ApiError(1003, "the body must be a JSON object") from None
+    except ValueError as error:
+        raise ApiError(1003, f"the body is not valid JSON: {error}") from None
 
 
 def _typed(value: object, kind: type, name: str) -> Any:
@@ -122,13 +145,32 @@ def limit(query: Mapping[str, str], default: int) -> int:
     return int(text)
 
 
+def split_url(text: str, name: str) -> SplitResult:
+    """The parts of a URL with a host and, if it has one, a valid port; 1005 otherwise."""
+    try:
+        parts = urlsplit(text)
+        has_host = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        has_host = False
+    if not has_host or re.search(r"[\s\x00-\x1f]", text):
+        raise ApiError(1005, f"{name} must be a URL with a host")
+    return parts
+
+
 def https_url(text: str, name: str, max_length: int = 2048) -> str:
     """An absolute https URL; 1005 otherwise."""
-    if not text.startswith("https://") or len(text) <= len("https://") or re.search(r"\s", text):
+    if split_url(text, name).scheme != "https":
         raise ApiError(1005, f"{name} must be an https URL")
     if len(text) > max_length:
         raise ApiError(1005, f"{name} must have at most {max_length} characters")
     return text
+
+
+def header_name(value: str | None, name: str) -> str | None:
+    """The name of an HTTP header, None for an empty one; 1005 otherwise."""
+    if value and not _HEADER_NAME.fullmatch(value):
+        raise ApiError(1005, f"{name} must be the name of an HTTP header")
+    return value or None
 
 
 def non_empty_text(value: str, name: str, max_length: int) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-import ipaddress
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -22,8 +21,26 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 
 from linq_emulator.clock import SECOND, Clock, iso
-from linq_emulator.serializers import encode
+from linq_emulator.hosts import is_loopback_host
+from linq_emulator.json_codec import encode
 from linq_emulator.switches import Switches
+
+__all__ = [
+    "MAX_DELIVERIES",
+    "PARTNER_ID",
+    "RETRY_GAPS",
+    "TIMEOUT_SECONDS",
+    "VERSIONS",
+    "VERSION_2025",
+    "VERSION_2026",
+    "Delivery",
+    "PayloadBuilder",
+    "Subscription",
+    "Webhooks",
+    "is_loopback",
+    "signatures",
+    "version_of",
+]
 
 VERSION_2026 = "2026-02-03"
 VERSION_2025 = "2025-01-01"
@@ -50,13 +67,7 @@ def version_of(target_url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether the host of a URL is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_host(urlsplit(url).hostname or "")
 
 
 @dataclass(slots=True)
@@ -207,7 +218,7 @@ class Webhooks:
             response = await self._client.post(
                 subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             delivery.attempts.append({"at": iso(at), "status": None, "error": type(error).__name__})
             self._retry(delivery, at)
             return

@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from linq_emulator import control
 from linq_emulator.backend import Backend
 from linq_emulator.errors import ApiError
 from linq_emulator.server.endpoints import ROUTES
 from linq_emulator.server.gateway import PREFIX, Gateway, Request, Response
+from linq_emulator.server.guard import Guard
 from linq_emulator.server.storage import storage_routes
+
+__all__ = ["build_app"]
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -35,7 +39,7 @@ async def _tick(backend: Backend) -> None:
             await asyncio.wait_for(changed.wait(), wait)
 
 
-def build_app(backend: Backend) -> Starlette:
+def build_app(backend: Backend) -> ASGIApp:
     """The ASGI application of one backend."""
     gateway = Gateway(backend)
 
@@ -52,4 +56,5 @@ def build_app(backend: Backend) -> Starlette:
         Route(PREFIX + path, gateway.endpoint(path, operation), methods=[method]) for method, path, operation in ROUTES
     ]
     routes.append(Route(PREFIX + "/{rest:path}", gateway.endpoint("(unknown)", _unknown_path), methods=_METHODS))
-    return Starlette(routes=[*routes, *storage_routes(backend), *control.routes(backend)], lifespan=lifespan)
+    app = Starlette(routes=[*routes, *storage_routes(backend), *control.routes(backend)], lifespan=lifespan)
+    return Guard(app, backend.settings.allowed_hosts, open_to_pages=PREFIX)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 from linq_emulator.backend import Backend, Settings
 from linq_emulator.clock import Clock
+from linq_emulator.hosts import WILDCARDS, url_host
 from linq_emulator.server.app import build_app
 from linq_emulator.server.gateway import PREFIX
 from linq_emulator.server.http_server import HTTPServer, bind
+
+__all__ = ["Address", "EmulatorServer", "ServerOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class EmulatorServer:
 
     def __init__(self, options: ServerOptions, on_ready: Callable[[], None]) -> None:
         self._socket = bind(options.host, options.port)
-        host = "127.0.0.1" if options.host in ("0.0.0.0", "::") else options.host
-        origin = f"http://{f'[{host}]' if ':' in host else host}:{self._socket.getsockname()[1]}"
+        host = "127.0.0.1" if options.host in WILDCARDS else options.host
+        origin = f"http://{url_host(host)}:{self._socket.getsockname()[1]}"
         settings = replace(options.settings, origin=origin)
         self.address = Address(origin + PREFIX, settings.api_key, settings.lines, settings.opted_out)
         self._server = HTTPServer(build_app(Backend(settings, options.clock)), on_ready)

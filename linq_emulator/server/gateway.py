@@ -12,19 +12,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
-from starlette.types import Receive, Scope, Send
 
 from linq_emulator.backend import Backend
-from linq_emulator.clock import http_date
 from linq_emulator.domain import validate
 from linq_emulator.errors import ApiError
-from linq_emulator.faults import Fault
+from linq_emulator.faults import Fault, FaultSpec
+from linq_emulator.json_codec import encode
 from linq_emulator.request_log import LoggedRequest
-from linq_emulator.serializers import encode
-from linq_emulator.server.http_server import abort, close
+from linq_emulator.server.broken import (
+    ResetResponse,
+    TricklingResponse,
+    TruncatedResponse,
+    malformed_body,
+    proxy_page,
+)
+from linq_emulator.server.guard import MAX_BODY, BodyTooLargeError, read_body
+
+__all__ = ["NO_CONTENT", "PREFIX", "Gateway", "Operation", "Request", "Response", "json_response"]
 
 PREFIX = "/api/partner"
 
@@ -68,34 +74,6 @@ def json_response(status: int, body: object) -> Response:
 NO_CONTENT = Response(204)
 
 
-class BrokenResponse(HTTPResponse):
-    """A response that breaks: a TCP reset, or a body that is shorter than its Content-Length.
-
-    Args:
-        whole: The response to truncate; None for a reset.
-    """
-
-    def __init__(self, whole: HTTPResponse | None) -> None:
-        super().__init__()
-        self._whole = whole
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half of the body, if there is a response, and end the connection."""
-        if self._whole is None:
-            await abort(scope)
-            return
-        body = bytes(self._whole.body)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self._whole.status_code,
-                "headers": self._whole.raw_headers,
-            }
-        )
-        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-        await close(scope)
-
-
 class Gateway:
     """Turns operations into endpoints of the server.
 
@@ -119,9 +97,13 @@ class Gateway:
             started = time.perf_counter()
             trace_id = f"{self._random.getrandbits(128):032x}"
             path = request.url.path.removeprefix(PREFIX)
-            body = b"" if request.method == "GET" else await _read(request)
+            body, run = b"", operation
+            try:
+                body = await self._admit(request)
+            except ApiError as error:
+                run = _refusing(error)
             faults = self._backend.faults.select(request.method, path)
-            response, status = await self._respond(request, operation, body, trace_id, faults)
+            response, status = await self._respond(request, run, body, trace_id, faults)
             self._backend.request_log.add(
                 LoggedRequest(
                     at=self._backend.now(),
@@ -138,6 +120,16 @@ class Gateway:
             return response
 
         return serve
+
+    async def _admit(self, request: HTTPRequest) -> bytes:
+        """Check the key and then read the body."""
+        authorization = request.headers.get("authorization", "")
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self._backend.settings.api_key}".encode()):
+            raise ApiError(2004, "a valid bearer key is required")
+        try:
+            return b"" if request.method == "GET" else await read_body(request, MAX_BODY)
+        except BodyTooLargeError as error:
+            raise ApiError(1003, str(error), status=413) from None
 
     async def _respond(
         self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str, faults: list[Fault]
@@ -158,9 +150,6 @@ class Gateway:
         backend.clock.run_due()
         backend.trace_id = trace_id
         try:
-            authorization = request.headers.get("authorization", "")
-            if not hmac.compare_digest(authorization.encode(), f"Bearer {backend.settings.api_key}".encode()):
-                raise ApiError(2004, "a valid bearer key is required")
             parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
             return self._http_response(operation(parsed), trace_id)
         except ApiError as error:
@@ -176,32 +165,41 @@ class Gateway:
         return response
 
     def _http_response(self, response: Response, trace_id: str) -> HTTPResponse:
-        headers = {"X-Trace-ID": trace_id, "Date": http_date(self._backend.now())}
+        headers = self._backend.date_headers()
+        headers["X-Trace-ID"] = trace_id
         if response.status != 204:
             headers["Content-Type"] = response.content_type
         return HTTPResponse(response.body, response.status, headers)
 
     def _break(self, fault: Fault, response: HTTPResponse, trace_id: str) -> tuple[HTTPResponse, int | None]:
-        if fault.kind == "status":
-            error = ApiError(fault.code, "injected fault", status=fault.status, retry_after=fault.retry_after)
-            return self._error_response(error, trace_id), fault.status
-        if fault.kind == "reset":
-            return BrokenResponse(None), None
-        if fault.kind == "truncate":
-            return BrokenResponse(response), response.status_code
-        body = bytes(response.body)
-        half = Response(response.status_code, body[: max(1, len(body) // 2)] or b"<")
-        return self._http_response(half, trace_id), response.status_code
+        spec = fault.spec
+        if spec.kind == "status":
+            return self._fault_response(spec, trace_id), spec.status
+        if spec.kind == "reset":
+            return ResetResponse(), None
+        if spec.kind == "truncate":
+            return TruncatedResponse(response), response.status_code
+        if spec.kind == "trickle":
+            return TricklingResponse(response, spec.seconds), response.status_code
+        body = malformed_body(bytes(response.body), spec.body)
+        return self._http_response(Response(response.status_code, body), trace_id), response.status_code
+
+    def _fault_response(self, spec: FaultSpec, trace_id: str) -> HTTPResponse:
+        if spec.envelope:
+            error = ApiError(spec.code, "injected fault", status=spec.status, retry_after=spec.retry_after)
+            return self._error_response(error, trace_id)
+        retry_after = {} if spec.retry_after is None else {"Retry-After": str(spec.retry_after)}
+        return proxy_page(spec.status, {**self._backend.date_headers(), **retry_after})
 
 
-async def _read(request: HTTPRequest) -> bytes:
-    try:
-        return await request.body()
-    except ClientDisconnect:
-        return b""
+def _refusing(error: ApiError) -> Operation:
+    def refuse(request: Request) -> Response:
+        raise error
+
+    return refuse
 
 
 async def _wait(faults: list[Fault]) -> None:
-    seconds = sum(fault.seconds for fault in faults if fault.kind == "latency")
+    seconds = sum(fault.spec.seconds for fault in faults if fault.kind == "latency")
     if seconds:
         await asyncio.sleep(seconds)

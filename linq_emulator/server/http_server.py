@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+__all__ = ["HTTPServer", "abort", "bind", "close", "is_closing"]
+
 _TRANSPORT = "linq_emulator.transport"
 
 
@@ -41,6 +43,11 @@ async def close(scope: Scope) -> None:
     """End the connection of a request after what was written."""
     _transport(scope).close()
     await _let_protocol_notice()
+
+
+def is_closing(scope: Scope) -> bool:
+    """Whether the connection of a request has ended or is about to."""
+    return _transport(scope).is_closing()
 
 
 async def _let_protocol_notice() -> None:

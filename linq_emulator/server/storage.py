@@ -7,8 +7,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from linq_emulator.backend import Backend
-from linq_emulator.clock import http_date
 from linq_emulator.domain.models import Attachment, Line
+from linq_emulator.server.guard import BodyTooLargeError, read_body
+
+__all__ = ["storage_routes"]
 
 _WRONG_SIGNATURE = "the signature does not match or has expired"
 
@@ -35,7 +37,13 @@ class _Storage:
             return self._error(403, "Content-Type is not the one that was signed")
         if request.headers.get("content-length") != str(attachment.size_bytes):
             return self._error(403, "Content-Length is not the one that was signed")
-        attachment.content = await request.body()
+        try:
+            content = await read_body(request, attachment.size_bytes)
+        except BodyTooLargeError as error:
+            return self._error(413, str(error))
+        if len(content) != attachment.size_bytes:
+            return self._error(400, "the body is shorter than its Content-Length")
+        attachment.content = content
         return Response(status_code=200, headers=self._headers())
 
     async def download(self, request: Request) -> Response:
@@ -64,7 +72,12 @@ class _Storage:
         return backend.store.attachments.get(attachment_id)
 
     def _headers(self) -> dict[str, str]:
-        return {"Date": http_date(self._backend.now())}
+        # A file is what somebody sent. A browser must not show it as a page of the emulator.
+        return {
+            **self._backend.date_headers(),
+            "Content-Disposition": "attachment",
+            "X-Content-Type-Options": "nosniff",
+        }
 
     def _error(self, status: int, reason: str) -> Response:
         return PlainTextResponse(reason, status, self._headers())

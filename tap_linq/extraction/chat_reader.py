@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Any, Final
+from typing import Any
 
-from linq_client import ChatNotFoundError, LinqError
+from linq_client import ChatNotFoundError, LinqError, Page
 from linq_client.sync import ListedChat, UpdatedAtSignal, arrived_at
 from tap_linq.extraction import records
 from tap_linq.extraction.records import Record
 from tap_linq.extraction.session import SyncSession
+from tap_linq.extraction.shown_reactions import ShownReactions
 from tap_linq.extraction.worker_pool import WorkerPool
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
-
-#: Chats that fail one after the other before the API, and not the chats, is taken to be the cause.
-MAX_CONSECUTIVE_FAILURES: Final = 10
 
 MessageFilter = Callable[[Mapping[str, Any]], bool]
 
@@ -45,14 +42,13 @@ class Batch:
 
 @dataclass
 class ChatOutcome:
-    """What became of one chat: read, gone, failed, or not even tried."""
+    """What became of one chat: read, gone or failed."""
 
     chat_id: str
     messages: int = 0
     signal: UpdatedAtSignal = UpdatedAtSignal.UNKNOWN
     error: LinqError | None = None
     gone: bool = False
-    skipped: bool = False
 
 
 class ChatReader:
@@ -60,38 +56,32 @@ class ChatReader:
 
     Args:
         streams: names of the streams whose records are wanted.
-
-    Attributes:
-        stopped_by: why no chat is read any more; None as long as they are.
+        reactions: what is known of the line's.
     """
 
-    def __init__(self, session: SyncSession, line: str, streams: frozenset[str]) -> None:
-        self.stopped_by: LinqError | None = None
+    def __init__(self, session: SyncSession, line: str, streams: frozenset[str], reactions: ShownReactions) -> None:
         self._session = session
         self._line = line
         self._streams = streams
-        self._lock = Lock()
-        self._consecutive_failures = 0
+        self._reactions = reactions
 
-    def put_chats(self, pool: WorkerPool[Any], chats: list[dict[str, Any]]) -> None:
-        """Hand over the records of a page of chats."""
+    def put_chats(self, pool: WorkerPool[Any], chats: list[dict[str, Any]], listed_at: datetime) -> None:
+        """Hand over the records of chats that the API has listed at that time."""
         if "chats" in self._streams:
             pool.put(Batch("chats", [records.chat_record(chat, self._line) for chat in chats]))
         if "chat_participants" in self._streams:
-            found = [one for chat in chats for one in records.participant_records(chat, self._line)]
+            found = [one for chat in chats for one in records.participant_records(chat, self._line, listed_at)]
             pool.put(Batch("chat_participants", found))
 
     def read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter) -> None:
         """Read a chat to its end and hand over the records of the messages that are wanted, and what became of it."""
         outcome = ChatOutcome(chat.id)
-        if self.stopped_by is not None:
-            outcome.skipped = True
-        else:
-            try:
-                self._read(pool, chat, is_wanted, outcome)
-            except Exception as error:
-                outcome.error = as_linq_error(error)
-            self._count_failures(outcome.error)
+        try:
+            self._session.check_ended()
+            self._read(pool, chat, is_wanted, outcome)
+        except Exception as error:
+            outcome.error = as_linq_error(error)
+            self._session.note_failure(f"chat {chat.id} of line {self._line}", outcome.error)
         pool.put(outcome)
 
     def _read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, outcome: ChatOutcome) -> None:
@@ -99,7 +89,7 @@ class ChatReader:
         try:
             for page in self._session.chat_messages(chat.id).pages():
                 outcome.messages += len(page.items)
-                self._emit(pool, [message for message in page.items if is_wanted(message)])
+                self._emit(pool, page, [message for message in page.items if is_wanted(message)])
                 newest = chat.newest((newest, *map(arrived_at, page.items)))
         except ChatNotFoundError:
             # One response may be an accident. It counts if the API says the same of the chat itself.
@@ -108,32 +98,42 @@ class ChatReader:
             outcome.gone = True
         outcome.signal = chat.signal((newest,))
 
-    def _count_failures(self, error: LinqError | None) -> None:
-        with self._lock:
-            if error is None:
-                self._consecutive_failures = 0
-            else:
-                self._consecutive_failures += 1
-                if self._consecutive_failures == MAX_CONSECUTIVE_FAILURES:
-                    self.stopped_by = error
-
-    def _emit(self, pool: WorkerPool[Any], messages: list[dict[str, Any]]) -> None:
+    def _emit(self, pool: WorkerPool[Any], page: Page, wanted: list[dict[str, Any]]) -> None:
         """Hand over the records of those messages of a page that are wanted."""
-        if messages and "messages" in self._streams:
+        if wanted and "messages" in self._streams:
             window = self._session.settings.window
-            pool.put(Batch("messages", [records.message_record(one, self._line, window) for one in messages]))
+            pool.put(Batch("messages", [records.message_record(one, self._line, window) for one in wanted]))
         if "reactions" in self._streams:
-            reactions = [one for message in messages for one in records.reaction_records(message, self._line)]
+            reactions = self._reaction_records(page, {message["id"] for message in wanted})
             if reactions:
                 pool.put(Batch("reactions", reactions))
-        self._put_attachments(pool, messages)
+        self._put_attachments(pool, wanted, page.server_time)
 
-    def _put_attachments(self, pool: WorkerPool[Any], messages: list[dict[str, Any]]) -> None:
+    def _reaction_records(self, page: Page, wanted: set[str]) -> list[Record]:
+        """Return the records of what wanted messages show, and of what any message of the page shows no more."""
+        found: list[Record] = []
+        for message in page.items:
+            is_wanted = message["id"] in wanted
+            if not is_wanted and message["id"] not in self._reactions:
+                continue
+            shown = records.reaction_records(message, self._line, page.server_time)
+            if is_wanted:
+                found += shown
+            if shown or message["id"] in self._reactions:
+                places = {one["id"]: one["part_index"] for one in shown}
+                gone = self._reactions.update(message, places, page.server_time, is_emitted=is_wanted)
+                found += (
+                    records.removed_reaction_record(key, message, place, self._line, page.server_time)
+                    for key, place in gone.items()
+                )
+        return found
+
+    def _put_attachments(self, pool: WorkerPool[Any], messages: list[dict[str, Any]], observed_at: datetime) -> None:
         media = self._session.media
         if media is None and "attachments" not in self._streams:
             return
         for message in messages:
-            for record in records.attachment_records(message, self._line):
+            for record in records.attachment_records(message, self._line, observed_at):
                 stored = record if media is None else media.store(record)
                 if "attachments" in self._streams:
                     pool.put(Batch("attachments", [stored]))

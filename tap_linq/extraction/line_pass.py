@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -33,6 +33,7 @@ from tap_linq.extraction.plan import (
 )
 from tap_linq.extraction.progress import Progress
 from tap_linq.extraction.session import SyncSession
+from tap_linq.extraction.shown_reactions import Reactions, ShownReactions
 from tap_linq.extraction.state import Coverage, LineState
 from tap_linq.extraction.worker_pool import WorkerPool
 
@@ -51,8 +52,6 @@ MESSAGE_STREAMS: Final = frozenset({"messages", "reactions", "attachments"})
 CHAT_STREAMS: Final = frozenset({"chats", "chat_participants"})
 
 log = logging.getLogger(__name__)
-
-_NOT_EMITTED: Final = object()
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,6 @@ class PassStats:
     is_complete: bool = True
     submitted: int = 0
     listed: set[str] = field(default_factory=set)
-    skipped: int = 0
 
 
 class LinePass:
@@ -87,21 +85,31 @@ class LinePass:
     Args:
         state: of the line, as the last run left it.
         streams: names of the streams whose records are wanted.
+        full_table: names of those of them of which all records are wanted, and not only what has changed.
     """
 
-    def __init__(self, session: SyncSession, line: str, state: LineState, streams: frozenset[str]) -> None:
+    def __init__(
+        self,
+        session: SyncSession,
+        line: str,
+        state: LineState,
+        streams: frozenset[str],
+        full_table: frozenset[str] = frozenset(),
+    ) -> None:
         self._session = session
         self._settings = session.settings
         self._line = line
         self._state = state
         self._streams = streams
         self._reads_messages = bool(streams & MESSAGE_STREAMS)
-        self._reader = ChatReader(session, line, streams)
+        self._full_table = full_table
+        self._reactions = ShownReactions(state.reactions)
+        self._reader = ChatReader(session, line, streams, self._reactions)
         self._signals: set[UpdatedAtSignal] = set()
-        # What an incremental pass has emitted, with its updated_at, should it turn into a sweep.
-        self._emitted: dict[str, Any] = {}
-        stores_files = session.media is not None
-        self._coverage = Coverage(streams & MESSAGE_STREAMS, stores_files, self._settings.start_date)
+        # Chats whose records an incremental pass has emitted.
+        self._emitted_chats: set[str] = set()
+        kept = streams & (MESSAGE_STREAMS | CHAT_STREAMS)
+        self._coverage = Coverage(kept, session.media is not None, self._settings.start_date)
         self._window = shorter_window(self._settings.window, state.window)
 
     def batches(self) -> Generator[Batch, None, LineState | None]:
@@ -122,18 +130,23 @@ class LinePass:
         if not self._reads_messages:
             return None
         is_complete = stats.is_complete
-        if stats.is_listed and self._reader.stopped_by is None and not self._plan.is_sweep and not self._is_reliable:
+        if stats.is_listed and not self._plan.is_sweep and not self._is_reliable:
             self._turn_into_sweep()
             rest = PassStats()
-            yield from self._run_jobs(rest, lambda pool: self._read_the_rest(pool, stats.listed, rest))
+            yield from self._run_jobs(rest, lambda pool: self._read_the_rest(pool, rest))
             is_complete = is_complete and rest.is_complete
         new_state = None
         if is_complete and chats.started is not None:
             yield from self._gap(self._session.client.server_time)
             new_state = self._state_after(chats.started)
-        elif self._is_reliable is False or self._state.clock_error is not None:
+        else:
             # Whatever else the next run finds, it has to know that.
-            new_state = replace(self._state, updated_at_reliable=self._is_reliable)
+            known = replace(
+                self._state, updated_at_reliable=self._is_reliable, reactions=self._shown_reactions(is_complete=False)
+            )
+            has_changed = known.reactions != self._state.reactions
+            if has_changed or self._is_reliable is False or self._state.clock_error is not None:
+                new_state = known
         self._log_end(is_complete)
         return new_state
 
@@ -148,7 +161,16 @@ class LinePass:
 
     def _state_after(self, started: datetime) -> LineState:
         swept_at = started if self._plan.is_sweep else self._state.swept_at
-        return LineState(started, swept_at, self._is_reliable, self._settings.window, self._coverage)
+        coverage, media = self._coverage, self._session.media
+        if media is not None and media.owes(self._line):
+            # The next pass is then a full sweep, which tries again.
+            coverage = replace(coverage, files=False)
+        reactions = self._shown_reactions(is_complete=True)
+        return LineState(started, swept_at, self._is_reliable, self._settings.window, coverage, reactions=reactions)
+
+    def _shown_reactions(self, *, is_complete: bool) -> Reactions:
+        now = self._session.client.server_time
+        return self._reactions.after(now, self._settings.window, is_complete=is_complete)
 
     def _make_plan(self, now: datetime) -> PassPlan:
         checked = self._state.checked_against(now)
@@ -157,7 +179,9 @@ class LinePass:
                 "line %s: STATE has times that lie ahead of the server's clock, so they don't count", self._line
             )
             self._state = checked
-        plan = plan_pass(self._state, self._settings.sweep_interval, now, self._coverage)
+        is_full_table = bool(self._full_table & MESSAGE_STREAMS)
+        interval = self._settings.sweep_interval
+        plan = plan_pass(self._state, interval, now, self._coverage, is_full_table=is_full_table)
         if self._reads_messages:
             log.info("line %s: %s, as %s", self._line, plan.kind, plan.reason)
             left = time_left(self._state, self._window, now)
@@ -189,8 +213,8 @@ class LinePass:
                     stats.is_listed = stats.is_complete = False
                     self._session.note_failure(f"the chats of line {self._line}", result.error)
             self._progress.tick()
-        if stats.skipped and self._reader.stopped_by is not None:
-            self._session.note_failure(f"the other {stats.skipped} chats of line {self._line}", self._reader.stopped_by)
+        # Only now: all that was read before is written.
+        self._session.check_ended()
 
     def _note_outcome(self, stats: PassStats, outcome: ChatOutcome) -> None:
         self._progress.chats += 1
@@ -198,11 +222,8 @@ class LinePass:
         self._signals.add(outcome.signal)
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
-        elif outcome.skipped:
-            stats.is_complete, stats.skipped = False, stats.skipped + 1
         elif outcome.error is not None:
             stats.is_complete = False
-            self._session.note_failure(f"chat {outcome.chat_id} of line {self._line}", outcome.error)
 
     # What follows runs in the threads of the pool.
 
@@ -214,11 +235,12 @@ class LinePass:
         error: LinqError | None = None
         try:
             for page in pages:
-                self._reader.put_chats(pool, page.items)
                 stats.listed.update(item["id"] for item in page.items)
+                active = {item["id"] for item in page.items if is_active(item, since)}
+                self._put_chats(pool, page, active)
                 for item in page.items if self._reads_messages else ():
                     chat = ListedChat.of(item, page.server_time)
-                    if self._plan.is_sweep or is_active(item, since):
+                    if chat.id in active:
                         self._submit(pool, chat, is_wanted, stats)
                     else:
                         quiet.append(chat)
@@ -231,39 +253,33 @@ class LinePass:
         for chat in sample:
             self._submit(pool, chat, is_wanted, stats)
 
-    def _read_the_rest(self, pool: WorkerPool[Any], known: set[str], stats: PassStats) -> None:
+    def _read_the_rest(self, pool: WorkerPool[Any], stats: PassStats) -> None:
         """Emit what an incremental pass, now a full sweep, has left out, and what has changed since it read it.
 
         The chats are listed once more: the second listing of an incremental pass may have been a short one.
         """
-        is_due = self._filter(None)
-
-        def is_wanted(message: Mapping[str, Any]) -> bool:
-            emitted = self._emitted.get(message["id"], _NOT_EMITTED)
-            return is_due(message) and (emitted is _NOT_EMITTED or emitted != message.get("updated_at"))
-
+        is_wanted = self._filter(None)
         error: LinqError | None = None
         try:
             for page in self._session.chats(self._line).pages():
-                self._reader.put_chats(pool, [item for item in page.items if item["id"] not in known])
+                rest = [item for item in page.items if item["id"] not in self._emitted_chats]
+                self._reader.put_chats(pool, rest, page.server_time)
                 for item in page.items:
                     self._submit(pool, ListedChat.of(item, page.server_time), is_wanted, stats)
         except Exception as raised:
             error = as_linq_error(raised)
         pool.put(ListEnd(stats.submitted, error))
 
+    def _put_chats(self, pool: WorkerPool[Any], page: Page, active: set[str]) -> None:
+        """Emit those chats of a page that may have changed."""
+        chats = page.items if self._full_table & CHAT_STREAMS else [one for one in page.items if one["id"] in active]
+        if not self._plan.is_sweep:
+            self._emitted_chats.update(chat["id"] for chat in chats)
+        self._reader.put_chats(pool, chats, page.server_time)
+
     def _filter(self, bookmark: datetime | None) -> MessageFilter:
-        since = emit_since(bookmark, self._settings.start_date)
-        if self._plan.is_sweep:
-            return lambda message: is_changed_since(message, since)
-
-        def is_wanted(message: Mapping[str, Any]) -> bool:
-            is_changed = is_changed_since(message, since)
-            if is_changed:
-                self._emitted[message["id"]] = message.get("updated_at")
-            return is_changed
-
-        return is_wanted
+        since, emitted = emit_since(bookmark, self._settings.start_date), self._session.emitted
+        return lambda message: is_changed_since(message, since) and emitted.add(message)
 
     def _submit(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, stats: PassStats) -> None:
         stats.submitted += 1

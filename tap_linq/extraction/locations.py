@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from linq_client import ConflictError, LinqError, NotFoundError
+from tap_linq.extraction.chat_reader import as_linq_error
+from tap_linq.extraction.plan import dicts_in
 from tap_linq.extraction.records import Record, location_record
 from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.worker_pool import WorkerPool
@@ -18,15 +20,16 @@ def locations(session: SyncSession, line: str) -> Iterator[Record]:
 
     def ask(chat_id: str) -> None:
         try:
+            session.check_ended()
             response = session.client.location.features(chat_id)
             found: list[Record] | LinqError = [
-                location_record(feature, chat_id, line, response.server_time) for feature in response.items
+                location_record(feature, chat_id, line, response.server_time) for feature in dicts_in(response.items)
             ]
         except (ConflictError, NotFoundError) as error:
             # A chat that can't share, or that is gone, if it is the API that says so.
             found = [] if error.verdict else error
-        except LinqError as error:
-            found = error
+        except Exception as error:
+            found = as_linq_error(error)
         pool.put((chat_id, found))
 
     def produce() -> None:
@@ -41,3 +44,4 @@ def locations(session: SyncSession, line: str) -> Iterator[Record]:
                 yield from found
     except LinqError as error:
         session.note_failure(f"the chats of line {line}", error)
+    session.check_ended()

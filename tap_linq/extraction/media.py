@@ -1,8 +1,10 @@
 """Storing the files of messages before they expire: their URLs work for minutes to an hour.
 
 A file goes to `<attachments_path>/<first two characters of the id>/<id>`: made from the attachment's id alone, since
-the name that a sender gave it is data and never a path. `<id>.sha256` beside it is written last, holds digest and size,
-and so says that the file is whole: with it there, and the file of that size, the file is never fetched again.
+the name that a sender gave it is data and never a path. Of an id that is no safe name, its SHA-256 stands in for it.
+`<id>.sha256` beside it is written last, holds digest and size, and so says that the file is whole: with it there, and
+the file of that size, the file is never fetched again. A file that came whole is kept whatever `size_bytes` of its
+message says: that may be the size before the platform converted it, or not be known yet.
 
 What can't be stored is an error in the record of the attachment, and counted; the message is extracted all the same.
 """
@@ -10,12 +12,17 @@ What can't be stored is an error in the record of the attachment, and counted; t
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from threading import Lock
 from typing import IO, TYPE_CHECKING, Final
+from uuid import uuid4
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from linq_client import InvalidRequestError, LinqClient, LinqError, NotFoundError, PermissionDeniedError
 from tap_linq.extraction.records import NOT_STORED, Record
@@ -25,14 +32,27 @@ if TYPE_CHECKING:
 
 __all__ = ["MediaStore"]
 
+log = logging.getLogger(__name__)
+
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{3,64}")
 _IN_MEMORY: Final = 1_000_000
 _CHUNK: Final = 256 * 1024
 _LOCKS: Final = 64
 
+#: Where a folder has to be made before a file is written into it. Elsewhere, to make one may be to make a bucket, and a
+#: name with a typo would become one.
+_WITH_FOLDERS: Final = frozenset({"file", "local", "ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
+
+#: What stands before the host in a URL, up to the last @: `abfs://container@account` is none, it names no user.
+_USER_INFO: Final = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@")
+
 
 class _NotStoredError(Exception):
-    """Why a file is not stored, in words for its record."""
+    """Why a file is not stored, and never can be, in words for its record."""
+
+
+class _StoreError(Exception):
+    """The store failed when it was tried; nothing more is sent to it in this run."""
 
 
 class MediaStore:
@@ -41,6 +61,9 @@ class MediaStore:
     Args:
         path: a URL that fsspec understands, or a local folder.
         max_bytes: larger files are not stored.
+
+    Attributes:
+        problem: why the store could not take what it was to take, for the end of the run; None if it could.
 
     Raises:
         InvalidRequestError: fsspec does not know the protocol of `path`, or lacks the package for it.
@@ -51,15 +74,18 @@ class MediaStore:
             self._files, self._root = fsspec.core.url_to_fs(path)
         except (ValueError, ImportError) as error:
             raise InvalidRequestError(
-                f"attachments_path: must be a folder or a URL that fsspec knows: {error}"
+                f"attachments_path: must be a folder or a URL that fsspec knows: {without_user_info(str(error))}"
             ) from None
-        self._url = path.rstrip("/")
+        self._url = without_user_info(path.rstrip("/"))
         self._client = client
         self._max_bytes = max_bytes
         # The same file can be in several messages, which several threads may read concurrently.
         self._locks = [Lock() for _ in range(_LOCKS)]
         self._count_lock = Lock()
         self._stored = self._stored_before = self._failed = 0
+        self._owed: set[str] = set()
+        self._is_usable = True
+        self.problem: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, client: LinqClient) -> MediaStore | None:
@@ -73,25 +99,56 @@ class MediaStore:
         """What became of the files, for the log."""
         return f"files: {self._stored} stored, {self._stored_before} stored before, {self._failed} failed"
 
+    def owes(self, line: str) -> bool:
+        """Whether a file of a line could not be stored in this run, and may be in a later one."""
+        return line in self._owed
+
+    def check(self) -> None:
+        """Write a small object and remove it: a store that can't be used is to be known before the first file comes.
+
+        Nothing is stored in a run after this has failed: thousands of files that wait for a store that is down would
+        hold up the messages.
+        """
+        path = f"{self._root}/.tap-linq-{uuid4().hex}"
+        try:
+            self._write(path, [b"probe"])
+            self._files.rm_file(path)
+        except Exception as error:
+            # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
+            self._is_usable = False
+            self._note_problem(error)
+
     def store(self, record: Record) -> Record:
         """Store the file of an attachment, if it is not there yet, and return its record with what came of it."""
         outcome = dict(NOT_STORED)
         try:
             path = self._relative_path(record)
             with self._locks[hash(path) % _LOCKS]:
-                digest, is_new = self._existing_digest(path, record.get("size_bytes")), False
-                if digest is None:
-                    digest, is_new = self._fetch(path, record), True
-            outcome.update(stored_at=f"{self._url}/{path}", sha256=digest)
+                known, is_new = self._existing(path), False
+                if known is None:
+                    known, is_new = self._fetch(path, record), True
+            outcome.update(stored_at=f"{self._url}/{path}", sha256=known[0], stored_bytes=known[1])
             self._count(stored=is_new, stored_before=not is_new)
-        except (_NotStoredError, LinqError) as error:
+        except (_NotStoredError, NotFoundError, PermissionDeniedError, InvalidRequestError) as error:
+            # It is gone, or too large: another try would change nothing.
             outcome["error"] = str(error)
             self._count(failed=True)
         except Exception as error:
-            # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
-            outcome["error"] = type(error).__name__
-            self._count(failed=True)
+            outcome["error"] = str(error) if isinstance(error, LinqError | _StoreError) else type(error).__name__
+            self._owe(record, error)
         return {**record, **outcome}
+
+    def _owe(self, record: Record, error: Exception) -> None:
+        self._count(failed=True)
+        with self._count_lock:
+            self._owed.add(record["line"])
+            if not isinstance(error, LinqError):
+                self._note_problem(error)
+
+    def _note_problem(self, error: Exception) -> None:
+        if self.problem is None:
+            self.problem = f"attachments_path: files could not be stored in {self._url} ({type(error).__name__})"
+            log.error("%s; messages are extracted all the same", self.problem)
 
     def _count(self, *, stored: bool = False, stored_before: bool = False, failed: bool = False) -> None:
         with self._count_lock:
@@ -101,39 +158,65 @@ class MediaStore:
 
     def _relative_path(self, record: Record) -> str:
         id_, size = record.get("attachment_id"), record.get("size_bytes")
-        if not isinstance(id_, str) or not _SAFE_ID.fullmatch(id_):
+        if not isinstance(id_, str) or not id_:
             raise _NotStoredError("the attachment has no id that could name a file")
         if isinstance(size, int) and size > self._max_bytes:
             raise _NotStoredError(f"larger than {self._max_bytes} bytes")
-        return f"{id_[:2]}/{id_}"
+        name = id_ if _SAFE_ID.fullmatch(id_) else hashlib.sha256(id_.encode(errors="replace")).hexdigest()
+        return f"{name[:2]}/{name}"
 
-    def _existing_digest(self, path: str, size: object) -> str | None:
-        """The digest of a file that is there and whole."""
+    def _existing(self, path: str) -> tuple[str, int] | None:
+        """The digest and size of a file that is there and whole."""
+        if not self._is_usable:
+            raise _StoreError("the store could not be used when the run began")
         full_path = f"{self._root}/{path}"
         try:
             digest, _, noted = self._files.cat_file(f"{full_path}.sha256").decode().partition(" ")
-            existing = self._files.size(full_path)
+            size = self._files.size(full_path)
         except (FileNotFoundError, UnicodeDecodeError):
             return None
-        return digest if str(existing) == noted and size in (None, existing) else None
+        return (digest, size) if str(size) == noted else None
 
-    def _fetch(self, path: str, record: Record) -> str:
+    def _fetch(self, path: str, record: Record) -> tuple[str, int]:
         full_path = f"{self._root}/{path}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
             size = self._download(record, file)
-            expected = record.get("size_bytes")
-            if isinstance(expected, int) and size != expected:
-                raise _NotStoredError(f"{size} bytes came instead of {expected}")
             digest = hashlib.sha256()
-            self._files.makedirs(full_path.rpartition("/")[0], exist_ok=True)
             file.seek(0)
-            with self._files.open(full_path, "wb") as target:
+
+            def chunks() -> Iterator[bytes]:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
-                    target.write(chunk)
-        with self._files.open(f"{full_path}.sha256", "wb") as note:
-            note.write(f"{digest.hexdigest()} {size}".encode())
-        return digest.hexdigest()
+                    yield chunk
+
+            self._write(full_path, chunks())
+        self._write(f"{full_path}.sha256", [f"{digest.hexdigest()} {size}".encode()])
+        return digest.hexdigest(), size
+
+    def _write(self, path: str, chunks: Iterable[bytes]) -> None:
+        """Write a file. On a local disk beside, and then in its place: what was there stays until the new one is whole.
+
+        It is for its owner alone: what people send each other is nobody else's.
+        """
+        folder = path.rpartition("/")[0]
+        if isinstance(self._files, LocalFileSystem):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            if folder != self._root and os.path.islink(folder):
+                raise NotADirectoryError(f"{folder} is a symbolic link")
+            handle, beside = tempfile.mkstemp(prefix=".tap-linq-", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as target:
+                    target.writelines(chunks)
+                os.replace(beside, path)
+            except BaseException:
+                os.unlink(beside)
+                raise
+            return
+        protocols = self._files.protocol
+        if not _WITH_FOLDERS.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
+            self._files.makedirs(folder, exist_ok=True)
+        with self._files.open(path, "wb") as target:
+            target.writelines(chunks)
 
     def _download(self, record: Record, file: IO[bytes]) -> int:
         """Fetch from the URL of the message, or from a fresh one where that has expired."""
@@ -144,3 +227,8 @@ class MediaStore:
             except (NotFoundError, PermissionDeniedError):
                 file.seek(0)
         return self._client.attachments.download(record["attachment_id"], file, max_bytes=self._max_bytes)
+
+
+def without_user_info(url: str) -> str:
+    """Return a URL without user and password, for records and logs."""
+    return _USER_INFO.sub("://", url)

@@ -53,8 +53,14 @@ class PassPlan:
         return "full sweep" if self.is_sweep else "incremental pass"
 
 
-def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime, coverage: Coverage) -> PassPlan:
-    """Decide between a full sweep and an incremental pass that covers `coverage`."""
+def plan_pass(
+    state: LineState, sweep_interval: timedelta, now: datetime, coverage: Coverage, *, is_full_table: bool = False
+) -> PassPlan:
+    """Decide between a full sweep and an incremental pass that covers `coverage`.
+
+    Args:
+        is_full_table: whether the user asks for everything, whatever earlier passes have emitted.
+    """
     if state.clock_error is not None:
         return PassPlan(True, "it is not known when the last pass was")
     if state.passed_at is None:
@@ -63,6 +69,8 @@ def plan_pass(state: LineState, sweep_interval: timedelta, now: datetime, covera
         return PassPlan(True, "updated_at of chats has been seen to lag behind their messages")
     if state.swept_at is None or state.coverage is None:
         return PassPlan(True, "STATE has no full sweep")
+    if is_full_table:
+        return PassPlan(True, "the catalog asks for FULL_TABLE")
     if coverage.exceeds(state.coverage):
         return PassPlan(True, "streams, files or times are wanted that the last pass has left out")
     since = now - state.swept_at

@@ -1,13 +1,15 @@
 """What the records of each stream look like, made from responses of the API: pure functions over plain values.
 
 All that the API sent is kept as it came; what follows from it is added, where it has the form that this needs. An
-unexpected form must cost no more than the added fields: the message can't be fetched again later.
+unexpected form must cost no more than the added fields: the message can't be fetched again later. `conform` then makes
+the records fit the schemas of their streams.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, Final
 
 from linq_client import RetentionWindow
@@ -15,8 +17,10 @@ from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.plan import Gap, dicts_in
 
 __all__ = [
+    "EXTRA",
     "NOT_STORED",
     "Record",
+    "api_record",
     "attachment_records",
     "chat_record",
     "gap_record",
@@ -24,38 +28,69 @@ __all__ = [
     "message_record",
     "participant_records",
     "reaction_records",
+    "removed_reaction_record",
+    "webhook_subscription_record",
 ]
 
 Record = dict[str, Any]
 
+#: The property for all that the schema of a stream has no place for. In the records made here: what the API says under
+#: a name that a column of the tap's own has.
+EXTRA: Final = "_extra"
+
 #: What the record of an attachment says about a file that was not stored.
-NOT_STORED: Final[Record] = {"stored_at": None, "sha256": None, "error": None}
+NOT_STORED: Final[Record] = {"stored_at": None, "stored_bytes": None, "sha256": None, "error": None}
 
 _DIRECTIONS: Final = {True: "outbound", False: "inbound"}
+
+#: Of a part of a message, what the record of an attachment does not repeat, or has under another name.
+_NOT_OF_ATTACHMENT: Final = frozenset({"id", "type", "reactions"})
+_OF_FEATURE: Final = frozenset({"type", "geometry", "properties"})
+_KEY_BYTES: Final = 8
+
+
+def api_record(source: Mapping[str, Any], **added: Any) -> Record:
+    """Return the record of an object of the API, with columns that the tap adds."""
+    added[EXTRA] = None
+    record = {**source, **added}
+    if not source.keys().isdisjoint(added):
+        replaced = {name: source[name] for name in added if name in source}
+        extra = {name: value for name, value in replaced.items() if value is not None and value != added[name]}
+        record[EXTRA] = extra or None
+    return record
 
 
 def chat_record(chat: Mapping[str, Any], line: str) -> Record:
     """Return the record of a chat."""
-    return {**chat, "line": line}
+    record = api_record(chat, line=line)
+    record.setdefault("updated_at", None)  # the replication key
+    return record
 
 
-def participant_records(chat: Mapping[str, Any], line: str) -> list[Record]:
+def participant_records(chat: Mapping[str, Any], line: str, observed_at: datetime) -> list[Record]:
     """Return a record for each handle of a chat; of one that left and came back, the later entry."""
-    by_handle = {str(one.get("handle")): one for one in dicts_in(chat.get("handles"))}
-    return [{**one, "chat_id": chat["id"], "line": line} for one in by_handle.values()]
+    by_handle = {_handle_of(one) or id(one): one for one in dicts_in(chat.get("handles"))}
+    where = {"chat_id": chat["id"], "line": line, "observed_at": format_datetime(observed_at)}
+    return [api_record(one, **where) for one in by_handle.values()]
+
+
+def _handle_of(handle: Mapping[str, Any]) -> str | None:
+    text = handle.get("handle")
+    return text if isinstance(text, str) else None
 
 
 def message_record(message: Mapping[str, Any], line: str, window: RetentionWindow | None) -> Record:
     """Return the record of a message, with the moment from which on it may be gone, where there is a window."""
-    record = {
-        **message,
+    added: Record = {
         "line": line,
         "direction": _direction(message.get("is_from_me")),
         "text": _text(message.get("parts")),
     }
     if window is not None:
         created = parse_datetime_or_none(message.get("created_at"))
-        record["expires_at"] = created and format_datetime(window.expires_at(created))
+        added["expires_at"] = created and format_datetime(window.expires_at(created))
+    record = api_record(message, **added)
+    record.setdefault("updated_at", None)  # the replication key
     return record
 
 
@@ -77,35 +112,63 @@ def _parts(message: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, part
 
 
-def attachment_records(message: Mapping[str, Any], line: str) -> Iterator[Record]:
+def attachment_records(message: Mapping[str, Any], line: str, observed_at: datetime) -> Iterator[Record]:
     """Yield a record for each media part of a message, with nothing said yet about where it is stored."""
     for index, part in _parts(message):
         if part.get("type") == "media":
-            rest = {name: value for name, value in part.items() if name not in ("id", "type", "reactions")}
-            yield {
-                **rest,
-                "message_id": message["id"],
-                "part_index": index,
-                "attachment_id": part.get("id"),
-                "chat_id": message.get("chat_id"),
-                "line": line,
+            yield api_record(
+                {name: value for name, value in part.items() if name not in _NOT_OF_ATTACHMENT},
+                message_id=message["id"],
+                part_index=index,
+                attachment_id=part.get("id"),
+                chat_id=message.get("chat_id"),
+                line=line,
+                observed_at=format_datetime(observed_at),
                 **NOT_STORED,
-            }
+            )
 
 
-def reaction_records(message: Mapping[str, Any], line: str) -> list[Record]:
+def reaction_records(message: Mapping[str, Any], line: str, observed_at: datetime) -> list[Record]:
     """Return a record for each reaction that a message shows."""
     records: dict[str, Record] = {}
     for index, part in _parts(message):
         for reaction in dicts_in(part.get("reactions")):
-            handle = reaction.get("handle")
-            handle = handle.get("handle") if isinstance(handle, dict) else handle
-            kind = reaction.get("custom_emoji") or reaction.get("type")
-            # The API does not promise an id: who reacts, with what and to which part, makes a reaction one of its own.
-            key = str(reaction.get("id") or f"{message['id']}/{index}/{handle}/{kind}")
-            where = {"message_id": message["id"], "part_index": index, "chat_id": message.get("chat_id"), "line": line}
-            records[key] = {**reaction, "id": key, **where}
+            id_ = reaction.get("id")
+            key = id_ if isinstance(id_, str) and id_ else _reaction_key(message["id"], index, reaction)
+            where = _of_reaction(key, message, index, line, observed_at)
+            records[key] = api_record(reaction, **where, removed_at=None)
     return list(records.values())
+
+
+def removed_reaction_record(
+    key: str, message: Mapping[str, Any], part_index: int, line: str, observed_at: datetime
+) -> Record:
+    """Return the record of a reaction that a message does not show any more."""
+    where = _of_reaction(key, message, part_index, line, observed_at)
+    return api_record({}, **where, removed_at=format_datetime(observed_at))
+
+
+def _of_reaction(key: str, message: Mapping[str, Any], part_index: int, line: str, observed_at: datetime) -> Record:
+    return {
+        "id": key,
+        "message_id": message["id"],
+        "part_index": part_index,
+        "chat_id": message.get("chat_id"),
+        "line": line,
+        "observed_at": format_datetime(observed_at),
+    }
+
+
+def _reaction_key(message_id: str, part_index: int, reaction: Mapping[str, Any]) -> str:
+    """The API does not promise an id: who reacts, with what and to which part, makes a reaction one of its own.
+
+    Only a digest of that: the key stands in STATE as well, where nobody looks for handles.
+    """
+    handle = reaction.get("handle")
+    who = handle.get("handle") if isinstance(handle, dict) else handle
+    kind = reaction.get("custom_emoji") or reaction.get("type")
+    digest = blake2b(f"{who} {kind}".encode(errors="replace"), digest_size=_KEY_BYTES)
+    return f"{message_id}/{part_index}/{digest.hexdigest()}"
 
 
 def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Record:
@@ -120,15 +183,27 @@ def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: dateti
         "window_hours": window.hours,
         "detected_at": format_datetime(detected_at),
         "reason": gap.reason,
+        EXTRA: None,
     }
 
 
-def location_record(feature: Mapping[str, Any], chat_id: str, line: str, observed_at: datetime) -> Record:
+def location_record(feature: object, chat_id: str, line: str, observed_at: datetime) -> Record:
     """Return the record of one feature of the API's GeoJSON: the handle that shares, and the point."""
-    return {
-        **(feature.get("properties") or {}),
-        "geometry": feature.get("geometry"),
-        "chat_id": chat_id,
-        "line": line,
-        "observed_at": format_datetime(observed_at),
-    }
+    given = feature if isinstance(feature, dict) else {}
+    properties = given.get("properties")
+    rest = {name: value for name, value in given.items() if name not in _OF_FEATURE}
+    return api_record(
+        {**rest, **(properties if isinstance(properties, dict) else {})},
+        geometry=given.get("geometry"),
+        chat_id=chat_id,
+        line=line,
+        observed_at=format_datetime(observed_at),
+    )
+
+
+def webhook_subscription_record(subscription: Mapping[str, Any]) -> Record:
+    """Return the record of a subscription, without its secret.
+
+    That is no part of a list as documented; should it ever be, a warehouse is no place for it.
+    """
+    return api_record({name: value for name, value in subscription.items() if name != "signing_secret"})

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
+from hashlib import blake2b
+from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote
 
 from linq_client import (
+    APIUnavailableError,
     AuthenticationError,
     ChatNotFoundError,
+    ClientClosedError,
     InvalidRequestError,
     LinqClient,
     LinqError,
     NotFoundError,
+    check_line,
 )
 from linq_client.sync import StableListReader
 from tap_linq.extraction.media import MediaStore
+from tap_linq.extraction.plan import dicts_in
 from tap_linq.settings import Settings
 
-__all__ = ["GapError", "IncompleteRunError", "SyncSession"]
+__all__ = ["GapError", "IncompleteRunError", "NoLineError", "SyncSession"]
 
 #: What an error at the end of a run names of all that could not be read.
 MAX_NAMED_FAILURES: Final = 20
@@ -31,11 +37,35 @@ log = logging.getLogger(__name__)
 
 
 class IncompleteRunError(Exception):
-    """Some chats could not be read: the run has emitted the others, and left the bookmarks of their lines."""
+    """Something could not be read or stored: the run has emitted the rest, and left the bookmarks of these lines."""
+
+
+class NoLineError(IncompleteRunError):
+    """The account shows no line, so there is nothing to read. That must not pass for an account without messages."""
 
 
 class GapError(Exception):
     """Messages may have expired unread since the last run, and `on_gap` says that this is to fail the run."""
+
+
+class EmittedMessages:
+    """Which messages a run has emitted, and as of when. Safe to use from several threads.
+
+    A message may be listed in two chats, as after a merge of groups, and a chat be read twice. Kept is a digest of 16
+    bytes, about 100 in a set: a run over a million messages takes 100 MB for it.
+    """
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+        self._lock = Lock()
+
+    def add(self, message: Mapping[str, Any]) -> bool:
+        """Note a message; False if it was noted before, and has not changed since."""
+        digest = blake2b(f"{message['id']} {message.get('updated_at')}".encode(), digest_size=16).digest()
+        with self._lock:
+            known = len(self._digests)
+            self._digests.add(digest)
+            return len(self._digests) > known
 
 
 class SyncSession:
@@ -46,8 +76,11 @@ class SyncSession:
 
     Attributes:
         messages: number of messages emitted.
+        emitted: which they were.
+        left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
+        ended_by: the first error after which nothing can be read any more; None as long as something can.
 
     Raises:
         InvalidRequestError: a setting can't be right. No request is made yet.
@@ -55,44 +88,97 @@ class SyncSession:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.client = LinqClient(settings.api_key, base_url=settings.base_url, pool_size=settings.concurrency)
+        self.client = LinqClient(
+            settings.api_key,
+            base_url=settings.base_url,
+            pool_size=settings.concurrency,
+            outage_patience=settings.outage_patience.total_seconds(),
+        )
         self.media = MediaStore.from_settings(settings, self.client)
         self.messages = 0
+        self.emitted = EmittedMessages()
+        self.left_out = 0
         self.chat_ids: dict[str, tuple[str, ...]] = {}
         self.passes_started = False
         self._started = time.monotonic()
+        self.ended_by: LinqError | None = None
         self._failures: dict[str, LinqError] = {}
+        self._problems: list[str] = []
         self._gaps: list[str] = []
         self._is_closed = False
 
     @cached_property
     def account(self) -> list[dict[str, Any]]:
-        """All lines of the account, with the API's own fields."""
-        return [number.model_dump(mode="json", exclude_unset=True) for number in self.client.phone_numbers.list()]
+        """All lines of the account that have a phone number, as they came: what nobody needs may have any form.
+
+        A line that has none yet is being set up, and holds nothing to read. One whose number can't be read may hold
+        messages, so it is noted as a failure.
+
+        Raises:
+            NoLineError: there is none.
+        """
+        if self.media is not None:
+            self.media.check()
+        found: dict[str, dict[str, Any]] = {}
+        for line in dicts_in(self.client.phone_numbers.list_raw()):
+            number = line.get("phone_number")
+            if not number:
+                log.warning("line %s has no phone number yet, so nothing is read from it", line.get("id"))
+                continue
+            try:
+                found[check_line(number, "phone_number")] = line
+            except InvalidRequestError as error:
+                self.note_failure(f"line {line.get('id')}", error)
+        if not found:
+            raise NoLineError(
+                "the account shows no line with a phone number, so nothing could be read: is this its key?"
+            )
+        return list(found.values())
 
     @cached_property
     def phone_numbers(self) -> list[dict[str, Any]]:
-        """The lines to extract, with the API's own fields.
+        """The lines to extract, as they came.
 
         Raises:
             InvalidRequestError: the setting names one that the account does not have.
+            NoLineError: the account has none.
         """
         wanted = self.settings.phone_numbers
         if wanted is None:
             return self.account
-        unknown = self.not_in_account(wanted)
+        unknown = self._not_in_account(wanted)
         if unknown:
             raise InvalidRequestError(f"phone_numbers: must be lines of this account, got {', '.join(unknown)}")
         return [number for number in self.account if number["phone_number"] in wanted]
 
-    def not_in_account(self, lines: Iterable[str]) -> list[str]:
-        """Return those of the lines that are not the account's."""
+    def check_lines_in_state(self, lines: Iterable[str]) -> None:
+        """Say which lines of STATE the account no longer has: nothing is read from them, and their bookmarks stay."""
+        missing = self._not_in_account(lines)
+        if missing:
+            message = f"lines that STATE knows are no longer the account's: {', '.join(missing)}"
+            log.warning("%s; nothing is read from them, and their bookmarks stay", message)
+            if self.settings.fail_on_missing_line:
+                self._problems.append(message)
+
+    def _not_in_account(self, lines: Iterable[str]) -> list[str]:
         return sorted(set(lines) - {number["phone_number"] for number in self.account})
 
     @property
     def lines(self) -> list[str]:
         """The phone numbers of the lines to extract."""
         return [number["phone_number"] for number in self.phone_numbers]
+
+    def webhook_subscriptions(self) -> list[dict[str, Any]]:
+        """All webhook subscriptions as they came, without secrets; none where they can't be read, which is noted."""
+        try:
+            found = self.client.webhook_subscriptions.list_raw()
+        except LinqError as error:
+            # A key may lack the right to see them. That is no reason to forget what was read.
+            self.note_failure("webhook_subscriptions", error)
+            self.check_ended()
+            return []
+        # The secret is no part of a list as documented; should it ever be, a warehouse is no place for it.
+        return [{name: value for name, value in one.items() if name != "signing_secret"} for one in dicts_in(found)]
 
     def chats(self, line: str, recent_from: datetime | None = None) -> StableListReader:
         """List the chats of a line; see `StableListReader` for `recent_from`."""
@@ -117,15 +203,24 @@ class SyncSession:
         return self.chat_ids[line]
 
     def note_failure(self, what: str, error: LinqError) -> None:
-        """Log what could not be read and remember it for the end of the run.
+        """Log what could not be read and remember it for the end of the run. Safe to call from several threads.
+
+        Of an error after which nothing can be read, only the first is noted: see `ended_by`.
+        """
+        if _ends_run(error):
+            self.ended_by = self.ended_by or error
+        else:
+            log.error("%s could not be read: %s", what, error)
+            self._failures[what] = error
+
+    def check_ended(self) -> None:
+        """Raise what has ended the run, once all is written that was read before.
 
         Raises:
-            AuthenticationError: that was the reason; all else would fail the same way.
+            LinqError: the API can't be reached any more, or has withdrawn the key.
         """
-        if isinstance(error, AuthenticationError):
-            raise error
-        log.error("%s could not be read: %s", what, error)
-        self._failures[what] = error
+        if self.ended_by is not None:
+            raise self.ended_by
 
     def note_gap(self, what: str) -> None:
         """Remember a gap for the end of the run."""
@@ -135,7 +230,7 @@ class SyncSession:
         """End the run: log what it came to.
 
         Raises:
-            IncompleteRunError: something could not be read.
+            IncompleteRunError: something could not be read, or files not be stored.
             GapError: all could be read, but something had expired before, and that is to fail the run.
         """
         if not self._is_closed:
@@ -143,22 +238,39 @@ class SyncSession:
             self.client.close()
             stats = self.client.stats
             log.info(
-                "done: %d requests, %d of them retries, %d messages, %.1f s%s",
+                "done: %d requests, %d of them retries, %d messages, %.1f s%s%s",
                 stats.requests,
                 stats.retries,
                 self.messages,
                 time.monotonic() - self._started,
                 f"; {self.media.summary}" if self.media is not None else "",
+                f"; {self.left_out} records left out, as they have no key" if self.left_out else "",
             )
+        problems = list(self._problems)
         if self._failures:
             named = ", ".join(list(self._failures)[:MAX_NAMED_FAILURES])
             more = len(self._failures) - MAX_NAMED_FAILURES
-            raise IncompleteRunError(
+            problems.insert(
+                0,
                 f"could not be read: {named}{f' and {more} more' if more > 0 else ''}; "
-                "the bookmarks of these lines stay, so that the next run reads them again"
+                "the bookmarks of lines that were not read to their end stay, so that the next run reads them again",
             )
+        if self.media is not None and self.media.problem is not None:
+            problems.append(self.media.problem)
+        gaps = []
         if self._gaps and self.settings.fail_on_gap:
-            raise GapError(
+            gaps.append(
                 f"messages may have expired unread: {'; '.join(self._gaps)}. All that was left is extracted, and the "
                 "bookmarks have moved on"
             )
+        if problems:
+            raise IncompleteRunError("; ".join(problems + gaps))
+        if gaps:
+            raise GapError(*gaps)
+
+
+def _ends_run(error: LinqError) -> bool:
+    """Whether all else would fail in the same way. A gateway's 401 says nothing of the key, only the API's own does."""
+    return isinstance(error, APIUnavailableError | ClientClosedError) or (
+        isinstance(error, AuthenticationError) and error.verdict
+    )

@@ -8,16 +8,23 @@ absence means that nothing is known, and never that something was done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from linq_client import RetentionWindow
 from linq_client.sync import CLOCK_TOLERANCE
 from linq_client.times import format_datetime, parse_datetime_or_none
+from tap_linq.extraction.shown_reactions import Reactions, reactions_from_json, reactions_to_json
 
-__all__ = ["FORMAT", "Coverage", "LineState", "StateFormatError"]
+__all__ = ["FORMAT", "STATE_STREAM", "Coverage", "LineState", "StateFormatError", "read_partitions"]
+
+log = logging.getLogger(__name__)
+
+#: The stream whose bookmarks are those of the lines.
+STATE_STREAM: Final = "messages"
 
 #: Of the partition of a line. A change that an older version would misread takes the next number.
 FORMAT: Final = 1
@@ -26,16 +33,98 @@ FORMAT: Final = 1
 _FIELDS_OF_0_1_0: Final = frozenset({"passed_at", "swept_at", "evidence", "window", "fed", "since", "doubted"})
 
 
+#: What may stand around the bookmarks: a STATE message, `meltano state get`, and the halves that Meltano keeps in its
+#: database and in files. Meltano puts the partial half, of a run that failed, over the complete one.
+_WRAPPERS: Final = ("value", "singer_state", "completed_state", "completed", "partial_state", "partial")
+
+
 class StateFormatError(Exception):
-    """STATE was written by another version, in a format that this one does not read."""
+    """STATE can't be read: another version wrote it, or it is damaged, or it is no STATE of this tap."""
+
+
+def read_partitions(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the partitions of all lines in a STATE document, each line once.
+
+    What this tap has not written, such as bookmarks of other streams, is left out. A line that stands there twice, as
+    after a merge of two documents, has the older bookmark: messages are extracted again rather than missed.
+
+    Raises:
+        StateFormatError: a line may be in there that can't be read. It must not pass for one that was never read.
+    """
+    by_line: dict[str, dict[str, Any]] = {}
+    for bookmarks in _bookmarks(document):
+        # Of Meltano's two halves, the later one counts for a line, as in its own merge.
+        by_line.update(_by_line(bookmarks))
+    if document and not by_line:
+        log.warning("STATE names no line, so this is the first run over all of them")
+    return list(by_line.values())
+
+
+def _bookmarks(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the bookmarks in a document, whatever stands around them."""
+    if "bookmarks" in document:
+        yield _object(document["bookmarks"], "bookmarks")
+        return
+    inner = [name for name in _WRAPPERS if name in document]
+    if document and not inner:
+        raise StateFormatError(f"STATE: must be an object with bookmarks, got one with {', '.join(sorted(document))}")
+    for name in inner:
+        yield from _bookmarks(_object(document[name], name))
+
+
+def _by_line(bookmarks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the partitions in some bookmarks, checked, by the lines that they name."""
+    partitions = _object(bookmarks.get(STATE_STREAM), STATE_STREAM).get("partitions")
+    if not isinstance(partitions, list | None):
+        raise StateFormatError(f"STATE: partitions must be a list, got {_shown(partitions)}")
+    found: dict[str, dict[str, Any]] = {}
+    for partition in partitions or ():
+        if partition == {}:
+            continue  # the SDK may leave one
+        if not isinstance(partition, dict):
+            raise StateFormatError(f"STATE: a partition must be an object, got {_shown(partition)}")
+        line = _object(partition.get("context"), "context").get("line")
+        if not isinstance(line, str) or not line:
+            raise StateFormatError(f"STATE: context.line of a partition must be text, got {_shown(line)}")
+        LineState.from_partition(partition)
+        # The SDK finds it by its context, which must be this and no more, and stumbles over odd markers.
+        partition = {name: value for name, value in partition.items() if name != "progress_markers"}
+        partition["context"] = {"line": line}
+        if line in found:
+            log.warning("line %s stands in STATE twice; the older bookmark counts", line)
+            partition = min(found[line], partition, key=_trust)
+        found[line] = partition
+    return found
+
+
+def _trust(partition: Mapping[str, Any]) -> tuple[int, datetime]:
+    """How late a partition puts the last complete pass, for comparison; one that knows nothing comes last."""
+    state = LineState.from_partition(partition)
+    if state.passed_at is not None and state.clock_error is None:
+        return 1, state.passed_at
+    return (2 if state.clock_error is None else 0), datetime.min
+
+
+def _object(value: object, name: str) -> dict[str, Any]:
+    """Check that a value is a JSON object; null stands for an empty one."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise StateFormatError(f"STATE: {name} must be an object, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value for a message, cut: what is no STATE may be anything."""
+    return repr(value)[:100]
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a pass emits of the messages it reads; what it does not, a bookmark that moves would leave behind.
+    """What a pass emits of what it reads; what it does not, a bookmark that moves would leave behind.
 
     Attributes:
-        streams: names of the streams that come from messages.
+        streams: names of the streams that come from chats and messages.
         files: whether the files of messages are stored.
         since: start_date; None for everything.
     """
@@ -80,6 +169,7 @@ class LineState:
         coverage: what the last complete pass emitted.
         clock_error: a time of earlier STATE that lay ahead of the server's clock; until a pass is complete, nobody
             knows when the last one was.
+        reactions: those that living messages have shown.
     """
 
     passed_at: datetime | None = None
@@ -88,25 +178,28 @@ class LineState:
     window: RetentionWindow | None = None
     coverage: Coverage | None = None
     clock_error: datetime | None = None
+    reactions: Reactions = field(default_factory=dict)
 
     @classmethod
     def from_partition(cls, partition: Mapping[str, Any]) -> LineState:
-        """Read it from a partition of Singer STATE; what is not there or makes no sense is None.
+        """Read it from a partition of Singer STATE; what is not there, or of no use, is None.
 
         Raises:
-            StateFormatError: another version wrote the partition.
+            StateFormatError: another version wrote the partition, or a time in it can't be read. Without it, the line
+                would pass for one that was never read.
         """
         _check_format(partition)
         if "format" not in partition:
             return cls()  # at most what the SDK has put there
         reliable = partition.get("updated_at_reliable")
         return cls(
-            passed_at=parse_datetime_or_none(partition.get("passed_at")),
-            swept_at=parse_datetime_or_none(partition.get("swept_at")),
+            passed_at=_time(partition, "passed_at"),
+            swept_at=_time(partition, "swept_at"),
             updated_at_reliable=reliable if isinstance(reliable, bool) else None,
             window=_window(partition.get("window_hours")),
             coverage=Coverage.from_json(partition.get("coverage")),
-            clock_error=parse_datetime_or_none(partition.get("clock_error")),
+            clock_error=_time(partition, "clock_error"),
+            reactions=reactions_from_json(partition.get("reactions")),
         )
 
     def write_to(self, partition: dict[str, Any]) -> None:
@@ -121,6 +214,7 @@ class LineState:
             "window_hours": self.window and f"{self.window.hours:g}",
             "coverage": self.coverage and self.coverage.to_json(),
             "clock_error": self.clock_error and format_datetime(self.clock_error),
+            "reactions": reactions_to_json(self.reactions) or None,
         }
         partition.clear()
         partition.update((name, value) for name, value in fields.items() if value is not None)
@@ -133,8 +227,23 @@ class LineState:
         return replace(self, passed_at=None, swept_at=None, clock_error=max(known))
 
 
+def _time(partition: Mapping[str, Any], name: str) -> datetime | None:
+    value = partition.get(name)
+    moment = parse_datetime_or_none(value)
+    if moment is None and value is not None:
+        raise StateFormatError(
+            f"STATE of line {_line(partition)}: {name} must be an RFC 3339 date-time, got {_shown(value)}"
+        )
+    return moment
+
+
+def _line(partition: Mapping[str, Any]) -> object:
+    context = partition.get("context")
+    return context.get("line") if isinstance(context, dict) else None
+
+
 def _check_format(partition: Mapping[str, Any]) -> None:
-    line = (partition.get("context") or {}).get("line")
+    line = _line(partition)
     if "format" not in partition:
         if not _FIELDS_OF_0_1_0.isdisjoint(partition):
             raise StateFormatError(

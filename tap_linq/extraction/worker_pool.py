@@ -8,14 +8,15 @@ behind.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
-from queue import Queue
-from threading import Event, Thread
+from threading import Condition, Thread
 from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Job", "WorkerPool"]
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 Job = Callable[[], None]
 
 #: Results that wait for the consumer, each a page of 100 messages at the most. There is one consumer: where it is
@@ -30,8 +31,45 @@ JOB_QUEUE_SIZE: Final = 256
 SWITCH_INTERVAL: Final = 0.001
 
 
-class _StoppedError(BaseException):
+class _ClosedError(BaseException):
     """Unwinds a thread whose results are not taken any more; no error handler of a job is meant to see it."""
+
+
+class _BoundedQueue(Generic[Item]):
+    """A queue in which `put` waits for room, until it is closed: then whoever waits, or comes, gets a `_ClosedError`.
+
+    The standard library has one from Python 3.13 on.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: deque[Item] = deque()
+        self._is_closed = False
+        self._changed = Condition()
+
+    def put(self, item: Item) -> None:
+        with self._changed:
+            while not self._is_closed and len(self._items) >= self._size:
+                self._changed.wait()
+            if self._is_closed:
+                raise _ClosedError
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def get(self) -> Item:
+        with self._changed:
+            while not self._is_closed and not self._items:
+                self._changed.wait()
+            if self._is_closed:
+                raise _ClosedError
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
 
 class WorkerPool(Generic[Result]):
@@ -44,34 +82,32 @@ class WorkerPool(Generic[Result]):
     def __init__(self, threads: int) -> None:
         self._threads = threads
         # ("result", what was put), ("error", what was raised) or ("end", None) of a thread.
-        self._out: Queue[tuple[str, Any]] = Queue(RESULT_QUEUE_SIZE)
-        self._jobs: Queue[Job | None] = Queue(JOB_QUEUE_SIZE)
-        self._stop = Event()
+        self._out: _BoundedQueue[tuple[str, Any]] = _BoundedQueue(RESULT_QUEUE_SIZE)
+        self._jobs: _BoundedQueue[Job | None] = _BoundedQueue(JOB_QUEUE_SIZE)
 
     def put(self, result: Result) -> None:
         """Hand over a result, from the producer or a job."""
-        self._check()
         self._out.put(("result", result))
 
     def submit(self, job: Job) -> None:
         """Have a job done, from the producer."""
-        self._check()
         self._jobs.put(job)
 
     def run(self, produce: Job) -> Iterator[Result]:
         """Yield what producer and jobs put, until all are done.
 
-        When the iteration ends early, or an exception gets out of the producer or of a job, which is raised here, all
-        threads are ended.
+        When the iteration ends early, or an exception gets out of the producer or of a job, which is raised here,
+        nobody waits for the threads: each ends when it next puts or takes something. One may sit in a request for
+        minutes, and a process that is to end soon must not. Threads are daemons, so they don't keep it up either.
         """
         threads = [Thread(target=self._work, daemon=True) for _ in range(self._threads)]
         threads.append(Thread(target=self._produce, args=(produce,), daemon=True))
-        for thread in threads:
-            thread.start()
-        left = len(threads)
         usual = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL)
         try:
+            for thread in threads:
+                thread.start()
+            left = len(threads)
             while left:
                 kind, value = self._out.get()
                 if kind == "result":
@@ -81,35 +117,35 @@ class WorkerPool(Generic[Result]):
                 else:
                     left -= 1
         finally:
-            self._stop.set()
-            while left:
-                left -= self._out.get()[0] == "end"
-            for thread in threads:
-                thread.join()
+            self._jobs.close()
+            self._out.close()
             sys.setswitchinterval(usual)
 
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise _StoppedError
-
     def _produce(self, produce: Job) -> None:
-        self._guarded(produce)
-        for _ in range(self._threads):
-            self._jobs.put(None)
-        self._out.put(("end", None))
+        def produce_all() -> None:
+            produce()
+            for _ in range(self._threads):
+                self._jobs.put(None)
+
+        self._guarded(produce_all)
 
     def _work(self) -> None:
-        # To the end of the queue in any case: the producer may be waiting for room in it.
-        while (job := self._jobs.get()) is not None:
-            if not self._stop.is_set():
-                self._guarded(job)
-        self._out.put(("end", None))
+        def work() -> None:
+            while (job := self._jobs.get()) is not None:
+                job()
 
-    def _guarded(self, job: Job) -> None:
+        self._guarded(work)
+
+    def _guarded(self, loop: Job) -> None:
+        """Run what a thread is for, and hand over how it ended."""
+        end: tuple[str, Any] = ("end", None)
         try:
-            job()
-        except _StoppedError:
-            pass
+            loop()
+        except _ClosedError:
+            return
         except BaseException as error:
-            self._stop.set()
-            self._out.put(("error", error))
+            end = ("error", error)
+        try:
+            self._out.put(end)
+        except _ClosedError:
+            return

@@ -19,6 +19,7 @@ from linq_client import (
     check_handle,
     check_line,
     check_recipients,
+    check_sender,
     message_from,
 )
 
@@ -166,6 +167,21 @@ def test_every_e164_number_is_a_handle(number: str) -> None:
 def test_what_is_no_handle(handle: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"^to: must be an E\.164 number"):
         check_handle(handle, "to")
+
+
+@pytest.mark.parametrize(
+    "sender", ["+12025550123", "ann@mail.example", "123", "24273", "12345678", "ACME", "My Shop", "7Eleven"]
+)
+def test_what_a_message_can_come_from(sender: str) -> None:
+    assert check_sender(sender, "from_handle") == sender
+
+
+@pytest.mark.parametrize(
+    "sender", ["", "12", "123456789", "2025550123", "+0123", "A" * 16, " ACME", "ACME\n", "a@b", 123, None]
+)
+def test_what_no_message_can_come_from(sender: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="^from_handle: must be an E.164 number"):
+        check_sender(sender, "from_handle")
 
 
 def test_handles_may_be_email_addresses() -> None:

@@ -255,3 +255,14 @@ def test_threads_share_a_client(emulator: Emulator) -> None:
             thread.join()
     assert len(found) == len(expected)
     assert set(found) == expected
+
+
+@pytest.mark.parametrize("id_", ["", ".", "..", "/", " ", "\ud800", "a\udfffb", None, 7, b"m", "\ud800" * 100_000])
+def test_what_is_no_id_is_refused_before_anything_is_sent(id_: Any) -> None:
+    with serving(OK) as server, client_of(server) as client:
+        for call in (client.messages.get, client.chats.leave, client.attachments.delete):
+            with pytest.raises(InvalidRequestError, match="_id: must be an id, got") as caught:
+                call(id_)
+            assert str(caught.value).isprintable()
+            assert len(str(caught.value)) <= 200
+        assert server.seen == []

@@ -46,3 +46,12 @@ def test_what_is_older_than_oldest_kept_has_no_time_left(created_at: datetime, n
 def test_a_naive_datetime_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="must carry a time zone"):
         RetentionWindow().expires_at(datetime(2026, 3, 1))
+
+
+def test_a_time_at_the_end_of_all_times_is_refused() -> None:
+    for moment in (
+        datetime.max.replace(tzinfo=timezone.utc),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+    ):
+        with pytest.raises(InvalidRequestError, match="^datetime: must be a date-time at which something can happen"):
+            RetentionWindow().expires_at(moment)

@@ -5,18 +5,21 @@ And what lists say about when a message arrived, and about `updated_at` of chats
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linq_client import LinqClient, Page, models
+from linq_client import ChatNotFoundError, CursorExpiredError, Effect, LinqClient, Page, models
 from linq_client.sync import (
     MAX_READINGS,
+    MAX_STALLED,
     PAGE_SIZE,
     PROBE_PAGE_SIZE,
     SAFE_MOVES,
@@ -30,6 +33,7 @@ from linq_client.sync import (
     read_stable,
 )
 from linq_client.times import format_datetime
+from tests.client.server import OK, Handler, Response, Server, client_of, envelope, serving
 from tests.emulator_process import Emulator
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -39,10 +43,18 @@ HOUR = timedelta(hours=1)
 class ShiftingList:
     """A list with cursors that are offsets; before each page, items jump to one end of it, go away, or come in."""
 
-    def __init__(self, size: int, moves: list[list[tuple[str, int]]], *, to_the_front: bool = True) -> None:
+    def __init__(
+        self,
+        size: int,
+        moves: list[list[tuple[str, int]]],
+        *,
+        to_the_front: bool = True,
+        refused: Collection[int] = (),
+    ) -> None:
         self.items = [{"id": str(number), "created_at": "2026-03-01T11:00:00Z"} for number in range(size)]
         self.moves = iter(moves)
         self.to_the_front = to_the_front
+        self.refused = refused
         self.pages_read = 0
         self.removed: set[str] = set()
         self.jumped: set[str] = set()
@@ -68,6 +80,8 @@ class ShiftingList:
             for kind, index in next(self.moves, ()):
                 self.move(kind, index)
             self.pages_read += 1
+            if offset and self.pages_read in self.refused:
+                raise CursorExpiredError("expired")
             more = offset + limit < len(self.items)
             yield Page(self.items[offset : offset + limit], str(offset + limit) if more else None, NOON)
             if not more:
@@ -105,6 +119,124 @@ def test_nothing_is_hidden_and_nothing_comes_twice(data: st.DataObject, size: in
     # What jumps to the end can jump to just where a page is about to end.
     excused = source.removed if to_the_front else source.removed | source.jumped
     assert {str(number) for number in range(size)} - excused <= set(ids)
+
+
+@settings(max_examples=60)
+@given(
+    data=st.data(),
+    size=st.integers(PAGE_SIZE + 1, 500),
+    to_the_front=st.booleans(),
+    recent=st.none() | st.integers(0, 500),
+    refused=st.sets(st.integers(2, 40), max_size=12),
+)
+def test_cursors_that_expire_hide_nothing(
+    data: st.DataObject, size: int, to_the_front: bool, recent: int | None, refused: set[int]
+) -> None:
+    """What stood still is found: all of it, or (`recent`) the newest items of a list in that order."""
+    moves: list[list[tuple[str, int]]] = [[] for _ in range(60)]
+    for move in data.draw(st.lists(MOVE, max_size=SAFE_MOVES)):
+        moves[data.draw(st.integers(0, 59))].append(move)
+    source = ShiftingList(size, moves, to_the_front=to_the_front, refused=refused)
+    for place, item in enumerate(source.items):
+        item["updated_at"] = format_datetime(NOON - timedelta(minutes=place))
+    needed = {str(number) for number in range(size if recent is None else min(recent + 1, size))}
+    ids = []
+    try:
+        for item in StableListReader(source.pages, None if recent is None else NOON - timedelta(minutes=recent)):
+            ids.append(item["id"])
+    except CursorExpiredError:
+        assert len(refused) > MAX_STALLED, "given up after that many refusals only"
+        return
+    assert len(ids) == len(set(ids))
+    assert needed - source.removed - source.jumped <= set(ids)
+
+
+class LimitedCursors(Handler):
+    """Chats in pages, whose cursors are refused when they are older than some requests."""
+
+    lifetime = 0
+    chats = 450
+
+    def response(self) -> Response:
+        url = urlsplit(self.path)
+        asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path != "/v3/chats":
+            return OK
+        now = len(self.server.seen)
+        offset, made = map(int, asked.get("cursor", f"0@{now}").split("@"))
+        if now - made > self.lifetime:
+            return envelope(400, 1005)
+        end = min(offset + int(asked["limit"]), self.chats)
+        rows = [{"id": str(number), "created_at": "2026-03-01T11:00:00Z"} for number in range(offset, end)]
+        cursor = f"{end}@{now}" if end < self.chats else None
+        return 200, {}, json.dumps({"chats": rows, "next_cursor": cursor}).encode()
+
+
+def chats_asked_for(server: Server) -> int:
+    return sum(path.startswith("/v3/chats") for _, path, _ in server.seen)
+
+
+def test_a_list_whose_cursors_expire_while_its_items_are_made_use_of_is_read_to_its_end() -> None:
+    class ThreeRequests(LimitedCursors):
+        lifetime = 3
+
+    found = []
+    with serving(OK, handler=ThreeRequests) as server, client_of(server) as client:
+        for page in StableListReader.of(client.chats.list()).pages():
+            found += [item["id"] for item in page.items]
+            for _ in range(4 if page.items else 0):
+                client.phone_numbers.list()
+        assert found == [str(number) for number in range(450)]
+        # Five pages, each of which takes one start more than the one before; then the five again, and the front.
+        assert chats_asked_for(server) == (2 + 3 + 4 + 5 + 5) + 5 + 1
+
+
+@pytest.mark.parametrize("refusal", [envelope(400, 1005), envelope(404, 9999), (404, {}, b""), (410, {}, b"<html>")])
+def test_a_list_whose_cursors_lead_nowhere_is_given_up(refusal: Response) -> None:
+    class TwoPages(LimitedCursors):
+        lifetime = 1
+
+        def response(self) -> Response:
+            return refusal if "cursor=200" in self.path else super().response()
+
+    with serving(OK, handler=TwoPages) as server, client_of(server) as client:
+        reader = iter(StableListReader.of(client.chats.list()))
+        assert [next(reader)["id"] for _ in range(200)] == [str(number) for number in range(200)]
+        with pytest.raises(CursorExpiredError, match=f"{MAX_STALLED} readings .* no further than page 2$") as caught:
+            next(reader)
+        assert (caught.value.status, caught.value.effect) == (refusal[0], Effect.NONE)
+        assert chats_asked_for(server) == 3 * (1 + MAX_STALLED)
+
+
+def test_a_chat_that_is_gone_is_no_expired_cursor() -> None:
+    page = b'{"messages": [{"id": "1"}], "next_cursor": "2"}'
+    with serving((200, {}, page), envelope(404, 2001)) as server, client_of(server) as client:
+        with pytest.raises(ChatNotFoundError):
+            list(StableListReader.of(client.messages.list("c")))
+        assert len(server.seen) == 2
+
+
+def test_to_get_further_is_progress_also_where_nothing_is_new() -> None:
+    """Five pages; then four starts of the second reading, each of which is refused one page later."""
+    source = ShiftingList(450, [], refused=[7, 10, 14, 19])
+    assert len(found(source)) == 450
+    assert source.pages_read == 19 + 5 + 1
+
+
+def test_an_order_is_proven_by_the_start_that_came_to_the_end() -> None:
+    source = ShiftingList(450, [], refused=[3])
+    for place, item in enumerate(source.items):
+        item["updated_at"] = format_datetime(NOON - timedelta(minutes=place))
+    assert len(list(StableListReader(source.pages, NOON - timedelta(minutes=10)))) == 450
+    assert source.pages_read == 3 + 5 + 1 + 1, "the recent page of the second reading, and the front"
+
+
+def test_what_comes_in_meanwhile_is_no_progress() -> None:
+    """New chats at the front, as many as there are starts, must not keep a reader going whose cursors lead nowhere."""
+    source = ShiftingList(3 * PAGE_SIZE, [[("insert", 0)]] * 100, refused=range(1000))
+    with pytest.raises(CursorExpiredError):
+        found(source)
+    assert source.pages_read == 2 * (1 + MAX_STALLED)
 
 
 @given(start=st.integers(1, 8), then=st.integers(0, 8))

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linq_client.times import ServerClock, format_datetime, parse_datetime, parse_datetime_or_none, to_server_time
+from linq_client import APIConnectionError, models
+from linq_client.times import (
+    ServerClock,
+    format_datetime,
+    parse_datetime,
+    parse_datetime_or_none,
+    parse_http_date,
+    to_server_time,
+    to_utc,
+)
+from tests.client.server import OK, client_of, serving
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
@@ -68,6 +78,92 @@ def test_what_is_no_date_time_is_refused(text: str) -> None:
 @pytest.mark.parametrize("value", [None, 17, 1.5, math.nan, [], {}, b"2026-03-01T12:00:00Z"])
 def test_what_is_no_text_is_no_time(value: object) -> None:
     assert parse_datetime_or_none(value) is None
+
+
+EXTREME = [
+    datetime.max,
+    datetime.min,
+    datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+    datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+]
+
+
+@pytest.mark.parametrize("moment", EXTREME)
+def test_a_time_at_the_end_of_all_times_is_none(moment: datetime) -> None:
+    """Some systems mean *never* by it. Nothing can be added to it, and in another zone it does not even exist."""
+    assert parse_datetime_or_none(moment) is None
+    for call in (to_utc, format_datetime, lambda odd: models.Health(updated_at=odd)):
+        with pytest.raises(ValueError, match="must"):
+            call(moment)
+    text = moment.isoformat()
+    assert parse_datetime_or_none(text) is None
+    with pytest.raises(ValueError, match="can happen"):
+        models.Health.model_validate({"updated_at": text})
+
+
+@given(st.datetimes(timezones=st.none() | st.timezones()) | st.datetimes(timezones=st.timezones()).map(str))
+def test_no_time_is_too_much(moment: datetime | str) -> None:
+    read = parse_datetime_or_none(moment)
+    if read is not None:
+        assert read.tzinfo is timezone.utc
+        assert parse_datetime(format_datetime(read)) == read
+
+
+DATES = [
+    "Sun, 01 Mar 2026 12:00:00 GMT",
+    "Sun, 01 Mar 2026 12:00:00 UTC",
+    "Sun, 01 Mar 2026 12:00:00 -0000",
+    "Sun, 01 Mar 2026 12:00:00 +0000",
+    "Sun, 01 Mar 2026 12:00:00",
+    "Sun, 01 Mar 2026 13:00:00 +0100",
+    "Sunday, 01-Mar-26 12:00:00 GMT",
+    "Sun Mar  1 12:00:00 2026",
+    "sun, 1 mar 2026 12:00:00 gmt",
+]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+@pytest.mark.parametrize("date", DATES)
+def test_an_http_date_means_the_same_wherever_the_worker_is(
+    date: str, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        with serving((200, {"Date": date}, OK[2])) as server, client_of(server) as client:
+            assert client.server_time == NOON
+            assert parse_http_date(date) == NOON
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "soon",
+        "2026-03-01T12:00:00Z",
+        "Sun, 31 Feb 2026 12:00:00 GMT",
+        "Sun, 01 Mar 2026 25:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -0500",
+        "Sun, 01 Mar 2026 12:00:00 +9999",
+        "Sun, 01 Mar 99999999999999999999 12:00:00 GMT",
+        "9" * 5000,
+    ],
+)
+def test_what_is_no_http_date_is_no_time(date: str) -> None:
+    assert parse_http_date(date) is None
+    with serving((200, {"Date": date}, OK[2])) as server, client_of(server) as client:
+        with pytest.raises(APIConnectionError, match="names no time"):
+            client.phone_numbers.list()
+
+
+@given(st.text() | st.none() | st.integers())
+def test_any_header_is_a_time_or_none(value: object) -> None:
+    found = parse_http_date(value)
+    assert found is None or found.tzinfo is timezone.utc
 
 
 def test_a_datetime_comes_back_in_utc() -> None:

@@ -7,9 +7,11 @@ import logging
 import pickle
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -378,3 +380,115 @@ def test_moving_a_file_does_nothing_that_matters() -> None:
         with client_of(server) as client, pytest.raises(PermissionDeniedError) as caught:
             client.attachments.upload(b"1", filename="a.png")
     assert (caught.value.effect, caught.value.verdict, caught.value.permanent) == (Effect.NONE, False, False)
+
+
+# What is quoted of the other side.
+
+TEXT = "the cake is in the cellar"
+ECHOES = [KEY, f"Bearer {KEY}", f"x\n{KEY}\x1b[31m", quote(KEY, safe=""), TEXT, "a\u2028b\u202ec", "z" * 100_000]
+
+
+def shown(error: LinqError) -> str:
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) + str(pickle.dumps(error))
+
+
+@pytest.mark.parametrize("kind", CALLS)
+@pytest.mark.parametrize("echo", ECHOES)
+def test_an_echo_of_the_request_does_not_get_into_an_error(
+    echo: str, kind: RequestKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"error": {"code": 3006, "message": echo, "doc_url": echo}, "trace_id": echo, echo: echo}
+    urls = {"error": {"code": 3006, "message": echo, "doc_url": f"https://docs.example/?{quote(echo)}"}}
+    header = quote(echo) if echo != KEY else KEY
+    for response in (
+        plain(500, body),
+        plain(500, urls, **{"X-Trace-ID": header}),
+        plain(200, {"success": False, echo: echo}),
+    ):
+        with serving(response) as server, client_of(server) as client:
+            error = fails(client, kind)
+        everything = shown(error) + caplog.text
+        assert KEY not in everything
+        assert "\x1b" not in everything + str(error)
+        assert "\u2028" not in str(error)
+        assert len(str(error)) < 400
+        assert "\n" not in str(error)
+        assert echo == KEY or error.trace_id != echo
+        if kind in (RequestKind.SEND, RequestKind.REPLY):
+            assert TEXT not in everything
+
+
+@pytest.mark.parametrize(
+    ("words", "quoted"),
+    [
+        ("bad \x1b[31mname\r\nfake line", "bad [31mname fake line"),
+        (f"no {KEY} no", "no *** no"),
+        ("z" * 1000, "z" * 199 + "\N{HORIZONTAL ELLIPSIS}"),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"),
+        (7, None),
+    ],
+)
+def test_words_of_the_api_are_quoted_in_one_short_line(words: object, quoted: str | None) -> None:
+    with serving(envelope(400, 1005, message=words)) as server, client_of(server) as client:
+        said = str(fails(client, RequestKind.READ))
+    wanted = f": {quoted}" if quoted else ""
+    assert said == f"GET /v3/phone_numbers: a parameter has an invalid value{wanted} (HTTP 400, code 1005, trace t)"
+
+
+@pytest.mark.parametrize(
+    ("trace_id", "doc_url", "kept"),
+    [
+        ("0af7651916cd43dd8448eb211c80319c", "https://docs.example/e#1005", True),
+        ("A-1", "http://docs.example", True),
+        ("z" * 65, "ftp://docs.example", False),
+        ("a b", "https://docs.example/a b", False),
+        ("", "javascript:alert(1)", False),
+        (KEY, f"https://docs.example/{KEY}", False),
+        (["a"], 7, False),
+        ("a\n", "https://docs.example/\n", False),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "https://docs.example/" + "z" * 200, False),
+    ],
+)
+def test_a_trace_id_and_a_page_are_such_or_none(trace_id: object, doc_url: object, kept: bool) -> None:
+    body = {"error": {"code": 1005, "doc_url": doc_url}, "trace_id": trace_id}
+    headers = (
+        {"X-Trace-ID": trace_id} if isinstance(trace_id, str) and trace_id.isascii() and "\n" not in trace_id else {}
+    )
+    for response in (plain(400, body), plain(400, body, **headers)):
+        with serving(response) as server, client_of(server) as client:
+            error = fails(client, RequestKind.SEND)
+        assert (error.trace_id, error.doc_url) == ((trace_id, doc_url) if kept else (None, None))
+
+
+@pytest.mark.parametrize(
+    ("header", "in_body", "seconds"),
+    [
+        ("99999999", None, 86_400),
+        ("inf", None, 86_400),
+        ("1e308", None, 86_400),
+        ("9" * 400, None, 86_400),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", None, 86_400),
+        ("Wed Oct 21 07:28:00 2099", None, 86_400),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None, None),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", 5, 5),
+        ("nan", None, None),
+        ("-5", None, None),
+        ("soon", 7, 7),
+        ("", 7, 7),
+        ("3", 7, 3),
+        (None, 1e300, 86_400),
+        (None, 10**400, 86_400),
+        (None, -(10**400), None),
+        (None, True, None),
+        (None, [5], None),
+        (None, "12", 12),
+        (None, 0, 0),
+    ],
+)
+def test_what_is_asked_for_is_a_day_at_most(header: str | None, in_body: object, seconds: float | None) -> None:
+    for status in (429, 503):
+        response = envelope(status, 1007, retry_after=in_body)
+        named = {} if header is None else {"Retry-After": header}
+        with serving((status, named, response[2])) as server:
+            with LinqClient(KEY, base_url=server.url, max_retries=0) as client:
+                assert fails(client, RequestKind.SEND).retry_after == seconds

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linq_client import LinqError, SettingsError, webhooks
+from linq_client import InvalidRequestError, LinqError, SettingsError, models, webhooks
 
 KEY = b"k" * 24
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -91,6 +91,75 @@ def test_a_changed_body_is_refused(style: Any) -> None:
     body = event("message.received", FLAT)
     with pytest.raises(webhooks.SignatureError, match="refused"):
         webhooks.verify(body.replace(b"yes", b"no!"), style(body), SECRET)
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, bytes.decode])
+@pytest.mark.parametrize("style", [standard, deprecated])
+def test_a_body_comes_in_any_form(style: Any, form: Any) -> None:
+    body = event("message.received", FLAT)
+    assert webhooks.receive(form(body), style(body), SECRET).event_id == "e1"
+    with pytest.raises(webhooks.SignatureError, match="no matching signature"):
+        webhooks.receive(form(body.replace(b"yes", b"no!")), style(body), SECRET)
+
+
+@pytest.mark.parametrize("body", [None, {}, json.loads(event("message.received", FLAT)), 7])
+@pytest.mark.parametrize("style", [standard, deprecated])
+def test_what_is_no_body_is_named(style: Any, body: Any) -> None:
+    for call in (lambda: webhooks.parse(body), lambda: webhooks.verify(body, style(b""), SECRET)):
+        with pytest.raises(InvalidRequestError, match="^body: must be the raw bytes of the delivery, got"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["v1", "v1,", "v2,AAAA", "v1,not base64", "v1a,x,y", ",", "\u00e9", "v1," + base64.b64encode(b"x").decode()],
+)
+def test_a_signature_is_found_among_others(before: str) -> None:
+    body = event("message.received", FLAT)
+    headers = standard(body)
+    for value in (f"{before} {headers['Webhook-Signature']}", f"{headers['Webhook-Signature']} {before}"):
+        webhooks.verify(body, {**headers, "Webhook-Signature": value}, SECRET)
+    with pytest.raises(webhooks.SignatureError):
+        webhooks.verify(body, {**headers, "Webhook-Signature": before}, SECRET)
+
+
+@pytest.mark.parametrize("style", [standard, deprecated])
+def test_a_header_that_is_missing_is_named(style: Any) -> None:
+    body = event("message.received", FLAT)
+    headers = style(body)
+    for name in headers:
+        if name != "Webhook-Signature":
+            less = {other: value for other, value in headers.items() if other != name}
+            with pytest.raises(webhooks.SignatureError, match=f"header {name.lower()} is missing"):
+                webhooks.verify(body, less, SECRET)
+
+
+@pytest.mark.parametrize("style", [standard, deprecated])
+@pytest.mark.parametrize(
+    ("text", "read"), [(b"caf\xe9", "caf\ufffd"), *((text, "\ufffd") for text in (rb"\ud83d", rb"\u0000", b"\x00"))]
+)
+def test_a_genuine_delivery_is_read_whatever_characters_it_holds(style: Any, text: bytes, read: str) -> None:
+    body = event("message.received", FLAT).replace(b"yes", text)
+    data = webhooks.receive(body, style(body), SECRET).data
+    assert isinstance(data, webhooks.MessageEvent)
+    assert [part.value for part in data.parts if isinstance(part, models.TextPart)] == [read]
+
+
+@pytest.mark.parametrize("odd", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00", "", 1e300, {}, "soon"])
+def test_an_odd_time_does_not_cost_an_event(odd: object) -> None:
+    times = dict.fromkeys(("sent_at", "delivered_at", "read_at", "received_at", "reconciled_at"), odd)
+    for event_type, data, kind in (
+        ("message.received", {**FLAT, **times}, webhooks.MessageEvent),
+        ("message.received", {**NESTED, **times}, webhooks.MessageEvent),
+        ("message.failed", {"code": 4001, "failed_at": odd}, webhooks.MessageFailedEvent),
+        ("reaction.added", {"reaction_type": "love", "is_from_me": True, "reacted_at": odd}, webhooks.ReactionEvent),
+        ("participant.added", {"chat_id": "c", "added_at": odd}, webhooks.ParticipantEvent),
+        ("chat.created", {"id": "c", "created_at": odd, "updated_at": odd}, webhooks.OtherEvent),
+    ):
+        body = json.loads(event(event_type, data)) | {"created_at": odd}
+        parsed = webhooks.parse(json.dumps(body).encode())
+        assert isinstance(parsed.data, kind)
+        assert parsed.created_at is None
 
 
 def test_another_secret_is_refused() -> None:

@@ -82,16 +82,16 @@ class Server(EmulatorProcess):
 
 
 @pytest.fixture(scope="session")
-def _server() -> Iterator[Server]:
+def shared_server() -> Iterator[Server]:
     with Server(seed=7, freeze=START) as server:
         yield server
 
 
 @pytest.fixture
-def server(_server: Server) -> Server:
+def server(shared_server: Server) -> Server:
     """The shared emulator, frozen at the start time and empty but for its two lines."""
-    _server.restart()
-    return _server
+    shared_server.restart()
+    return shared_server
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_its_one_line_says_how_to_reach_it():
         (["--ephemeral-hours", "25"], "--ephemeral-hours"),
         (["--freeze", "yesterday"], "--freeze"),
         (["--speed", "0"], "--speed"),
+        (["--allow-host", "emulator:8181"], "--allow-host"),
     ],
 )
 def test_a_wrong_option_gets_one_line(options, named):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from linq_emulator.testing import ControlError
+
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
 DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
 
@@ -180,6 +182,9 @@ def test_faults_are_removed(server):
     assert server.ok("GET", "/v3/chats")
     assert server.wrong("POST", "faults", {"kind": "gremlin"})["field"] == "kind"
     assert server.wrong("POST", "faults", {"kind": "status", "path": "("})["field"] == "path"
+    for missing in ("7", "x", "9" * 5000):
+        with pytest.raises(ControlError, match="fault_id"):
+            server.control("DELETE", f"faults/{missing}")
 
 
 # --- ledger and logs ----------------------------------------------------------------------------------------------

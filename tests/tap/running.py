@@ -12,10 +12,13 @@ from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
+
+if TYPE_CHECKING:
+    from tests.tap.small_api import SmallAPI
 
 FIRST_LINE = "+12025550101"
 SECOND_LINE = "+12025550102"
@@ -56,22 +59,49 @@ def config_for(emulator: Emulator, **settings: Any) -> dict[str, Any]:
 
 
 def run_tap(
-    emulator: Emulator, *, state: dict[str, Any] | None = None, select: Collection[str] | None = None, **settings: Any
+    emulator: Emulator,
+    *,
+    state: dict[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
+    select: Collection[str] | None = None,
+    **settings: Any,
 ) -> Output:
     """Run once, with all that a target would see.
 
     Args:
+        catalog: what discovery finds if None.
         select: names of streams; what is selected by default if None.
     """
+    return run_config(config_for(emulator, **settings), state, select, catalog)
+
+
+def run_api(
+    api: SmallAPI, *, state: dict[str, Any] | None = None, select: Collection[str] | None = None, **settings: Any
+) -> Output:
+    """Run once against a small API; see `run_tap`."""
+    return run_config(api.config(**settings), state, select)
+
+
+def run_config(
+    config: dict[str, Any],
+    state: dict[str, Any] | None,
+    select: Collection[str] | None,
+    catalog: dict[str, Any] | None = None,
+) -> Output:
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     error = None
     with redirect_stdout(out):
         # Handed over as text, as between processes, so that runs share no objects.
-        tap = TapLinq(config=config_for(emulator, **settings), state=json.loads(json.dumps(state or {})))
+        tap = TapLinq(
+            config=config,
+            state=json.loads(json.dumps(state or {})),
+            catalog=json.loads(json.dumps(catalog)),
+        )
         for name, stream in tap.streams.items() if select is not None else ():
             stream.selected = name in (select or ())
         try:
-            tap.sync_all()
+            with tap.running():
+                tap.sync_all()
         except Exception as raised:
             error = raised
     out.seek(0)

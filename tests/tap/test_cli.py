@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from singer_sdk.exceptions import ConfigValidationError
 
-from tap_linq.cli import exit_with_message
+from linq_client import InvalidRequestError
+from tap_linq.cli import exit_with_message, read_json_object
+from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, cli, config_for, seed, succeed
+from tests.tap.running import FIRST_LINE, TAP, cli, config_for, seed, succeed
+from tests.tap.small_api import SmallAPI, small_api
 
 NOWHERE = {"api_key": "secret-key", "base_url": "http://127.0.0.1:9/api/partner"}
 
@@ -115,13 +122,36 @@ def test_a_run_that_could_not_read_everything(emulator: Emulator, tmp_path: Path
 
 
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
-@pytest.mark.parametrize("content", ["", "[1]"])
-def test_a_file_that_holds_something_else(tmp_path: Path, option: str, content: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00"], ids=["empty", "no text"])
+def test_a_file_that_holds_something_else(tmp_path: Path, option: str, content: bytes) -> None:
     """An empty STATE is what `tap-linq --state state.json > state.json` leaves."""
     file = tmp_path / "file.json"
-    file.write_text(content)
+    file.write_bytes(content)
     config = [] if option == "--config" else ["--config", written(tmp_path / "config.json", NOWHERE)]
     assert refusal(*config, option, file).startswith(f"{option}: must be ")
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"{", b"5", b"\x00", b"[" * 5000])
+def test_what_is_no_object(content: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="--state: must be a file with a JSON object"):
+        read_json_object("--state", content)
+
+
+def test_a_catalog_that_is_none(tmp_path: Path) -> None:
+    config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", {"streams": None})
+    assert refusal("--config", config, "--catalog", file).startswith("--catalog: must be a Singer catalog")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_files_in_the_encodings_of_windows(encoding: str) -> None:
+    value = {"text": "\u00e4", "more": [1]}
+    assert read_json_object("--state", json.dumps(value, ensure_ascii=False, indent=1).encode(encoding)) == value
+
+
+def test_of_the_messages_of_a_loader_the_last_one_counts() -> None:
+    assert read_json_object("--state", b'{"a": 1}\r\n{"b": 2}\r\n') == {"b": 2}
+    with pytest.raises(InvalidRequestError):
+        read_json_object("--state", b'{"a": 1}\n{"b"')
 
 
 def test_a_file_of_settings_that_is_not_there() -> None:
@@ -132,3 +162,94 @@ def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         with exit_with_message(logging.getLogger()):
             _ = 1 / 0
+
+
+@pytest.fixture
+def api() -> Iterator[SmallAPI]:
+    with small_api() as started:
+        yield started
+
+
+def lines_written(done: subprocess.CompletedProcess[str], stream: str) -> int:
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    return sum(one["type"] == "RECORD" and one["stream"] == stream for one in messages)
+
+
+@pytest.mark.parametrize(
+    ("stream", "maps", "message"),
+    [
+        ("messages", {"half": "text[:2] + record['nothing']"}, "stream_maps.messages.half: can't be applied"),
+        ("messages", {"__filter__": "text + 1"}, "stream_maps.messages.__filter__: can't be applied"),
+        ("phone_numbers", {"half": "int(id)"}, "stream_maps.phone_numbers.half: can't be applied"),
+    ],
+)
+def test_an_expression_that_fails_is_named_and_what_came_before_is_written(
+    api: SmallAPI, tmp_path: Path, stream: str, maps: dict[str, str], message: str
+) -> None:
+    config = written(tmp_path / "config.json", api.config(stream_maps={stream: maps}))
+    done = cli("--config", config)
+    assert done.returncode == 1
+    (line,) = (line for line in done.stderr.splitlines() if " INFO " not in line)
+    assert message in line
+    assert "hi" not in line, "the text of the message"
+    assert lines_written(done, "chats") == 3
+
+
+@pytest.mark.parametrize(
+    ("maps", "message"),
+    [
+        ({"mesages": {"text": "md5(text)"}}, "stream_maps: mesages is no stream, did you mean messages?"),
+        ({"copy": {"__source__": "nothing", "id": "id"}}, "stream_maps: nothing is no stream"),
+        ({"chat_*": {"line": None}}, None),
+        ({"copy": {"__source__": "messages", "id": "id"}, "chats": None}, None),
+    ],
+)
+def test_a_map_of_a_stream_that_does_not_exist(maps: dict[str, Any], message: str | None) -> None:
+    if message is None:
+        TapLinq(config={**NOWHERE, "stream_maps": maps})
+        return
+    with pytest.raises(ConfigValidationError, match=re.escape(message)):
+        TapLinq(config={**NOWHERE, "stream_maps": maps})
+
+
+def test_a_connection_test_is_quiet_when_all_is_well(api: SmallAPI, tmp_path: Path) -> None:
+    done = cli("--config", written(tmp_path / "config.json", api.config()), "--test")
+    assert done.returncode == 0
+    assert " ERROR " not in done.stderr
+    assert lines_written(done, "messages") == 1
+
+
+def test_a_connection_test_fails_with_what_it_tests(api: SmallAPI, tmp_path: Path) -> None:
+    api.answers["/v3/chats"] = lambda handler, _: handler.refuse(403, 2005)
+    done = cli("--config", written(tmp_path / "config.json", api.config()), "--test")
+    assert done.returncode == 1
+    assert f"could not be read: the chats of line {FIRST_LINE}" in done.stderr.splitlines()[-1]
+    assert "unhandled" not in done.stderr
+
+
+def test_a_loader_that_ends_is_the_reason_that_is_given(tmp_path: Path) -> None:
+    with small_api(chats=20, messages=100) as api:
+        config = written(tmp_path / "config.json", api.config())
+        with subprocess.Popen([TAP, "--config", config], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.stdout.close()
+            log = process.stderr.read().decode()
+            assert process.wait(60) == 1
+    (line,) = (line for line in log.splitlines() if " INFO " not in line)
+    assert line.endswith("the loader reads no more: it has ended, and its own log says why")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_the_reason_that_is_given(api: SmallAPI, tmp_path: Path) -> None:
+    config = written(tmp_path / "config.json", api.config())
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([TAP, "--config", config], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("stdout could not be written: No space left on device")
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    config = written(tmp_path / "config.json", {"api_key": "secret-key", "base_url": "https://127.0.0.1:9/api/partner"})
+    assert "/nowhere.pem" in refusal("--config", config, REQUESTS_CA_BUNDLE="/nowhere.pem")

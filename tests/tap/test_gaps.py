@@ -31,6 +31,7 @@ def test_a_first_run_on_an_ephemeral_line_says_how_far_it_reached(emulator: Emul
         "window_hours": 2,
         "detected_at": "2026-03-01T12:00:00Z",
         "reason": "first_run",
+        "_extra": None,
     }
     assert [row["line"] for row in first.records("extraction_gaps")] == [FIRST_LINE, SECOND_LINE]
     assert succeed(emulator, state=first.state).records("extraction_gaps") == []
@@ -121,7 +122,9 @@ def test_a_pass_that_takes_too_long_loses_what_expires_meanwhile(emulator: Emula
     first = succeed(emulator, **options)
     assert first.bookmarks() == {FIRST_LINE: "2026-03-01T12:10:00Z"}
     emulator.advance(HOUR)
+    # Two chats: a clock that jumps is believed when a second response confirms it.
     inbound(emulator)
+    inbound(emulator, **{"from": "+12125550101"})
     after_each_page("/v3/chats", lambda page: emulator.advance(1.5 * HOUR if page == 1 else 0))
     slow = succeed(emulator, state=first.state, **options)
     (record,) = slow.records("extraction_gaps")

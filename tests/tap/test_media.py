@@ -6,11 +6,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from linq_client import LinqClient
+from tap_linq.extraction.media import without_user_info
+from tap_linq.extraction.session import IncompleteRunError
 from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, Output, inbound, succeed
+from tests.tap.running import FIRST_LINE, Output, history, inbound, run_tap, succeed
 
 CONTENT = b"placeholder of the emulator, which downloads nothing\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -20,7 +24,7 @@ def receive_file(emulator: Emulator, name: str = "a.png") -> str:
     return inbound(emulator, parts=[{"type": "media", "url": f"https://example.com/{name}"}])
 
 
-def stored(emulator: Emulator, folder: Path, **options: Any) -> tuple[Output, list[dict[str, Any]]]:
+def stored(emulator: Emulator, folder: Path | str, **options: Any) -> tuple[Output, list[dict[str, Any]]]:
     output = succeed(emulator, attachments_path=str(folder), **options)
     return output, output.records("attachments")
 
@@ -82,45 +86,54 @@ def test_a_file_that_is_too_large_is_left(emulator: Emulator, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_fails_is_said_and_stops_nothing(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def change_parts(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
+    """Let the parts of all messages say something else."""
+    request = LinqClient.request
+
+    def changed(self: LinqClient, method: str, path: str, **options: Any) -> Any:
+        reply = request(self, method, path, **options)
+        for message in reply.body.get("messages", ()):
+            message["parts"][0].update(fields)
+        return reply
+
+    monkeypatch.setattr(LinqClient, "request", changed)
+
+
+@pytest.mark.parametrize("size", [7, 0, None, "53"])
+def test_a_file_of_another_size_than_its_message_says_is_kept(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, size: object
 ) -> None:
+    """It came whole; the platform may have converted it, or not have known its size yet."""
     caplog.set_level("INFO")
     receive_file(emulator)
-    request = LinqClient.request
-
-    def another_size(self: LinqClient, method: str, path: str, **options: Any) -> Any:
-        reply = request(self, method, path, **options)
-        for message in reply.body.get("messages", ()):
-            message["parts"][0]["size_bytes"] = 7
-        return reply
-
-    monkeypatch.setattr(LinqClient, "request", another_size)
-    output, (row,) = stored(emulator, tmp_path)
-    assert row["error"] == f"{len(CONTENT)} bytes came instead of 7"
-    assert row["stored_at"] is None
-    assert len(output.ids()) == 1
-    assert len(output.bookmarks()) == 2
-    assert "files: 0 stored, 0 stored before, 1 failed" in caplog.text
+    change_parts(monkeypatch, size_bytes=size)
+    _, (row,) = stored(emulator, tmp_path)
+    assert (row["error"], row["sha256"], row["stored_bytes"]) == (None, DIGEST, len(CONTENT))
+    stored(emulator, tmp_path)
+    assert "files: 0 stored, 1 stored before, 0 failed" in caplog.text
 
 
-@pytest.mark.parametrize("id_", ["../../evil", "a/b", "", None, "x" * 65])
-def test_an_id_that_could_leave_the_folder_is_refused(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id_: str | None
+@pytest.mark.parametrize("id_", ["../../evil", "a/b", "x" * 65, "a:b=c+d", "ab", "."])
+def test_an_id_that_could_leave_the_folder_is_hashed(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id_: str
 ) -> None:
     receive_file(emulator)
-    request = LinqClient.request
+    change_parts(monkeypatch, id=id_)
+    _, (row,) = stored(emulator, tmp_path / "files")
+    name = hashlib.sha256(id_.encode()).hexdigest()
+    assert (row["attachment_id"], row["error"]) == (id_, None)
+    assert row["stored_at"] == f"{tmp_path}/files/{name[:2]}/{name}"
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {name, f"{name}.sha256"}
 
-    def evil(self: LinqClient, method: str, path: str, **options: Any) -> Any:
-        reply = request(self, method, path, **options)
-        for message in reply.body.get("messages", ()):
-            message["parts"][0]["id"] = id_
-        return reply
 
-    monkeypatch.setattr(LinqClient, "request", evil)
+@pytest.mark.parametrize("id_", ["", None, 5])
+def test_a_file_without_an_id_can_t_be_stored(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id_: object
+) -> None:
+    receive_file(emulator)
+    change_parts(monkeypatch, id=id_)
     _, (row,) = stored(emulator, tmp_path / "files")
     assert row["error"] == "the attachment has no id that could name a file"
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_url_that_has_expired_is_asked_for_anew(
@@ -141,8 +154,6 @@ def test_a_url_that_has_expired_is_asked_for_anew(
 
 
 def test_any_store_that_fsspec_knows(emulator: Emulator) -> None:
-    import fsspec
-
     receive_file(emulator)
     output = succeed(emulator, attachments_path="memory://linq/files")
     (row,) = output.records("attachments")
@@ -150,18 +161,161 @@ def test_any_store_that_fsspec_knows(emulator: Emulator) -> None:
     assert fsspec.filesystem("memory").cat_file(row["stored_at"]) == CONTENT
 
 
-def test_a_store_may_fail_in_its_own_words(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoCredentialsError(Exception):
-        """As botocore's: no OSError, and with who knows what in its text."""
+UNUSABLE = "the store could not be used when the run began"
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise NoCredentialsError("secret")
 
+class NoCredentialsError(Exception):
+    """As botocore's: no OSError, and with who knows what in its text."""
+
+
+class Bucket(MemoryFileSystem):
+    """A store like S3, where a folder that is made may be a new bucket. Writes fail after the first `room`."""
+
+    protocol = "bucket"
+    room = 1_000
+
+    def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
+        pytest.fail("this could make a bucket")
+
+    makedirs = mkdir
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "wb":
+            if Bucket.room == 0:
+                raise NoCredentialsError("secret")
+            Bucket.room -= 1
+        return super()._open(path, mode, **options)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> type[Bucket]:
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(Bucket, "room", 1_000)
+    monkeypatch.setattr(Bucket, "store", {})
+    monkeypatch.setattr(Bucket, "pseudo_dirs", [""])
+    return Bucket
+
+
+def failing(emulator: Emulator, **options: Any) -> Output:
+    """Run the tap, which must say at its end that files could not be stored, and do all else."""
+    output = run_tap(emulator, **options)
+    assert isinstance(output.error, IncompleteRunError)
+    assert str(output.error).startswith("attachments_path: files could not be stored in ")
+    assert "secret" not in str(output.error)
+    assert set(output.bookmarks()) == set(emulator.lines)
+    return output
+
+
+def test_a_bucket_is_never_made(emulator: Emulator, bucket: type[Bucket]) -> None:
     receive_file(emulator)
-    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.makedirs", refuse)
-    output, (row,) = stored(emulator, tmp_path)
-    assert row["error"] == "NoCredentialsError"
-    assert (len(output.ids()), len(output.bookmarks())) == (1, 2)
+    _, (row,) = stored(emulator, "bucket://name/files")
+    assert row["error"] is None
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_store_that_fails_fails_the_run_at_its_end(
+    emulator: Emulator, bucket: type[Bucket], room: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails when it is tried, before the first request, or later."""
+    receive_file(emulator)
+    bucket.room = room
+    output = failing(emulator, attachments_path="bucket://name/files")
+    (row,) = output.records("attachments")
+    assert (row["stored_at"], row["error"]) == (None, "NoCredentialsError" if room else UNUSABLE)
+    assert len(output.ids()) == 1
+    assert "secret" not in caplog.text
+
+
+def test_what_failed_is_tried_again_by_the_next_run(emulator: Emulator, bucket: type[Bucket]) -> None:
+    """Also where that would have been an incremental pass, to which the message is too old."""
+    history(emulator)
+    receive_file(emulator)
+    bucket.room = 1
+    first = failing(emulator, attachments_path="bucket://name/files")
+    emulator.advance(3600)
+    bucket.room = 1_000
+    again, (row,) = stored(emulator, "bucket://name/files", state=first.state)
+    assert (row["sha256"], row["error"]) == (DIGEST, None)
+    emulator.advance(600)
+    _, rows = stored(emulator, "bucket://name/files", state=again.state)
+    assert rows == [], "nothing is owed any more"
+
+
+@pytest.mark.parametrize("path", ["/dev/null/files", "file.txt"])
+def test_a_folder_that_is_none(emulator: Emulator, tmp_path: Path, path: str) -> None:
+    (tmp_path / "file.txt").touch()
+    receive_file(emulator)
+    failing(emulator, attachments_path=str(tmp_path / path))
+
+
+def test_files_are_for_their_owner_alone(emulator: Emulator, tmp_path: Path) -> None:
+    receive_file(emulator)
+    _, (row,) = stored(emulator, tmp_path / "files")
+    file = Path(row["stored_at"])
+    assert [one.stat().st_mode & 0o777 for one in (file, file.parent, tmp_path / "files")] == [0o600, 0o700, 0o700]
+
+
+def test_a_link_is_not_followed(emulator: Emulator, tmp_path: Path) -> None:
+    receive_file(emulator)
+    outside, files = tmp_path / "outside", tmp_path / "files"
+    _, (row,) = stored(emulator, files)
+    file = Path(row["stored_at"])
+    outside.write_text("mine")
+    file.unlink()
+    file.symlink_to(outside)
+    _, (row,) = stored(emulator, files)
+    assert (outside.read_text(), file.is_symlink(), file.read_bytes()) == ("mine", False, CONTENT)
+    file.parent.rename(tmp_path / "elsewhere")
+    file.parent.symlink_to(tmp_path / "elsewhere")
+    for one in (tmp_path / "elsewhere").iterdir():
+        one.unlink()
+    failing(emulator, attachments_path=str(files))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_good_copy_stays_until_the_next_one_is_whole(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive_file(emulator)
+    _, (row,) = stored(emulator, tmp_path)
+    file = Path(row["stored_at"])
+    Path(f"{file}.sha256").unlink()
+
+    def full(*_: Any) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tap_linq.extraction.media.os.replace", full)
+        failing(emulator, attachments_path=str(tmp_path))
+    assert file.read_bytes() == CONTENT
+    assert [one.name for one in tmp_path.rglob(".tap-linq-*")] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ftp://user:pw@host/p", "ftp://host/p"),
+        ("sftp://user:p@ss@host/p@q", "sftp://host/p@q"),
+        ("simplecache::ftp://user:pw@host/p", "simplecache::ftp://host/p"),
+        ("abfs://container@account.dfs.core.windows.net/p", "abfs://container@account.dfs.core.windows.net/p"),
+        ("s3://bucket/a@b", "s3://bucket/a@b"),
+        ("/home/a@b/files", "/home/a@b/files"),
+    ],
+)
+def test_a_password_in_the_url_is_not_shown(url: str, shown: str) -> None:
+    assert without_user_info(url) == shown
+
+
+def test_no_password_gets_into_records_or_log(
+    emulator: Emulator, bucket: type[Bucket], caplog: pytest.LogCaptureFixture
+) -> None:
+    receive_file(emulator)
+    bucket.room = 1
+    failing(emulator, attachments_path="bucket://user:secret@name/files")
+    bucket.room = 1_000
+    _, (row,) = stored(emulator, "bucket://user:secret@name/files")
+    assert row["stored_at"].startswith("bucket://name/files/")
+    assert "secret" not in caplog.text
 
 
 def test_a_note_that_makes_no_sense_is_none(emulator: Emulator, tmp_path: Path) -> None:

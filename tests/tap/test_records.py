@@ -54,33 +54,34 @@ def test_the_direction_is_never_guessed() -> None:
 
 def test_a_participant_is_one_record_a_chat_and_handle() -> None:
     again = [{"handle": "a", "status": "left"}, {"handle": "b"}, {"handle": "a", "status": "active", "new": 1}]
-    rows = participant_records({"id": "chat", "handles": again}, LINE)
-    assert rows == [
-        {"handle": "a", "status": "active", "new": 1, "chat_id": "chat", "line": LINE},
-        {"handle": "b", "chat_id": "chat", "line": LINE},
-    ]
-    assert participant_records({"id": "chat", "handles": None}, LINE) == []
+    rows = participant_records({"id": "chat", "handles": again}, LINE, NOON)
+    where = {"chat_id": "chat", "line": LINE, "observed_at": "2026-03-01T12:00:00Z", "_extra": None}
+    assert rows == [{"handle": "a", "status": "active", "new": 1, **where}, {"handle": "b", **where}]
+    assert participant_records({"id": "chat", "handles": None}, LINE, NOON) == []
 
 
 def test_a_media_part_is_an_attachment() -> None:
     part = {"type": "media", "id": "file", "filename": "../a.png", "size_bytes": 3, "reactions": None, "new": 1}
     message = {"id": "m", "chat_id": "c", "parts": [{"type": "text", "value": "x"}, part]}
     where = {"message_id": "m", "part_index": 1, "chat_id": "c", "line": LINE, "attachment_id": "file"}
-    assert list(attachment_records(message, LINE)) == [
-        {"filename": "../a.png", "size_bytes": 3, "new": 1, **where, **NOT_STORED}
+    added = {"observed_at": "2026-03-01T12:00:00Z", "_extra": None, **NOT_STORED}
+    assert list(attachment_records(message, LINE, NOON)) == [
+        {"filename": "../a.png", "size_bytes": 3, "new": 1, **where, **added}
     ]
-    assert list(attachment_records({"id": "m", "parts": None}, LINE)) == []
+    assert list(attachment_records({"id": "m", "parts": None}, LINE, NOON)) == []
 
 
 def test_reactions_have_a_key_with_and_without_an_id() -> None:
     ann = {"handle": "ann"}
     parts = [{"reactions": None}, {"reactions": [{"id": "r", "type": "love", "handle": ann}]}]
     parts.append({"reactions": [{"type": "custom", "custom_emoji": "!", "handle": ann}, {"type": "like"}]})
-    rows = reaction_records({"id": "m", "chat_id": "c", "parts": parts}, LINE)
-    assert [row["id"] for row in rows] == ["r", "m/2/ann/!", "m/2/None/like"]
-    assert rows[0] == {
-        "id": "r", "type": "love", "handle": ann, "message_id": "m", "part_index": 1, "chat_id": "c", "line": LINE,
-    }  # fmt: skip
+    message = {"id": "m", "chat_id": "c", "parts": parts}
+    rows = reaction_records(message, LINE, NOON)
+    where = {"message_id": "m", "part_index": 1, "chat_id": "c", "line": LINE, "observed_at": "2026-03-01T12:00:00Z"}
+    assert rows[0] == {"id": "r", "type": "love", "handle": ann, **where, "removed_at": None, "_extra": None}
+    made = [row["id"] for row in rows[1:]]
+    assert made == ["m/2/fd090b486c939fde", "m/2/aa331c135cf0f942"], "the same in every run and version"
+    assert made == [row["id"] for row in reaction_records(message, LINE, NOON)][1:]
 
 
 def test_the_same_gap_has_the_same_key() -> None:
@@ -109,11 +110,15 @@ def test_a_location_keeps_its_point() -> None:
 def test_a_response_of_another_form_costs_only_what_follows_from_it(parts: Any) -> None:
     message = {"id": "m", "parts": parts, "is_from_me": {}}
     assert message_record(message, LINE, WINDOW)["parts"] == parts
-    assert reaction_records(message, LINE) == []
-    assert len(list(attachment_records(message, LINE))) == ("media" in str(parts))
-    assert len(participant_records({"id": "c", "handles": parts}, LINE)) == ("{" in str(parts))
+    assert reaction_records(message, LINE, NOON) == []
+    assert len(list(attachment_records(message, LINE, NOON))) == ("media" in str(parts))
+    assert len(participant_records({"id": "c", "handles": parts}, LINE, NOON)) == ("{" in str(parts))
 
 
-def test_a_reaction_may_name_its_handle_as_text() -> None:
-    message = {"id": "m", "parts": [{"reactions": [{"type": "love", "handle": "+1202"}]}]}
-    assert reaction_records(message, LINE)[0]["id"] == "m/0/+1202/love"
+@pytest.mark.parametrize("handle", ["ann", {"handle": "ann"}, None, 5, {"handle": []}])
+def test_the_key_of_a_reaction_without_an_id_shows_no_handle(handle: Any) -> None:
+    message = {"id": "m", "parts": [{"reactions": [{"id": 7, "type": "love", "handle": handle}]}]}
+    (row,) = reaction_records(message, LINE, NOON)
+    assert row["id"].startswith("m/0/")
+    assert "ann" not in row["id"]
+    assert row["_extra"] == {"id": 7}

@@ -53,6 +53,9 @@ def settings(**config: Any) -> Settings:
         ("overlap_minutes", 0, "must be 1 to 1440 minutes, got 0"),
         ("overlap_minutes", -5, "must be 1 to 1440 minutes, got -5"),
         ("overlap_minutes", Decimal("0.5"), "must be 1 to 1440 minutes, got 0.5"),
+        ("outage_patience_minutes", 361, "must be 0 to 360 minutes, a quarter of the window of 24 hours, got 361"),
+        ("outage_patience_minutes", -1, "must be 0 to 360 minutes"),
+        ("outage_patience_minutes", "long", "must be 0 to 360 minutes"),
         ("concurrency", 0, "must be 1 to 64 requests, got 0"),
         ("concurrency", 65, "must be 1 to 64 requests, got 65"),
         ("concurrency", "8.5", "must be a whole number of requests, got '8.5'"),
@@ -126,6 +129,14 @@ def test_the_window_may_come_as_text(value: Any, hours: float | None) -> None:
 def test_a_sweep_is_due_each_quarter_of_the_window(window: float | None, value: Any, hours: float) -> None:
     chosen = settings(retention_window_hours=window, full_sweep_interval_hours=value)
     assert chosen.sweep_interval == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("window", "value", "minutes"), [(24, None, 72), (1, None, 3), (None, None, 72), (24, 360, 360), (24, "0", 0)]
+)
+def test_an_outage_is_waited_out_for_a_share_of_the_window(window: float | None, value: Any, minutes: float) -> None:
+    chosen = settings(retention_window_hours=window, outage_patience_minutes=value)
+    assert chosen.outage_patience == timedelta(minutes=minutes)
 
 
 def test_the_window_is_a_day_by_default() -> None:

@@ -1,18 +1,127 @@
-"""A run that is told to end says so in its exit code, and leaves whole lines."""
+"""A run that a signal ends says so in its exit code and in one line, and leaves whole lines, whatever it is doing."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
+import termios
 import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, TAP, config_for, run_tap, seed
+from tests.tap.small_api import Handler, small_api
+
+MESSAGES = r"/v3/chats/c00001/messages"
+
+
+@contextmanager
+def started(tmp_path: Path, config: dict[str, Any], *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of the program, whose log goes to a file."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [TAP, "--config", tmp_path / "config.json", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **env},
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(
+    process: subprocess.Popen[bytes], sign: signal.Signals, tmp_path: Path, begun: bytes = b""
+) -> list[dict[str, Any]]:
+    """Send a signal, which must end the run with its code and one line, and return what was written."""
+    process.send_signal(sign)
+    assert process.stdout is not None
+    out = begun + process.stdout.read()
+    assert process.wait(timeout=60) == 128 + sign
+    log = (tmp_path / "log").read_text()
+    assert f"ended by {sign.name}; bookmarks of lines that were not read to their end stay" in log.splitlines()[-1]
+    assert "Traceback" not in log
+    assert not out or out.endswith(b"\n")
+    messages = [json.loads(line) for line in out.splitlines()]
+    assert "swept_at" not in json.dumps([one for one in messages if one["type"] == "STATE"])
+    return messages
+
+
+def silence(handler: Handler, _: dict[str, str]) -> None:
+    time.sleep(300)
+
+
+def trickle(handler: Handler, _: dict[str, str]) -> None:
+    handler.begin(length=9999)
+    while True:
+        handler.wfile.write(b" ")
+        time.sleep(0.2)
+
+
+def limit(handler: Handler, _: dict[str, str]) -> None:
+    handler.begin(429, Retry_After="3600")
+
+
+def outage(handler: Handler, _: dict[str, str]) -> None:
+    handler.send(b"<html>", 503)
+
+
+def media(handler: Handler, _: dict[str, str]) -> None:
+    message = handler.server.message("c00001", 0)
+    url = f"http://127.0.0.1:{handler.server.server_port}/v3/file"
+    message["parts"] = [{"type": "media", "id": "file-1", "url": url, "size_bytes": 9999}]
+    handler.send({"messages": [message], "next_cursor": None})
+
+
+@pytest.mark.parametrize(
+    ("sign", "answers", "wait_for", "times"),
+    [
+        (signal.SIGTERM, {MESSAGES: silence}, MESSAGES, 1),
+        (signal.SIGINT, {MESSAGES: trickle}, MESSAGES, 1),
+        (signal.SIGTERM, {MESSAGES: limit}, MESSAGES, 1),
+        (signal.SIGINT, {MESSAGES: outage}, MESSAGES, 3),
+        (signal.SIGTERM, {MESSAGES: media, "/v3/file": trickle}, "/v3/file", 1),
+    ],
+    ids=["silence", "trickle", "limit", "outage", "file"],
+)
+def test_a_signal_while_chats_are_read(
+    tmp_path: Path, sign: signal.Signals, answers: dict[str, Any], wait_for: str, times: int
+) -> None:
+    with small_api(messages=100) as api:
+        api.answers.update(answers)
+        with started(tmp_path, api.config(attachments_path=str(tmp_path / "files"))) as process:
+            api.wait_for(wait_for, times)
+            assert process.stdout is not None
+            begun = b""
+            # When a message comes out, the second page is being written: two are more than the tap puts together.
+            while b'"RECORD","stream":"messages"' not in begun:
+                begun += process.stdout.readline()
+            messages = ended(process, sign, tmp_path, begun)
+    streams = [one["stream"] for one in messages if one["type"] == "RECORD"]
+    assert streams.count("chats") == 3
+    assert streams.count("messages") >= 200, "what was read is written"
+
+
+@pytest.mark.parametrize(("sign", "arguments"), [(signal.SIGTERM, []), (signal.SIGINT, ["--test"])])
+def test_a_signal_during_the_first_request(tmp_path: Path, sign: signal.Signals, arguments: list[str]) -> None:
+    with small_api() as api:
+        api.answers["/v3/phone_numbers"] = silence
+        with started(tmp_path, api.config(), *arguments) as process:
+            api.wait_for("/v3/phone_numbers")
+            ended(process, sign, tmp_path)
 
 
 @pytest.mark.parametrize(("sign", "unbuffered"), [(signal.SIGTERM, "1"), (signal.SIGINT, "")])
@@ -20,26 +129,38 @@ def test_a_signal_while_the_pipe_is_full(
     emulator: Emulator, tmp_path: Path, sign: signal.Signals, unbuffered: str
 ) -> None:
     seed(emulator, 40, 60, lines=[FIRST_LINE])
-    config = tmp_path / "config.json"
-    config.write_text(json.dumps(config_for(emulator)))
-    with subprocess.Popen(
-        [TAP, "--config", config],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.read(1)
-        time.sleep(2)  # nobody reads: the tap waits in a write
-        process.send_signal(sign)
-        time.sleep(0.5)
-        rest = process.stdout.read()
-        assert process.wait(timeout=30) == 128 + sign
-    lines = (b"{" + rest).splitlines(keepends=True)
-    assert lines[-1].endswith(b"\n")
-    messages = [json.loads(line) for line in lines]
-    assert 20 < len(lines) == len(set(lines)) < 2400, "some, none twice, and not all"
-    assert [one for one in messages if one["type"] == "STATE" and "swept_at" in json.dumps(one)] == []
+    with started(tmp_path, config_for(emulator), PYTHONUNBUFFERED=unbuffered) as process:
+        wait_until_full(process)
+        messages = ended(process, sign, tmp_path)
+    assert 20 < len(messages) < 2400, "some, and not all"
+    ids = [one["record"]["id"] for one in messages if one.get("stream") == "messages" and "record" in one]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_signal_while_nobody_ever_reads_again(emulator: Emulator, tmp_path: Path) -> None:
+    """Then what waits to be written is lost, and the code is all that can be said."""
+    seed(emulator, 40, 60, lines=[FIRST_LINE])
+    with started(tmp_path, config_for(emulator)) as process:
+        wait_until_full(process)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+
+
+def wait_until_full(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a run can't write any more: its pipe has as much in it as fits, and no more comes."""
+    assert process.stdout is not None
+    before = -1
+    while (now := waiting_in(process)) < 60_000 or now != before:
+        before = now
+        time.sleep(0.2)
+
+
+def waiting_in(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout is not None
+    size = array("i", [0])
+    fcntl.ioctl(process.stdout.fileno(), termios.FIONREAD, size)
+    return size[0]
 
 
 def test_state_that_belongs_to_no_line_is_passed_over(emulator: Emulator) -> None:

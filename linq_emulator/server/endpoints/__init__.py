@@ -5,6 +5,8 @@ from __future__ import annotations
 from linq_emulator.server.endpoints import attachments, chats, groups, lines, location, messages, sends, webhooks
 from linq_emulator.server.gateway import Operation
 
+__all__ = ["ROUTES"]
+
 ROUTES: list[tuple[str, str, Operation]] = [
     # Routes are tried in order, so the reads of an extraction come first.
     *messages.ROUTES,

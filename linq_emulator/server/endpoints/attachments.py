@@ -9,6 +9,8 @@ from linq_emulator.domain.models import Attachment
 from linq_emulator.errors import ApiError
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def _find(request: Request) -> Attachment:
     attachment_id = validate.identifier(request.path["attachment_id"], "attachment_id")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from linq_emulator.domain import inbound, mutations, sending, validate
 from linq_emulator.errors import ApiError
 from linq_emulator.serializers import chat_bytes, chat_fields, list_body
-from linq_emulator.server.endpoints import lookup
+from linq_emulator.server.endpoints import lookup, paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+
+__all__ = ["ROUTES"]
 
 
 def list_chats(request: Request) -> Response:
@@ -16,9 +18,10 @@ def list_chats(request: Request) -> Response:
     line = None if number is None else sending.own_line(backend, number)
     if handle is not None:
         validate.handle(handle, "to")
-    chats, next_cursor = backend.store.list_chats(line, handle).page(
-        validate.limit(request.query, 20),
-        request.query.get("cursor"),
+    chats, next_cursor = paging.page(
+        request,
+        backend.store.list_chats(line, handle),
+        20,
         order=backend.switches.chat_order,
         cursor_kind=backend.switches.cursor,
         empty_pages=backend.switches.empty_pages,

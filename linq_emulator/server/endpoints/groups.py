@@ -7,6 +7,8 @@ from linq_emulator.domain.models import Chat
 from linq_emulator.server.endpoints import lookup
 from linq_emulator.server.gateway import Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def _accepted(request: Request, status: int, message: str) -> Response:
     return json_response(status, {"status": "accepted", "message": message, "trace_id": request.trace_id})

@@ -10,7 +10,10 @@ from linq_emulator.clock import iso
 from linq_emulator.domain import routing, sending, validate
 from linq_emulator.domain.models import IMESSAGE, RCS, Block, ContactCard, Line
 from linq_emulator.errors import ApiError
+from linq_emulator.server.endpoints import paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+
+__all__ = ["ROUTES"]
 
 # An SMS short code or an alphanumeric sender ID, which can be blocked but not written to.
 _SENDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.&-]{0,14}")
@@ -18,9 +21,8 @@ _SENDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.&-]{0,14}")
 
 def list_lines(request: Request) -> Response:
     """GET /v3/phone_numbers."""
-    return json_response(
-        200, {"phone_numbers": [serializers.line_fields(line) for line in request.backend.store.lines.values()]}
-    )
+    lines = [serializers.line_fields(line) for line in request.backend.store.lines.values()]
+    return json_response(200, paging.short_list(request, "phone_numbers", lines))
 
 
 def list_lines_deprecated(request: Request) -> Response:

@@ -12,9 +12,11 @@ from linq_emulator.domain import sending, validate
 from linq_emulator.domain.locations import share_location
 from linq_emulator.domain.models import IMESSAGE, Location
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import encode
+from linq_emulator.json_codec import encode
 from linq_emulator.server.endpoints import lookup
 from linq_emulator.server.gateway import Operation, Request, Response, json_response
+
+__all__ = ["ROUTES"]
 
 
 def request_location(request: Request) -> Response:

@@ -8,6 +8,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.serializers import list_body, message_bytes
 from linq_emulator.server.gateway import Request, Response
 
+__all__ = ["find_chat", "find_message", "messages_response"]
+
 
 def find_chat(request: Request) -> Chat:
     """The chat of ``{chat_id}``.

@@ -9,18 +9,22 @@ from linq_emulator.domain.content import MAX_TEXT
 from linq_emulator.domain.media import CONTENT_TYPES
 from linq_emulator.domain.models import IMESSAGE, Attachment, Message, Reaction
 from linq_emulator.errors import ApiError
-from linq_emulator.serializers import encode, message_fields
-from linq_emulator.server.endpoints import lookup
+from linq_emulator.json_codec import encode
+from linq_emulator.serializers import message_fields
+from linq_emulator.server.endpoints import lookup, paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+
+__all__ = ["ROUTES"]
 
 
 def list_messages(request: Request) -> Response:
     """GET /v3/chats/{chat_id}/messages."""
     chat = lookup.find_chat(request)
     switches = request.backend.switches
-    messages, next_cursor = chat.messages.page(
-        validate.limit(request.query, 50),
-        request.query.get("cursor"),
+    messages, next_cursor = paging.page(
+        request,
+        chat.messages,
+        50,
         order=switches.message_order,
         cursor_kind=switches.cursor,
         empty_pages=switches.empty_pages,
@@ -42,9 +46,10 @@ def get_thread(request: Request) -> Response:
     message = lookup.find_message(request)
     order = validate.one_of(request.query.get("order", "asc"), ("asc", "desc"), "order")
     # The cursor in the documentation's example holds an id and a time.
-    messages, next_cursor = request.backend.store.thread(message).page(
-        validate.limit(request.query, 50),
-        request.query.get("cursor"),
+    messages, next_cursor = paging.page(
+        request,
+        request.backend.store.thread(message),
+        50,
         order="oldest" if order == "asc" else "newest",
         cursor_kind="key",
     )

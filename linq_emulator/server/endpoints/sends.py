@@ -13,6 +13,8 @@ from linq_emulator.errors import ApiError
 from linq_emulator.server.endpoints import lookup
 from linq_emulator.server.gateway import Operation, Request, Response, json_response
 
+__all__ = ["ROUTES"]
+
 
 def _override_optout(body: dict[str, Any]) -> bool:
     return bool(validate.optional(body, "override_optout", bool))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from linq_emulator.clock import iso
 from linq_emulator.domain import validate
 from linq_emulator.domain.events import EVENT_TYPES
 from linq_emulator.domain.webhooks import VERSIONS, Subscription, is_loopback, version_of
 from linq_emulator.errors import DOCS, ApiError
+from linq_emulator.server.endpoints import paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+
+__all__ = ["ROUTES"]
 
 
 def list_events(request: Request) -> Response:
@@ -41,9 +43,8 @@ def _fields(subscription: Subscription) -> dict[str, Any]:
 
 
 def _target_url(request: Request, text: str, current: Subscription | None = None) -> str:
-    parts = urlsplit(text)
-    is_http_loopback = parts.scheme == "http" and is_loopback(text)
-    if not parts.hostname or (parts.scheme != "https" and not is_http_loopback):
+    scheme = validate.split_url(text, "target_url").scheme
+    if scheme != "https" and not (scheme == "http" and is_loopback(text)):
         raise ApiError(1005, "target_url must be an https URL (the emulator also accepts http on loopback)")
     if version_of(text) not in VERSIONS:
         raise ApiError(1005, f"target_url must have version {' or '.join(VERSIONS)}")
@@ -68,6 +69,10 @@ def _numbers(numbers: list[Any] | None) -> list[str] | None:
     return checked or None
 
 
+def _header_name(body: dict[str, Any], name: str) -> str | None:
+    return validate.header_name(validate.optional(body, name, str), name)
+
+
 def create(request: Request) -> Response:
     """POST /v3/webhook-subscriptions: the only response with the signing secret."""
     backend = request.backend
@@ -78,8 +83,8 @@ def create(request: Request) -> Response:
         target_url=target,
         events=_events(validate.required(body, "subscribed_events", list)),
         phone_numbers=_numbers(validate.optional(body, "phone_numbers", list)),
-        routing_key_header=validate.optional(body, "routing_key_header", str) or None,
-        routing_id_header=validate.optional(body, "routing_id_header", str) or None,
+        routing_key_header=_header_name(body, "routing_key_header"),
+        routing_id_header=_header_name(body, "routing_id_header"),
         created_at=backend.now(),
         updated_at=backend.now(),
     )
@@ -89,10 +94,8 @@ def create(request: Request) -> Response:
 
 def list_subscriptions(request: Request) -> Response:
     """GET /v3/webhook-subscriptions."""
-    return json_response(
-        200,
-        {"subscriptions": [_fields(subscription) for subscription in request.backend.webhooks.subscriptions.values()]},
-    )
+    subscriptions = [_fields(subscription) for subscription in request.backend.webhooks.subscriptions.values()]
+    return json_response(200, paging.short_list(request, "subscriptions", subscriptions))
 
 
 def get(request: Request) -> Response:
@@ -108,8 +111,8 @@ def update(request: Request) -> Response:
     names = validate.optional(body, "subscribed_events", list)
     active = validate.optional(body, "is_active", bool)
     numbers = _numbers(validate.optional(body, "phone_numbers", list))
-    key_header = validate.optional(body, "routing_key_header", str)
-    id_header = validate.optional(body, "routing_id_header", str)
+    key_header = _header_name(body, "routing_key_header")
+    id_header = _header_name(body, "routing_id_header")
     events = None if names is None else _events(names)
     if target is not None:
         subscription.target_url = _target_url(request, target, subscription)
@@ -120,10 +123,10 @@ def update(request: Request) -> Response:
     if "phone_numbers" in body:
         subscription.phone_numbers = numbers
     if "routing_key_header" in body:
-        subscription.routing_key_header = key_header or None
+        subscription.routing_key_header = key_header
         subscription.routing_tokens.clear()
     if "routing_id_header" in body:
-        subscription.routing_id_header = id_header or None
+        subscription.routing_id_header = id_header
     subscription.updated_at = request.backend.now()
     return json_response(200, _fields(subscription))
 

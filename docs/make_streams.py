@@ -1,0 +1,207 @@
+"""Writes docs/streams.md from the catalog of the tap: `python docs/make_streams.py`, or `make docs`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tap_linq.streams import LinqStream
+from tap_linq.tap import TapLinq
+
+PAGE: Final = Path(__file__).with_name("streams.md")
+
+HEAD: Final = """\
+# Streams
+
+<!-- Made by `make docs` from the catalog of the tap; a test says when it is out of date. -->
+
+What each stream of `tap-linq` has, made from its catalog. All times are RFC 3339 in UTC. Columns without a mark may be
+null. How the rows come about is in [extraction.md](extraction.md).
+
+**INCREMENTAL**: a run emits what is new or has changed, and a full sweep everything that lives; a loader has to update
+rows by key, or append. Never let it replace what earlier runs have brought: what has expired is in no later run.
+`"replication-method": "FULL_TABLE"` for `messages`, `reactions` or `attachments` in the catalog (or in `metadata` of
+Meltano) makes each run a full sweep, and for `chats` or `chat_participants` brings all of them in each run.
+**FULL_TABLE**: each run emits all rows.
+
+**`_extra`** holds what the API says and no column takes: what is not declared, and values of another type than their
+column's, which is null then. Its names are paths: `poll`, `from_handle.nickname`, `parts.0.poll`, counted from 0; where
+two are the same, the second ends with `~`. Numbers beyond 64 bits, and those that are no JSON, are text. An item of
+`parts`, `handles` or `reactions` that is no object is an empty one in its place, so that the others keep their numbers.
+A record without its key is left out, and counted in the log.
+
+**To keep a column out of your warehouse**, deselect it, and think of what says the same: the text of a message stands
+in `messages.text` *and* in `messages.parts`; who sent it in `from`, `from_handle` and `chat_participants`; what is new
+in the API in `_extra`. A column that is not selected does not come out by way of `_extra` either, but names that the
+tap does not know do. To select `messages.id` and `messages.created_at` alone gives these, and the replication key.
+"""
+
+LINE: Final = "+12025550101"
+PERSON: Final = "+12125550100"
+CHAT: Final = "0b6f8f52-6f0e-4c0e-9a55-0d8f4f7e2a01"
+MESSAGE: Final = "6c1d5f0e-2f5b-4f0a-8f0b-1e2d3c4b5a02"
+ATTACHMENT: Final = "2a7b6c5d-4e3f-4a2b-9c1d-0e9f8a7b6c03"
+REACTION: Final = "9d8c7b6a-5f4e-4d3c-8b2a-1f0e9d8c7b04"
+OBSERVED: Final = {"observed_at": "2026-03-01T12:10:00Z"}
+HANDLE: Final = {
+    "id": "4e5f6a7b-8c9d-4e0f-9a1b-2c3d4e5f6a05",
+    "handle": PERSON,
+    "joined_at": "2026-03-01T12:00:00Z",
+    "left_at": None,
+    "service": "iMessage",
+    "is_me": False,
+    "status": "active",
+    "line_type": None,
+}
+HEALTH: Final = {"status": "HEALTHY", "doc_url": "https://docs.linqapp.com/", "updated_at": "2026-03-01T12:00:00Z"}
+REACTED: Final = {"type": "love", "custom_emoji": None, "is_me": False, "handle": HANDLE, "sticker": None}
+MEDIA: Final = {
+    "filename": "menu.pdf",
+    "mime_type": "application/pdf",
+    "size_bytes": 48213,
+    "url": "https://cdn.linqapp.com/...",
+}
+OF_PART: Final = {"message_id": MESSAGE, "part_index": 1, "chat_id": CHAT, "line": LINE, **OBSERVED}
+
+SAMPLES: Final[Mapping[str, dict[str, Any]]] = {
+    "phone_numbers": {
+        "id": "7f6e5d4c-3b2a-4190-8f7e-6d5c4b3a2906",
+        "phone_number": LINE,
+        "reputation": {"status": "HEALTHY", "doc_url": "https://docs.linqapp.com/"},
+        "forwarding_number": None,
+        "line_type": "iMessage",
+    },
+    "chats": {
+        "id": CHAT,
+        "line": LINE,
+        "display_name": PERSON,
+        "service": "iMessage",
+        "is_group": False,
+        "is_archived": False,
+        "group_chat_icon": None,
+        "handles": [HANDLE],
+        "health_status": HEALTH,
+        "created_at": "2026-03-01T12:00:00Z",
+        "updated_at": "2026-03-01T12:05:00Z",
+    },
+    "chat_participants": {"chat_id": CHAT, "line": LINE, **HANDLE, **OBSERVED},
+    "messages": {
+        "id": MESSAGE,
+        "chat_id": CHAT,
+        "line": LINE,
+        "direction": "inbound",
+        "text": "Here it is.",
+        "parts": [
+            {"type": "text", "value": "Here it is.", "reactions": None},
+            {"type": "media", "id": ATTACHMENT, **MEDIA, "reactions": [{"id": REACTION, **REACTED}]},
+        ],
+        "from": PERSON,
+        "from_handle": HANDLE,
+        "is_from_me": False,
+        "delivery_status": "received",
+        "is_delivered": False,
+        "is_read": False,
+        "service": "iMessage",
+        "preferred_service": None,
+        "effect": None,
+        "reply_to": None,
+        "created_at": "2026-03-01T12:05:00Z",
+        "updated_at": "2026-03-01T12:06:00Z",
+        "sent_at": "2026-03-01T12:05:00Z",
+        "delivered_at": None,
+        "read_at": None,
+        "reconciled_at": None,
+        "expires_at": "2026-03-02T12:05:00Z",
+        "_extra": {"parts.1.width": 612},
+    },
+    "reactions": {"id": REACTION, **OF_PART, **REACTED, "removed_at": None},
+    "attachments": {
+        **OF_PART,
+        "attachment_id": ATTACHMENT,
+        **MEDIA,
+        "stored_at": f"s3://bucket/linq/2a/{ATTACHMENT}",
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "error": None,
+        "_extra": {"width": 612},
+    },
+    "extraction_gaps": {
+        "id": f"{LINE} after 2026-02-27T09:00:00Z",
+        "line": LINE,
+        "gap_start": "2026-02-27T09:00:00Z",
+        "gap_end": "2026-02-28T12:10:00Z",
+        "last_complete_pass": "2026-02-27T09:00:00Z",
+        "window_hours": 24.0,
+        "detected_at": "2026-03-01T12:10:00Z",
+        "reason": "late_run",
+    },
+    "chat_locations": {
+        "chat_id": CHAT,
+        "handle": PERSON,
+        "line": LINE,
+        "geometry": {"type": "Point", "coordinates": [-77.04, 38.9]},
+        "address": None,
+        "locality": "Washington",
+        "updated_at": "2026-03-01T12:04:00Z",
+        **OBSERVED,
+    },
+    "webhook_subscriptions": {
+        "id": "1c2d3e4f-5a6b-4c7d-8e9f-0a1b2c3d4e07",
+        "target_url": "https://example.com/linq",
+        "subscribed_events": ["message.received"],
+        "is_active": True,
+        "phone_numbers": None,
+        "routing_key_header": None,
+        "routing_id_header": None,
+        "created_at": "2026-03-01T12:00:00Z",
+        "updated_at": "2026-03-01T12:00:00Z",
+    },
+}
+
+
+def sample(stream: LinqStream) -> dict[str, Any]:
+    """Return a row of a stream, with its columns in the order of the schema."""
+    given = {"_extra": None, **SAMPLES[stream.name]}
+    return {name: given[name] for name in stream.schema["properties"] if name in given}
+
+
+def page() -> str:
+    """Return the page as it should be."""
+    streams = TapLinq(config={"api_key": "key"}).streams
+    sections = ["\n".join(_section(streams[name])) for name in SAMPLES]  # type: ignore[arg-type]  # all are ours
+    return "\n".join([HEAD, *sections])
+
+
+def _section(stream: LinqStream) -> Iterator[str]:
+    key = ", ".join(f"`{name}`" for name in stream.primary_keys)
+    method = stream.replication_method
+    if stream.replication_key:
+        method += f", by `{stream.replication_key}`"
+    yield f"## {stream.name}\n"
+    yield f"{stream.schema['description']}\n"
+    yield f"Key: {key}. Replication: {method}. Selected by default: {'yes' if stream.selected_by_default else 'no'}.\n"
+    yield "| column | type | what it is |"
+    yield "| --- | --- | --- |"
+    yield from _rows(stream.schema, "")
+    yield f"\n```json\n{json.dumps(sample(stream), indent=1)}\n```\n"
+
+
+def _rows(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for name, one in schema["properties"].items():
+        types = [kind for kind in one["type"] if kind != "null"]
+        kind = one.get("format", types[0])
+        items = one.get("items", {})
+        if items:
+            inner = items["type"] if isinstance(items["type"], str) else items["type"][0]
+            kind = f"array of {inner}s"
+        mark = "" if "null" in one["type"] else ", never null"
+        yield f"| `{prefix}{name}` | {kind}{mark} | {one['description']} |"
+        if "properties" in one:
+            yield from _rows(one, f"{prefix}{name}.")
+        elif "properties" in items:
+            yield from _rows(items, f"{prefix}{name}[].")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

@@ -1,0 +1,310 @@
+"""Outages of the API: what fails alone fails alone, and what fails with all others is waited out."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linq_client import (
+    APIConnectionError,
+    APIUnavailableError,
+    LinqClient,
+    LinqError,
+    NotFoundError,
+    RateLimitedError,
+    RetrySettings,
+    ServerError,
+)
+from tests.client.server import KEY, OK, Handler, Response, Server, envelope, serving
+
+EMPTY: Response = (200, {}, b'{"messages": [], "next_cursor": null}')
+
+#: Responses that say nothing about the request. None: the connection is closed without one.
+FAULTS: dict[str, Response | None] = {
+    "503": (503, {}, b"<html>busy</html>"),
+    "500": envelope(500, 3006),
+    "503, in an hour": (503, {"Retry-After": "3600"}, b""),
+    "reset": None,
+    "cut": (200, {"Content-Length": "999"}, b'{"mess'),
+    "a page": (200, {}, b"<html>be back soon</html>"),
+}
+
+
+@dataclass
+class Trouble:
+    """What befalls requests.
+
+    Attributes:
+        begins: after how many requests the outage begins.
+        lasts: how many requests fail in it.
+        hits: the paths that it hits.
+        poison: the paths that always fail.
+    """
+
+    begins: int = 0
+    lasts: int = 0
+    hits: str = ""
+    poison: str = "$^"
+    fault: Response | None = FAULTS["503"]
+    seen: int = 0
+    failed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def befalls(self, path: str) -> bool:
+        with self.lock:
+            self.seen += 1
+            if re.search(self.poison, path):
+                return True
+            fails = self.seen > self.begins and self.failed < self.lasts and self.hits in path
+            self.failed += fails
+            return fails
+
+
+@contextmanager
+def troubled(trouble: Trouble) -> Iterator[Server]:
+    """A platform with any number of chats, all of them empty."""
+
+    class Troubled(Handler):
+        def _respond(self) -> None:
+            self.fails = trouble.befalls(self.path)
+            if self.fails and trouble.fault is None:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+            else:
+                super()._respond()
+
+        def response(self) -> Response:
+            if self.fails and trouble.fault is not None:
+                return trouble.fault
+            return EMPTY if "/messages" in self.path else OK
+
+        do_GET = _respond
+
+    with serving(OK, handler=Troubled) as server:
+        yield server
+
+
+def patient(url: str, **settings: Any) -> LinqClient:
+    """A client that waits for little, but for as long as a test could ever take."""
+    retry = RetrySettings(first_wait=0.001, longest_wait=0.01, pause=0.001)
+    limits = {"retry": retry, "outage_patience": 60.0, "retry_budget": 60.0, "max_retries": 2}
+    return LinqClient(KEY, base_url=url, **limits | settings)
+
+
+def read_chats(client: LinqClient, chats: int, threads: int) -> dict[int, LinqError]:
+    """Read the lines, then all chats; return the errors of chats."""
+
+    def read(chat: int) -> LinqError | None:
+        try:
+            list(client.messages.list(f"chat{chat}"))
+        except LinqError as error:
+            return error
+        return None
+
+    client.phone_numbers.list()
+    with ThreadPoolExecutor(threads) as pool:
+        return {chat: error for chat, error in enumerate(pool.map(read, range(chats))) if error is not None}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("hits", ["", "/messages", "/phone_numbers"], ids=["all", "messages", "lines"])
+@pytest.mark.parametrize("begins", [0, 1, 2, 15])
+def test_an_outage_costs_no_read(fault: Response | None, hits: str, begins: int) -> None:
+    # More requests than all threads together make in their tries.
+    trouble = Trouble(begins=begins, lasts=25, hits=hits, fault=fault)
+    with troubled(trouble) as server, patient(server.url, pool_size=3) as client:
+        assert read_chats(client, chats=20, threads=3) == {}
+        assert trouble.failed == (0 if begins and hits == "/phone_numbers" else 25)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    begins=st.integers(0, 40),
+    lasts=st.integers(0, 30),
+    hits=st.sampled_from(["", "/messages", "/phone_numbers"]),
+    fault=st.sampled_from(sorted(FAULTS)),
+    threads=st.integers(3, 5),
+    chats=st.integers(6, 20),
+    data=st.data(),
+)
+def test_a_chat_that_cannot_be_read_fails_alone(
+    begins: int, lasts: int, hits: str, fault: str, threads: int, chats: int, data: st.DataObject
+) -> None:
+    """Wherever it stands, and also where an outage comes on top."""
+    # Fewer than there are threads: those that wait for an endpoint that never worked are not all that read.
+    poison = data.draw(st.sets(st.integers(0, chats - 1), max_size=threads - 1))
+    path = f"/chat({'|'.join(map(str, poison))})/" if poison else "$^"
+    trouble = Trouble(begins, lasts, hits, path, FAULTS[fault])
+    with troubled(trouble) as server, patient(server.url, pool_size=threads) as client:
+        failed = read_chats(client, chats, threads)
+        assert failed.keys() == poison
+        assert {type(error) for error in failed.values()} <= {ServerError, APIConnectionError}
+        assert client.phone_numbers.list() == []
+
+
+def test_the_only_chat_fails_alone() -> None:
+    with troubled(Trouble(poison="/chat0/")) as server, patient(server.url, retry_budget=0.3) as client:
+        assert type(read_chats(client, chats=1, threads=1)[0]) is ServerError
+        assert client.phone_numbers.list() == []
+        assert type(read_chats(client, chats=3, threads=1)[0]) is ServerError
+
+
+def test_a_chat_that_cannot_be_read_holds_up_no_other() -> None:
+    """It is the first one of all, and would be made again after ten minutes; others show that the endpoint works."""
+    retry = RetrySettings(first_wait=600, longest_wait=600)
+    with troubled(Trouble(poison="/bad/")) as server:
+        with patient(server.url, retry=retry, max_retries=0, outage_patience=3600, retry_budget=600) as client:
+            client.phone_numbers.list()
+            with ThreadPoolExecutor(1) as pool:
+                bad = pool.submit(lambda: list(client.messages.list("bad")))
+                while len(server.seen) < 2:
+                    threading.Event().wait(0.01)
+                for chat in range(3):
+                    list(client.messages.list(f"good{chat}"))
+                assert type(bad.exception(60)) is ServerError
+
+
+def test_a_read_that_worked_and_does_no_more_prolongs_no_outage() -> None:
+    """What has failed and what is asked to judge it can't be read, both: one that was about to begin shows it."""
+    trouble = Trouble(poison="/bad/")
+    with troubled(trouble) as server, patient(server.url) as client:
+        list(client.messages.list("worked"))
+        trouble.poison = "/(bad|worked)/"
+        with ThreadPoolExecutor(1) as pool:
+            bad = pool.submit(lambda: list(client.messages.list("bad")))
+            while client._outages is not None and not client._outages._is_paused:
+                threading.Event().wait(0.001)
+            list(client.messages.list("good"))
+            assert type(bad.exception(60)) is ServerError
+
+
+@pytest.mark.parametrize(
+    ("hits", "chats"), [("", 0), ("", 5), ("/messages", 5)], ids=["from the start", "all", "one endpoint"]
+)
+def test_patience_ends(hits: str, chats: int) -> None:
+    trouble = Trouble(begins=1 if chats else 0, lasts=10**6, hits=hits)
+    with troubled(trouble) as server, patient(server.url, outage_patience=0.5, retry_budget=0.2) as client:
+        if chats:
+            failed = read_chats(client, chats, threads=5)
+            assert {type(error) for error in failed.values()} == {APIUnavailableError}
+            assert len(failed) == chats
+        for _ in range(2):
+            with pytest.raises(
+                APIUnavailableError, match=r"no read of the API has worked for 0\.5 s.*HTTP 503"
+            ) as caught:
+                client.phone_numbers.list()
+            assert not caught.value.retryable
+            assert not caught.value.permanent
+        made = len(server.seen)
+        with pytest.raises(APIUnavailableError):
+            client.messages.get("m")
+        assert len(server.seen) == made
+
+
+def test_without_patience_each_read_fails_by_itself() -> None:
+    with troubled(Trouble(lasts=3)) as server, patient(server.url, outage_patience=0) as client:
+        with pytest.raises(ServerError):
+            client.phone_numbers.list()
+        assert client.phone_numbers.list() == []
+
+
+def test_refused_connections_are_waited_out() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with patient(f"http://127.0.0.1:{port}") as client, ThreadPoolExecutor(3) as pool:
+        reads = [pool.submit(client.phone_numbers.list) for _ in range(3)]
+        while client.stats.requests < 15:
+            threading.Event().wait(0.01)
+        server = Server([OK], port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            assert [read.result(60) for read in reads] == [[], [], []]
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def test_what_the_api_says_of_a_read_is_no_outage() -> None:
+    """Not while it asks again, either: it is the answer to the read."""
+    trouble = Trouble(begins=1, lasts=10, fault=FAULTS["500"])
+    with troubled(trouble) as server, patient(server.url) as client:
+        client.phone_numbers.list()
+
+        class Gone(server.RequestHandlerClass):  # type: ignore[name-defined]
+            def response(self) -> Response:
+                return super().response() if self.fails else envelope(404, 2001)
+
+        server.RequestHandlerClass = Gone
+        with pytest.raises(NotFoundError):
+            list(client.messages.list("gone"))
+        assert client.stats.requests == 12
+
+
+def test_the_log_of_an_outage_is_short(caplog: pytest.LogCaptureFixture) -> None:
+    with troubled(Trouble(begins=6, lasts=60)) as server, patient(server.url, pool_size=8) as client:
+        with caplog.at_level(logging.INFO, logger="linq_client"):
+            assert read_chats(client, chats=40, threads=8) == {}
+    first, begin, end = (record.getMessage() for record in caplog.records)
+    assert first.startswith("try 1 failed")
+    assert begin.startswith("reads fail, and are made again for up to 60 s until the API answers: GET /v3/chats/")
+    assert re.fullmatch(r"reads work again, after \d+ s", end)
+
+
+def limited(retry_after: str) -> Response:
+    return 429, {"Retry-After": retry_after}, b"{}"
+
+
+def test_a_limit_longer_than_the_budget_fails_no_read() -> None:
+    trouble = Trouble(begins=4, lasts=6, fault=limited("1"))
+    with troubled(trouble) as server, patient(server.url, retry_budget=0.5, max_retries=0, pool_size=3) as client:
+        assert read_chats(client, chats=10, threads=3) == {}
+        assert trouble.failed == 6
+
+
+def test_a_limit_that_never_ends_uses_patience_up() -> None:
+    trouble = Trouble(begins=1, lasts=10**6, fault=limited("86400"))
+    with troubled(trouble) as server, patient(server.url, outage_patience=0.5, pool_size=3) as client:
+        failed = read_chats(client, chats=5, threads=3)
+        assert {type(error) for error in failed.values()} == {APIUnavailableError}
+        assert len(failed) == 5
+
+
+def test_a_limit_of_one_read_alone_is_its_own() -> None:
+    trouble = Trouble(poison="/busy/", fault=limited("0"))
+    with troubled(trouble) as server, patient(server.url, outage_patience=0.5) as client, ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(lambda: list(client.messages.list("busy")))
+        while not busy.done():
+            list(client.messages.list("idle"))
+        assert type(busy.exception()) is RateLimitedError
+        list(client.messages.list("idle"))
+
+
+def test_sends_do_not_wait_for_reads() -> None:
+    """Nor do they say anything about them: their limits and their faults are those of one recipient."""
+
+    class ReadsFail(Handler):
+        def response(self) -> Response:
+            return (503, {}, b"") if self.command == "GET" else (204, {}, b"")
+
+    with serving(OK, handler=ReadsFail) as server, patient(server.url) as client, ThreadPoolExecutor(1) as pool:
+        read = pool.submit(client.phone_numbers.list)
+        while len(server.seen) < 10:
+            threading.Event().wait(0.01)
+        client.chats.mark_read("c")
+        assert not read.done()
+        client.abort()
+        assert read.exception(60) is not None

@@ -1,0 +1,163 @@
+"""Which lines a run reads, and that a run that reads nothing, or less than there is, does not pass for a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from linq_client import AuthenticationError, LinqError
+from tap_linq.extraction.session import IncompleteRunError, NoLineError
+from tests.tap.running import FIRST_LINE, SECOND_LINE, Output, run_api
+from tests.tap.small_api import Handler, SmallAPI, small_api
+
+
+@pytest.fixture
+def api() -> Iterator[SmallAPI]:
+    with small_api() as started:
+        yield started
+
+
+def ids(api: SmallAPI) -> set[str]:
+    return {message["id"] for chat in api.chats for message in api.messages_of(chat)}
+
+
+def complete(output: Output, api: SmallAPI) -> bool:
+    return output.error is None and set(output.ids()) == ids(api) and list(output.bookmarks()) == [FIRST_LINE]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"reputation": "HEALTHY"},
+        {"reputation": {"updated_at": ""}},
+        {"forwarding_number": 5},
+        {"line_type": {}},
+        {"id": 7},
+        {"id": None},
+    ],
+)
+def test_a_field_that_nobody_needs_may_have_any_form(api: SmallAPI, more: dict[str, Any]) -> None:
+    api.lines = [{"id": "l1", "phone_number": FIRST_LINE, **more}]
+    assert complete(run_api(api, select=["messages"]), api)
+
+
+@pytest.mark.parametrize("number", [None, ""])
+def test_a_line_that_is_being_set_up_is_named_and_passed_over(
+    api: SmallAPI, number: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.lines = [{"id": "new", "phone_number": number}, *api.lines]
+    assert complete(run_api(api), api)
+    assert "line new has no phone number yet" in caplog.text
+
+
+@pytest.mark.parametrize("number", [12025550102, "202-555-0102", ["+12025550102"]])
+def test_a_line_whose_number_can_t_be_read_fails_the_run_at_its_end(api: SmallAPI, number: object) -> None:
+    api.lines = [{"id": "odd", "phone_number": number}, *api.lines]
+    output = run_api(api)
+    assert isinstance(output.error, IncompleteRunError)
+    assert "could not be read: line odd" in str(output.error)
+    assert set(output.ids()) == ids(api)
+    assert list(output.bookmarks()) == [FIRST_LINE]
+
+
+@pytest.mark.parametrize("lines", [[], [{"id": "new", "phone_number": None}]])
+def test_no_line_at_all_is_a_failed_run(api: SmallAPI, lines: list[Any]) -> None:
+    api.lines = lines
+    assert isinstance(run_api(api).error, NoLineError)
+
+
+@pytest.mark.parametrize("body", [{"phone_numbers": None}, {}, {"phone_numbers": [], "success": False, "error": {}}])
+def test_an_answer_without_the_list_is_no_empty_one(api: SmallAPI, body: dict[str, Any]) -> None:
+    api.answers["/v3/phone_numbers"] = lambda handler, _: handler.send(body)
+    output = run_api(api, outage_patience_minutes=0)
+    assert isinstance(output.error, LinqError)
+
+
+def test_lines_may_come_in_pages(api: SmallAPI) -> None:
+    pages = [
+        {"phone_numbers": [{"id": "l2", "phone_number": SECOND_LINE}], "next_cursor": "2"},
+        {"phone_numbers": api.lines, "next_cursor": None},
+    ]
+    api.answers["/v3/phone_numbers"] = lambda handler, query: handler.send(pages["cursor" in query])
+    assert set(run_api(api).bookmarks()) == {FIRST_LINE, SECOND_LINE}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_line_that_state_knows_and_the_account_does_not(api: SmallAPI, fails: bool) -> None:
+    api.lines = [*api.lines, {"id": "l2", "phone_number": SECOND_LINE}]
+    before = run_api(api)
+    api.lines = api.lines[:1]
+    output = run_api(api, state=before.state, on_missing_line="fail" if fails else "warn")
+    assert output.bookmarks()[SECOND_LINE] == before.bookmarks()[SECOND_LINE], "it stays"
+    assert (output.error is not None) is fails
+    if fails:
+        assert str(output.error) == f"lines that STATE knows are no longer the account's: {SECOND_LINE}"
+
+
+def test_subscriptions_that_may_not_be_read_hide_nothing(api: SmallAPI) -> None:
+    api.answers["/v3/webhook-subscriptions"] = lambda handler, _: handler.refuse(403, 2011)
+    api.answers[f"/v3/chats/{api.chats[1]}/messages"] = lambda handler, _: handler.refuse(403, 2005)
+    error = str(run_api(api).error)
+    assert f"could not be read: chat {api.chats[1]} of line {FIRST_LINE}, webhook_subscriptions;" in error
+
+
+def test_a_subscription_is_emitted_as_it_came_but_for_its_secret(api: SmallAPI) -> None:
+    odd = {"id": "s1", "subscribed_events": None, "signing_secret": "whsec_x"}
+    api.answers["/v3/webhook-subscriptions"] = lambda handler, _: handler.send(
+        {"subscriptions": [odd, 5], "next_cursor": None}
+    )
+    (record,) = run_api(api).records("webhook_subscriptions")
+    assert record["id"] == "s1"
+    assert "whsec_x" not in str(record)
+
+
+def gateway(handler: Handler, _: dict[str, str]) -> None:
+    handler.send(b"<html>sign in</html>", 401)
+
+
+def test_a_gateway_s_401_is_that_chat_s_failure_alone(api: SmallAPI) -> None:
+    api.answers[f"/v3/chats/{api.chats[0]}/messages"] = gateway
+    output = run_api(api)
+    assert isinstance(output.error, IncompleteRunError)
+    assert set(output.ids()) == {id_ for id_ in ids(api) if not id_.startswith(api.chats[0])}
+
+
+def test_the_api_s_401_ends_the_run_after_what_was_read_is_written() -> None:
+    with small_api(chats=200) as api:
+        api.answers[r"/v3/chats/c00150/messages"] = lambda handler, _: handler.refuse(401, 2004)
+        output = run_api(api)
+    assert isinstance(output.error, AuthenticationError)
+    assert output.bookmarks() == {}
+    read = sum(path.endswith("/messages") for path in api.seen)
+    assert 4 * (read - 12) <= len(output.ids()) < 4 * 200
+
+
+def test_chats_that_can_t_be_read_stop_no_others_wherever_they_stand() -> None:
+    with small_api(chats=60) as api:
+        for chat in api.chats[:40]:
+            api.answers[f"/v3/chats/{chat}/messages"] = lambda handler, _: handler.refuse(403, 2005)
+        output = run_api(api)
+        assert {id_.partition("-")[0] for id_ in output.ids()} == set(api.chats[40:])
+        assert "and 20 more" in str(output.error)
+        assert sum(path.endswith("/messages") for path in api.seen) == 60
+
+
+def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
+    shared = api.message(api.chats[0], 0)
+    for chat in api.chats[:2]:
+        body = {"messages": [shared, *api.messages_of(chat)[1:]], "next_cursor": None}
+        api.answers[f"/v3/chats/{chat}/messages"] = lambda handler, _, body=body: handler.send(body)
+    emitted = run_api(api).ids()
+    assert emitted.count(shared["id"]) == 1
+    assert len(emitted) == len(set(emitted)) == 11
+
+
+@pytest.mark.parametrize("feature", [5, {"properties": "x"}, {"properties": None, "geometry": []}])
+def test_a_location_of_another_form_is_no_end_of_the_run(api: SmallAPI, feature: object) -> None:
+    body = {"success": True, "data": {"type": "FeatureCollection", "features": [feature]}}
+    api.answers["/v3/chats/[^/]*/location"] = lambda handler, _: handler.send(body)
+    output = run_api(api, select=["messages", "chat_locations"])
+    assert isinstance(output.error, IncompleteRunError | None)
+    assert set(output.ids()) == ids(api)
