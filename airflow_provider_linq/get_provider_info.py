@@ -24,8 +24,10 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": "Linq",
                 "python-modules": [
+                    "airflow_provider_linq.operators.ask",
                     "airflow_provider_linq.operators.campaigns",
                     "airflow_provider_linq.operators.chats",
+                    "airflow_provider_linq.operators.extract",
                     "airflow_provider_linq.operators.messages",
                 ],
             }
@@ -78,6 +80,26 @@ def _connection_type() -> dict[str, Any]:
                 "label": "Read timeout (seconds)",
                 "description": "How long to wait for each response; 60 if empty.",
                 "schema": {"type": ["number", "null"]},
+            },
+            "max_retries": {
+                "label": "Retries",
+                "description": "Tries of a request after the first one, where it may be repeated; 4 if empty.",
+                "schema": {"type": ["integer", "null"], "minimum": 0},
+            },
+            "proxy": {
+                "label": "Proxy",
+                "description": "URL of a proxy for all requests; that of the environment if empty.",
+                "schema": {"type": ["string", "null"], "format": "password"},
+            },
+            "verify": {
+                "label": "CA bundle",
+                "description": "File on the workers with the certificates to trust; those of the environment if empty.",
+                "schema": {"type": ["string", "null"]},
+            },
+            "allow_http": {
+                "label": "Allow http://",
+                "description": "Let the API key leave the machine unencrypted, if the base URL begins with http://.",
+                "schema": {"type": ["boolean", "null"]},
             },
         },
     }

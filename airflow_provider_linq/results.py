@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, TypedDict
 
 __all__ = [
+    "AskResult",
     "CapabilityResult",
     "ChatUpdate",
     "DeliveryResult",
+    "ExtractResult",
     "InboundMessage",
+    "LineExtract",
     "LocationRequestResult",
     "Refusal",
     "SendResult",
@@ -100,3 +103,45 @@ class LocationRequestResult(TypedDict):
     chat_id: str
     requested_at: str
     trace_id: str | None
+
+
+class AskResult(TypedDict):
+    """A question that was sent, and which of the answers came.
+
+    `answer` is the word of the argument ``answers`` that fits; None if none came in time, or if the question was
+    refused, of which `refused` says why. `created_at` and `answered_at` are the API's clock (RFC 3339, UTC). The text
+    of the answer is not in it: read it by its `answer_message_id`.
+    """
+
+    chat_id: str | None
+    message_id: str | None
+    created_at: str | None
+    idempotency_key: str
+    refused: Refusal | None
+    answer: str | None
+    answer_message_id: str | None
+    answered_at: str | None
+
+
+class LineExtract(TypedDict):
+    """How far an extraction has come with a line.
+
+    `read_until` is the API's time (RFC 3339, UTC) when the last complete pass over the line began, None if there was
+    none yet. `newest_message` is the latest `created_at` among the messages of this run, None if it emitted none.
+    `window_hours` is None where messages don't expire. `gap` says whether messages may have expired unread before this
+    run.
+    """
+
+    line: str
+    read_until: str | None
+    newest_message: str | None
+    window_hours: float | None
+    gap: bool
+
+
+class ExtractResult(TypedDict):
+    """What an extraction came to: rows by stream, each line, and the files that it wrote (none with a target)."""
+
+    records: dict[str, int]
+    lines: list[LineExtract]
+    files: list[str]

@@ -3,9 +3,9 @@
 
 Asks whether an appointment suits, waits for the answer without holding a worker, and confirms or cancels.
 
-* `wait` counts from the `created_at` of the question, by the API's clock: nothing older is taken for an answer.
-* Whoever has opted out makes no failure: `ask` is skipped for them, and the rest with it.
-* No text is written to the logs.
+* A retry asks no second time, and nothing older than the question is taken for an answer.
+* Who does not answer in time, or has opted out, gets no further message.
+* No text is written to the logs, nor to XCom.
 
 It needs the connection `linq_default` with a default line, and a running triggerer. The waiting time suits a trial.
 """
@@ -16,8 +16,8 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
-from airflow_provider_linq.sensors.linq import LinqMessageSensor
+from airflow_provider_linq.operators.ask import LinqAskOperator
+from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 
 
 @dag(
@@ -29,30 +29,26 @@ from airflow_provider_linq.sensors.linq import LinqMessageSensor
     params={"to": Param("+12125550110", type="string", description="Handle to ask.")},
 )
 def linq_ask_and_branch() -> None:
-    ask = LinqCreateChatOperator(
+    ask = LinqAskOperator(
         task_id="ask",
         to="{{ params.to }}",
         message="Does Friday at seven suit you? Reply YES or NO.",
-        on_opt_out="skip",
-    )
-    wait = LinqMessageSensor(
-        task_id="wait",
-        chat_id=ask.output["chat_id"],
-        since=ask.output["created_at"],
-        text_matches=r"(?i)^\s*(yes|no)\b",
-        poke_interval=5,
+        answers={"yes": "confirm", "no": "cancel"},
+        otherwise="no_answer",
         timeout=timedelta(minutes=2),
+        on_opt_out="return",
+        poll_interval=5,
         deferrable=True,
     )
 
-    @task.branch
-    def choose(text: str) -> str:
-        return "confirm" if text.strip().lower().startswith("yes") else "cancel"
+    @task
+    def no_answer(refused: str | None = None) -> None:
+        print("No answer came in time." if refused is None else f"Not asked: {refused}")
 
     chat_id = ask.output["chat_id"]
     confirm = LinqSendMessageOperator(task_id="confirm", chat_id=chat_id, message="Wonderful, see you on Friday!")
     cancel = LinqSendMessageOperator(task_id="cancel", chat_id=chat_id, message="No problem, we'll find another day.")
-    choose(wait.output["text"]) >> [confirm, cancel]
+    ask >> [confirm, cancel, no_answer(ask.output["refused"])]
 
 
 linq_ask_and_branch()

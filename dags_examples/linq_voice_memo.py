@@ -4,6 +4,7 @@
 Sends a recording, from this machine or an object store, as a voice memo.
 
 * `path` takes what Airflow's `ObjectStoragePath` takes: `/srv/greeting.m4a`, `s3://conn_id@bucket/greeting.m4a`.
+* Params are data, whoever triggers the DAG sets them: `files_under` says in which folder the file has to lie.
 * The API has no idempotency key for voice memos, so one whose outcome is unknown is not sent again: the task fails,
   and says what to do.
 
@@ -33,7 +34,9 @@ from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 )
 def linq_voice_memo() -> None:
     hello = LinqCreateChatOperator(task_id="hello", to="{{ params.to }}", message="A word from the kitchen:")
-    LinqSendVoiceMemoOperator(task_id="memo", chat_id=hello.output["chat_id"], path="{{ params.path }}")
+    LinqSendVoiceMemoOperator(
+        task_id="memo", chat_id=hello.output["chat_id"], path="{{ params.path }}", files_under="/tmp"
+    )
 
 
 linq_voice_memo()

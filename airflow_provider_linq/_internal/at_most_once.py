@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.durable import AT_MOST_ONCE
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -76,6 +76,7 @@ def run_at_most_once(
     *,
     prepare: Callable[[], P],
     is_stopped: Callable[[], bool],
+    too_late: Callable[[], str | None],
 ) -> R:
     """
     Make a request that must not be repeated, unless an earlier try has made it or may have made it.
@@ -86,6 +87,8 @@ def run_at_most_once(
     :param request: gets what ``prepare`` returned.
     :param prepare: what may be done any number of times, an upload for example; only before a request is made.
     :param is_stopped: whether Airflow has told the task to stop.
+    :param too_late: says why it must not be made any more, if that is so.
+    :raises AirflowSkipException: it is too late.
     :raises AirflowFailException: it may have been made and nobody knows what came of it, or no retry can fix it.
     """
     ti = context["ti"]
@@ -96,6 +99,8 @@ def run_at_most_once(
         record = store.record
         step = decide_request(ti, record, on_clear, recipient=recipient, has_store=bool(store))
         if step is Step.MAKE:
+            if (late := too_late()) is not None:
+                raise AirflowSkipException(f"{late}. Nothing was sent")
             return _make(store, blank, what, request, prepare)
         if record is not None:
             store.save(replace(record, max_tries=ti.max_tries, ended=False))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, cast
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.destination import Accepted, Destination
 from airflow_provider_linq._internal.idempotency import Decision, IdempotencyRecord, content_digest, must_look
@@ -26,6 +26,7 @@ from airflow_provider_linq._internal.in_doubt import (
     may_be_same_handle,
 )
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
+from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq._internal.once import RecordStore, Status, once
 from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq._internal.uploads import FileRules, check_message, upload, with_key, with_uploads
@@ -55,6 +56,7 @@ class KeyedSend:
     :param files: which files it may name.
     :param decision: of ``decide_send``.
     :param context: of the task.
+    :param not_after: when it must not be sent any more (UTC).
     :param shares_key: whether the key is made of the recipient, so that other instances of the task may use it.
     """
 
@@ -66,11 +68,13 @@ class KeyedSend:
     decision: Decision
     context: Context
     shares_key: bool
+    not_after: datetime | None = None
 
     def run(self) -> SendResult:
         """
         Send the message, unless it was sent, and return its result.
 
+        :raises AirflowSkipException: it was not sent, and it is too late for it now.
         :raises AirflowFailException: it can't be known whether it was sent, or the key is that of another message.
         :raises AirflowException: it may have been sent, and the next try can know.
         :raises LinqError: it was not sent, or the platform failed.
@@ -84,11 +88,15 @@ class KeyedSend:
             record = replace(record, status=Status.IN_PROGRESS, line=self.destination.line)
             record = replace(record, started_at=format_datetime(start))
         in_doubt = record.status is Status.IN_PROGRESS
+        late = why_late(self.not_after, self._now()) if self.not_after is not None else None
         if in_doubt:
             self.destination = replace(self.destination, line=record.line)
-            found = self._found_before(record)
+            found = self._found_before(record) if late is None else self._found_late(record, late)
             if found is not None:
                 return self._complete(record, found)
+        if late is not None:
+            self.store.save(record.not_sent())
+            raise AirflowSkipException(f"{late}. Nothing was sent")
         return self._send(record, in_doubt=in_doubt)
 
     def _send(self, record: IdempotencyRecord, *, in_doubt: bool) -> SendResult:
@@ -134,6 +142,18 @@ class KeyedSend:
         elif not self._line_is_known and not self._is_over(record, LIST_LAG):
             raise AirflowException(f"{may}, and may not be listed yet: the next try looks for it")
         return None
+
+    def _found_late(self, record: IdempotencyRecord, late: str) -> Accepted | None:
+        """Look for a message that may have been sent before; None if it certainly was not."""
+        resolution = self._look(record)
+        if isinstance(resolution, Found):
+            return Accepted(resolution.chat_id, resolution.message, record.key)
+        if resolution is Resolution.ABSENT and self._is_over(record, LATE_ACCEPTANCE):
+            return None
+        raise AirflowException(
+            f"{late}, so the message with idempotency key {record.key!r} is not sent again. It may have been sent "
+            "before, and the chat does not tell yet: the next try looks again"
+        )
 
     def _after(
         self, error: LinqError, record: IdempotencyRecord, attempt: IdempotencyRecord, *, in_doubt: bool

@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal, TypeAlias
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_linq._internal.files import replacing
 from linq_client import InvalidRequestError
 
 Kind: TypeAlias = Literal["csv", "jsonl", "parquet"]
@@ -92,37 +90,6 @@ def write_rows(path: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     write = _WRITERS[kind_of(path, "path")]
     with replacing(ObjectStoragePath(path)) as file:
         return write(file, rows, columns)
-
-
-@contextmanager
-def replacing(target: ObjectStoragePath, *, keep: bool = True) -> Iterator[Path]:
-    """
-    Give a local file to write, which takes the place of the target when it is complete.
-
-    :param keep: false to see only whether a file could be written there, as far as that can be known.
-    """
-    local = target.protocol in ("", "file", "local")
-    folder = Path(target.path).parent if local else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)  # beside the target, since a rename can't leave the file system
-    with TemporaryDirectory(dir=folder, prefix=".linq-") as temporary:
-        file = Path(temporary) / "file"
-        yield file
-        if not keep:
-            return
-        if local:
-            os.replace(file, target.path)
-        else:
-            with_folder(target, lambda: target.fs.put_file(str(file), target.path))
-
-
-def with_folder(file: ObjectStoragePath, write: Callable[[], object]) -> None:
-    """Make the folder of a file if it can't be written without; object stores have none."""
-    try:
-        write()
-    except FileNotFoundError:
-        file.fs.makedirs(file.parent.path, exist_ok=True)
-        write()
 
 
 def _write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:

@@ -22,9 +22,9 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal import durable
+from airflow_provider_linq._internal.files import with_folder
 from airflow_provider_linq._internal.idempotency import instance_key
 from airflow_provider_linq._internal.once import TaskInstance
-from airflow_provider_linq.campaigns._files import with_folder
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client.times import format_datetime, parse_datetime
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
@@ -22,6 +20,7 @@ from linq_client import (
     MessageLike,
     RetentionWindow,
     check_line,
+    models,
 )
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ __all__ = ["LinqAsyncHook", "LinqHook", "LinqSettings"]
 
 T = TypeVar("T")
 
-#: The Test button waits for a response, so it tries once and not for long: seconds to connect, for each read, in all.
-TEST_TIMEOUT: Final = (5.0, 10.0)
+#: The Test button waits for a response, so it tries once, and not for longer than this many seconds.
 TEST_DEADLINE: Final = 15.0
 TEST_LINES_SHOWN: Final = 10
 
@@ -46,6 +44,10 @@ class LinqSettings:
     :param default_line: own phone number to send from where a task names none.
     :param retention_window: how long the platform keeps a message; None if for ever.
     :param timeout: seconds to wait for a connection, and for each read of a response.
+    :param max_retries: tries of a call after the first one, where it may be repeated.
+    :param proxy: URL of the proxy for all requests, which may hold a password; None for that of the environment.
+    :param verify: file with the certificates to trust; True for those that Python trusts, or the environment names.
+    :param allow_http: whether the base URL may be an ``http://`` one that leaves the machine.
     """
 
     api_key: str = field(repr=False)
@@ -53,6 +55,22 @@ class LinqSettings:
     default_line: str | None
     retention_window: RetentionWindow | None
     timeout: tuple[float, float]
+    max_retries: int
+    proxy: str | None = field(repr=False)
+    verify: str | bool
+    allow_http: bool
+
+    def new_client(self, **options: Any) -> LinqClient:
+        """Make a client; ``options`` go before the settings."""
+        settings = {
+            "base_url": self.base_url,
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "proxy": self.proxy,
+            "verify": self.verify,
+            "allow_http": self.allow_http,
+        }
+        return LinqClient(self.api_key, **{**settings, **options})
 
 
 class LinqHook(BaseHook):
@@ -60,9 +78,8 @@ class LinqHook(BaseHook):
     Talk to the Linq messaging platform through a connection of type ``linq``.
 
     The connection holds the API key as its password and, if it is not the vendor's, the base URL as its host: the
-    whole URL with scheme and path, and with the port if there is one. Its extra fields are ``default_line``,
-    ``retention_window_hours``, ``connect_timeout`` and ``read_timeout``; an argument given here goes before its field.
-    ``hook.client`` reaches all of the API.
+    whole URL with scheme and path, and with the port if there is one. Its extra fields are the arguments that follow
+    the connection here; an argument given here goes before its field. ``hook.client`` reaches all of the API.
 
     :param linq_conn_id: the connection.
     :param default_line: own phone number to send from where a call names none, in E.164 form.
@@ -70,6 +87,11 @@ class LinqHook(BaseHook):
         keeps them.
     :param connect_timeout: seconds to wait for a connection, 5 by default.
     :param read_timeout: seconds to wait for each read of a response, 60 by default.
+    :param max_retries: tries of a call after the first one, where it may be repeated, 4 by default.
+    :param proxy: URL of a proxy for all requests; by default that of the environment.
+    :param verify: file with the certificates to trust, of a private CA for example; by default those that Python
+        trusts, or that ``REQUESTS_CA_BUNDLE`` names.
+    :param allow_http: let the key leave the machine unencrypted, where the base URL begins with ``http://``.
     """
 
     conn_name_attr = "linq_conn_id"
@@ -85,6 +107,10 @@ class LinqHook(BaseHook):
         retention_window_hours: float | None = None,
         connect_timeout: float | None = None,
         read_timeout: float | None = None,
+        max_retries: int | None = None,
+        proxy: str | None = None,
+        verify: str | None = None,
+        allow_http: bool | None = None,
     ) -> None:
         super().__init__()
         self.linq_conn_id = linq_conn_id
@@ -93,6 +119,10 @@ class LinqHook(BaseHook):
             "retention_window_hours": retention_window_hours,
             "connect_timeout": connect_timeout,
             "read_timeout": read_timeout,
+            "max_retries": max_retries,
+            "proxy": proxy,
+            "verify": verify,
+            "allow_http": allow_http,
         }
 
     @cached_property
@@ -105,7 +135,10 @@ class LinqHook(BaseHook):
 
     def _settings_of(self, conn: Connection) -> LinqSettings:
         if not conn.password:  # the client would look into the environment, where another account's key may stand
-            raise InvalidRequestError(f"connection {self.linq_conn_id!r}: password: must be the API key, got none")
+            raise InvalidRequestError(
+                f"connection {self.linq_conn_id!r}: password: must be the API key (the field API key of the form), got "
+                "none"
+            )
         if not isinstance(conn.extra_dejson, Mapping):
             raise InvalidRequestError(
                 f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
@@ -119,6 +152,10 @@ class LinqHook(BaseHook):
             default_line=None if line is None else check_line(line, "default_line"),
             retention_window=None if hours is None else RetentionWindow(hours),
             timeout=(_positive(fields, "connect_timeout") or 5.0, _positive(fields, "read_timeout") or 60.0),
+            max_retries=_whole(fields, "max_retries", 4),
+            proxy=_text(fields, "proxy"),
+            verify=_text(fields, "verify") or True,
+            allow_http=_flag(fields, "allow_http"),
         )
 
     @cached_property
@@ -131,13 +168,7 @@ class LinqHook(BaseHook):
 
         :param options: what :class:`~linq_client.LinqClient` takes besides, such as ``max_retries`` or ``pool_size``.
         """
-        settings = self.settings
-        return LinqClient(
-            settings.api_key,
-            base_url=settings.base_url,
-            timeout=settings.timeout,
-            **{"renew_key": self._present_key, **options},
-        )
+        return self.settings.new_client(**{"renew_key": self._present_key, **options})
 
     def _present_key(self) -> str:
         """Read the connection again: the key that the API has refused may have been changed since."""
@@ -151,16 +182,11 @@ class LinqHook(BaseHook):
         """Ask the API for the account's lines, once, and say what came of it."""
         try:
             settings = self.settings
-            client = LinqClient(settings.api_key, base_url=settings.base_url, timeout=TEST_TIMEOUT, max_retries=0)
+            with settings.new_client(deadline=TEST_DEADLINE, max_retries=0) as client:
+                lines = client.phone_numbers.list()
         except LinqError as error:
             return False, str(error)
-        found: queue.Queue[tuple[bool, str]] = queue.Queue()
-        # The timeout of a read starts again with each byte, so it alone would let a slow server hold up the UI.
-        Thread(target=lambda: found.put(_lines_of(client)), daemon=True).start()
-        try:
-            return found.get(timeout=TEST_DEADLINE)
-        except queue.Empty:
-            return False, f"no complete response within {TEST_DEADLINE:g} seconds"
+        return _account_of(settings, lines)
 
     def send(
         self,
@@ -215,12 +241,7 @@ class LinqAsyncHook(LinqHook):
     share one client.
 
     :param linq_conn_id: the connection; the other arguments are those of :class:`LinqHook`.
-    :param max_retries: tries of a call after the first one, where it may be repeated.
     """
-
-    def __init__(self, linq_conn_id: str = LinqHook.default_conn_name, *, max_retries: int = 4, **kwargs: Any) -> None:
-        super().__init__(linq_conn_id, **kwargs)
-        self.max_retries = max_retries
 
     def new_client(self, **options: Any) -> LinqClient:
         # The connection is fetched in the event loop alone: see `has_other_key`.
@@ -231,7 +252,7 @@ class LinqAsyncHook(LinqHook):
         if "settings" not in vars(self):
             # Fills the cached property: `settings` itself would fetch the connection in a way that blocks the loop.
             vars(self)["settings"] = self._settings_of(await self.aget_connection(self.linq_conn_id))
-        return _shared_client(self.settings, self.max_retries)
+        return _shared_client(self.settings)
 
     def forget_connection(self) -> None:
         """Fetch the connection again at the next call: its key may have been changed."""
@@ -256,24 +277,28 @@ class LinqAsyncHook(LinqHook):
 
 
 @lru_cache(maxsize=32)
-def _shared_client(settings: LinqSettings, max_retries: int) -> LinqClient:
-    return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=max_retries)
+def _shared_client(settings: LinqSettings) -> LinqClient:
+    return settings.new_client()
 
 
-def _lines_of(client: LinqClient) -> tuple[bool, str]:
-    """Ask for the account's lines, and say so as the Test button does."""
-    try:
-        with client:
-            lines = client.phone_numbers.list()
-    except LinqError as error:
-        return False, str(error)
-    shown = [
-        f"{line.phone_number} {line.reputation.status if line.reputation else 'of unknown reputation'}"
-        for line in lines[:TEST_LINES_SHOWN]
-    ]
-    if len(lines) > len(shown):
-        shown.append(f"and {len(lines) - len(shown)} more")
-    return True, f"{len(lines)} line{'s' * (len(lines) != 1)}{': ' * bool(lines)}{', '.join(shown)}"
+def _account_of(settings: LinqSettings, lines: list[models.PhoneNumber]) -> tuple[bool, str]:
+    """Say what account a connection reaches, the line that it sends from first."""
+    numbers = [line.phone_number for line in lines]
+    shown = [_described(line) for line in sorted(lines, key=lambda line: line.phone_number != settings.default_line)]
+    more = len(shown) - TEST_LINES_SHOWN
+    listed = ", ".join([*shown[:TEST_LINES_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+    if settings.default_line is not None and settings.default_line not in numbers:
+        return (
+            False,
+            f"default line {settings.default_line} is not a line of this account, which has {listed or 'none'}",
+        )
+    window = settings.retention_window
+    expiry = f"; messages expire after {window.hours:g} hours" if window is not None else ""
+    return True, f"{len(lines)} line{'s' * (len(lines) != 1)}{': ' * bool(lines)}{listed}{expiry}"
+
+
+def _described(line: models.PhoneNumber) -> str:
+    return f"{line.phone_number} {line.reputation.status if line.reputation else 'of unknown reputation'}"
 
 
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -292,3 +317,28 @@ def _positive(fields: Mapping[str, Any], name: str) -> float | None:
     if not 0 < number < float("inf"):
         raise InvalidRequestError(f"{name}: must be a number above 0, got {fields[name]!r}")
     return number
+
+
+def _whole(fields: Mapping[str, Any], name: str, default: int) -> int:
+    try:
+        number = int(fields.get(name, default))
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise InvalidRequestError(f"{name}: must be a whole number from 0 on, got {fields[name]!r}")
+    return number
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequestError(f"{name}: must be text, got {type(value).__name__}")
+    return value
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    """Read a yes or no, which is a string in a connection that was given as a URI."""
+    value = str(fields.get(name, False)).lower()
+    if value not in ("true", "false"):
+        raise InvalidRequestError(f"{name}: must be true or false, got {fields[name]!r}")
+    return value == "true"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.at_most_once import run_at_most_once
+from airflow_provider_linq._internal.branching import BranchingOperator
 from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq._internal.not_after import NotAfter, check_not_after, latest_moment, why_late
 from airflow_provider_linq._internal.once import OnClear
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, upload
@@ -51,12 +52,20 @@ class LinqSendVoiceMemoOperator(LinqOperator):
     :param voice_memo_url: public https URL of the file; excludes ``path`` (templated)
     :param attachment_id: a file uploaded before; excludes ``path`` and ``voice_memo_url`` (templated)
     :param files_under: folder, or list of them, whose files a template or another task may name; by default none.
+    :param not_after: when the memo must not be sent any more, as in ``LinqSendMessageOperator`` (templated)
     :param on_clear: what a cleared task does whose memo was, or may have been, sent: "keep" it and return the earlier
         result, or "resend" it.
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
 
-    template_fields: Sequence[str] = ("chat_id", "path", "voice_memo_url", "attachment_id", "linq_conn_id")
+    template_fields: Sequence[str] = (
+        "chat_id",
+        "path",
+        "voice_memo_url",
+        "attachment_id",
+        "not_after",
+        "linq_conn_id",
+    )
 
     def __init__(
         self,
@@ -66,23 +75,27 @@ class LinqSendVoiceMemoOperator(LinqOperator):
         voice_memo_url: str | None = None,
         attachment_id: str | None = None,
         files_under: str | Sequence[str] | None = None,
+        not_after: NotAfter | None = None,
         on_clear: OnClear = "keep",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_choice("on_clear", on_clear, OnClear)
+        check_not_after(not_after)
         self.chat_id = chat_id
         self.path = path
         self.voice_memo_url = voice_memo_url
         self.attachment_id = attachment_id
         self.files_under = files_under
         self._files = FileRules.of(path, files_under)
+        self.not_after = not_after
         self.on_clear = on_clear
         self.note_given()
 
     def execute(self, context: Context) -> VoiceMemoResult:
         with fail_fast():
             self.check_given()
+            not_after = latest_moment(self.not_after, context)
             if self.path is not None:
                 self.file_rules("path", self._files).check(self.path, "path")
         if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
@@ -112,6 +125,7 @@ class LinqSendVoiceMemoOperator(LinqOperator):
             send,
             prepare=prepare,
             is_stopped=lambda: self._is_stopped,
+            too_late=lambda: None if not_after is None else why_late(not_after, client.server_time),
         )
 
 
@@ -174,28 +188,30 @@ class LinqUpdateChatOperator(LinqOperator):
                 client.participants.remove(self.chat_id, handle)
             if self.display_name is not None or self.group_chat_icon is not None:
                 client.chats.update(self.chat_id, display_name=self.display_name, group_chat_icon=self.group_chat_icon)
-        self.log.info("Chat %s: %d added, %d removed", self.chat_id, len(added), len(removed))
+        changes = [f"{field} set" for field in ("display_name", "group_chat_icon") if getattr(self, field) is not None]
+        changes += [f"{len(handles)} {done}" for handles, done in ((added, "added"), (removed, "removed")) if handles]
+        self.log.info("Chat %s: %s", self.chat_id, ", ".join(changes) or "already as it should be")
         return ChatUpdate(chat_id=self.chat_id, display_name=self.display_name, added=added, removed=removed)
 
 
-class LinqCheckCapabilityOperator(LinqOperator, BranchMixIn):
+class LinqCheckCapabilityOperator(BranchingOperator):
     """
     Check whether an address can be reached by iMessage or by RCS; as a value, or as a branch.
 
     The platform allows one check in 10 seconds; the client waits for its turn. The result is a
     :class:`~airflow_provider_linq.results.CapabilityResult`, of which each key is an XCom of its own too. With
-    ``if_available`` or ``if_unavailable`` the operator also branches, and skips the other tasks directly downstream.
+    ``if_available`` or ``if_unavailable`` the operator also branches, and skips the other tasks directly downstream. A
+    mapped task can't branch.
 
     :param address: phone number or e-mail address (templated)
     :param service: "iMessage" or "RCS" (phone numbers only) (templated)
     :param from_: own line to check with; by default that of the connection (templated)
-    :param if_available: task id, or list of them, to continue with if it can.
+    :param if_available: task id, or list of them, to continue with if it can; in a task group with its prefix.
     :param if_unavailable: task id, or list of them, to continue with if it can't.
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
 
     template_fields: Sequence[str] = ("address", "service", "from_", "linq_conn_id")
-    inherits_from_skipmixin = True
 
     def __init__(
         self,
@@ -213,15 +229,23 @@ class LinqCheckCapabilityOperator(LinqOperator, BranchMixIn):
         self.from_ = from_
         self.if_available = if_available
         self.if_unavailable = if_unavailable
+        if self._branches:
+            self.check_branching()
         self.note_given()
 
+    @property
+    def _branches(self) -> bool:
+        return self.if_available is not None or self.if_unavailable is not None
+
     def execute(self, context: Context) -> CapabilityResult:
+        if self._branches:
+            self.check_can_branch(context)
         with fail_fast():
             self.check_given()
             found = self._check()
         self.log.info("Reachable by %s: %s", self.service, found["available"])
-        if self.if_available is not None or self.if_unavailable is not None:
-            self.do_branch(context, self.if_available if found["available"] else self.if_unavailable)
+        if self._branches:
+            self.branch(context, found, self.if_available if found["available"] else self.if_unavailable)
         return found
 
     def _check(self) -> CapabilityResult:
@@ -245,22 +269,28 @@ class LinqRequestLocationOperator(LinqOperator):
     :class:`~airflow_provider_linq.results.LocationRequestResult`.
 
     :param chat_id: a direct chat (templated)
+    :param not_after: when it must not be asked for any more, as in ``LinqSendMessageOperator`` (templated)
     :param on_clear: whether a cleared task asks again: "keep" or "resend".
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
 
-    template_fields: Sequence[str] = ("chat_id", "linq_conn_id")
+    template_fields: Sequence[str] = ("chat_id", "not_after", "linq_conn_id")
 
-    def __init__(self, *, chat_id: str, on_clear: OnClear = "keep", **kwargs: Any) -> None:
+    def __init__(
+        self, *, chat_id: str, not_after: NotAfter | None = None, on_clear: OnClear = "keep", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_choice("on_clear", on_clear, OnClear)
+        check_not_after(not_after)
         self.chat_id = chat_id
+        self.not_after = not_after
         self.on_clear = on_clear
         self.note_given()
 
     def execute(self, context: Context) -> LocationRequestResult:
         with fail_fast():
             self.check_given()
+            not_after = latest_moment(self.not_after, context)
         client = self.hook.client
 
         def ask(_: None) -> LocationRequestResult:
@@ -277,6 +307,7 @@ class LinqRequestLocationOperator(LinqOperator):
             ask,
             prepare=lambda: None,
             is_stopped=lambda: self._is_stopped,
+            too_late=lambda: None if not_after is None else why_late(not_after, client.server_time),
         )
 
 

@@ -7,28 +7,22 @@ key. Everything that the API would refuse in a message is refused before a reque
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.destination import Destination, destination_of
-from airflow_provider_linq._internal.durable import MESSAGE
-from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
-from airflow_provider_linq._internal.idempotency import IdempotencyRecord, check_key, decide_send, recipient_fingerprint
-from airflow_provider_linq._internal.keyed_send import KeyedSend
-from airflow_provider_linq._internal.once import OnClear, RecordStore, is_mapped
-from airflow_provider_linq._internal.operator import LinqOperator
-from airflow_provider_linq._internal.uploads import FileRules, check_message, with_key
-from airflow_provider_linq._internal.xcom import refused_result
+from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq._internal.idempotency import recipient_fingerprint
+from airflow_provider_linq._internal.send_operator import SendOperator
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
-from linq_client import BlockedError, MessageLike, OptedOutError
+from linq_client import MessageLike
+from linq_client.times import format_datetime
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,112 +30,28 @@ if TYPE_CHECKING:
 __all__ = ["LinqCreateChatOperator", "LinqSendMessageOperator"]
 
 
-class _LinqSendOperator(LinqOperator, ABC):
-    """What the sending operators share: the message, its key and record, and the wait for its delivery."""
+class _DeliveryOperator(SendOperator):
+    """What the operators share that send a message and may wait for its delivery."""
 
     def __init__(
         self,
         *,
-        message: MessageLike,
-        idempotency_key: str | None = None,
-        files_under: str | Sequence[str] | None = None,
-        on_opt_out: OnOptOut = "fail",
-        on_clear: OnClear = "keep",
         wait_for_delivery: Until | None = None,
         delivery_timeout: timedelta | float = 3600,
         failure_grace: timedelta | float = FAILURE_GRACE,
-        poll_interval: timedelta | float = 15,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_choice("on_opt_out", on_opt_out, OnOptOut)
-        check_choice("on_clear", on_clear, OnClear)
         if wait_for_delivery is not None:
             check_choice("wait_for_delivery", wait_for_delivery, Until)
-        self.message = message
-        self.idempotency_key = idempotency_key
-        self.files_under = files_under
-        self._files = FileRules.of(message, files_under)
-        self.on_opt_out = on_opt_out
-        self.on_clear = on_clear
         self.wait_for_delivery = wait_for_delivery
         self.delivery_timeout = as_timedelta(delivery_timeout)
         self.failure_grace = as_timedelta(failure_grace)
-        self.poll_interval = as_timedelta(poll_interval).total_seconds()
-        self.deferrable = deferrable
 
-    @abstractmethod
-    def destination(self) -> Destination:
-        """
-        Return where the message goes now.
-
-        :raises InvalidRequestError: an argument is wrong.
-        """
-
-    @abstractmethod
-    def recipient(self) -> str:
-        """Return the fingerprint of whom the message is for."""
-
-    def execute(self, context: Context) -> SendResult:
-        with fail_fast():
-            self.check_given()
-            destination = self.destination()
-        store = self._store(context)
-        with store.noting_end(lambda: self._is_stopped):
-            result = self._send_once(context, destination, store)
-            if self.wait_for_delivery is None or result["refused"] is not None:
-                return result
-            return self._await_delivery(self.wait_for_delivery, result)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        with self._store(context).noting_end(lambda: self._is_stopped):
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    def _store(self, context: Context) -> RecordStore[IdempotencyRecord]:
-        blank = IdempotencyRecord.blank(context["ti"], self.recipient())
-        return RecordStore(context, MESSAGE, blank)
-
-    def _send_once(
-        self, context: Context, destination: Destination, store: RecordStore[IdempotencyRecord]
-    ) -> SendResult:
-        ti = context["ti"]
-        with fail_fast():
-            files = self.file_rules("message", self._files)
-            checked = check_message(self.message, files)
-            destination.check(checked)
-            given = check_key(self.idempotency_key)
-            given = given if given is not None else check_key(checked.idempotency_key)
-            decision = decide_send(ti, store.record, given, self.on_clear, recipient=destination.recipient)
-            key = with_key(checked, decision.record.key).idempotency_key
-            if decision.note:
-                self.log.warning("%s", decision.note)
-            if store.record is not None:
-                store.save(decision.record)
-            send = KeyedSend(
-                hook=self.hook,
-                store=store,
-                destination=destination,
-                message=self.message,
-                files=files,
-                decision=decision,
-                context=context,
-                shares_key=is_mapped(ti) and given is None,
-            )
-            try:
-                return send.run()
-            except (OptedOutError, BlockedError) as error:
-                return self._refused(error, str(key))
-
-    def _refused(self, error: OptedOutError | BlockedError, key: str) -> SendResult:
-        """Make of a recipient who can't be written to what the user has chosen."""
-        if self.on_opt_out == "fail":
-            raise error
-        if self.on_opt_out == "skip":
-            raise AirflowSkipException(f"Not sent: {error}") from error
-        self.log.warning("Not sent: %s", error)
-        chat_id = getattr(self, "chat_id", None)
-        return refused_result(refusal(error), chat_id=chat_id, trace_id=error.trace_id, idempotency_key=key)
+    def after_send(self, context: Context, result: SendResult) -> SendResult:
+        if self.wait_for_delivery is None or result["refused"] is not None:
+            return result
+        return self._await_delivery(self.wait_for_delivery, result)
 
     def _await_delivery(self, until: Until, result: SendResult) -> SendResult:
         """Wait on the worker, or in a triggerer, until the message has come so far."""
@@ -161,6 +71,7 @@ class _LinqSendOperator(LinqOperator, ABC):
                         failure_grace=self.failure_grace.total_seconds(),
                         sent=result,
                         poll_interval=self.poll_interval,
+                        deadline=format_datetime(datetime.now(timezone.utc) + self.delivery_timeout),
                     ),
                     method_name="execute_complete",
                     timeout=self.delivery_timeout,
@@ -175,7 +86,7 @@ class _LinqSendOperator(LinqOperator, ABC):
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""
         raise_for_event(event)
-        record = None if event.get("sent") else self._store(context).record
+        record = None if event.get("sent") else self.store(context).record
         sent = event.get("sent") or (record.result if record else None)
         if sent is None:
             raise AirflowFailException(f"Message {event['delivery']['message_id']} was sent, but nothing more is known")
@@ -189,7 +100,7 @@ class _LinqSendOperator(LinqOperator, ABC):
         return {**result, "delivery_status": delivery["delivery_status"], "service": delivery["service"]}
 
 
-class LinqSendMessageOperator(_LinqSendOperator):
+class LinqSendMessageOperator(_DeliveryOperator):
     """
     Send a message to a chat, or to handles.
 
@@ -214,6 +125,9 @@ class LinqSendMessageOperator(_LinqSendOperator):
         installations share an account and run DAGs of the same name (templated)
     :param files_under: folder, or list of them, local or of an object store, whose files a template, another task or a
         JSON message may name; by default none.
+    :param not_after: when the message must not be sent any more: a datetime or an ISO 8601 string, or a timedelta after
+        the run was due. A task that comes later is skipped, unless its message was sent before; Airflow also runs the
+        latest slot that a paused DAG has missed, whatever ``catchup`` says (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param on_opt_out: what to do if the recipient has opted out or is blocked: "fail" (without a retry), "skip", or
         "return" a result whose ``refused`` says why.
@@ -227,7 +141,15 @@ class LinqSendMessageOperator(_LinqSendOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    template_fields: Sequence[str] = ("message", "chat_id", "to", "from_", "idempotency_key", "linq_conn_id")
+    template_fields: Sequence[str] = (
+        "message",
+        "chat_id",
+        "to",
+        "from_",
+        "idempotency_key",
+        "not_after",
+        "linq_conn_id",
+    )
 
     def __init__(
         self,
@@ -251,7 +173,7 @@ class LinqSendMessageOperator(_LinqSendOperator):
         return recipient_fingerprint(self.chat_id, self.to)
 
 
-class LinqCreateChatOperator(_LinqSendOperator):
+class LinqCreateChatOperator(_DeliveryOperator):
     """
     Send a first message from a line to handles; their chat with the line is created, or used again if there is one.
 
@@ -273,7 +195,7 @@ class LinqCreateChatOperator(_LinqSendOperator):
     :param deferrable: wait in the triggerer.
     """
 
-    template_fields: Sequence[str] = ("message", "to", "from_", "idempotency_key", "linq_conn_id")
+    template_fields: Sequence[str] = ("message", "to", "from_", "idempotency_key", "not_after", "linq_conn_id")
 
     def __init__(
         self, *, to: str | Sequence[str], message: MessageLike, from_: str | None = None, **kwargs: Any

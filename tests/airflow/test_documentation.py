@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,12 @@ def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., Non
     """Run one of the examples against the emulator, whose clock runs fast."""
     emulator.control("POST", "clock", {"freeze": False, "speed": 60})
 
-    def run_example(name: str, **params: Any) -> Run:
+    def run_example(name: str, folders: Mapping[str, str] | None = None, **params: Any) -> Run:
         file = BUNDLES["documentation"] / f"{name}.py"
-        file.write_text(EXAMPLES[name])
+        code = EXAMPLES[name]
+        for documented, real in (folders or {}).items():
+            code = code.replace(documented, real)
+        file.write_text(code)
         return Run(dags_of(file)[name].test(run_conf=params))
 
     return run_example
@@ -58,9 +61,29 @@ def test_it_runs_as_it_stands(run_example: Callable[..., Run], name: str) -> Non
 def test_the_ones_with_files(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
     (tmp_path / "today.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\x00" * 50)
     (tmp_path / "greeting.m4a").write_bytes(b"\x00\x00\x00\x20ftypM4A " + b"\x00" * 100)
-    assert run_example("send_a_file", file=f"file://{tmp_path}/today.png").state == "success"
-    assert run_example("send_a_voice_memo", file=f"{tmp_path}/greeting.m4a").state == "success"
+    (tmp_path / "today.png").rename(tmp_path / "monday.png")
+    folders = {"s3://aws_default@menus": f"file://{tmp_path}", "/srv": str(tmp_path)}
+    assert run_example("send_a_file", folders).state == "success"
+    assert run_example("send_a_voice_memo", folders).state == "success"
     assert len(emulator.ledger()) == 3
+
+
+def test_the_one_that_is_late(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    emulator.control("POST", "clock", {"freeze": True, "now": "2100-03-01T12:00:00Z"})
+    assert run_example("lunch").states("send") == ["skipped"]
+    assert not emulator.ledger()
+
+
+def test_the_one_that_asks(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    with answering(emulator, {ANN: "No."}):
+        run = run_example("appointment")
+    assert [run.states(task) for task in ("confirm", "cancel", "call")] == [["skipped"], ["success"], ["skipped"]]
+
+
+def test_the_one_that_extracts(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    emulator.control("POST", "seed", {"chats": 3, "messages_per_chat": 5, "hours": 10, "seed": 1})
+    run = run_example("extract", {"/srv": str(tmp_path)})
+    assert run.xcom("extract")["records"]["messages"] == len(emulator.ledger())
 
 
 def test_the_one_that_waits(run_example: Callable[..., Run], emulator: Emulator) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -71,13 +72,17 @@ def test_arguments_go_before_fields(connection: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("fields", "refusal"),
     [
-        ({"password": None}, "connection 'linq_default': password: must be the API key, got none"),
+        ({"password": None}, "must be the API key"),
         ({"extra": "[1]"}, "extra: must be a JSON object"),
         ({"extra": '{"default_line": "202-555-0101"}'}, "default_line: must be E.164"),
         ({"extra": '{"retention_window_hours": 48}'}, "retention window: must be 1 to 24 hours"),
         ({"extra": '{"read_timeout": "soon"}'}, "read_timeout: must be a number above 0, got 'soon'"),
         ({"extra": '{"connect_timeout": 0}'}, "connect_timeout: must be a number above 0, got 0"),
-        ({"host": "api.example.com"}, "base_url: must be an http or https URL"),
+        ({"host": "api.example.com"}, "base_url: must be a URL"),
+        ({"host": "http://api.example.com/api/partner"}, "allow_http"),
+        ({"extra": '{"max_retries": "often"}'}, "max_retries: must be a whole number from 0 on, got 'often'"),
+        ({"extra": '{"allow_http": "perhaps"}'}, "allow_http: must be true or false, got 'perhaps'"),
+        ({"extra": '{"proxy": 5}'}, "proxy: must be text, got int"),
     ],
 )
 def test_a_wrong_connection_is_refused_by_name(
@@ -98,6 +103,29 @@ def test_making_a_hook_looks_nothing_up() -> None:
 
 def test_the_test_button_names_the_lines(emulator: Emulator, connect: Callable[..., None]) -> None:
     assert LinqHook().test_connection() == (True, "2 lines: +12025550101 HEALTHY, +12025550102 HEALTHY")
+
+
+def test_the_test_button_looks_at_the_default_line(emulator: Emulator, connect: Callable[..., None]) -> None:
+    connect(default_line="+12025550199")
+    refusal = (
+        "default line +12025550199 is not a line of this account, which has +12025550101 HEALTHY, +12025550102 HEALTHY"
+    )
+    assert LinqHook().test_connection() == (False, refusal)
+    connect(default_line="+12025550102", retention_window_hours=24)
+    found = "2 lines: +12025550102 HEALTHY, +12025550101 HEALTHY; messages expire after 24 hours"
+    assert LinqHook().test_connection() == (True, found)
+
+
+def test_a_connection_with_a_proxy_and_retries(emulator: Emulator, connect: Callable[..., None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        connect(proxy=f"http://user:secret-word@127.0.0.1:{proxy.getsockname()[1]}", max_retries=0)
+        thread = threading.Thread(target=lambda: proxy.accept()[0].close())
+        thread.start()
+        works, reason = LinqHook().test_connection()
+        thread.join()
+    assert not works
+    assert not emulator.requests_served()
+    assert "secret-word" not in reason + repr(LinqHook().settings)
 
 
 def test_the_test_button_with_a_wrong_key(emulator: Emulator, connect: Callable[..., None]) -> None:
@@ -127,13 +155,16 @@ def test_the_test_button_does_not_wait_for_a_server_that_drips(
             caller, _ = server.accept()
             with caller:
                 caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-                while not done.wait(0.1):
-                    caller.sendall(b" ")
+                with suppress(OSError):
+                    while not done.wait(0.1):
+                        caller.sendall(b" ")
 
         thread = threading.Thread(target=drip)
         thread.start()
         connection(host=f"http://127.0.0.1:{server.getsockname()[1]}/api/partner")
-        assert LinqHook().test_connection() == (False, "no complete response within 0.3 seconds")
+        works, reason = LinqHook().test_connection()
+        assert not works
+        assert "0.3" in reason
         done.set()
         thread.join()
 

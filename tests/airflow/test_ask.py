@@ -1,0 +1,195 @@
+"""`LinqAskOperator`: one task asks once, waits for one of the words, and branches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, task_group
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+
+from airflow_provider_linq.operators.ask import LinqAskOperator
+from tests.airflow.conftest import Store, context
+from tests.airflow.sends import ANN, lost_answers, posts
+from tests.emulator_process import Emulator
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+ANSWERS = {"yes": "confirm", "No thanks": "cancel", "👍": "confirm"}
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    return emulator
+
+
+class Branches(list[Any]):
+    """The branches that tasks took."""
+
+
+@pytest.fixture
+def branches(monkeypatch: pytest.MonkeyPatch) -> Branches:
+    """Airflow's own part of a branch needs a running DAG: the examples' tests run it."""
+    taken = Branches()
+    monkeypatch.setattr(LinqAskOperator, "do_branch", lambda task, context, task_ids: taken.append(task_ids))
+    return taken
+
+
+class Instance(SimpleNamespace):
+    """A task instance that takes XComs."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = value
+
+
+def try_of(store: Store | None = None, **ids: Any) -> Any:
+    made = context(store, **ids)
+    made["ti"] = Instance(**vars(made["ti"]), xcoms={})
+    return made
+
+
+def question(**arguments: Any) -> LinqAskOperator:
+    given = {"to": ANN, "message": "Does Friday suit you?", "answers": ANSWERS, "otherwise": "nobody"}
+    return LinqAskOperator(task_id="t", **{**given, "poll_interval": 0.05, "timeout": 3_600, **arguments})
+
+
+def answer(emulator: Emulator, text: str) -> str:
+    chat_id = emulator.ledger()[-1]["chat_id"]
+    return str(emulator.control("POST", "inbound", {"chat_id": chat_id, "from": ANN, "text": text})["id"])
+
+
+@contextmanager
+def answering(emulator: Emulator, *texts: str) -> Iterator[None]:
+    """Answer as soon as the question is there."""
+
+    def run() -> None:
+        while not emulator.ledger():
+            time.sleep(0.05)
+        for text in texts:
+            emulator.advance(1)
+            answer(emulator, text)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("texts", "word", "branch"),
+    [
+        (["YES!"], "yes", "confirm"),
+        (["Maybe", "yes please", "(no  THANKS)."], "No thanks", "cancel"),
+        (["👍"], "👍", "confirm"),
+        (["yes", "no thanks"], "yes", "confirm"),
+        ([" \n yes\n"], "yes", "confirm"),
+    ],
+)
+def test_the_first_of_the_words_decides(
+    emulator: Emulator, branches: Branches, texts: list[str], word: str, branch: str
+) -> None:
+    with answering(emulator, *texts):
+        result = question(deferrable=False).execute(now := try_of(Store()))
+    assert (result["answer"], branches) == (word, [branch])
+    assert now["ti"].xcoms["return_value"] == result
+    assert now["ti"].xcoms["answer"] == word
+    assert "please" not in str(result)
+
+
+def test_nobody_answers_in_time(emulator: Emulator, branches: Branches) -> None:
+    task = question(deferrable=False, timeout=0.2)
+    result = task.execute(try_of(Store()))
+    assert (result["answer"], branches) == (None, ["nobody"])
+
+
+def test_it_defers_and_returns(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred) as deferred:
+        question(deferrable=True).execute(try_of(store))
+    assert deferred.value.trigger.chat_id == emulator.ledger()[-1]["chat_id"]
+    event = {"chat_id": "c", "message_id": answer(emulator, "yes"), "polls": 2, "waited": 3.0}
+    for kwargs in ({"sent": deferred.value.kwargs["sent"]}, {}):
+        result = question().execute_complete(try_of(store), event, **kwargs)
+        assert (result["answer"], branches.pop()) == ("yes", "confirm")
+    with pytest.raises(AirflowFailException, match="nothing more is known"):
+        question().execute_complete(try_of(Store()), event)
+
+
+def test_the_time_is_over(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred) as deferred:
+        question(deferrable=True).execute(try_of(store))
+    over = {"timed_out": True, "waiting_for": "x", "polls": 2, "waited": 3.0}
+    assert question().execute_complete(try_of(store), over)["answer"] is None
+    task = question()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow.sdk.BaseOperator.resume_execution", _times_out)
+        assert task.resume_execution("execute_complete", deferred.value.kwargs, try_of(store))["answer"] is None
+    assert branches == ["nobody", "nobody"]
+
+
+def _times_out(*_: Any) -> None:
+    raise TaskDeferralTimeout("over")
+
+
+def test_a_retry_asks_no_second_time(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with lost_answers(emulator), pytest.raises(Exception, match="no usable response"):
+        question(deferrable=False).execute(try_of(store))
+    answer(emulator, "yes")
+    result = question(deferrable=False).execute(try_of(store, try_number=2))
+    assert (result["answer"], branches) == ("yes", ["confirm"])
+    assert [row["direction"] for row in emulator.ledger()] == ["outbound", "inbound"]
+
+
+def test_the_time_to_answer_counts_from_the_question(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred):
+        question(deferrable=True).execute(try_of(store))
+    emulator.advance(3_000)
+    with pytest.raises(TaskDeferred) as again:
+        question(deferrable=True).execute(try_of(store, try_number=2))
+    deadline = datetime.fromisoformat(again.value.trigger.deadline.replace("Z", "+00:00"))
+    assert deadline - datetime.now(timezone.utc) < timedelta(seconds=601)
+    assert posts(emulator) == 1
+
+
+def test_who_opted_out_is_not_waited_for(emulator: Emulator, branches: Branches) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
+    result = question(on_opt_out="return").execute(try_of(Store()))
+    assert (result["refused"], result["answer"], branches) == ("opted_out", None, ["nobody"])
+
+
+def test_an_answer_that_is_gone(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred):
+        question(deferrable=True).execute(try_of(store))
+    event = {"chat_id": "c", "message_id": "0b8b3e53-7f2d-4a83-8a55-000000000000", "polls": 1, "waited": 1.0}
+    with pytest.raises(AirflowFailException, match="answered in chat c, and was deleted or has expired"):
+        question().execute_complete(try_of(store), event)
+    assert not branches
+
+
+@pytest.mark.parametrize("answers", [{}, {"": "a"}, {"!": "a"}, {"Yes": "a", "yes!": "b"}])
+def test_words_that_are_none(answers: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="answers must have words"):
+        question(answers=answers)
+
+
+def test_no_branch_in_a_mapped_task(emulator: Emulator) -> None:
+    with pytest.raises(AirflowFailException, match="can't branch"):
+        question().execute(try_of(Store(), map_index=0))
+    assert posts(emulator) == 0
+
+    @task_group
+    def each(who: str) -> None:
+        question(to=who)
+
+    with DAG("groups", schedule=None), pytest.raises(ValueError, match="can't branch"):
+        each.expand(who=[ANN])

@@ -1,0 +1,183 @@
+"""`LinqExtractOperator`: the real tap over the emulator, into files and into targets that work and that don't."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_linq.operators.extract import LinqExtractOperator
+from tests.airflow.conftest import context
+from tests.emulator_process import Emulator
+
+#: Stores lines in a file, and says so, as a target does; ends with code 3 after some lines if it is to fail.
+TARGET = """
+import json, pathlib, sys
+path, limit = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+with path.open("a") as file:
+    for number, line in enumerate(sys.stdin):
+        if number == limit:
+            print("2026-01-01 00:00:00,000 | ERROR    | target | The disk is full", file=sys.stderr)
+            sys.exit(3)
+        file.write(line)
+        message = json.loads(line)
+        if message["type"] == "STATE":
+            print(json.dumps(message["value"]), flush=True)
+"""
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    connect(retention_window_hours=24)
+    emulator.control("POST", "seed", {"chats": 6, "messages_per_chat": 5, "hours": 10, "seed": 1})
+    return emulator
+
+
+class Event:
+    """What an outlet gets."""
+
+    extra: dict[str, Any]
+
+
+@pytest.fixture
+def extract(tmp_path: Path) -> Callable[..., Any]:
+    def extract(outlets: tuple[Asset, ...] = (), try_number: int = 1, **arguments: Any) -> Any:
+        task = LinqExtractOperator(task_id="t", folder=str(tmp_path / "out"), outlets=list(outlets), **arguments)
+        events = {outlet: Event() for outlet in outlets}
+        result = task.execute(
+            {**context(run_id="scheduled__2026-03-01T12:00:00+00:00", try_number=try_number), "outlet_events": events}
+        )
+        return (result, *(event.extra for event in events.values())) if outlets else result
+
+    return extract
+
+
+def rows(tmp_path: Path, stream: str = "messages") -> list[dict[str, Any]]:
+    files = sorted((tmp_path / "out" / stream).glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_files_and_freshness(
+    emulator: Emulator,
+    extract: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    asset = Asset("linq_messages")
+    with caplog.at_level(logging.INFO):
+        result, extra = extract(outlets=(asset,))
+    assert extra == result
+    assert {row["id"] for row in rows(tmp_path)} == {row["id"] for row in emulator.ledger()}
+    assert result["records"]["messages"] == len(emulator.ledger())
+    assert all(Path(path).exists() for path in result["files"])
+    assert {line["line"] for line in result["lines"]} == set(emulator.lines)
+    newest = max(row["created_at"] for row in emulator.ledger())
+    assert max(line["newest_message"] or "" for line in result["lines"])[:19] == newest[:19]
+    assert not any(line["gap"] for line in result["lines"])
+    assert {one["window_hours"] for one in result["lines"]} == {24.0}
+    said = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert not [record.getMessage() for record in said if "tap_process" in record.name]
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert re.search(r"Line \+\d+: read until 2026-03-01T12:00:00Z", logged)
+    assert emulator.api_key not in logged
+
+
+def test_the_next_run_goes_on_from_state(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    extract()
+    late = emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": "+12125550110", "text": "Hi"})["id"]
+    result = extract(try_number=2)
+    assert result["records"]["messages"] < len(emulator.ledger())
+    assert late in {row["id"] for row in rows(tmp_path)}
+
+
+def test_lines_have_state_of_their_own(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    for line in emulator.lines:
+        assert [one["line"] for one in extract(lines=line)["lines"]] == [line]
+    extract(lines=list(reversed(emulator.lines)))
+    assert len(list((tmp_path / "out" / "state").iterdir())) == len(emulator.lines) + 1
+
+
+def test_a_gap(emulator: Emulator, extract: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for line in emulator.lines:
+        emulator.control("POST", "lines", {"phone_number": line, "retention_hours": 24})
+    extract()
+    emulator.advance(30 * 3600)
+    with pytest.raises(AirflowFailException, match="may have expired before they were read"):
+        extract(on_gap="fail", try_number=2)
+    # All that was left is stored, so the next run is in time.
+    assert not any(line["gap"] for line in extract(on_gap="fail", try_number=3)["lines"])
+    emulator.advance(30 * 3600)
+    assert all(line["gap"] for line in extract(try_number=4)["lines"])
+
+
+def test_a_target(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    stored = tmp_path / "stored.jsonl"
+    result = extract(target=[sys.executable, "-c", TARGET, str(stored), "-1"])
+    messages = [json.loads(line) for line in stored.read_text().splitlines()]
+    assert sum(one.get("stream") == "messages" and one["type"] == "RECORD" for one in messages) == len(
+        emulator.ledger()
+    )
+    assert result["files"] == []
+    state = json.loads((tmp_path / "out" / "state" / "all.json").read_text())
+    assert state == [one["value"] for one in messages if one["type"] == "STATE"][-1]
+
+
+def test_a_target_that_fails_moves_no_state(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match="the target has ended with code 3: The disk is full"):
+        extract(target=[sys.executable, "-c", TARGET, str(tmp_path / "stored.jsonl"), "5"])
+    assert not (tmp_path / "out" / "state").exists()
+
+
+def test_a_chat_that_fails_keeps_what_was_read(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    emulator.control("POST", "faults", {"kind": "status", "path": "/chats$", "status": 403, "code": 2005})
+    with pytest.raises(AirflowException, match="tap-linq has ended with code 1: .*could not be read"):
+        extract()
+    assert not rows(tmp_path)
+
+
+def test_stopping_stops_the_tap(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    emulator.control("POST", "faults", {"kind": "latency", "path": "/chats$", "seconds": 30})
+    task = LinqExtractOperator(task_id="t", folder=str(tmp_path / "out"))
+
+    def stop() -> None:
+        while not [row for row in emulator.requests_served() if row["path"].endswith("/phone_numbers")]:
+            time.sleep(0.05)
+        task.on_kill()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(AirflowException, match="tap-linq has ended with code"):
+        task.execute({**context(), "outlet_events": {}})
+    stopper.join()
+    assert not task._processes._running
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        ({"target": "target-postgres"}, "target must be a list"),
+        ({"settings": {"api_key": "x"}}, "settings must not hold"),
+        ({"on_gap": "ignore"}, "on_gap must be one of"),
+    ],
+)
+def test_arguments_that_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], refusal: str) -> None:
+    with pytest.raises(ValueError, match=refusal):
+        LinqExtractOperator(task_id="t", folder="/tmp", **arguments)
+
+
+@pytest.mark.parametrize("lines", [[], ["1202"], ["not a line"]])
+def test_lines_that_are_none(emulator: Emulator, extract: Any, lines: list[str]) -> None:
+    with pytest.raises(AirflowFailException, match="lines"):
+        extract(lines=lines)
+    assert not emulator.requests_served()
