@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_api import serving
-from tests.support.loaders import Extraction, Loaded, Loaders, catalog_of, run_tap, without
+from tests.support.loaders import Extraction, Loaded, Loaders, catalog_of, run_tap_quickly, without
 from tests.support.singer_checks import read, violations
 from tests.system.loaders.judging import same, verdict
 from tests.system.loaders.odd_records import CASES, Case, World, build, tag
@@ -33,7 +33,7 @@ def world() -> World:
 def extraction(world: World, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     folder = tmp_path_factory.mktemp("odd")
     with serving(world.api):
-        return run_tap(world.api, folder, catalog=catalog_of(folder))
+        return run_tap_quickly(world.api, folder, catalog=catalog_of(folder))
 
 
 @pytest.fixture(scope="module")
