@@ -81,9 +81,10 @@ def holds(extra: Any, value: Any) -> bool:
 
 
 def names(extra: Any, key: str) -> bool:
-    """Whether a name stands somewhere among the keys of what was kept, alone or as the end of a path."""
+    """Whether a name stands somewhere among the keys of what was kept, alone or within a path."""
+    forms = {key, key.replace("~", "~0").replace("/", "~1"), json.dumps(key), repr(key), key.replace(".", "\\.")}
     if isinstance(extra, dict):
-        return any(str(name).endswith(key) or names(one, key) for name, one in extra.items())
+        return any(any(form in str(name) for form in forms) or names(one, key) for name, one in extra.items())
     return isinstance(extra, list) and any(names(one, key) for one in extra)
 
 

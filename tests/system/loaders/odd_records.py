@@ -286,7 +286,7 @@ UNKNOWN_PLACES = {
     "messages": ["", "from_handle", "effect", "reply_to", "parts.0", "parts.1", "parts.0.reactions.0"],
     "chats": ["", "health_status", "handles.1"],
     "chat_participants": [""],
-    "phone_numbers": ["", "reputation"],
+    "phone_numbers": [""],
     "webhook_subscriptions": [""],
     "chat_locations": ["properties"],
 }

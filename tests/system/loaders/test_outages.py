@@ -21,7 +21,6 @@ from tests.support.hostile_api import (
     Rule,
     http_date,
     line_row,
-    not_found,
     on,
     outage,
     refusal,
