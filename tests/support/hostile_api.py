@@ -1,7 +1,7 @@
-"""An API server for the worst of days: it serves whatever records a test gives it, byte for byte, and misbehaves by rules.
+"""An API server for the worst of days: it serves whatever records a test gives it, and misbehaves by rules.
 
-It knows nothing of how the API should be. What the vendor's API does, and what it may do, stands in the emulator; here stands
-what nobody promised: records of any shape, pages of any form, silence, drips, outages, cursors that die.
+It knows nothing of how the API should be: the emulator does. Here stands what nobody promised: records of any shape,
+pages of any form, silence, drips, outages, cursors that die.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PREFIX = "/api/partner/v3"
 
 
 class Raw(bytes):
-    """Bytes that stand in a body as they are, where JSON from Python can't say it: `1e400`, a lone byte, a key twice."""
+    """Bytes that stand in a body as they are, where Python's JSON can't say it: `1e400`, a lone byte, a key twice."""
 
 
 def encode(value: Any) -> bytes:
@@ -81,7 +81,7 @@ class Response:
     Attributes:
         body: JSON, or bytes as they are.
         date: the header as it is; the time of now if None, no header if empty.
-        stall: what comes instead of an end: "silence" without a byte, or a byte now and then in the "headers" or the "body".
+        stall: what comes instead of an end: "silence", or a byte now and then in the "headers" or the "body".
     """
 
     body: Any = b""

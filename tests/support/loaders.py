@@ -230,8 +230,9 @@ class Loaders:
         folder, loaded = self._run(BIN / "target-csv", {}, output)
         for file in folder.glob("*.csv"):
             with duckdb.connect() as connection:
-                options = "header = true, all_varchar = true, quote = '\"', escape = '\"', delim = ',', max_line_size = 20000000"
-                found = connection.execute(f"select * from read_csv('{file}', {options})")
+                options = "header = true, all_varchar = true, delim = ',', max_line_size = 20000000"
+                quoting = "quote = '\"', escape = '\"'"
+                found = connection.execute(f"select * from read_csv('{file}', {options}, {quoting})")
                 names = [column[0] for column in found.description or ()]
                 loaded.rows[file.stem] = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         return loaded

@@ -32,7 +32,7 @@ def target_jsonl(request: pytest.FixtureRequest) -> Path:
 def postgres_server() -> Iterator[str]:
     """The URI of a PostgreSQL server for all these tests, each of which has schemas of its own.
 
-    It runs as another user where the tests are root's, and each pytest that starts closes pytest's folder to other users.
+    Where the tests are root's it runs as another user, to whom each pytest that starts closes pytest's folder.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session

@@ -1,4 +1,4 @@
-"""STATE and catalogs as other programs leave them: read, or refused in one line; never taken for a first run in silence."""
+"""STATE and catalogs as other programs leave them: read, or refused in one line, never a first run in silence."""
 
 from __future__ import annotations
 
