@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.loaders import instant
-from tests.system.loaders.odd_records import MISSING, OPEN, Case, Path, clean
+from tests.system.loaders.odd_records import MISSING, OPEN, Case, Place, clean
 
 #: Columns that follow from others, by the column that they follow from.
 FOLLOW = {"parts": {"text"}, "is_from_me": {"direction"}, "created_at": {"expires_at"}}
@@ -27,7 +27,7 @@ def same(found: Any, wanted: Any) -> bool:
     return moment is not None and moment == instant(wanted)
 
 
-def differences(found: Any, wanted: Any, place: Path | None, case: Case, where: str = "") -> Iterator[str]:
+def differences(found: Any, wanted: Any, place: Place | None, case: Case, where: str = "") -> Iterator[str]:
     """Say where a row is not as it should be.
 
     Args:
@@ -88,7 +88,7 @@ def names(extra: Any, key: str) -> bool:
     return isinstance(extra, list) and any(names(one, key) for one in extra)
 
 
-def row_of(case: Case, good: Any) -> tuple[dict[str, Any], Path]:
+def row_of(case: Case, good: Any) -> tuple[dict[str, Any], Place]:
     """The columns that a good record fills, and the odd place among them."""
     if case.stream != "chat_locations":
         return good, case.path
@@ -119,7 +119,7 @@ def verdict(case: Case, good: Any, row: dict[str, Any] | None) -> list[str]:
     return [f"{one}"[:300] for one in found]
 
 
-def _was_read(case: Case, row: dict[str, Any], place: Path) -> bool:
+def _was_read(case: Case, row: dict[str, Any], place: Place) -> bool:
     if case.unless is MISSING:
         return False
     value: Any = row
@@ -128,13 +128,13 @@ def _was_read(case: Case, row: dict[str, Any], place: Path) -> bool:
     return value is not None and same(value, case.unless)
 
 
-def _container(columns: Any, place: Path) -> Any:
+def _container(columns: Any, place: Place) -> Any:
     for step in place:
         columns = columns[step] if not isinstance(columns, list) or int(step) < len(columns) else {}
     return columns if columns is not None else {}
 
 
-def _with(columns: dict[str, Any], place: Path, value: Any) -> dict[str, Any]:
+def _with(columns: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
     """A copy in which a list has an item more where the odd one was put."""
     columns = json.loads(json.dumps(columns))
     target = _container(columns, place[:-1])

@@ -22,7 +22,7 @@ from tests.support.hostile_api import (
     text_part,
 )
 
-Path = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 #: Where a record has no such field at all.
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
@@ -327,7 +327,7 @@ class Case:
     stream: str
     kind: str
     name: str
-    path: Path
+    path: Place
     value: Any
     becomes: Any = None
     keeps: Any = MISSING
@@ -338,7 +338,7 @@ class Case:
         return f"{self.stream}: {self.name}"
 
 
-def _path(text: str) -> Path:
+def _path(text: str) -> Place:
     return tuple(int(step) if step.isdigit() else step for step in text.split(".")) if text else ()
 
 
@@ -406,7 +406,7 @@ CASES = [case for case in _ALL if (case.stream, case.kind) != ("chats", "keys")]
 CHATS_WITHOUT_A_KEY = [case for case in _ALL if (case.stream, case.kind) == ("chats", "keys")]
 
 
-def spoilt(record: Any, path: Path, value: Any) -> Any:
+def spoilt(record: Any, path: Place, value: Any) -> Any:
     """A copy of a record with a value in its place; a list grows by it."""
     if not path:
         return value
