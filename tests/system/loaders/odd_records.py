@@ -209,7 +209,7 @@ TEXTS: dict[str, tuple[Any, str]] = {
     "words-of-null": ("null", "null"),
     "empty": ("", ""),
     "template": ("{{ 7*7 }} %s %(a)s $1 :a", "{{ 7*7 }} %s %(a)s $1 :a"),
-    "long": ("x" * 300_000, "x" * 300_000),
+    "long": ("x" * 70_000, "x" * 70_000),
 }
 TEXT_PLACES = {
     "messages": ["parts.0.value", "parts.1.filename", "from", "delivery_status", "reply_to.message_id"],
@@ -261,8 +261,8 @@ UNKNOWN: dict[str, tuple[str, Any]] = {
     "types-that-change-3": ("sometimes", {"one": 1}),
     "types-that-change-4": ("sometimes", [1]),
     "time": ("seen_at", "not a time"),
-    "long": ("note", "y" * 300_000),
-    "many": ("labels", {f"k{n}": n for n in range(3_000)}),
+    "long": ("note", "y" * 70_000),
+    "many": ("labels", {f"k{n}": n for n in range(300)}),
     "depth-40": ("deep", json.loads("[" * 40 + '"v-deep"' + "]" * 40)),
 }
 #: The same, where JSON from Python can't say it, or what remains of it is left open.

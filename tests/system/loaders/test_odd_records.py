@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.support.hostile_api import location_row, serving
@@ -171,6 +172,14 @@ def test_each_row_is_in_the_warehouse_as_the_tap_wrote_it(
                         f"{stream} {key}: {column} is {stored[key].get(column)!r:.80} instead of {value!r:.80}"
                     )
     assert not faults, f"{len(faults)} faults, such as\n" + "\n".join(faults[:: max(1, len(faults) // 40)])
+
+
+def test_duckdb_reads_what_target_jsonl_wrote(extraction: Extraction, loaders: Loaders) -> None:
+    """All of it: one line that it can't read costs the whole file."""
+    for file in loaders.jsonl_files(extraction.output).glob("*.jsonl"):
+        with duckdb.connect() as connection:
+            ((count,),) = connection.execute(f"select count(*) from read_json('{file}')").fetchall()
+        assert count == len(extraction.records(file.name.partition("-")[0])), file.name
 
 
 def as_stored(stored: Any, value: Any, name: str) -> bool:
