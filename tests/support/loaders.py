@@ -124,7 +124,7 @@ def _tap_in_a_fork(arguments: list[str], folder: Path, env: dict[str, str]) -> N
 
 
 def _fork_tap(
-    arguments: list[str], folder: Path, env: dict[str, str] | None = None, timeout: float = 180
+    arguments: list[str], folder: Path, env: dict[str, str] | None = None, timeout: float = 100
 ) -> Extraction:
     process = _forks.Process(target=_tap_in_a_fork, args=(arguments, folder, env or {}))
     process.start()
