@@ -51,6 +51,11 @@ class Extraction:
         return {one["context"]["line"]: one["passed_at"] for one in partitions if "passed_at" in one}
 
     @property
+    def complaints(self) -> list[str]:
+        """The lines of the log but those that only inform."""
+        return [line for line in self.log.splitlines() if line.strip() and "| INFO " not in line]
+
+    @property
     def last_line(self) -> str:
         lines = [line for line in self.log.splitlines() if line.strip()]
         return lines[-1] if lines else ""
