@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
 import uuid
@@ -122,6 +124,9 @@ def _tap_in_a_fork(arguments: list[str], folder: Path, env: dict[str, str]) -> N
         os.close(file)
     os.chdir(folder)
     os.environ.update(env)
+    if "LINQ_TEST_FILE_SIZE" in env:  # a disk that is full after so many bytes of a file
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(env["LINQ_TEST_FILE_SIZE"]),) * 2)
     sys.argv = ["tap-linq", *arguments]
     from tap_linq.tap import TapLinq
 
