@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.hostile_api import HostileAPI, Response, media_part, on, refusal, serving, small_account
+from tests.support.hostile_api import HostileAPI, Response, Rule, media_part, on, refusal, serving, small_account
 from tests.support.loaders import Extraction, end_of, start_tap
 
 MESSAGES = r"/chats/[^/]+/messages"
@@ -28,7 +28,7 @@ def dripping_file(api: HostileAPI) -> None:
 
 
 #: What the API does, and the request after which the signal comes.
-STATES: dict[str, tuple[Callable[[], list[object]], str]] = {
+STATES: dict[str, tuple[Callable[[], list[Rule]], str]] = {
     "silence at the first request": (lambda: [on("/phone_numbers", Response(stall="silence"))], "/phone_numbers"),
     "silence of the list": (lambda: [on("/chats", Response(stall="silence"))], "/chats"),
     "silence of a chat": (lambda: [on(MESSAGES, Response(stall="silence"), skip=10)], "silent"),
@@ -71,7 +71,7 @@ def check(extraction: Extraction, took: float, number: signal.Signals) -> None:
 @pytest.mark.parametrize("name", STATES)
 def test_sigterm(name: str, tmp_path: Path) -> None:
     api = HostileAPI(chats=small_account(40, 2))
-    api.rules.extend(STATES[name][0]())  # type: ignore[arg-type]
+    api.rules.extend(STATES[name][0]())
     with serving(api):
         extraction, took = interrupted(api, tmp_path, name, signal.SIGTERM)
     check(extraction, took, signal.SIGTERM)
@@ -82,7 +82,7 @@ def test_sigterm(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a body that drips", "a pause after 429"])
 def test_sigint(name: str, tmp_path: Path) -> None:
     api = HostileAPI(chats=small_account(40, 2))
-    api.rules.extend(STATES[name][0]())  # type: ignore[arg-type]
+    api.rules.extend(STATES[name][0]())
     with serving(api):
         extraction, took = interrupted(api, tmp_path, name, signal.SIGINT)
     check(extraction, took, signal.SIGINT)
