@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.hostile_api import Chat, HostileAPI, chat_row, message_row, serving, text_part
@@ -121,8 +121,8 @@ def test_each_row_fits_its_schema(account: list[Chat]) -> None:
         check(account, extract(account, Path(folder)))
 
 
-@settings(max_examples=2, suppress_health_check=list(HealthCheck))
-@given(accounts(40))
+@settings(max_examples=2, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(accounts(20))
 def test_the_loaders_take_them(loaders: Loaders, account: list[Chat]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         extraction = extract(account, Path(folder))
