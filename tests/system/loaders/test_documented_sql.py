@@ -1,0 +1,104 @@
+"""The SQL of docs/extraction.md, on the tables and files that loaders have made of two runs of the tap."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import psycopg
+import pytest
+
+from tests.support.hostile_api import HostileAPI, ago, media_part, message_row, serving, small_account, text_part
+from tests.support.loaders import Extraction, Loaders, run_tap_quickly
+from tests.system.loaders.odd_records import CASES, build
+
+ROOT = Path(__file__).parents[3]
+
+
+def sql(dialect: str) -> str:
+    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", (ROOT / "docs" / "extraction.md").read_text(), re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Extraction]:
+    """Two runs: messages of many forms, one of which has been edited when the second comes."""
+    account = small_account(1, 1)
+    chat = account[0]
+    edited = message_row("edited", chat.id, 7, parts=[text_part("before")])
+    several = [
+        text_part("look"),
+        media_part("file"),
+        {"type": "link", "value": "https://example.com", "reactions": None},
+    ]
+    chat.messages = [
+        edited,
+        message_row("several", chat.id, 8, parts=several),
+        message_row("system", chat.id, 9, parts=None),
+        message_row("none", chat.id, 9, parts=[]),
+        message_row("odd", chat.id, 9, parts=["text", text_part("good"), None, {"type": 5, "value": {"a": 1}}]),
+    ]
+    api = HostileAPI(chats=account)
+    with serving(api):
+        first = run_tap_quickly(api, tmp_path_factory.mktemp("first"))
+        edited.update(parts=[text_part("after")], updated_at=ago())
+        chat.row["updated_at"] = ago()
+        second = run_tap_quickly(api, tmp_path_factory.mktemp("second"), state=first.state)
+    assert (first.code, second.code) == (0, 0), first.log[-800:] + second.log[-800:]
+    assert "edited" in {row["id"] for row in second.records("messages")}
+    return [first, second]
+
+
+def check(newest: list[tuple[str, str | None]], parts: list[tuple[str, int, str | None, str | None]]) -> None:
+    assert dict(newest) == {"edited": "after", "several": "look", "system": None, "none": None, "odd": "good"}
+    assert len(newest) == 5
+    assert sorted(part for part in parts if part[0] == "edited") == [("edited", 0, "text", "after")]
+    assert sorted(part[:3] for part in parts if part[0] == "several") == [
+        ("several", 0, "text"),
+        ("several", 1, "media"),
+        ("several", 2, "link"),
+    ]
+    assert ("several", 2, "link", "https://example.com") in parts
+    assert [part[3] for part in parts if part[0] == "odd" and part[2] == "text"] == ["good"]
+    assert not [part for part in parts if part[0] in ("system", "none")]
+
+
+def test_the_sql_for_postgresql(runs: list[Extraction], loaders: Loaders) -> None:
+    for run in runs:
+        loaded = loaders.into_postgres(run.output, "linq")
+        assert loaded.code == 0, loaded.log[-1_500:]
+    with psycopg.connect(loaders.postgres) as connection:
+        connection.execute("create schema views; set search_path to views")
+        connection.execute(sql("postgres"))
+        newest = connection.execute("select id, text from newest_messages").fetchall()
+        parts = connection.execute("select id, part_index, type, value from message_parts").fetchall()
+    check(newest, parts)
+
+
+def test_the_sql_for_duckdb(runs: list[Extraction], loaders: Loaders, tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    for number, run in enumerate(runs):
+        folder = loaders.jsonl_files(run.output)
+        for file in folder.glob("*.jsonl"):  # of another second, as two runs of a schedule are
+            file.rename(output / re.sub(r"T\d+\.", f"T00000{number}.", file.name))
+    with duckdb.connect() as connection:
+        connection.execute(sql("duckdb").replace("output/", f"{output}/"))
+        newest = connection.execute("select id, text from newest_messages").fetchall()
+        parts = connection.execute("select id, part_index, type, value from message_parts").fetchall()
+    check(newest, parts)
+
+
+def test_the_sql_for_duckdb_on_odd_records(loaders: Loaders, tmp_path: Path) -> None:
+    """Whatever `_extra` holds, the other columns keep their types."""
+    world = build([case for case in CASES if case.stream == "messages" and case.kind in ("unknown", "texts", "items")])
+    with serving(world.api):
+        extraction = run_tap_quickly(world.api, tmp_path)
+    folder = loaders.jsonl_files(extraction.output)
+    with duckdb.connect() as connection:
+        connection.execute(sql("duckdb").replace("output/", f"{folder}/"))
+        ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
+        ((texts,),) = connection.execute("select count(*) from message_parts where type = 'text'").fetchall()
+    assert count == len({row["id"] for row in extraction.records("messages")})
+    assert texts >= len(world.expected["messages"])
