@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions._internal.expandinput import MappedArgument
+from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2.nativetypes import NativeEnvironment
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Templater = object
 
-__all__ = ["SafeRendering", "arguments_from_data", "is_template"]
+__all__ = ["SafeRendering", "arguments_from_data", "is_template", "resolved"]
 
 #: What begins something in a Jinja template with Airflow's delimiters.
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
@@ -63,6 +64,15 @@ class SafeRendering(Templater):  # type: ignore[misc]
         if len(made) == 1 and (made[0] is None or isinstance(made[0], list | tuple | Mapping)):
             return made[0]
         return "".join(map(str, made))
+
+
+def resolved(value: Any, context: Context) -> Any:
+    """Put the values of XComs in their places, at any depth of a list, and leave all text as it is."""
+    if isinstance(value, list | tuple):
+        return [resolved(item, context) for item in value]
+    if isinstance(value, dict):
+        return {name: resolved(item, context) for name, item in value.items()}
+    return value.resolve(context) if isinstance(value, ResolveMixin) else value
 
 
 def arguments_from_data(task: object) -> frozenset[str]:

@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_linq._internal.arguments import GivenArguments
 from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq._internal.rendering import SafeRendering, resolved
 from airflow_provider_linq.campaigns._limits import RateLimits
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
@@ -20,12 +21,13 @@ from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError, MessageLike
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
 __all__ = ["LinqSendCampaignOperator"]
 
 
-class LinqSendCampaignOperator(BaseOperator):
+class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     """
     Send one message to each of many recipients, each exactly once, whatever dies on the way.
 
@@ -145,6 +147,20 @@ class LinqSendCampaignOperator(BaseOperator):
         self._is_stopped = False
         self._given = GivenArguments(self, self.template_fields)
         self._campaign(is_dry_run=False).check_arguments()
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """Render all but a list of rows, which is data wherever it comes from."""
+        if parent is self and isinstance(self.rows, list | tuple):
+            self.rows = resolved(self.rows, context)
+            template_fields = [name for name in template_fields if name != "rows"]
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def _campaign(self, *, is_dry_run: bool) -> Campaign:
         arguments = {field.name: getattr(self, field.name) for field in fields(Campaign)}
