@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
-from airflow_provider_linq.campaigns._templates import columns_named, compiled, environment
+from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
+from airflow_provider_linq.campaigns._templates import columns_named, compiled
 from airflow_provider_linq.campaigns._validate import ValidatedRows, format_rejections, validate_rows
 from linq_client import InvalidRequestError, MessageLike
 from tests.airflow.campaigns import campaign, context, people, posts, sent_to
@@ -26,8 +27,8 @@ ANN, BOB, CAT = "+12025550121", "+12025550122", "+12025550123"
 
 def validate(rows: Any, message: MessageLike = "Hello", **arguments: Any) -> ValidatedRows:
     defaults: dict[str, Any] = {"campaign_key": "spring", "to_field": "to", "timezone": "UTC", "timezone_field": None}
-    env = environment(None)
-    make = compiled(message, env, {})
+    env = MessageEnvironment(None)
+    make = compiled(message, env, {}, {})
     named = columns_named(message, env)
     return validate_rows(rows, make, **{**defaults, "first_in_chat": False, "named": named, **arguments})
 
@@ -46,7 +47,7 @@ def test_who_is_written_to() -> None:
 
 
 def test_keys_are_of_the_campaign_and_the_recipient_alone() -> None:
-    (one,) = validate([{"to": f"{ANN} {BOB}", "x": 1}], "Hi").recipients
+    (one,) = validate([{"to": f"{ANN} {BOB}", "x": 1}], "Hi", groups=True).recipients
     (_, same) = validate([{"to": CAT}, {"to": [BOB, ANN, BOB]}], "Ho").recipients
     (other,) = validate([{"to": [ANN, BOB]}], "Hi", campaign_key="autumn").recipients
     assert one.key == same.key != other.key
@@ -57,20 +58,24 @@ def test_handles_in_any_form_are_one_recipient(handles: list[str], data: st.Data
     between, end = st.sampled_from([",", ";", " ", ", ", " ;\n"]), data.draw(st.sampled_from(["", " ", ","]))
     text = end + "".join(handle + data.draw(between) for handle in handles[:-1]) + handles[-1] + end
     for form in (handles, tuple(handles), text, text.upper()):
-        (recipient,) = validate([{"to": form}]).recipients
+        (recipient,) = validate([{"to": form}], groups=True).recipients
         assert recipient.to == tuple(sorted(set(handles)))
 
 
 @pytest.mark.parametrize(
     ("row", "to", "detail"),
     [
-        ({}, (), "to: must be a handle or several, got none"),
-        ({"to": None}, (), "to: must be a handle or several, got none"),
-        ({"to": float("nan")}, (), "to: must be a handle or several, got none"),
+        ({}, (), "to: must be a handle, or a list of them for a group, got none"),
+        ({"to": None}, (), "to: must be a handle, or a list of them for a group, got none"),
+        ({"to": float("nan")}, (), "to: must be a handle, or a list of them for a group, got none"),
         ({"to": " , "}, (), "to: must be 1 to 31 handles, got 0"),
         ({"to": 12025550121}, (), "to: must be a handle or a list of them, got int"),
         ({"to": [f"+120255501{n:02}" for n in range(32)]}, (), "to: must be 1 to 31 handles, got 32"),
-        ({"to": f"{ANN},2025550122"}, (), r"to[1]: must be an E.164 number .*, got '2025550122'"),
+        ({"to": f"{ANN},2025550122"}, (), "to: must be one handle, or a list for a group; with groups=True, .*, got 2"),
+        ({"to": f"{ANN} / {BOB}"}, (), "to: must be one handle, or a list for a group; with groups=True, .*, got 2"),
+        ({"to": [ANN, "2025550122"]}, (), r"to[1]: must be an E.164 number .*, got '2025550122'"),
+        ({"to": "+1 202 555 0121"}, (), r"to[0]: must be an E.164 number .*"),
+        ({"to": "+44"}, (), "to: must be a whole number with its country code, got '+44'"),
         ({"to": ANN, "name": ""}, (ANN,), "message: row.name is missing or empty"),
         (
             {"to": ANN, "name": "x" * 10_001},
@@ -245,7 +250,10 @@ def test_a_report_names_every_row_by_what_is_wrong() -> None:
 
 
 def test_a_long_report_says_how_much_it_leaves_out_and_where_that_is() -> None:
-    many = [Outcome(n, (), "skipped", "invalid", "to: must be a handle or several, got none") for n in range(1, 2013)]
+    many = [
+        Outcome(n, (), "skipped", "invalid", "to: must be a handle, or a list of them for a group, got none")
+        for n in range(1, 2013)
+    ]
     text = format_rejections(many, 5_000)
     assert text.startswith("2,012 of 5,000 rows")
     assert "row 1 (none), 2 (none)" in text
