@@ -127,9 +127,10 @@ def _csv(path: str) -> Iterator[Row]:
                 if not values:  # an empty line, such as the last one of many files
                     continue
                 if len(values) != len(names):
+                    line = skipped + lines.line_num
                     raise InvalidRequestError(
-                        f"rows_path: line {skipped + lines.line_num} of {path!r}, with {_SEPARATORS[separator]} between "
-                        f"values, must have the {len(names)} fields of its header, got {len(values)}"
+                        f"rows_path: line {line} of {path!r}, with {_SEPARATORS[separator]} between values, "
+                        f"must have the {len(names)} fields of its header, got {len(values)}"
                     )
                 # What spreadsheets leave beside the table has no name.
                 yield {name: value for name, value in zip(names, values, strict=True) if name}

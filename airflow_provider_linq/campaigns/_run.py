@@ -64,7 +64,6 @@ def run_to_end(
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=is_stopped)
         if not isinstance(step, Deferral):
             return step
-        log.info("%s", step)
         time.sleep(step.seconds)
         resumed = True
 
@@ -89,7 +88,9 @@ def run_or_resume(
         if not is_stopped():
             note_end(store, is_failure=True)
         raise
-    if not isinstance(step, Deferral):
+    if isinstance(step, Deferral):
+        log.info("%s", step)
+    else:
         note_end(store)
     return step
 

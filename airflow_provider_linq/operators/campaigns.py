@@ -209,7 +209,6 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
         if isinstance(step, Deferral):
-            self.log.info("%s", step)
             moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
             self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
         return step

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
 from airflow_provider_linq.campaigns._templates import columns_named, compiled
@@ -124,7 +125,8 @@ def test_the_rules_of_first_messages_count_where_a_chat_may_be_new() -> None:
 
 def test_files_are_not_looked_at() -> None:
     message = {"parts": [{"path": "s3://shop/{{ row.card }}.png"}]}
-    assert len(validate([{"to": ANN, "card": "c1"}], message).recipients) == 1
+    rules = FileRules.of(message, "s3://shop/")
+    assert len(validate([{"to": ANN, "card": "c1"}], message, files=rules).recipients) == 1
     assert details(validate([{"to": ANN, "card": ""}], message)) == [
         (1, "message.parts[0].path: row.card is missing or empty")
     ]
@@ -132,7 +134,7 @@ def test_files_are_not_looked_at() -> None:
 
 def test_a_second_row_for_the_same_handles_is_a_duplicate() -> None:
     rows = [{"to": [ANN, BOB]}, {"to": ANN}, {"to": f"{BOB};{ANN}"}, {"to": [ANN, ANN]}]
-    validated = validate(rows)
+    validated = validate(rows, groups=True)
     assert [recipient.number for recipient in validated.recipients] == [1, 2]
     assert [(excluded.row, excluded.status, excluded.reason) for excluded in validated.excluded] == [
         (3, "skipped", "duplicate"),
@@ -157,7 +159,7 @@ def test_the_recipient_of_an_invalid_row_is_kept_for_what_an_earlier_try_may_hav
         {"to": "nobody", "name": "X"},
         {"to": CAT, "name": "Cat", "zone": "Mars"},
     ]
-    validated = validate(rows, "{{ row.name }}", timezone="Europe/Berlin", timezone_field="zone")
+    validated = validate(rows, "{{ row.name }}", timezone="Europe/Berlin", timezone_field="zone", groups=True)
     assert not validated.recipients
     key = recipient_key("spring", [BOB, CAT])
     assert validated.unsendable == [
@@ -245,7 +247,7 @@ def test_a_report_names_every_row_by_what_is_wrong() -> None:
         "- duplicate: to: must not be that of an earlier row: row 2 (that of row 1)",
         "- invalid: to[0]: must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address: "
         "row 3 ('12'), 5 ('13')",
-        "- invalid: to: must be a handle or several: row 4 (none), 6 (none)",
+        "- invalid: to: must be a handle, or a list of them for a group: row 4 (none), 6 (none)",
     ]
 
 
