@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ class SendQueue:
         for lane in self.waiting:
             wait = self.wait_of(lane, server_now)
             why = self._limits.why(lane.line, lane.timezone, server_now, starts_chat=lane.starts_chat)
-            found[round(wait), why] += len(lane.waiting)
+            found[60 * math.ceil(wait / 60), why] += len(lane.waiting)
         reasons = [
             f"{why} until {server_now + timedelta(seconds=wait):%Y-%m-%d %H:%M} UTC, for {number:,}"
             for (wait, why), number in sorted(found.items())

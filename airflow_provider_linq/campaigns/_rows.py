@@ -191,6 +191,11 @@ def _parquet(path: str) -> Iterator[Row]:
 def _opened(path: str, mode: str, **options: Any) -> Iterator[Any]:
     try:
         opened = ObjectStoragePath(path)
+        _ = opened.fs
+    except (ImportError, ValueError) as error:
+        scheme = path.partition("://")[0]
+        raise InvalidRequestError(f"rows_path: must be in a store that Airflow knows, got {scheme!r}") from error
+    try:
         megabytes = opened.stat().st_size / 1_000_000
         most = conf.getint("linq", "max_rows_file_mb", fallback=FILE_MB)
         if megabytes > most:

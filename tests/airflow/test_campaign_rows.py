@@ -349,3 +349,8 @@ def test_a_file_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AIRFLOW__LINQ__MAX_ROWS_FILE_MB", "1")
     with pytest.raises(InvalidRequestError, match=r"rows_path: must be a file of at most 1 MB .*, got 1 MB"):
         read(path=path)
+
+
+def test_a_store_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="rows_path: must be in a store that Airflow knows, got 'x'"):
+        read(path="x://people.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -363,3 +364,54 @@ def test_a_campaign_of_which_all_rows_are_invalid_fails(emulator: Emulator, allo
 def test_a_limit_of_invalid_rows_that_can_not_be_is_refused(arguments: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         campaign(rows=[], **arguments)
+
+
+class Strange:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise ArithmeticError("secret")
+
+
+class Listed:
+    """Several handles, as an array of NumPy has them."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def tolist(self) -> list[str]:
+        return [ANN, BOB]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Strange(), Decimal("sNaN"), 10**5_000, b"\xff", object(), [object()], [[ANN]], {"to": ANN}],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_nothing_can_be_made_of_is_one_rows_fault(value: Any) -> None:
+    rows = [
+        {"to": CAT, "name": "Cat"},
+        {"to": value, "name": "x"},
+        {"to": Listed(), "name": "you"},
+        {"to": BOB, "name": value},
+    ]
+    validated = validate(rows, "Hi {{ row.name | upper }}")
+    assert [recipient.to for recipient in validated.recipients if recipient.number in (1, 3)] == [(CAT,), (ANN, BOB)]
+    assert validated.excluded[0].row == 2
+    assert "secret" not in format_rejections(validated.excluded, 4)
+
+
+@pytest.mark.parametrize("handle", ["+44", "+123456"])
+def test_a_country_code_alone_is_no_number(handle: str) -> None:
+    assert details(validate([{"to": handle}, {"to": ANN}])) == [
+        (1, f"to: must be a whole number with its country code, got {handle!r}")
+    ]
+
+
+@pytest.mark.parametrize("name", ["campaign_key", "outcomes_path", "from_", "not_after", "values", "timezone"])
+def test_what_another_task_made_none_is_not_left_out(emulator: Emulator, connect: Any, name: str) -> None:
+    task = campaign(rows=people(2), **{name: "{{ ti.xcom_pull('other') }}"})
+    setattr(task, name, None)  # as Airflow does when it renders
+    with pytest.raises(AirflowFailException, match=f"{name}: must have a value, got None"):
+        task.execute(context(Store()))
+    assert posts(emulator) == 0

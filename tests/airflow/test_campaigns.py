@@ -259,13 +259,13 @@ def test_the_log_tells_what_begins_what_it_waits_for_and_what_was_done(
 ) -> None:
     caplog.set_level("INFO")
     path, store, rows = tmp_path / "outcomes.jsonl", Store(), [{**row, "zone": "UTC"} for row in people(30)]
-    rows[0]["zone"] = "America/New_York"  # where it is seven
+    rows[0]["zone"] = "Asia/Tokyo"  # where it is nine in the evening
     arguments: dict[str, Any] = {
         "rows": rows,
         "campaign_key": "soup",
         "outcomes_path": str(path),
         "line_limits": RateLimits(messages_per_day=20),
-        "send_window": "08:00-22:00",
+        "send_window": "11:30-21:00",
         "timezone_field": "zone",
         "not_after": timedelta(days=400),
     }
@@ -277,16 +277,16 @@ def test_the_log_tells_what_begins_what_it_waits_for_and_what_was_done(
     )
     assert begun.startswith(
         "Campaign soup: 30 recipients, from 1 line, each line at most 20 messages a day, "
-        "between 08:00 and 22:00 UTC or the recipient's zone, not after 20"
+        "between 11:30 and 21:00 UTC or the recipient's zone, not after 20"
     )
     assert progress.startswith("Campaign: 20 of 30 settled: 20 sent")
     assert "pending" not in progress
     assert waiting.startswith(
-        "Nothing can be sent now: the send window is closed in America/New_York until 2026-03-01 13:00 UTC, for 1; "
-        f"the limit of messages a day of {A} is reached until 2026-03-02 00:00 UTC, for 9. Waiting until 20"
+        f"Nothing can be sent now: the limit of messages a day of {A} is reached until 2026-03-02 00:00 UTC, for 9; "
+        "the send window is closed in Asia/Tokyo until 2026-03-02 02:30 UTC, for 1. Waiting until 20"
     )
     assert len(path.read_text().splitlines()) == 30, "the outcomes are there before the end"
-    emulator.advance(21 * 3600)
+    emulator.advance(23.75 * 3600)
     assert task.execute_complete(context(store))["sent"] == 30
     assert "Campaign soup: 30 recipients, 20 of them settled in earlier runs" in caplog.text
     assert f"Campaign: 30 sent, 20 of them in earlier tries. What became of each is in {path}" in caplog.text
