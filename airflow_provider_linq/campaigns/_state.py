@@ -6,7 +6,7 @@ and a first try are one path.
 
     PENDING -- Claimed --> CLAIMED -- Sent --> SENT
                               |------ Refused --> OPTED_OUT, BLOCKED, FAILED
-                              |------ LineLost, Released --> PENDING
+                              |------ LineLost, Released, TooLate --> PENDING
                               |------ NoAnswer --> CLAIMED, in doubt -- Resolved --> CLAIMED, UNKNOWN
 
 The invariants; each has a test of its name in tests/airflow/test_campaign_state.py or test_campaign_invariants.py:

@@ -12,6 +12,18 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskD
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq.campaigns import RateLimits
+from airflow_provider_linq.campaigns._model import Recipient
+from airflow_provider_linq.campaigns._state import (
+    RecipientState,
+    Refused,
+    Resolved,
+    SendJob,
+    Sent,
+    Step,
+    TooLate,
+    next_step,
+    transition,
+)
 from tests.airflow.campaigns import campaign, context, fault, people, posts, sent_to
 from tests.airflow.conftest import Store
 from tests.emulator_process import Emulator
@@ -75,3 +87,33 @@ def test_who_is_in_doubt_is_looked_for_and_not_sent_to_again(emulator: Emulator)
     assert posts(emulator) == before
     assert sent_to(emulator) == accepted
     assert (result["sent"], result["skipped"]["late"], result["unknown"]) == (accepted.total(), 2 - accepted.total(), 0)
+
+
+def job(**known: Any) -> SendJob:
+    person = Recipient(1, ("person@example.com",), "key", {"name": "Ann"}, "UTC")
+    return SendJob(person, RecipientState.CLAIMED, "+12025550101", claimed_at=NOON, **known)
+
+
+def test_who_was_claimed_and_not_requested_is_pending_again() -> None:
+    assert transition(job(), TooLate()).state is RecipientState.PENDING
+
+
+def test_a_request_that_is_under_way_may_still_succeed() -> None:
+    late = transition(job(in_flight_since=NOON), TooLate())
+    assert late.state is RecipientState.CLAIMED
+    assert transition(late, Sent("+12025550101")).state is RecipientState.SENT
+
+
+def test_a_doubt_is_only_looked_into_and_then_left() -> None:
+    doubted = job(in_doubt_since=NOON, last_request_at=NOON)
+    soon, later = NOON + timedelta(minutes=1), NOON + LATE_ACCEPTANCE + timedelta(seconds=1)
+    assert next_step(doubted, soon) is Step.SEND, "the key is trusted"
+    late = transition(doubted, TooLate())
+    assert next_step(late, soon) is Step.LOOK
+    absent = transition(late, Resolved(True, soon))
+    assert (absent.state, next_step(absent, soon)) == (RecipientState.CLAIMED, Step.WAIT), "it may still be accepted"
+    assert next_step(absent, later) is Step.LOOK
+    assert transition(absent, Resolved(True, later)).state is RecipientState.PENDING
+    refused = late._replace(refusal=Refused(RecipientState.OPTED_OUT))
+    assert transition(refused, Resolved(True, later)).state is RecipientState.OPTED_OUT
+    assert transition(late, Resolved(False, later)).state is RecipientState.UNKNOWN
