@@ -90,5 +90,6 @@ def arguments_from_data(task: object) -> frozenset[str]:
     if isinstance(given, Mapping):  # of expand(): a list for each argument
         return frozenset(name for name, values in given.items() if isinstance(values, XComArg | MappedArgument))
     if isinstance(given, XComArg) or any(isinstance(one, XComArg) for one in given):  # of expand_kwargs()
-        return frozenset(mapped.operator_class.template_fields) - set(mapped.partial_kwargs)
+        # A campaign renders its message itself.
+        return frozenset(("message", *mapped.operator_class.template_fields)) - set(mapped.partial_kwargs)
     return frozenset()

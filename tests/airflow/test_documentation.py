@@ -99,7 +99,9 @@ def test_the_ones_that_fail(run_example: Callable[..., Run], emulator: Emulator)
     assert run_example("patient").state == "failed"  # its chat does not exist: no retry can mend that
 
 
-@pytest.mark.parametrize("name", ["first_campaign", "campaign_of_an_xcom", "campaign_in_a_task"])
+@pytest.mark.parametrize(
+    "name", ["first_campaign", "campaign_of_an_xcom", "campaign_in_a_task", "campaign_with_values"]
+)
 def test_the_campaigns(run_example: Callable[..., Run], emulator: Emulator, name: str) -> None:
     run = run_example(name)
     assert run.state == "success"
