@@ -138,6 +138,19 @@ def test_linq_alert_on_failure(emulator: Emulator, run_dag: RunDag) -> None:
     assert texts(emulator) == ["linq_alert_on_failure: load has failed in try 1."]
 
 
+def test_linq_approved_campaign(emulator: Emulator, run_dag: RunDag, tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_text(f"phone,first_name\n{ANN},Ann *A|B*\n{BOB},\nnobody,Cat\n")
+    params = {"folder": str(tmp_path), "customers": f"{tmp_path}/customers.csv"}
+    dag = load_dag("linq_approved_campaign")
+    approved = Run(dag.test(run_conf=params, mark_success_pattern="approve"))
+    assert approved.state == "success"
+    preview = approved.xcom("preview")
+    assert "**2** people get a message, 1 rows are left out." in preview
+    assert f"| …{ANN[-4:]} | Hello Ann \\*A\\|B\\*, we open" in preview
+    assert "* row 3:" in preview
+    assert sorted(row["to"][0] for row in emulator.ledger()) == sorted([ANN, BOB])
+
+
 def test_linq_extract_hourly(emulator: Emulator, run_dag: RunDag, connect: Callable[..., None], tmp_path: Path) -> None:
     connect(retention_window_hours=24)
     for line in emulator.lines:
