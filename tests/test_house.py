@@ -8,7 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
@@ -136,6 +136,13 @@ def test_error_codes_are_named_in_one_place() -> None:
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_packages_are_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_packages_know_their_version(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__version__ == version("linq-connectors")
+    assert not hasattr(module, "version")
 
 
 def test_the_client_loads_no_framework() -> None:
