@@ -64,6 +64,12 @@ def test_documents_name_what_exists(document: Path) -> None:
     assert set(re.findall(r"`(?:\w+=\S+ )?make (\w+)`", text)) <= set(targets)
 
 
+@pytest.mark.parametrize("package", ["airflow_provider_linq/_internal", "tap_linq/extraction"])
+def test_a_package_names_its_modules(package: str) -> None:
+    words = re.findall(r"`(\w+)`", (ROOT / package / "__init__.py").read_text())
+    assert {file.stem for file in (ROOT / package).glob("*.py")} - {"__init__"} <= set(words)
+
+
 def test_python_is_tested_in_each_version_that_is_claimed() -> None:
     claimed = re.findall(r"Programming Language :: Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     (tested,) = re.findall(r"python-version: \[(.+)\]", (ROOT / ".github" / "workflows" / "ci.yml").read_text())
