@@ -51,21 +51,14 @@ def test_every_example_has_a_test_and_says_what_it_shows() -> None:
 
 
 def test_linq_send_message(emulator: Emulator, run_dag: RunDag) -> None:
-    run = run_dag("linq_send_message", quiet_from=24, quiet_to=0)
-    assert run.tries("send") == [1]
+    run = run_dag("linq_send_message")
     assert run.states("send") == ["success"]
     assert run.xcom("arrived")["delivery_status"] == "delivered"
 
-    quiet = run_dag("linq_send_message", quiet_from=0, quiet_to=24)
-    assert quiet.states("send") == quiet.states("arrived") == ["skipped"]
+    emulator.control("POST", "clock", {"now": "2100-03-01T12:00:00Z"})
+    late = run_dag("linq_send_message")
+    assert late.states("send") == late.states("arrived") == ["skipped"]
     assert len(emulator.ledger()) == 1
-
-
-def test_quiet_hours_may_go_over_midnight() -> None:
-    send: Any = load_dag("linq_send_message").get_task("send")
-    is_quiet = send._pre_execute_hook.__globals__["is_quiet"]
-    for quiet_from, quiet_to, quiet in ((21, 8, {*range(21, 24), *range(8)}), (1, 7, set(range(1, 7))), (24, 0, set())):
-        assert {hour for hour in range(24) if is_quiet(hour, quiet_from, quiet_to)} == quiet
 
 
 def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
