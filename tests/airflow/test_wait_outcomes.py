@@ -37,7 +37,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileAPI]:
     """A hostile API, to which `linq_default` is a connection whose clients try once."""
 
     @lru_cache
-    def one_try(settings: hooks.LinqSettings) -> LinqClient:
+    def one_try(settings: hooks.LinqSettings) -> Any:
         return settings.new_client(max_retries=0)
 
     monkeypatch.setattr(hooks, "_shared_client", one_try)
