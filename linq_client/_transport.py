@@ -29,7 +29,7 @@ from linq_client._clock import BelievedClock
 from linq_client._connections import WatchedAdapter
 from linq_client._credentials import BearerAuth
 from linq_client._deadline import Exchange, Lifetime
-from linq_client._decode import decode_json
+from linq_client._decode import Decoded, decode_json
 from linq_client._network import FileHosts, Proxies
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
@@ -144,7 +144,8 @@ class Transport:
         status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
         named = parse_http_date(response.headers.get("Date"))
         server_time = self._clock.note(named) if named is not None else None
-        body = self._decoded(status, raw, label)
+        decoded = self._decoded(status, raw, label)
+        body: Any = decoded.value if decoded is not None else None
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
@@ -158,13 +159,17 @@ class Transport:
             # error above may be a proxy's, and is raised without a time too.
             wrong = "names no time that can be read (header Date)"
         if wrong is not None or server_time is None:
-            raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
+            failure = APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
+            # JSON is the API's, even in another form. A page, or nothing, is more likely a proxy's before an API that
+            # is down.
+            failure._answered = decoded is not None
+            raise failure
         return APIResponse(body, status, trace_id, server_time, kind)
 
-    def _decoded(self, status: int, content: bytes, label: str) -> Any:
-        """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
+    def _decoded(self, status: int, content: bytes, label: str) -> Decoded | None:
+        """The JSON of a body, or None if it is none, which may be a proxy's page."""
         if status == 204:
-            return {}
+            return Decoded({}, repaired=False)
         try:
             decoded = decode_json(content)
         except ValueError:
@@ -173,7 +178,7 @@ class Transport:
             log.warning(
                 "%s: the response is not well-formed JSON or holds U+0000, and was repaired; said once for all", label
             )
-        return decoded.value
+        return decoded
 
     def transfer(
         self,

@@ -116,6 +116,8 @@ def error_from_response(
     made.verdict = code is not None
     made.effect = _effect(status, code, kind)
     made.retryable = status in _RETRYABLE_STATUS or status >= 500 or code in _RETRYABLE_CODES
+    if made.verdict and status < 500:
+        made._answered = True
     if isinstance(made, InvalidRequestError):
         made._lasting = status in _INVALID_STATUS
     return made

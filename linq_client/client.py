@@ -52,8 +52,10 @@ class LinqClient:
         retry: how long to wait between tries.
         deadline: seconds for a whole exchange, from its connection to the last byte of the response. One that moves a
             file gets more, by its size.
-        outage_patience: seconds that reads wait out an outage of the API: all pause, and one asks again. When they are
-            used up, this client makes no further read (`APIUnavailableError`). 0: each read fails by itself.
+        outage_patience: seconds that reads wait out an outage of the API: all pause, and one of each endpoint asks
+            again. When they are used up, this client makes no further read (`APIUnavailableError`). Where a single
+            endpoint is down, its reads wait for a shorter time, see `RetrySettings`, and then fail by themselves.
+            0: each read fails by itself.
         proxy: URL of the proxy for all requests; by default those of the environment.
         verify: path to a file or folder of CA certificates; True for those of the environment, else the usual ones.
         allow_http: whether `base_url` may be `http://` to another machine. The key can be read on the way there.
@@ -114,7 +116,7 @@ class LinqClient:
             pool_size, longest_pause=outage_patience or retry_budget, pause=retry.pause, lifetime=self._lifetime
         )
         self._outages = (
-            Outages(outage_patience, retry_budget, retry, self._retries, self._reads, self._counter, self._lifetime)
+            Outages(outage_patience, retry, self._retries, self._reads, self._counter, self._lifetime)
             if outage_patience
             else None
         )
@@ -228,7 +230,7 @@ class LinqClient:
                 return APIResponse({}, error.status or 404, error.trace_id, self.server_time, kind)
 
         if method == "GET" and self._outages is not None:
-            return self._outages.read(path, params or {}, once)
+            return self._outages.read(path, once)
         attempt = partial(self._reads.run, once) if method == "GET" else once
         if not repeatable:
             return attempt()
