@@ -14,7 +14,7 @@ from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import IO, Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import (
@@ -89,6 +89,7 @@ class Transport:
         lifetime: Lifetime,
     ) -> None:
         self._base_url = base_url
+        self._host = urlsplit(base_url).netloc  # without user and password: `check_base_url` refuses them
         self._timeout = timeout
         self._deadline = deadline
         self._proxies = proxies
@@ -124,6 +125,8 @@ class Transport:
     ) -> APIResponse:
         """Send one request to the API; arguments as of `LinqClient.request`."""
         label = f"{method} {path}"
+        # Where no usable response comes, it may be the wrong host that was asked.
+        label_with_host = f"{label} at {self._host}"
         self._counter.add(requests=1)
 
         def send(_: Exchange) -> tuple[requests.Response, bytes]:
@@ -132,15 +135,15 @@ class Transport:
                 self._api,
                 method,
                 self._base_url + path,
-                label=label,
+                label=label_with_host,
                 auth=auth,
                 timeout=self._timeout,
                 stream=True,
                 **request,
             ) as response:
-                return response, _content(response, label)
+                return response, _content(response, label_with_host)
 
-        response, raw = self._lifetime.run(label, self._deadline, send)
+        response, raw = self._lifetime.run(label_with_host, self._deadline, send)
         status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
         named = parse_http_date(response.headers.get("Date"))
         server_time = self._clock.note(named) if named is not None else None

@@ -22,6 +22,7 @@ from linq_client._credentials import Credentials
 from linq_client._deadline import Lifetime
 from linq_client._network import Proxies, ca_certificates, check_base_url
 from linq_client._outage import Outages
+from linq_client._outgoing import check_encodable
 from linq_client._pagination import APIResponse
 from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries, RetrySettings
 from linq_client._transport import Transport
@@ -201,12 +202,16 @@ class LinqClient:
                 it must not pass for an empty list.
 
         Raises:
+            InvalidRequestError: a text holds half a surrogate pair.
             LinqError: the class says what to do about it, see `linq_client.errors`.
         """
         if kind is None:
             kind = RequestKind.READ if method == "GET" else RequestKind.CHANGE
         if repeatable is None:
             repeatable = kind is not RequestKind.CHANGE or method in ("PUT", "DELETE")
+        params = {name: value for name, value in (params or {}).items() if value is not None}
+        check_encodable(params)
+        check_encodable(json)
         exchange = partial(
             self._transport.exchange,
             method=method,
@@ -214,7 +219,7 @@ class LinqClient:
             kind=kind,
             has_text=has_text,
             list_field=list_field,
-            params={name: value for name, value in (params or {}).items() if value is not None},
+            params=params,
             json=json,
             headers=headers,
         )
