@@ -75,6 +75,7 @@ class _Read:
         path: the same with ids.
         once: makes one try.
         failing_since: when the first of its present tries failed, by the monotonic clock.
+        judged_by: what had worked of the endpoint when its tries were used up.
         limits: how often it was limited (429).
         limited_since: when that was for the first time.
     """
@@ -83,6 +84,7 @@ class _Read:
     path: str
     once: Callable[[], Any]
     failing_since: float | None = None
+    judged_by: Callable[[], Any] | None = None
     limits: int = 0
     limited_since: float | None = None
 
@@ -185,6 +187,7 @@ class Outages:
             if not error._suggests_outage:
                 raise
             failure = error
+        read.judged_by = read.endpoint.worked
         if read.endpoint.outage is None and self._still_works(read.endpoint):
             return self._try(read)
         return self._wait_out(read, failure)
@@ -321,11 +324,15 @@ class Outages:
             if outage is None:
                 if failure is None:
                     raise _FreshTries
+                since = read.failing_since or time.monotonic()
+                outage = endpoint.outage = _Outage(failure, since, since)
+                # In this order: a read that works now either finds the outage, and ends it, or is found here.
+                if endpoint.worked is not read.judged_by:
+                    endpoint.outage = None
+                    raise _FreshTries
                 log.warning(
                     "reads fail, and are made again for up to %g s until the API answers: %s", self._patience, failure
                 )
-                since = read.failing_since or time.monotonic()
-                outage = endpoint.outage = _Outage(failure, since, since)
             outage.queue.append(read)
             if len(outage.queue) == 1:
                 self._set_next(endpoint, outage)
