@@ -99,7 +99,7 @@ class _Outage:
         others_since: since when other endpoints may have worked.
         queue: the reads that ask again, in turn.
         asker: the one that does at present.
-        turns: how often one has.
+        asks_what_worked: whether the turn goes to what had worked of the endpoint.
         next_at: when the next one does.
         logged_at: when it was last spoken of.
     """
@@ -109,7 +109,7 @@ class _Outage:
     others_since: float
     queue: deque[_Read] = field(default_factory=deque)
     asker: _Read | None = None
-    turns: int = 0
+    asks_what_worked: bool = True
     next_at: float = 0.0
     logged_at: float = field(default_factory=time.monotonic)
 
@@ -289,7 +289,7 @@ class Outages:
             while True:
                 self._wait_for_turn(read, outage)
                 # The read may be one that can't be served, and so may, by now, the one that had worked.
-                if outage.turns % 2 == 0 and endpoint.worked is not None:
+                if outage.asks_what_worked:
                     if not self._still_works(endpoint):
                         self._note_failure(endpoint, outage, failure)
                     continue
@@ -353,7 +353,8 @@ class Outages:
                 wait = outage.next_at - time.monotonic()
                 if is_next and wait <= 0:
                     outage.asker = read
-                    outage.turns += 1
+                    # The turn that goes to what had worked is one more, and takes none away from the read.
+                    outage.asks_what_worked = not outage.asks_what_worked and read.endpoint.worked is not None
                     return
                 self._changed.wait(wait if is_next else None)
 
@@ -383,7 +384,8 @@ class Outages:
                 outage.logged_at = time.monotonic()
                 log.warning("no read of %s has worked for %.0f s: %s", endpoint.template, outage.seconds, outage.error)
             outage.asker = None
-            outage.queue.rotate(-1)
+            if not outage.asks_what_worked:
+                outage.queue.rotate(-1)
             self._set_next(endpoint, outage)
             self._changed.notify_all()
 
