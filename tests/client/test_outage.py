@@ -328,7 +328,10 @@ def test_what_the_api_says_of_a_read_is_no_outage() -> None:
 
 
 def test_the_log_of_an_outage_is_short(caplog: pytest.LogCaptureFixture) -> None:
-    with troubled(Trouble(begins=6, lasts=60)) as server, patient(server.url, pool_size=8) as client:
+    # It begins between two reads: one that is under way and works after the first failure makes two of it.
+    trouble = Trouble(begins=2, lasts=60, hits="/messages")
+    with troubled(trouble) as server, patient(server.url, pool_size=8) as client:
+        list(client.messages.list("before"))
         with caplog.at_level(logging.INFO, logger="linq_client"):
             assert read_chats(client, chats=40, threads=8) == {}
     first, begin, end = (record.getMessage() for record in caplog.records)
