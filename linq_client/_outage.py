@@ -190,6 +190,9 @@ class Outages:
         read.judged_by = read.endpoint.worked
         if read.endpoint.outage is None and self._still_works(read.endpoint):
             return self._try(read)
+        # Where the endpoint was waited for long enough, a read that fails must not let the others begin again.
+        if read.endpoint.waited >= self._settings.endpoint_outage and self._another_works(read.endpoint):
+            raise failure
         return self._wait_out(read, failure)
 
     def _try(self, read: _Read) -> Any:
