@@ -122,6 +122,7 @@ SAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "attachment_id": ATTACHMENT,
         **MEDIA,
         "stored_at": f"s3://bucket/linq/2a/{ATTACHMENT}",
+        "stored_bytes": 48213,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "error": None,
         "_extra": {"width": 612},

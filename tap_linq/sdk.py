@@ -39,7 +39,7 @@ from linq_client import InvalidRequestError
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
 from tap_linq.extraction.conform import Conformer
 from tap_linq.extraction.records import Record
-from tap_linq.extraction.state import STATE_STREAM, LineState, read_partitions
+from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_partitions
 from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
 
@@ -60,6 +60,9 @@ _ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
 INCREMENTAL: Final = "INCREMENTAL"
 FULL_TABLE: Final = "FULL_TABLE"
 
+#: What a warning names of that which a catalog lacks.
+MAX_NAMED_COLUMNS: Final = 10
+
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +71,7 @@ class SdkStream(Stream):
 
     Attributes:
         replication_methods: those that the stream can have; the first is declared.
+        lacks: what the catalog that was given does not have of the stream, or its name if it has nothing.
     """
 
     # The SDK would drop what does not fit, and fail where it can't convert it.
@@ -78,6 +82,7 @@ class SdkStream(Stream):
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
         self.forced_replication_method = self.replication_methods[0]
+        self.lacks: list[str] = []
         self._is_declared = False
 
     @override
@@ -87,8 +92,12 @@ class SdkStream(Stream):
         Raises:
             InvalidRequestError: it asks for a replication method that there is not.
         """
-        super().apply_catalog(catalog)
         entry = catalog.get_stream(self.name)
+        given = set(_columns(entry.schema.to_dict())) if entry else set()
+        self.lacks = (
+            [f"{self.name}.{one}" for one in _columns(self.schema) if one not in given] if entry else [self.name]
+        )
+        super().apply_catalog(catalog)
         declared = self.replication_methods[0]
         self.forced_replication_method = declared
         asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
@@ -227,6 +236,15 @@ class SdkTap(Tap):
 
     def __init__(self, *, catalog: object = None, **options: Any) -> None:
         super().__init__(catalog=_with_known_names(catalog), **options)
+        lacks = [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
+        if lacks:
+            more = len(lacks) - MAX_NAMED_COLUMNS
+            log.warning(
+                "the catalog lacks what this version has, so that does not come out: %s%s; have it made again "
+                "(--refresh-catalog in Meltano)",
+                ", ".join(lacks[:MAX_NAMED_COLUMNS]),
+                f" and {more} more" if more > 0 else "",
+            )
 
     @abstractmethod
     def end_of_run(self) -> None:
@@ -316,6 +334,16 @@ class SdkTap(Tap):
         return cls(config=config.config, parse_env_config=config.parse_env, validate_config=True, **options)
 
     @override
+    def setup_mapper(self) -> None:
+        """Register the maps; to the SDK a stream that is not selected has no keys, and a map of it would be refused."""
+        super(Tap, self).setup_mapper()
+        for name, entry in self.catalog.items():
+            if entry.metadata.resolve_selection()[()]:
+                self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
+            else:
+                self.mapper.register_raw_stream_schema(name, entry.schema.to_dict(), entry.key_properties)
+
+    @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """End with the code that says so, and without STATE of lines that were not read to their end."""
         self.message_writer.end(signum)
@@ -342,6 +370,7 @@ class SdkTap(Tap):
     def save_line_state(self, line: str, line_state: LineState) -> None:
         """Write STATE, in which this is kept of a line."""
         line_state.write_to(self._partition(line))
+        bound_reactions(self._partitions)
         self.state_writer.write_state(self.state)
 
     @property
@@ -370,11 +399,21 @@ def _bytes_of(file: IO[str]) -> bytes:
 
 def _catalog_of(file: IO[str]) -> dict[str, Any]:
     document = read_json_object("--catalog", _bytes_of(file))
+    if not isinstance(document.get("streams"), list):
+        raise InvalidRequestError("--catalog: must be a Singer catalog, which has a list of streams")
     try:
         Catalog.from_dict(deepcopy(document))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None
     return document
+
+
+def _columns(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the paths of all properties in a schema, without the places in arrays."""
+    inner = schema.get("items", schema)
+    for name, one in inner.get("properties", {}).items():
+        yield prefix + name
+        yield from _columns(one, f"{prefix}{name}.")
 
 
 def _with_known_names(catalog: object) -> Any:

@@ -10,12 +10,14 @@ what they refuse is walked through in Python.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -40,6 +42,12 @@ MAX_BITS: Final = 10_000
 #: The largest integer that databases take within JSON.
 MAX_JSON_INTEGER: Final = 2**64 - 1
 
+#: Levels of objects and arrays that a value may have where anything goes. DuckDB refuses a file with 128 in a row.
+MAX_LEVELS: Final = 64
+
+#: So many are seen to fit without a walk through them.
+COMMON_LEVELS: Final = 4
+
 #: Up to here, a float that is a whole number is exact.
 MAX_EXACT_FLOAT: Final = 2.0**53
 
@@ -50,7 +58,7 @@ _COMMON_TIME: Final = re.compile(
     r"""
     (?!0000|0001|9999)\d{4}-
     (?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)
-    T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z
+    T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|\+00:00)
     """,
     flags=re.ASCII | re.VERBOSE,
 )
@@ -203,7 +211,10 @@ class _Object:
                 fitted[name] = one
                 continue
             try:
-                fitted[name] = kind.fit(one, f"{path}{name}.", keep)
+                if isinstance(kind, _Scalar):
+                    fitted[name] = kind.fit(one, "", keep)
+                else:
+                    fitted[name] = one if _fits(one, kind.fast_type) else kind.fit(one, f"{path}{name}.", keep)
             except _Misfit:
                 fitted[name] = None
                 keep(path + name, one)
@@ -283,6 +294,8 @@ def _fit_number(value: Any) -> Any:
     return _fit_integer(value)
 
 
+# The times of a message are often the same, and of a handle always.
+@lru_cache(maxsize=1024)
 def _check_time(_: type, value: object) -> _Time:
     if isinstance(value, str) and _COMMON_TIME.fullmatch(value):
         return _SOME_TIME
@@ -329,12 +342,18 @@ def _fits(value: object, fast_type: Any) -> bool:
     return True
 
 
-def _as_json(value: Any) -> Any:
-    """Return a value so that each loader reads it: numbers that are no JSON, or too large for databases, are text."""
-    if isinstance(value, dict):
-        return {name: _as_json(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_as_json(one) for one in value]
+def _as_json(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Return a value so that each loader reads it.
+
+    Numbers that are no JSON, or too large for databases, are text. What has more than `levels` levels of objects and
+    arrays is JSON text from there on.
+    """
+    if isinstance(value, dict | list):
+        if not levels:
+            return json.dumps(_as_json(value, sys.maxsize), ensure_ascii=False)
+        if isinstance(value, dict):
+            return {name: _as_json(one, levels - 1) for name, one in value.items()}
+        return [_as_json(one, levels - 1) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_JSON_INTEGER:
@@ -343,6 +362,15 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-_ANYTHING: Final[_Kind] = _Scalar(Any, _as_json)
+def _any_type(levels: int) -> Any:
+    """Return a type of what `_as_json` leaves as it is, up to some levels of objects and arrays."""
+    numbers = Annotated[int, msgspec.Meta(ge=MIN_INTEGER, le=MAX_INTEGER)] | _SCALARS["number"].fast_type
+    found: Any = str | bool | None | numbers
+    for _ in range(levels):
+        found = str | bool | None | numbers | dict[str, found] | list[found]
+    return found
+
+
+_ANYTHING: Final[_Kind] = _Scalar(_any_type(COMMON_LEVELS), _as_json)
 #: Of `_extra`, which is null in a record that fits.
 _NOTHING: Final[_Kind] = _Scalar(type(None), _as_json)
