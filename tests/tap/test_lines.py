@@ -9,7 +9,7 @@ import pytest
 
 from linq_client import AuthenticationError, LinqError
 from tap_linq.extraction.session import IncompleteRunError, NoLineError
-from tests.tap.running import FIRST_LINE, SECOND_LINE, Output, run_api
+from tests.tap.running import FIRST_LINE, PERSON, SECOND_LINE, Output, run_api
 from tests.tap.small_api import Handler, SmallAPI, small_api
 
 
@@ -152,6 +152,19 @@ def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
     emitted = run_api(api).ids()
     assert emitted.count(shared["id"]) == 1
     assert len(emitted) == len(set(emitted)) == 11
+
+
+def test_a_chat_without_an_id_does_not_hide_the_locations_of_others(api: SmallAPI) -> None:
+    shared = {"type": "Feature", "geometry": None, "properties": {"handle": PERSON}}
+    body = {"success": True, "data": {"type": "FeatureCollection", "features": [shared]}}
+    api.answers["/v3/chats/[^/]*/location"] = lambda handler, _: handler.send(body)
+    chats = {"chats": [{"id": None}, *map(api.chat, api.chats)], "next_cursor": None}
+    api.answers["/v3/chats"] = lambda handler, _: handler.send(chats)
+    for streams in (["messages", "chat_locations"], ["chat_locations"]):
+        output = run_api(api, select=streams)
+        assert isinstance(output.error, IncompleteRunError)
+        assert {row["chat_id"] for row in output.records("chat_locations")} == set(api.chats)
+    assert output.bookmarks() == {}, "it may hold messages"
 
 
 @pytest.mark.parametrize("feature", [5, {"properties": "x"}, {"properties": None, "geometry": []}])
