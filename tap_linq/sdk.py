@@ -17,7 +17,6 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +35,9 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
+from tap_linq.catalog import read_catalog, warn_of_stale, with_known_names
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
-from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.conform import Conformer, columns_of
 from tap_linq.extraction.records import Record
 from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_partitions
 from tap_linq.termination import end_soon_on_signals
@@ -59,9 +59,6 @@ _ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
 #: Replication methods of Singer, as far as a stream here can have them.
 INCREMENTAL: Final = "INCREMENTAL"
 FULL_TABLE: Final = "FULL_TABLE"
-
-#: What a warning names of that which a catalog lacks.
-MAX_NAMED_COLUMNS: Final = 10
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +90,9 @@ class SdkStream(Stream):
             InvalidRequestError: it asks for a replication method that there is not.
         """
         entry = catalog.get_stream(self.name)
-        given = set(_columns(entry.schema.to_dict())) if entry else set()
+        given = set(columns_of(entry.schema.to_dict())) if entry else set()
         self.lacks = (
-            [f"{self.name}.{one}" for one in _columns(self.schema) if one not in given] if entry else [self.name]
+            [f"{self.name}.{one}" for one in columns_of(self.schema) if one not in given] if entry else [self.name]
         )
         super().apply_catalog(catalog)
         declared = self.replication_methods[0]
@@ -235,16 +232,10 @@ class SdkTap(Tap):
     ]
 
     def __init__(self, *, catalog: object = None, **options: Any) -> None:
-        super().__init__(catalog=_with_known_names(catalog), **options)
-        lacks = [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
-        if lacks:
-            more = len(lacks) - MAX_NAMED_COLUMNS
-            log.warning(
-                "the catalog lacks what this version has, so that does not come out: %s%s; have it made again "
-                "(--refresh-catalog in Meltano)",
-                ", ".join(lacks[:MAX_NAMED_COLUMNS]),
-                f" and {more} more" if more > 0 else "",
-            )
+        super().__init__(catalog=with_known_names(catalog), **options)
+        warn_of_stale(
+            [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
+        )
 
     @abstractmethod
     def end_of_run(self) -> None:
@@ -284,7 +275,7 @@ class SdkTap(Tap):
             tap = cls._from_cli(
                 config,
                 state=None if state is None else read_json_object("--state", _bytes_of(state)),
-                catalog=None if catalog is None else _catalog_of(catalog),
+                catalog=None if catalog is None else read_catalog(_bytes_of(catalog)),
             )
             with tap.running():
                 tap.sync_all()
@@ -395,33 +386,3 @@ def _bytes_of(file: IO[str]) -> bytes:
     """Return what a file holds that was opened as text, before anybody has decoded it."""
     content: bytes = file.buffer.read()  # type: ignore[attr-defined]
     return content
-
-
-def _catalog_of(file: IO[str]) -> dict[str, Any]:
-    document = read_json_object("--catalog", _bytes_of(file))
-    if not isinstance(document.get("streams"), list):
-        raise InvalidRequestError("--catalog: must be a Singer catalog, which has a list of streams")
-    try:
-        Catalog.from_dict(deepcopy(document))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None
-    return document
-
-
-def _columns(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the paths of all properties in a schema, without the places in arrays."""
-    inner = schema.get("items", schema)
-    for name, one in inner.get("properties", {}).items():
-        yield prefix + name
-        yield from _columns(one, f"{prefix}{name}.")
-
-
-def _with_known_names(catalog: object) -> Any:
-    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
-    streams = catalog.get("streams") if isinstance(catalog, dict) else None
-    for stream in streams if isinstance(streams, list) else ():
-        for one in stream.get("metadata", ()):
-            metadata = one.get("metadata", {})
-            if not one.get("breadcrumb") and "replication-method" in metadata:
-                metadata["forced-replication-method"] = metadata["replication-method"]
-    return catalog

@@ -25,7 +25,7 @@ import msgspec
 from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.records import EXTRA, Record
 
-__all__ = ["Conformer", "Misfits"]
+__all__ = ["Conformer", "Misfits", "columns_of"]
 
 JsonSchema = Mapping[str, Any]
 IsSelected = Callable[[tuple[str, ...]], bool]
@@ -88,6 +88,14 @@ class Misfits:
         return "; ".join(said)
 
 
+def columns_of(schema: JsonSchema, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of all properties in a schema, without the places in arrays."""
+    inner = schema.get("items", schema)
+    for name, one in inner.get("properties", {}).items():
+        yield prefix + name
+        yield from columns_of(one, f"{prefix}{name}.")
+
+
 class Conformer:
     """Makes the records of one stream fit its schema, and counts what did not.
 
@@ -102,6 +110,7 @@ class Conformer:
         self._has_extra = EXTRA in schema["properties"]
         self._keeps_extra = self._has_extra and is_selected(("properties", EXTRA))
         self._keys = tuple(schema.get("required", ()))
+        self._columns = frozenset(columns_of(schema))
         self._row = _Object(schema, is_selected, ())
         self._page_type = list[self._row.fast_type]  # type: ignore[name-defined]
 
@@ -135,7 +144,7 @@ class Conformer:
             keep(name, value)
         for path in extra:
             column = _INDEX.sub("", path)
-            self._misfits.paths[column if column in self._row.columns else ""] += 1
+            self._misfits.paths[column if column in self._columns else ""] += 1
         if self._has_extra:
             row[EXTRA] = (extra if self._keeps_extra else None) or None
         return row
@@ -163,15 +172,10 @@ class _Kind(Protocol):
 
 
 class _Object:
-    """An object of known properties, and nothing else.
-
-    Attributes:
-        columns: paths of all properties in it, without the places in arrays.
-    """
+    """An object of known properties, and nothing else."""
 
     def __init__(self, schema: JsonSchema, is_selected: IsSelected, breadcrumb: tuple[str, ...]) -> None:
         self._kinds: dict[str, _Kind | None] = {}
-        self.columns: set[str] = set()
         required = schema.get("required", ())
         fields: list[Any] = []
         for name, one in schema["properties"].items():
@@ -182,8 +186,6 @@ class _Object:
             elif is_selected(inner):
                 kind = _kind(one, is_selected, inner)
             self._kinds[name] = kind
-            self.columns.add(name)
-            self.columns |= {f"{name}.{column}" for column in _columns(kind)}
             # msgspec wants names of fields that Python could take.
             place = f"field_{len(fields)}"
             fast_type: Any = Any if kind is None else kind.fast_type
@@ -328,15 +330,9 @@ def _kind(schema: JsonSchema, is_selected: IsSelected, breadcrumb: tuple[str, ..
     return _SCALARS.get(name, _ANYTHING)
 
 
-def _columns(kind: _Kind | None) -> Iterator[str]:
-    inner = kind.items if isinstance(kind, _Array) else kind
-    if isinstance(inner, _Object):
-        yield from inner.columns
-
-
 def _fits(value: object, fast_type: Any) -> bool:
     try:
-        msgspec.convert(value, fast_type, dec_hook=_check_time)
+        msgspec.convert(value, fast_type, dec_hook=_check_time)  # type: ignore[arg-type]  # lru_cache keeps no types of arguments
     except msgspec.ValidationError:
         return False
     return True
