@@ -118,7 +118,8 @@ class SyncSession:
     def account(self) -> list[dict[str, Any]]:
         """All lines of the account, as they came: what nobody needs may have any form.
 
-        One whose number can't be read may hold messages. Where all lines are wanted, that is noted as a failure.
+        One without a number is still being set up, and passed over with a warning. One whose number can't be read may
+        hold messages: where all lines are wanted, that is noted as a failure.
 
         Raises:
             NoLineError: there is none.
@@ -128,11 +129,15 @@ class SyncSession:
         found: dict[str, dict[str, Any]] = {}
         for place, line in enumerate(self.client.phone_numbers.list_raw(), 1):
             fields: dict[str, Any] = line if isinstance(line, dict) else {}
+            name = f"line {fields.get('id', f'at place {place}')}"
+            if fields and fields.get("phone_number") in (None, ""):
+                log.warning("%s has no phone number yet, so it is passed over", name)
+                continue
             try:
                 found[check_line(fields.get("phone_number", ""), "phone_number")] = fields
             except InvalidRequestError as error:
                 if self.settings.phone_numbers is None:
-                    self.note_failure(f"line {fields.get('id', f'at place {place}')}", error)
+                    self.note_failure(name, error)
         if not found:
             raise NoLineError(
                 "the account shows no line with a phone number, so nothing could be read: is this its key?"

@@ -43,7 +43,16 @@ def test_a_field_that_nobody_needs_may_have_any_form(api: SmallAPI, more: dict[s
     assert complete(run_api(api, select=["messages"]), api)
 
 
-@pytest.mark.parametrize("number", [None, "", 12025550102, "202-555-0102", ["+12025550102"]])
+@pytest.mark.parametrize("line", [{"phone_number": None}, {"phone_number": ""}, {"reputation": None}])
+def test_a_line_without_a_number_yet_is_named_and_passed_over(
+    api: SmallAPI, line: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    api.lines = [{"id": "new", **line}, *api.lines]
+    assert complete(run_api(api), api)
+    assert "line new has no phone number yet" in caplog.text
+
+
+@pytest.mark.parametrize("number", [12025550102, "202-555-0102", ["+12025550102"]])
 def test_a_line_whose_number_can_t_be_read_fails_the_run_at_its_end(api: SmallAPI, number: object) -> None:
     api.lines = [{"id": "odd", "phone_number": number}, *api.lines]
     output = run_api(api)
