@@ -73,6 +73,7 @@ class LinqExtractOperator(LinqOperator):
     """
 
     template_fields: Sequence[str] = ("folder", "lines", "linq_conn_id")
+    author_only = ("target", "settings", "catalog", "tap")
 
     def __init__(
         self,
