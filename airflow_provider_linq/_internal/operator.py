@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
@@ -23,7 +24,7 @@ class LinqOperator(SafeRendering, BaseOperator):
     :param linq_conn_id: connection of type ``linq``.
     """
 
-    author_only = ("files_under",)
+    author_only: ClassVar[Sequence[str]] = ("files_under",)
 
     def __init__(
         self,

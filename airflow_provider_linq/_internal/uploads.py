@@ -163,12 +163,14 @@ def upload(path: str, client: LinqClient) -> str:
 
     :param path: a local path, or a URL such as ``s3://conn_id@bucket/key``.
     """
-    file = ObjectStoragePath(path)
     try:
-        with file.open("rb") as opened:  # type: ignore[no-untyped-call]
-            return client.attachments.upload(opened, filename=file.name)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:  # others, of the network say, can pass
+        file = ObjectStoragePath(path)
+        opened = file.open("rb")  # type: ignore[no-untyped-call]
+    # Others, of the network say, can pass. A ValueError: no such file system, or a name that can be none.
+    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError) as error:
         raise InvalidRequestError(f"path: must be a file that can be read, got {path!r}") from error
+    with opened:
+        return client.attachments.upload(opened, filename=file.name)
 
 
 def _with_files(message: MessageLike, attachment_of: Callable[[str, str], str]) -> MessageLike:

@@ -108,7 +108,13 @@ def test_the_first_of_the_words_decides(
 
 @pytest.mark.parametrize(
     ("word", "text"),
-    [("I don't know", "I don\u2019t know."), ("hay\u0131r", "HAYIR"), ("sí", "¡si\u0301!"), ("❤️", "❤"), ("straße", "STRASSE")],
+    [
+        ("I don't know", "I don\u2019t know."),
+        ("hay\u0131r", "HAYIR"),
+        ("sí", "¡si\u0301!"),
+        ("❤️", "❤"),
+        ("straße", "STRASSE"),
+    ],
 )
 def test_a_word_is_what_a_telephone_makes_of_it(emulator: Emulator, branches: Branches, word: str, text: str) -> None:
     with answering(emulator, text):

@@ -83,7 +83,10 @@ def test_arguments_go_before_fields(connection: Callable[..., None]) -> None:
         ({"extra": '{"max_retries": "often"}'}, "max_retries: must be a whole number from 0 on, got 'often'"),
         ({"extra": '{"max_retries": Infinity}'}, "max_retries: must be a whole number from 0 on, got inf"),
         ({"extra": '{"max_retries": 2.7}'}, "max_retries: must be a whole number from 0 on, got 2.7"),
-        ({"extra": '{"connect_timeout": 1e300}'}, "connect_timeout: must be a number above 0 and at most 86400, got 1e"),
+        (
+            {"extra": '{"connect_timeout": 1e300}'},
+            "connect_timeout: must be a number above 0 and at most 86400, got 1e",
+        ),
         ({"extra": '{"retention_window_hours": true}'}, "retention_window_hours: must be a number above 0"),
         ({"host": "http://127.0.0.1/api/partner", "port": 8181}, "port: must stand in the base URL"),
         ({"extra": '{"allow_http": "perhaps"}'}, "allow_http: must be true or false, got 'perhaps'"),

@@ -146,6 +146,14 @@ def test_a_path_that_is_none(tmp_path: Path, path: str) -> None:
             FileRules.of(None, folder).check(f"{tmp_path}/{path}" if len(path) < 8 else path, "path")
 
 
+@pytest.mark.parametrize("name", ["none.png", "", "a\0.png", "\ud800.png"])
+def test_a_written_file_that_can_not_be_read(emulator: Emulator, connect: Any, tmp_path: Path, name: str) -> None:
+    for path in (f"{tmp_path}/{name}", f"nowhere://{name}"):
+        with pytest.raises(AirflowFailException, match="path: must be a file that can be read"):
+            operator([{"type": "media", "path": path}]).execute(context())
+    assert not emulator.ledger()
+
+
 def test_a_rendered_path_needs_files_under(emulator: Emulator, connect: Any, image: Path) -> None:
     task = operator([{"type": "media", "path": "{{ folder }}/menu.png"}])
     task.message = [{"type": "media", "path": str(image)}]
