@@ -102,6 +102,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(message=message, **kwargs)
+        TextSearch(_pattern(*answers))  # before anything is sent: it can be too long to be searched
         if not _differ(answers):
             raise ValueError(f"answers must have words that differ by more than case, got {list(answers)}")
         self.answers = dict(answers)

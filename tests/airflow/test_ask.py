@@ -224,6 +224,11 @@ def test_words_that_are_none(answers: dict[str, str]) -> None:
         question(answers=answers)
 
 
+def test_more_words_than_can_be_searched() -> None:
+    with pytest.raises(ValueError, match="2,000 characters at most"):
+        question(answers={f"word {number}": "confirm" for number in range(300)})
+
+
 def test_no_branch_in_a_mapped_task(emulator: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="can't branch"):
         question().execute(try_of(Store(), map_index=0))
