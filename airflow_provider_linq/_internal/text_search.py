@@ -81,7 +81,8 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
         raise InvalidRequestError(f"text_matches: must be a regular expression, got {type(pattern).__name__}")
     if len(pattern) > LONGEST_PATTERN:
         raise InvalidRequestError(
-            f"text_matches: must be a regular expression of {LONGEST_PATTERN:,} characters at most, got {len(pattern):,}"
+            f"text_matches: must be a regular expression of {LONGEST_PATTERN:,} characters at most, got "
+            f"{len(pattern):,}"
         )
     try:
         return regex.compile(pattern)
