@@ -33,14 +33,26 @@ class BranchingOperator(LinqOperator, BranchMixIn):
         if self.get_closest_mapped_task_group() is not None:
             raise ValueError(f"{self.task_id}: {_SKIPS_NOTHING}")
 
-    def check_can_branch(self, context: Context) -> None:
+    def check_can_branch(self, context: Context, *branches: str | Iterable[str] | None) -> None:
         """
-        Refuse a branch of a mapped task, before anything is sent or asked.
+        Refuse what can be no branch, before anything is sent or asked.
 
-        :raises AirflowFailException: it is one.
+        :param branches: tasks, or task groups, to continue with.
+        :raises AirflowFailException: the task is mapped, or one that is named is not directly downstream.
         """
         if context["ti"].map_index not in (None, -1):
             raise AirflowFailException(f"{self.task_id}: {_SKIPS_NOTHING}")
+        if (dag := self.get_dag()) is None:
+            return
+        for task_ids in branches:
+            for name in [task_ids] if isinstance(task_ids, str) else task_ids or ():
+                group = dag.task_group_dict.get(name)
+                roots = {name} if group is None else {root.task_id for root in group.roots}
+                if not roots <= self.downstream_task_ids:
+                    raise AirflowFailException(
+                        f"{self.task_id}: must branch to tasks or groups directly downstream, which are "
+                        f"{sorted(self.downstream_task_ids)}, got {name!r}. In a task group, ids have its prefix"
+                    )
 
     def branch(self, context: Context, result: Mapping[str, Any], task_ids: str | Iterable[str] | None) -> None:
         """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_linq._internal.arguments import GivenArguments
-from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data
+from airflow_provider_linq._internal.rendering import SafeRendering
 from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.hooks.linq import LinqHook
 
@@ -22,6 +23,8 @@ class LinqOperator(SafeRendering, BaseOperator):
 
     :param linq_conn_id: connection of type ``linq``.
     """
+
+    author_only: ClassVar[Sequence[str]] = ("files_under",)
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class LinqOperator(SafeRendering, BaseOperator):
         :param argument: its name.
         :param written: what the operator was made with.
         """
-        return written.as_data() if argument in arguments_from_data(self) else written
+        return written.as_data() if argument in self.data_arguments else written
 
     def on_kill(self) -> None:
         """Note that Airflow has stopped the task: what this try still comes to is not its end."""

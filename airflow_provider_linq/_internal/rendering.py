@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions._internal.expandinput import MappedArgument
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowFailException
 from jinja2.nativetypes import NativeEnvironment
 
 if TYPE_CHECKING:
@@ -42,9 +44,19 @@ class SafeRendering(Templater):  # type: ignore[misc]
     - An argument of a mapped task that another task has brought is not rendered. Airflow itself renders what comes by
       ``expand_kwargs`` (apache/airflow#38745), so that a template in a person's message would be run with all that
       templates can see, connections included.
-    - What a string makes stays text in a DAG with ``render_template_as_native_obj``: ``+12025550150`` is no number, and
-      a text that looks like a list is no list. One expression alone may also be a list, a mapping or None.
+    - An argument that says what data may do, such as ``files_under``, can't be data itself.
+    - What a string makes stays text with ``render_template_as_native_obj``, of the DAG or of the task: ``+12025550150``
+      is no number, and a text that looks like a list is no list. One expression alone may also be a list, a mapping or
+      None.
     """
+
+    #: Arguments without templates that only the DAG's author may give.
+    author_only: ClassVar[Sequence[str]] = ()
+
+    @cached_property
+    def data_arguments(self) -> frozenset[str]:
+        """The names of the arguments that other tasks have brought, as found before the templates are rendered."""
+        return arguments_from_data(self)
 
     def _do_render_template_fields(
         self,
@@ -55,8 +67,12 @@ class SafeRendering(Templater):  # type: ignore[misc]
         seen_oids: set[int],
     ) -> None:
         if parent is self:
-            data = arguments_from_data(self)
+            data = self.data_arguments
+            if taken := sorted(data.intersection(self.author_only)):
+                raise AirflowFailException(f"{taken[0]}: must be written in the DAG file, got it from another task")
             template_fields = [name for name in template_fields if name not in data]
+            if getattr(self, "render_template_as_native_obj", None) is not None:
+                jinja_env = self.get_template_env()  # of the task; Airflow hands over that of the DAG
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def _render(self, template: jinja2.Template, context: Mapping[str, Any], *more: Any, **options: Any) -> Any:
@@ -83,7 +99,7 @@ def arguments_from_data(task: object) -> frozenset[str]:
     """
     Return the names of those arguments of a mapped task whose values come from other tasks.
 
-    :param task: a task as it runs; of one that is not mapped, none.
+    :param task: a task as it runs, not rendered yet; of one that is not mapped, none.
     """
     if not isinstance(task, BaseOperator) or (dag := task.get_dag()) is None:
         return frozenset()
@@ -93,8 +109,14 @@ def arguments_from_data(task: object) -> frozenset[str]:
     given = mapped.expand_input.value
     if isinstance(given, Mapping):  # of expand(): a list for each argument
         return frozenset(name for name, values in given.items() if isinstance(values, XComArg | MappedArgument))
-    if isinstance(given, XComArg) or any(isinstance(one, XComArg) for one in given):  # of expand_kwargs()
-        # A campaign renders its message itself.
-        names = ("message", *mapped.operator_class.template_fields)
-        return frozenset(name for name in names if _ARGUMENTS.get(name, name) not in mapped.partial_kwargs)
-    return frozenset()
+    if not isinstance(given, XComArg) and not any(isinstance(one, XComArg) for one in given):
+        return frozenset()
+    # Of expand_kwargs(), whose mappings may replace arguments of partial() with strict=False. A campaign renders its
+    # message itself.
+    names = {"message", *mapped.operator_class.template_fields, *getattr(mapped.operator_class, "author_only", ())}
+    written = mapped.partial_kwargs
+    return frozenset(
+        name
+        for name in names
+        if (value := getattr(task, name, None)) is not None and written.get(_ARGUMENTS.get(name, name)) is not value
+    )

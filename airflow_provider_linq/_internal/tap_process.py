@@ -14,7 +14,7 @@ from threading import Thread
 from typing import IO, Any, Final, Protocol
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.files import replacing
 from airflow_provider_linq.results import LineExtract
@@ -25,6 +25,9 @@ State = Mapping[str, Any]
 
 #: Seconds that a stopped process gets before it is killed. The tap needs 5 at the most.
 _GRACE: Final = 20.0
+
+#: Bytes of a line in a log that are shown.
+_LONGEST_LINE: Final = 10_000
 
 #: A line in the log of a tap or a target that is made with the Singer SDK: time, level, logger, message.
 _LOG_LINE: Final = re.compile(r"\S+ \S+ *\| *(DEBUG|INFO|WARNING|ERROR|CRITICAL) *\| *\S+ *\| (.*)")
@@ -132,14 +135,17 @@ class TargetOutput:
 
     def confirmed(self, findings: Findings) -> State | None:
         self._reader.join()
+        if self._state is None and findings.state is not None:
+            log.warning("The target has said of no STATE that it is stored: the next run emits the same rows again")
         return self._state
 
     def _read(self) -> None:
         for line in self._process.stdout or ():
-            try:
-                self._state = json.loads(line)
-            except ValueError:
-                log.info("%s", line.decode(errors="replace").rstrip())
+            said = _decoded(line)
+            if isinstance(said, dict) and isinstance(said.get("bookmarks"), dict):
+                self._state = said
+            else:  # a log on the wrong output must not take the place of STATE
+                log.info("%s", _text(line))
 
 
 class Processes:
@@ -147,10 +153,12 @@ class Processes:
 
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
-        self._last_error = ""
+        self._last_errors: dict[int, str] = {}
+        self._is_stopped = False
 
     def stop(self) -> None:
-        """Let all of them end."""
+        """Let all of them end, and no other begin."""
+        self._is_stopped = True
         for process in list(self._running):
             process.terminate()
 
@@ -158,12 +166,24 @@ class Processes:
     def started(
         self, command: Sequence[str], environment: Mapping[str, str], *, has_input: bool = False
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a process while the block runs, and relay its log; wait for its end, or stop it after an exception."""
+        """
+        Run a process while the block runs, and relay its log; wait for its end, or stop it after an exception.
+
+        :raises AirflowFailException: there is no such program.
+        """
+        if self._is_stopped:
+            raise AirflowException("The task was stopped")
         pipe = subprocess.PIPE
         source = pipe if has_input else subprocess.DEVNULL
-        with subprocess.Popen(command, env=dict(environment), stdin=source, stdout=pipe, stderr=pipe) as process:
+        try:
+            made = subprocess.Popen(command, env=dict(environment), stdin=source, stdout=pipe, stderr=pipe)
+        except (FileNotFoundError, PermissionError) as error:
+            raise AirflowFailException(
+                f"The worker can't run {command[0]!r}: {error.strerror}. The tap comes with linq-connectors[tap]"
+            ) from None
+        with made as process:
             self._running.append(process)
-            relay = Thread(target=self._relay, args=(process.stderr,), daemon=True)
+            relay = Thread(target=self._relay, args=(process,), daemon=True)
             relay.start()
             try:
                 yield process
@@ -183,21 +203,38 @@ class Processes:
         :raises AirflowException: with the last error that was logged.
         """
         if process.returncode:
-            raise AirflowException(
-                f"{name} has ended with code {process.returncode}: {self._last_error or 'see the log above'}"
-            )
+            reason = self._last_errors.get(process.pid, "see the log above")
+            raise AirflowException(f"{name} has ended with code {process.returncode}: {reason}")
 
-    def _relay(self, lines: IO[bytes]) -> None:
+    def _relay(self, process: subprocess.Popen[bytes]) -> None:
         """Log what a process logs, each line at its level."""
         level = logging.INFO
-        for raw in lines:
-            text = raw.decode(errors="replace").rstrip()
+        for raw in process.stderr or ():
+            text = _text(raw)
             match = _LOG_LINE.fullmatch(text)
             if match is not None:
                 level, text = getattr(logging, match[1]), match[2]
             if level >= logging.ERROR:
-                self._last_error = text
+                self._last_errors[process.pid] = text
             log.log(logging.DEBUG if text.startswith("METRIC") else level, "%s", text)
+
+
+def singer_message(line: bytes) -> dict[str, Any] | None:
+    """Return a Singer message, None if a line is none: of a tap that was killed, the last line is cut."""
+    said = _decoded(line)
+    return said if isinstance(said, dict) and isinstance(said.get("type"), str) else None
+
+
+def _decoded(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(line: bytes) -> str:
+    """Return a line of a log, without its end where it is too long to be read."""
+    return line[:_LONGEST_LINE].decode(errors="replace").rstrip()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -211,9 +248,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def file_name(text: str) -> str:
-    """Return a text as the name of a file, without what a file system or a pattern could take amiss."""
-    return re.sub(r"[^\w.-]", "-", text).lstrip(".") or "-"
+def file_name(text: str, most: int = 100) -> str:
+    """
+    Return a text as the name of a file, without what a file system or a pattern could take amiss.
+
+    :param most: how many characters it may have; different texts can come to the same name.
+    """
+    return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII).lstrip(".")[:most] or "-"
 
 
 def read_state(path: ObjectStoragePath) -> bytes | None:

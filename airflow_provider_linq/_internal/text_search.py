@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 #: Characters of a text that are searched, from its start: as many as the API takes in one text part.
 SEARCHED_CHARACTERS: Final = 10_000
 
+#: Characters of a pattern. One may come from another task, and of some the engine compiles or searches thousands of
+#: characters without a look at its time limit, while all triggers stand still.
+LONGEST_PATTERN: Final = 2_000
+
 #: Seconds that one search may take. A pattern that is none of those takes a thousandth.
 SEARCH_TIMEOUT: Final = 0.25
 
@@ -75,7 +79,12 @@ def _compiled(pattern: str) -> regex.Pattern[str]:
         ) from None
     if not isinstance(pattern, str):
         raise InvalidRequestError(f"text_matches: must be a regular expression, got {type(pattern).__name__}")
+    if len(pattern) > LONGEST_PATTERN:
+        raise InvalidRequestError(
+            f"text_matches: must be a regular expression of {LONGEST_PATTERN:,} characters at most, got "
+            f"{len(pattern):,}"
+        )
     try:
         return regex.compile(pattern)
-    except regex.error as error:
+    except (regex.error, RecursionError, OverflowError) as error:
         raise InvalidRequestError(f"text_matches: must be a regular expression, got one with {error}") from None

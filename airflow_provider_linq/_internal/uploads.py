@@ -6,9 +6,11 @@ A path reads what the worker can read, so data must not choose it: see :class:`F
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from airflow.sdk import ObjectStoragePath
 
@@ -18,6 +20,9 @@ from linq_client import InvalidRequestError, LinqClient, Media, Message, Message
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.
 _NOT_YET = "not-uploaded-yet"
+
+#: What `ObjectStoragePath` calls the file system of the worker.
+_LOCAL: Final = ("", "file", "local")
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,26 @@ def _paths_written_in(author: object) -> Iterator[str]:
 
 
 def _is_under(path: str, folder: str) -> bool:
-    """Whether a file lies in a folder, once links and dots are resolved."""
-    file, base = ObjectStoragePath(path), ObjectStoragePath(folder)
-    if file.protocol not in ("", "file") or base.protocol not in ("", "file"):
-        # An object store has no links, and to some of them two dots are a name like any other.
-        steps = file.parts
-        same = (file.protocol, file.conn_id, steps[: len(base.parts)]) == (base.protocol, base.conn_id, base.parts)
-        return same and len(steps) > len(base.parts) and ".." not in steps
-    root = os.path.realpath(base.path)
-    real = os.path.realpath(file.path)
-    return real != root and os.path.commonpath([root, real]) == root
+    """Whether a file lies in a folder, once links and dots are resolved; not if that can't be said."""
+    if "::" in path:  # fsspec would open a chain of file systems, of which only the first is seen here
+        return False
+    try:
+        file, base = ObjectStoragePath(path), ObjectStoragePath(folder)
+        if file.protocol in _LOCAL and base.protocol in _LOCAL:
+            root, real = _real(base), _real(file)
+            return real != root and os.path.commonpath([root, real]) == root
+    except (ValueError, ImportError):  # no such file system, or a NUL or half a character, which no file name has
+        return False
+    # An object store has no links, and to some of them two dots are a name like any other, in any spelling.
+    steps = file.parts
+    names = {name for step in steps for name in re.split(r"[/\\]", unquote(step))}
+    same = (file.protocol, file.conn_id, steps[: len(base.parts)]) == (base.protocol, base.conn_id, base.parts)
+    return same and len(steps) > len(base.parts) and ".." not in names
+
+
+def _real(local: ObjectStoragePath) -> str:
+    """Return where a local path leads; the file system takes a leading ~ for a home, wherever the path came from."""
+    return os.path.realpath(os.path.expanduser(local.path))
 
 
 def check_message(message: MessageLike, files: FileRules = NO_FILES) -> Message:
@@ -148,12 +163,14 @@ def upload(path: str, client: LinqClient) -> str:
 
     :param path: a local path, or a URL such as ``s3://conn_id@bucket/key``.
     """
-    file = ObjectStoragePath(path)
     try:
-        with file.open("rb") as opened:  # type: ignore[no-untyped-call]
-            return client.attachments.upload(opened, filename=file.name)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:  # others, of the network say, can pass
+        file = ObjectStoragePath(path)
+        opened = file.open("rb")  # type: ignore[no-untyped-call]
+    # Others, of the network say, can pass. A ValueError: no such file system, or a name that can be none.
+    except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError) as error:
         raise InvalidRequestError(f"path: must be a file that can be read, got {path!r}") from error
+    with opened:
+        return client.attachments.upload(opened, filename=file.name)
 
 
 def _with_files(message: MessageLike, attachment_of: Callable[[str, str], str]) -> MessageLike:

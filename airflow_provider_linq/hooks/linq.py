@@ -34,6 +34,9 @@ T = TypeVar("T")
 TEST_DEADLINE: Final = 15.0
 TEST_LINES_SHOWN: Final = 10
 
+#: The longest span of a field: a day, in seconds. Sockets raise an OverflowError for some spans.
+_MOST: Final = 86_400
+
 
 @dataclass(frozen=True)
 class LinqSettings:
@@ -138,6 +141,10 @@ class LinqHook(BaseHook):
             raise InvalidRequestError(
                 f"connection {self.linq_conn_id!r}: password: must be the API key (the field API key of the form), got "
                 "none"
+            )
+        if conn.port:  # the form hides it, and a connection from elsewhere would go to another server than it says
+            raise InvalidRequestError(
+                f"connection {self.linq_conn_id!r}: port: must stand in the base URL (the host), got {conn.port!r}"
             )
         if not isinstance(conn.extra_dejson, Mapping):
             raise InvalidRequestError(
@@ -307,25 +314,26 @@ def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _positive(fields: Mapping[str, Any], name: str) -> float | None:
-    """Read a number, which is a string in a connection that was given as a URI."""
+    """Read a number, of seconds or hours, which is a string in a connection that was given as a URI."""
     if name not in fields:
         return None
     try:
-        number = float(fields[name])
-    except (TypeError, ValueError):
+        number = 0.0 if isinstance(fields[name], bool) else float(fields[name])
+    except (TypeError, ValueError, OverflowError):
         number = 0.0
-    if not 0 < number < float("inf"):
-        raise InvalidRequestError(f"{name}: must be a number above 0, got {fields[name]!r}")
+    if not 0 < number <= _MOST:
+        raise InvalidRequestError(f"{name}: must be a number above 0 and at most {_MOST}, got {fields[name]!r}")
     return number
 
 
 def _whole(fields: Mapping[str, Any], name: str, default: int) -> int:
+    given = fields.get(name, default)
     try:
-        number = int(fields.get(name, default))
-    except (TypeError, ValueError):
+        number = int(given)
+    except (TypeError, ValueError, OverflowError):
         number = -1
-    if number < 0:
-        raise InvalidRequestError(f"{name}: must be a whole number from 0 on, got {fields[name]!r}")
+    if number < 0 or isinstance(given, bool) or (isinstance(given, float) and number != given):
+        raise InvalidRequestError(f"{name}: must be a whole number from 0 on, got {given!r}")
     return number
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -19,6 +20,7 @@ from airflow_provider_linq._internal.inbound import InboundReader
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import run_to_end
 from airflow_provider_linq._internal.send_operator import SendOperator
+from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.results import AskResult, SendResult
@@ -33,8 +35,17 @@ __all__ = ["LinqAskOperator"]
 
 TaskIds: TypeAlias = str | Sequence[str]
 
-#: What may stand around the word of an answer: "Yes!", "(no)".
-_AROUND: Final = " \t\r\n.!?,;:'\"()*-"
+#: What may stand around the word of an answer, as telephones write it: "Yes!", “no…”, a thumb of any skin colour.
+_AROUND: Final = (
+    " \t\r\n\x0b\x0c\x85\xa0\u2028\u2029\u202f\u3000"
+    "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\ufe0f"  # not to be seen
+    ".!?…,;:'\"()*-"
+    "\u2010\u2011\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e«»\u2039\u203a¡¿\u3002\uff01\uff1f\uff0c\u3001"
+    "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+)
+
+#: Telephones write a curly apostrophe, and DAG files mostly a straight one.
+_APOSTROPHE: Final = "['\u2018\u2019\u02bc]"
 
 
 class LinqAskOperator(SendOperator, BranchingOperator):
@@ -91,8 +102,8 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(message=message, **kwargs)
-        words = [_word(answer) for answer in answers]
-        if not words or "" in words or len(set(words)) < len(words):
+        TextSearch(_pattern(*answers))  # before anything is sent: it can be too long to be searched
+        if not _differ(answers):
             raise ValueError(f"answers must have words that differ by more than case, got {list(answers)}")
         self.answers = dict(answers)
         self.otherwise = otherwise
@@ -104,7 +115,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         self.note_given()
 
     def execute(self, context: Context) -> Any:
-        self.check_can_branch(context)
+        self.check_can_branch(context, self.otherwise, *self.answers.values())
         return super().execute(context)
 
     def destination(self) -> Destination:
@@ -120,13 +131,13 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         left = (asked_at + self.timeout - self.hook.client.server_time).total_seconds()
         self.log.info("Waiting in chat %s for one of %s, for %.0f s", result["chat_id"], list(self.answers), left)
         if not self.deferrable:
-            return self._continue(context, result, self._poll_until(time.monotonic() + left, result, asked_at))
+            return self._continue(context, result, self._poll_until(time.monotonic() + left, result))
         return self.defer(
             trigger=LinqMessageTrigger(
                 linq_conn_id=self.linq_conn_id,
                 since=format_datetime(asked_at),
                 chat_id=result["chat_id"],
-                text_matches=self._pattern,
+                text_matches=_pattern(*self.answers),
                 poll_interval=self.poll_interval,
                 deadline=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=left)),
             ),
@@ -140,7 +151,9 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            return self._continue(context, self._sent(context, (next_kwargs or {}).get("sent")), None)
+            # No trigger ran until its deadline, so nobody has looked at the end.
+            sent = self._sent(context, (next_kwargs or {}).get("sent"))
+            return self._continue(context, sent, self._poll_until(time.monotonic(), sent))
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any], sent: Mapping[str, Any] | None = None
@@ -161,6 +174,8 @@ class LinqAskOperator(SendOperator, BranchingOperator):
                 f"Message {event['message_id']} answered in chat {event['chat_id']}, and was deleted or has expired "
                 "before this task could read it"
             ) from error
+        if self._answer_in(answer) is None:  # it was edited since
+            return self.after_send(context, result)
         return self._continue(context, result, answer)
 
     def _sent(self, context: Context, sent: Mapping[str, Any] | None) -> SendResult:
@@ -171,9 +186,10 @@ class LinqAskOperator(SendOperator, BranchingOperator):
             raise AirflowFailException("The question was sent, but nothing more is known of it")
         return cast(SendResult, found)
 
-    def _poll_until(self, deadline: float, result: SendResult, since: datetime) -> models.Message | None:
-        """Wait on the worker."""
-        filter_ = MessageFilter(chat_id=result["chat_id"], text_matches=self._pattern)
+    def _poll_until(self, deadline: float, result: SendResult) -> models.Message | None:
+        """Wait on the worker; poll once at least."""
+        since = parse_datetime(cast(str, result["created_at"]))
+        filter_ = MessageFilter(chat_id=result["chat_id"], text_matches=_pattern(*self.answers))
         reader = InboundReader(LinqAsyncHook(self.linq_conn_id), filter_, poll_interval=self.poll_interval)
         while True:
             with fail_fast():
@@ -196,8 +212,8 @@ class LinqAskOperator(SendOperator, BranchingOperator):
     def _continue(self, context: Context, sent: SendResult, message: models.Message | None) -> AskResult:
         answer, task_ids = None, self.otherwise
         if message is not None:
-            said = _word(inbound_message(message)["text"] or "")
-            answer = next(word for word in self.answers if _word(word) == said)
+            answer = self._answer_in(message)
+            assert answer is not None
             task_ids = self.answers[answer]
             self.log.info("Answered %r in message %s", answer, message.id)
         else:
@@ -215,14 +231,31 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         self.branch(context, result, task_ids)
         return result
 
-    @property
-    def _pattern(self) -> str:
-        """A regular expression of the answers."""
-        around = f"[{re.escape(_AROUND)}]*"
-        words = [r"\s+".join(map(re.escape, _word(word).split())) for word in self.answers]
-        return f"(?if)^{around}(?:{'|'.join(words)}){around}$"
+    def _answer_in(self, message: models.Message) -> str | None:
+        """Return which of the answers a message is."""
+        text = inbound_message(message)["text"] or ""
+        return next((word for word in self.answers if TextSearch(_pattern(word)).finds(text, message.id)), None)
 
 
-def _word(text: str) -> str:
-    """Return an answer as it is compared: case, runs of spaces and the punctuation around it don't matter."""
-    return " ".join(text.casefold().strip(_AROUND).split())
+def _pattern(*words: str) -> str:
+    """Return a regular expression for texts that are one of the words, whatever stands around."""
+    around = f"[{re.escape(_AROUND)}]*"
+    return f"(?if)^{around}(?:{'|'.join(map(_word_pattern, words))}){around}$"
+
+
+def _word_pattern(word: str) -> str:
+    """Return a regular expression for a word or several, in both forms that Unicode has for an accent."""
+    forms = {unicodedata.normalize(form, word.strip(_AROUND)) for form in ("NFC", "NFD")}
+    return "|".join(
+        r"\s+".join(re.sub(_APOSTROPHE, lambda _: _APOSTROPHE, re.escape(part)) for part in form.split())
+        for form in sorted(forms)
+    )
+
+
+def _differ(answers: Iterable[str]) -> bool:
+    """Whether there are words, and each text can be one of them only."""
+    words = list(answers)
+    return bool(words) and all(
+        word.strip(_AROUND) and [other for other in words if TextSearch(_pattern(other)).finds(word, "")] == [word]
+        for word in words
+    )

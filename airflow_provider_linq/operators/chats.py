@@ -239,7 +239,7 @@ class LinqCheckCapabilityOperator(BranchingOperator):
 
     def execute(self, context: Context) -> CapabilityResult:
         if self._branches:
-            self.check_can_branch(context)
+            self.check_can_branch(context, self.if_available, self.if_unavailable)
         with fail_fast():
             self.check_given()
             found = self._check()

@@ -7,16 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from uuid import uuid4
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.tap_process import (
@@ -27,6 +28,7 @@ from airflow_provider_linq._internal.tap_process import (
     TargetOutput,
     file_name,
     read_state,
+    singer_message,
     write_state,
 )
 from airflow_provider_linq.results import ExtractResult, LineExtract
@@ -54,7 +56,8 @@ class LinqExtractOperator(LinqOperator):
     that it stands for is stored, so a run that fails or is killed loses nothing: the next one emits the same rows
     again. Load them by key. Two runs with the same lines must not overlap: set ``max_active_runs=1``, or a pool.
 
-    Without a ``target``, rows are JSON Lines in ``<folder>/<stream>/<run>.<try>.jsonl``.
+    Without a ``target``, rows are JSON Lines in ``<folder>/<stream>/<run>.<try>.<random>.jsonl``: no run ever
+    replaces the file of another one.
 
     The result is an :class:`~airflow_provider_linq.results.ExtractResult`; where the task has outlets, it is the extra
     of their asset events too.
@@ -73,6 +76,7 @@ class LinqExtractOperator(LinqOperator):
     """
 
     template_fields: Sequence[str] = ("folder", "lines", "linq_conn_id")
+    author_only = ("target", "settings", "catalog", "tap")
 
     def __init__(
         self,
@@ -105,6 +109,8 @@ class LinqExtractOperator(LinqOperator):
     def execute(self, context: Context) -> ExtractResult:
         with fail_fast():
             self.check_given()
+            if is_nothing(str(self.folder)):
+                raise InvalidRequestError(f"folder: must be a path or URL, got {self.folder!r}")
             lines = self._checked_lines()
             environment = self._environment()
         folder = ObjectStoragePath(self.folder)
@@ -142,7 +148,12 @@ class LinqExtractOperator(LinqOperator):
         """Run the tap to its end."""
         with self._processes.started(command, environment) as tap:
             for raw in tap.stdout or ():
-                message = json.loads(raw)
+                message = singer_message(raw)
+                if message is None:
+                    raise AirflowException(
+                        f"tap-linq has written a line of {len(raw)} bytes that is no Singer message: it was killed, or "
+                        "another program is in its place. STATE has not moved"
+                    )
                 findings.note(message)
                 try:
                     output.write(raw, message)
@@ -198,7 +209,8 @@ class LinqExtractOperator(LinqOperator):
         for line in result["lines"]:
             self.log.info("%s", _sentence(line))
         for outlet in self.outlets:
-            context["outlet_events"][outlet].extra = cast(dict[str, Any], dict(result))
+            with suppress(TypeError):  # what is no asset has no events
+                context["outlet_events"][outlet].extra = cast(dict[str, Any], dict(result))
         late = [line["line"] for line in result["lines"] if line["gap"]]
         if late and self.on_gap == "fail":
             raise AirflowFailException(
@@ -230,7 +242,12 @@ def _name_of(lines: list[str] | None) -> str:
 
 
 def _name_of_try(context: Context) -> str:
-    """Return a name of its own for each try: one that was killed may have moved STATE, and its rows come no more."""
+    """
+    Return a name for the files that no other try has, of this task or of another one with the same folder.
+
+    A file that is replaced is lost: STATE has moved, and its rows come no more. A run that is made again has the same
+    ids and numbers as before, so chance decides.
+    """
     ti = context["ti"]
     instance = f".{ti.map_index}" if ti.map_index not in (None, -1) else ""
-    return file_name(f"{ti.run_id}{instance}.{ti.try_number}")
+    return f"{file_name(ti.run_id)}{instance}.{ti.try_number}.{uuid4().hex[:12]}"

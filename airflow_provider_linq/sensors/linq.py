@@ -202,6 +202,7 @@ class LinqMessageSensor(_LinqSensor):
     """
 
     template_fields: Sequence[str] = ("chat_id", "from_handle", "line", "since", "text_matches", "linq_conn_id")
+    author_only = ("predicate",)
 
     def __init__(
         self,

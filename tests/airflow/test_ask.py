@@ -89,6 +89,10 @@ def answering(emulator: Emulator, *texts: str) -> Iterator[None]:
         (["👍"], "👍", "confirm"),
         (["yes", "no thanks"], "yes", "confirm"),
         ([" \n yes\n"], "yes", "confirm"),
+        (["“Yes…”"], "yes", "confirm"),
+        (["\u200byes\xa0"], "yes", "confirm"),
+        (["👍🏽"], "👍", "confirm"),
+        (["YES!\nNo thanks", "no\u2028thanks —"], "No thanks", "cancel"),
     ],
 )
 def test_the_first_of_the_words_decides(
@@ -100,6 +104,22 @@ def test_the_first_of_the_words_decides(
     assert now["ti"].xcoms["return_value"] == result
     assert now["ti"].xcoms["answer"] == word
     assert "please" not in str(result)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("I don't know", "I don\u2019t know."),
+        ("hay\u0131r", "HAYIR"),
+        ("sí", "¡si\u0301!"),
+        ("❤️", "❤"),
+        ("straße", "STRASSE"),
+    ],
+)
+def test_a_word_is_what_a_telephone_makes_of_it(emulator: Emulator, branches: Branches, word: str, text: str) -> None:
+    with answering(emulator, text):
+        result = question(deferrable=False, answers={"other": "cancel", word: "confirm"}).execute(try_of(Store()))
+    assert (result["answer"], branches) == (word, ["confirm"])
 
 
 def test_nobody_answers_in_time(emulator: Emulator, branches: Branches) -> None:
@@ -132,6 +152,28 @@ def test_the_time_is_over(emulator: Emulator, branches: Branches) -> None:
         patch.setattr("airflow.sdk.BaseOperator.resume_execution", _times_out)
         assert task.resume_execution("execute_complete", deferred.value.kwargs, try_of(store))["answer"] is None
     assert branches == ["nobody", "nobody"]
+
+
+def test_an_answer_that_no_trigger_was_there_to_see(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred) as deferred:
+        question(deferrable=True).execute(try_of(store))
+    answer(emulator, "yes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow.sdk.BaseOperator.resume_execution", _times_out)
+        result = question().resume_execution("execute_complete", deferred.value.kwargs, try_of(store))
+    assert (result["answer"], branches) == ("yes", ["confirm"])
+
+
+def test_an_answer_that_was_edited_is_waited_for_again(emulator: Emulator, branches: Branches) -> None:
+    store = Store()
+    with pytest.raises(TaskDeferred) as deferred:
+        question(deferrable=True).execute(try_of(store))
+    event = {"chat_id": "c", "message_id": answer(emulator, "Wait"), "polls": 2, "waited": 3.0}
+    with pytest.raises(TaskDeferred) as again:
+        question(deferrable=True).execute_complete(try_of(store), event, sent=deferred.value.kwargs["sent"])
+    assert again.value.trigger.chat_id == deferred.value.trigger.chat_id
+    assert not branches
 
 
 def _times_out(*_: Any) -> None:
@@ -176,10 +218,15 @@ def test_an_answer_that_is_gone(emulator: Emulator, branches: Branches) -> None:
     assert not branches
 
 
-@pytest.mark.parametrize("answers", [{}, {"": "a"}, {"!": "a"}, {"Yes": "a", "yes!": "b"}])
+@pytest.mark.parametrize("answers", [{}, {"": "a"}, {"!": "a"}, {"Yes": "a", "yes!": "b"}, {"yes": "a", "“YES”": "b"}])
 def test_words_that_are_none(answers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="answers must have words"):
         question(answers=answers)
+
+
+def test_more_words_than_can_be_searched() -> None:
+    with pytest.raises(ValueError, match="2,000 characters at most"):
+        question(answers={f"word {number}": "confirm" for number in range(300)})
 
 
 def test_no_branch_in_a_mapped_task(emulator: Emulator) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from airflow.sdk import DAG, task_group
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, TaskGroup, task_group
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq.operators.ask import LinqAskOperator
 from airflow_provider_linq.operators.chats import LinqCheckCapabilityOperator
 from tests.airflow.conftest import Run, context
 from tests.emulator_process import Emulator
@@ -43,3 +46,23 @@ def test_a_branch_of_a_mapped_task_asks_nothing(emulator: Emulator, connect: Cal
         check.execute(context(map_index=0))
     assert not emulator.requests_served()
     LinqCheckCapabilityOperator(task_id="value", address=ANN).execute(context(map_index=0))
+
+
+@pytest.mark.parametrize("branch", ["yess", "later", "group.inner", "yes no", ["yes", "check"]])
+def test_a_branch_that_leads_nowhere_is_refused_before_anything_is_asked(
+    emulator: Emulator, connect: Callable[..., None], branch: Any
+) -> None:
+    with DAG("branches", schedule=None):
+        check = LinqCheckCapabilityOperator(task_id="check", address=ANN, if_available=branch)
+        ask = LinqAskOperator(task_id="ask", to=ANN, message="Well?", answers={"yes": "yes"}, otherwise=branch)
+        yes, later = EmptyOperator(task_id="yes"), EmptyOperator(task_id="later")
+        with TaskGroup("group") as group:
+            EmptyOperator(task_id="first") >> EmptyOperator(task_id="inner")
+        for task in (check, ask):
+            task >> [yes, group]
+        yes >> later
+    for task in (check, ask):
+        with pytest.raises(AirflowFailException, match=f"{task.task_id}: must branch to tasks or groups directly"):
+            task.execute(context())
+    assert not emulator.requests_served()
+    check.check_can_branch(context(), "yes", "group", ["yes", "group.first"], None)

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.io import attach
+from fsspec import filesystem
 
 from airflow_provider_linq.operators.extract import LinqExtractOperator
 from tests.airflow.conftest import context
@@ -137,6 +139,115 @@ def test_a_target_that_fails_moves_no_state(emulator: Emulator, extract: Any, tm
     with pytest.raises(AirflowException, match="the target has ended with code 3: The disk is full"):
         extract(target=[sys.executable, "-c", TARGET, str(tmp_path / "stored.jsonl"), "5"])
     assert not (tmp_path / "out" / "state").exists()
+
+
+def tap_of(tmp_path: Path, code: str) -> str:
+    """A program in the place of the tap."""
+    path = tmp_path / "tap"
+    path.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{code}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+ROW = {"type": "RECORD", "stream": "messages", "record": {"id": "m"}}
+STATE = {"type": "STATE", "value": {"bookmarks": {"messages": {}}}}
+
+
+@pytest.mark.parametrize(
+    "said", ["5", "null", "[]", '{"level": "info", "message": "stored"}', '{"bookmarks": 1}', "stored", "", "[" * 9_000]
+)
+def test_what_a_target_says_beside_state(
+    emulator: Emulator, extract: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str
+) -> None:
+    tap = tap_of(tmp_path, f"print(json.dumps({ROW})); print(json.dumps({STATE}))")
+    drain = "import sys; sys.stdin.read(); print(sys.argv[1])"
+    extract(tap=tap, target=[sys.executable, "-c", drain, said])
+    assert not (tmp_path / "out" / "state").exists()
+    assert "The target has said of no STATE that it is stored" in caplog.text
+    stores = [sys.executable, "-c", f"{TARGET}\nprint({said!r})", str(tmp_path / "stored.jsonl"), "-1"]
+    extract(tap=tap, target=stores)
+    assert json.loads((tmp_path / "out" / "state" / "all.json").read_text()) == STATE["value"]
+
+
+def test_tasks_and_runs_that_share_a_folder(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    # Of two tasks of a run, and of a run that is deleted and made again, ids and numbers are the same.
+    tap = tap_of(tmp_path, f"print(json.dumps({ROW}))")
+    files = [path for _ in range(3) for path in extract(tap=tap)["files"]]
+    assert len(set(files)) == len(rows(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("run_id", ["r" * 250, "\u4e16" * 250, "a/../b c", "."])
+def test_runs_of_any_name(emulator: Emulator, tmp_path: Path, run_id: str) -> None:
+    tap = tap_of(tmp_path, f"print(json.dumps({ROW}))")
+    task = LinqExtractOperator(task_id="t", folder=str(tmp_path / "out"), tap=tap)
+    task.execute({**context(run_id=run_id), "outlet_events": {}})
+    assert rows(tmp_path) == [{"id": "m"}]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('{\"type\": \"REC', end='', flush=True); os.kill(os.getpid(), 9)",
+        "print('DeprecationWarning: old')",
+        "print('[]')",
+        "print('{}')",
+        "sys.stdout.buffer.write(b'\\xff\\xfe\\n')",
+    ],
+)
+def test_a_tap_that_breaks_off(emulator: Emulator, extract: Any, tmp_path: Path, code: str) -> None:
+    tap = tap_of(tmp_path, f"print(json.dumps({ROW})); print(json.dumps({STATE})); {code}")
+    with pytest.raises(AirflowException, match="that is no Singer message"):
+        extract(tap=tap)
+    assert not list((tmp_path / "out").rglob("*.json*"))
+
+
+def test_a_tap_that_is_killed(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    # What was complete is kept: rows first, then their STATE.
+    code = f"print(json.dumps({ROW})); print(json.dumps({STATE}), flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(AirflowException, match="tap-linq has ended with code -9"):
+        extract(tap=tap_of(tmp_path, code))
+    assert rows(tmp_path) == [{"id": "m"}]
+    assert json.loads((tmp_path / "out" / "state" / "all.json").read_text()) == STATE["value"]
+
+
+def test_programs_that_are_not_there(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    for missing in ({"tap": str(tmp_path / "none")}, {"target": ["target-of-nobody"]}, {"tap": str(tmp_path)}):
+        with pytest.raises(AirflowFailException, match="The worker can't run"):
+            extract(**missing)
+
+
+def test_the_failure_of_a_target_is_not_told_by_the_tap(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    log = "2026-01-01 00:00:00,000 | ERROR    | tap | Of the tap"
+    tap = tap_of(tmp_path, f"print({log!r}, file=sys.stderr, flush=True); print(json.dumps({STATE}))")
+    with pytest.raises(AirflowException, match="the target has ended with code 4: see the log above"):
+        extract(tap=tap, target=[sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(4)"])
+
+
+@pytest.mark.parametrize("folder", ["", " ", "None"])
+def test_a_folder_that_renders_to_nothing(emulator: Emulator, extract: Any, folder: str) -> None:
+    task = LinqExtractOperator(task_id="t", folder="{{ params.folder }}")
+    task.folder = folder
+    with pytest.raises(AirflowFailException, match="folder: must be a path"):
+        task.execute({**context(), "outlet_events": {}})
+    assert not emulator.requests_served()
+
+
+def test_an_object_store(emulator: Emulator) -> None:
+    stored = filesystem("memory")
+    attach("memory", fs=stored)
+    task = LinqExtractOperator(task_id="t", folder="memory://extract/linq")
+    for _ in range(2):
+        task.execute({**context(), "outlet_events": {}})
+    assert stored.ls("/extract/linq/state", detail=False) == ["/extract/linq/state/all.json"]
+    lines = [line for path in stored.find("/extract/linq/messages") for line in stored.cat(path).splitlines()]
+    assert {json.loads(line)["id"] for line in lines} >= {row["id"] for row in emulator.ledger()}
+
+
+def test_what_is_stopped_before_it_begins(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    task = LinqExtractOperator(task_id="t", folder=str(tmp_path / "out"))
+    task.on_kill()
+    with pytest.raises(AirflowException, match="was stopped"):
+        task.execute({**context(), "outlet_events": {}})
 
 
 def test_a_chat_that_fails_keeps_what_was_read(emulator: Emulator, extract: Any, tmp_path: Path) -> None:

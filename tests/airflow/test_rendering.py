@@ -12,8 +12,10 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.rendering import arguments_from_data
+from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
+from linq_client import InvalidRequestError
 from tests.airflow.conftest import Run, context, load_dag
 from tests.emulator_process import Emulator
 
@@ -55,6 +57,18 @@ def test_arguments_survive_native_rendering(emulator: Emulator, run_dag: Callabl
         ("+12125550113", "23"),
     ]
     assert run.xcom("literal")["idempotency_key"] == "20260301"
+
+
+@needs_dag_test
+def test_what_other_tasks_bring_over_the_authors_arguments(emulator: Emulator, run_dag: Callable[..., Run]) -> None:
+    text = "{{ 7 * 7 }} {{ conn.linq_default.password }}"
+    run = run_dag("foreign_arguments", text=text)
+    assert sorted(sent(emulator)) == [
+        ("+12125550110", text),
+        ("+12125550111", "Hi from foreign_arguments"),
+        ("+12125550113", "123456"),  # rendered natively, as the task alone says
+    ]
+    assert run.states("folder") == ["failed"]
 
 
 def test_which_arguments_other_tasks_have_brought() -> None:
@@ -116,6 +130,30 @@ def test_a_file_that_data_names(emulator: Emulator, connect: Any, image: Path, s
     assert len(emulator.ledger()) == 1
 
 
+@pytest.mark.parametrize("path", ["~/.ssh/id", "~root/.bashrc", " ~root/.bashrc", "a.png::file:///etc/passwd"])
+def test_a_path_that_only_the_file_system_understands(tmp_path: Path, monkeypatch: Any, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    rules = FileRules.of(None, str(tmp_path))
+    rules.check("a.png", "path")
+    with pytest.raises(InvalidRequestError, match="lie in"):
+        rules.check(path, "path")
+
+
+@pytest.mark.parametrize("path", ["\0", "a\0.png", "\ud800.png", "x://menus/a.png", "C:\\menus\\a.png", "", "."])
+def test_a_path_that_is_none(tmp_path: Path, path: str) -> None:
+    for folder in (str(tmp_path), "s3://shop@bucket/menus"):
+        with pytest.raises(InvalidRequestError, match="lie in"):
+            FileRules.of(None, folder).check(f"{tmp_path}/{path}" if len(path) < 8 else path, "path")
+
+
+@pytest.mark.parametrize("name", ["none.png", "", "a\0.png", "\ud800.png"])
+def test_a_written_file_that_can_not_be_read(emulator: Emulator, connect: Any, tmp_path: Path, name: str) -> None:
+    for path in (f"{tmp_path}/{name}", f"nowhere://{name}"):
+        with pytest.raises(AirflowFailException, match="path: must be a file that can be read"):
+            operator([{"type": "media", "path": path}]).execute(context())
+    assert not emulator.ledger()
+
+
 def test_a_rendered_path_needs_files_under(emulator: Emulator, connect: Any, image: Path) -> None:
     task = operator([{"type": "media", "path": "{{ folder }}/menu.png"}])
     task.message = [{"type": "media", "path": str(image)}]
@@ -139,14 +177,16 @@ def test_folders_are_written_as_they_are(folder: Any) -> None:
 
 
 def test_files_in_an_object_store() -> None:
-    from airflow_provider_linq._internal.uploads import FileRules
-    from linq_client import InvalidRequestError
-
     rules = FileRules.of(None, "s3://shop@bucket/menus")
     rules.check("s3://shop@bucket/menus/today/a.png", "path")
     for path in (
         "s3://shop@bucket/menus",
         "s3://shop@bucket/menus/../keys/a.png",
+        "s3://shop@bucket/menus/%2e%2e/keys/a.png",
+        "s3://shop@bucket/menus/%2E./keys/a.png",
+        "s3://shop@bucket/menus/..%2fkeys/a.png",
+        "s3://shop@bucket/menus/..\\keys\\a.png",
+        "s3://shop@bucket/menus/a.png::file:///etc/passwd",
         "s3://other@bucket/menus/a.png",
         "s3://bucket/menus/a.png",
         "gs://shop@bucket/menus/a.png",

@@ -325,10 +325,15 @@ def test_a_long_text_is_searched_in_its_first_characters(api: HostileAPI) -> Non
     assert not search.finds("x" * (limit - 5) + "needle", "m")
 
 
-@pytest.mark.parametrize("pattern", ["(", "a**", "(?P<x>a)(?P<x>b", "[z-a]", "(?<name"])
+@pytest.mark.parametrize("pattern", ["(", "a**", "(?P<x>a)(?P<x>b", "[z-a]", "(?<name", "(" * 990 + ")" * 990])
 def test_a_pattern_that_cannot_be_searched_is_refused_when_the_dag_is_parsed(pattern: str) -> None:
     with pytest.raises(ValueError, match="text_matches: must be a regular expression, got one with "):
         LinqMessageSensor(task_id="s", chat_id="c", text_matches=pattern)
+
+
+def test_a_pattern_that_another_task_brings_is_bounded(api: HostileAPI) -> None:
+    with pytest.raises(ValueError, match="text_matches: must be a regular expression of 2,000 characters at most"):
+        text_search.TextSearch("|".join(map(str, range(1_000))))
 
 
 def test_a_pattern_that_is_a_template_is_looked_at_when_it_is_rendered() -> None:
