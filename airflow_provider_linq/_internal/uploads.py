@@ -51,7 +51,7 @@ class FileRules:
         """
         folders = (files_under,) if isinstance(files_under, str) else tuple(files_under or ())
         for folder in folders:
-            if not isinstance(folder, str) or is_template(folder) or not folder.strip("/. "):
+            if not isinstance(folder, str) or is_template(folder) or _is_a_root(folder):
                 raise ValueError(f"files_under must be folders or URLs, written as they are, got {folder!r}")
         return cls(frozenset(_paths_written_in(author)), folders)
 
@@ -104,6 +104,15 @@ def _is_under(path: str, folder: str) -> bool:
     names = {name for step in steps for name in re.split(r"[/\\]", unquote(step))}
     same = (file.protocol, file.conn_id, steps[: len(base.parts)]) == (base.protocol, base.conn_id, base.parts)
     return same and len(steps) > len(base.parts) and ".." not in names
+
+
+def _is_a_root(folder: str) -> bool:
+    """Whether a folder stands for all of a machine, of a home or of an object store, or for nothing."""
+    scheme, _, path = folder.rpartition("://")
+    if scheme not in _LOCAL:
+        return not path.strip("/. ")
+    names = path.strip()
+    return not names or names.startswith("~") or os.path.abspath(names) == os.sep
 
 
 def _real(local: ObjectStoragePath) -> str:

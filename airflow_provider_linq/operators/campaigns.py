@@ -101,6 +101,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         "linq_conn_id",
     )
     template_ext: Sequence[str] = (".sql",)
+    author_only = ("files_under",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
 
     def __init__(
