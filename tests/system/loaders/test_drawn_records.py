@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.hostile_api import Chat, HostileAPI, chat_row, message_row, serving, text_part
-from tests.support.loaders import Extraction, Loaders, run_tap_quickly
+from tests.support.loaders import Loaders
 from tests.support.singer_checks import read, violations
+from tests.support.tap_runs import Extraction, run_tap
 from tests.system.loaders.odd_records import clean
 
 #: Any text, with halves of pairs and U+0000.
@@ -85,7 +86,7 @@ def accounts(count: int) -> st.SearchStrategy[list[Chat]]:
 
 def extract(account: list[Chat], folder: Path) -> Extraction:
     with serving(HostileAPI(chats=account)) as api:
-        extraction = run_tap_quickly(api, folder)
+        extraction = run_tap(api, folder)
     assert extraction.code == 0, extraction.log[-1_500:]
     return extraction
 
