@@ -55,7 +55,7 @@ class Loaders:
         folder = self.folder / uuid.uuid4().hex
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(config))
-        command = [program, "--config", folder / "config.json"]
+        command = [str(program), "--config", "config.json"]
         with output.open("rb") as file, (folder / "err.log").open("wb") as err:
             code = subprocess.run(
                 command, stdin=file, stdout=subprocess.DEVNULL, stderr=err, cwd=folder, timeout=300

@@ -200,6 +200,8 @@ def start_tap(
     """
     config = {"api_key": KEY, "base_url": api.base_url, **settings}
     arguments = command_line(folder, {"config": config, "state": state, "catalog": catalog})
+    for name in ("out.singer", "err.log"):
+        (folder / name).touch()
     if not as_program:
         return Run(folder, _forks.start(arguments, folder, env or {}))
     with (folder / "out.singer").open("wb") as out, (folder / "err.log").open("wb") as err:

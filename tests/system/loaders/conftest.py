@@ -40,13 +40,13 @@ TARGET_JSONL = "target-jsonl==0.1.4"
 @pytest.fixture(scope="session")
 def target_jsonl(request: pytest.FixtureRequest) -> Path:
     """The program target-jsonl in an environment of its own, which is kept for the next session."""
-    kept = Path(request.config.cache.mkdir("loaders"))  # type: ignore[union-attr]
+    kept = Path(request.config.cache.mkdir("loaders"))
     folder = kept / f"{TARGET_JSONL.replace('==', '-')}-python-{sys.version_info[0]}.{sys.version_info[1]}"
     is_complete = folder / "complete"
     if not is_complete.exists():
-        uv = [BIN / "uv", "--quiet"]
-        subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, folder], check=True)
-        subprocess.run([*uv, "pip", "install", "--python", folder / "bin" / "python", TARGET_JSONL], check=True)
+        uv = [str(BIN / "uv"), "--quiet"]
+        subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([*uv, "pip", "install", "--python", str(folder / "bin" / "python"), TARGET_JSONL], check=True)
         is_complete.touch()
     return folder / "bin" / "target-jsonl"
 
@@ -66,7 +66,7 @@ def full_catalog(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """How a scenario ended, by its name in `EARLY`: all that this session's tests ask for begin with its first one."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    names = [item.callspec.params["early"] for item in items if "early" in item.callspec.params]
+    names = [str(item.callspec.params["early"]) for item in items if "early" in item.callspec.params]
     scenarios = {name: EARLY[name]() for name in names}
     with ThreadPoolExecutor(10) as threads:
         ends = {

@@ -96,7 +96,7 @@ class World:
             chat = self.api.chats[-1]
             if case.stream == "messages":
                 # Files and reactions have rows of their own, which only odd parts need.
-                parts = {} if case.path[:1] == ("parts",) else {"parts": [text_part("good")]}
+                parts: dict[str, Any] = {} if case.path[:1] == ("parts",) else {"parts": [text_part("good")]}
                 good = message_row(f"{name}-odd", chat.id, **parts)
                 chat.messages.insert(1, spoilt(good, case.path, case.value))
             elif case.stream == "chat_participants":
