@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,parquet,dev]'
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test e2e drills lint docs bench clean
+.PHONY: demo test e2e drills lint format docs bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
@@ -27,6 +28,10 @@ lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(VENV)/.installed  ## Fixes of style that need no thought
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
 docs: $(VENV)/.installed  ## docs/streams.md, from the catalog of the tap
 	$(BIN)/python docs/make_streams.py
 
@@ -37,9 +42,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; this takes a minute or two."
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[airflow,tap,emulator,webhooks,parquet,dev]'
+	$(INSTALL) --constraint constraints.txt
 	touch $@
+
+newest: $(VENV)/.installed  ## The newest versions of all libraries, in the place of those of constraints.txt, until `make clean`
+	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
 	rm -rf $(VENV) .test-others.log .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -46,6 +46,20 @@ def get_provider_info() -> dict[str, Any]:
         # Passed over by Airflow where the common-messaging provider is not installed.
         "queues": ["airflow_provider_linq.queues.linq.LinqMessageQueueProvider"],
         "connection-types": [_connection_type()],
+        "config": {
+            "linq": {
+                "description": "Limits of the Linq provider.",
+                "options": {
+                    "max_rows_file_mb": {
+                        "description": "Largest file of rows that a campaign reads, in megabytes (1,000,000 bytes).",
+                        "version_added": "0.2.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "1000",
+                    }
+                },
+            }
+        },
     }
 
 

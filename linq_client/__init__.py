@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from linq_client._outgoing import (
     MAX_TEXT,
     Decoration,
@@ -58,6 +60,8 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
+
+__version__: str
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -109,3 +113,12 @@ __all__ = [
     "check_sender",
     "message_from",
 ]
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # when it is asked for: the look-up reads files
+            from importlib.metadata import version
+
+            return version("linq-connectors")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,3 +6,16 @@ module may change. ``docs/emulator.md`` says how to use it.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__: str
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # when it is asked for: the look-up reads files
+            from importlib.metadata import version
+
+            return version("linq-connectors")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

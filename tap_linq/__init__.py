@@ -5,3 +5,18 @@ the Singer SDK, `extraction` is how nothing gets lost. The API itself is `linq_c
 
 Stable are the command `tap-linq`, the class `tap_linq.tap.TapLinq`, settings, streams and STATE. All else may change.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__: str
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # when it is asked for: the look-up reads files
+            from importlib.metadata import version
+
+            return version("linq-connectors")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

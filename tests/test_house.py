@@ -8,7 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
@@ -45,6 +45,42 @@ def imported(package: str) -> set[str]:
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_arrows_run_down_only(package: str) -> None:
     assert imported(package) & (OURS | FRAMEWORKS) <= MAY_IMPORT[package]
+
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+CHANGELOG = ROOT / "CHANGELOG.md"  # which speaks of what there was
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_documents_name_what_exists(document: Path) -> None:
+    """Files that are linked, modules, and targets of make."""
+    text = document.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if ":" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+    modules = set() if document == CHANGELOG else set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
+    files = [f"/{file.relative_to(ROOT)}" for file in ROOT.rglob("*.py") if ".venv" not in file.parts]
+    assert {module for module in modules if not any(file.endswith(f"/{module}") for file in files)} == set()
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`(?:\w+=\S+ )?make (\w+)`", text)) <= set(targets)
+
+
+@pytest.mark.parametrize("package", ["airflow_provider_linq/_internal", "tap_linq/extraction"])
+def test_a_package_names_its_modules(package: str) -> None:
+    words = re.findall(r"`(\w+)`", (ROOT / package / "__init__.py").read_text())
+    assert {file.stem for file in (ROOT / package).glob("*.py")} - {"__init__"} <= set(words)
+
+
+def test_python_is_tested_in_each_version_that_is_claimed() -> None:
+    claimed = re.findall(r"Programming Language :: Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    (tested,) = re.findall(r"python-version: \[(.+)\]", (ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert tested == ", ".join(f'"{version}"' for version in claimed)
+
+
+def test_every_decision_is_listed() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert re.findall(r"\(adr/(.+?)\) \|$", page, re.MULTILINE) == sorted(
+        file.name for file in (ROOT / "docs" / "adr").iterdir()
+    )
 
 
 #: Tests of what is inside a package, which no public name shows well enough, and what they import of it.
@@ -136,6 +172,13 @@ def test_error_codes_are_named_in_one_place() -> None:
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_packages_are_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_packages_know_their_version(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__version__ == version("linq-connectors")
+    assert not hasattr(module, "version")
 
 
 def test_the_client_loads_no_framework() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions._internal.expandinput import MappedArgument
@@ -24,6 +24,10 @@ __all__ = ["SafeRendering", "arguments_from_data", "is_template", "resolved"]
 
 #: What begins something in a Jinja template with Airflow's delimiters.
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
+
+
+#: Fields that can't bear the name of their argument: `dry_run` is a method of every operator.
+_ARGUMENTS: Final = {"is_dry_run": "dry_run"}
 
 
 def is_template(text: str) -> bool:
@@ -90,5 +94,7 @@ def arguments_from_data(task: object) -> frozenset[str]:
     if isinstance(given, Mapping):  # of expand(): a list for each argument
         return frozenset(name for name, values in given.items() if isinstance(values, XComArg | MappedArgument))
     if isinstance(given, XComArg) or any(isinstance(one, XComArg) for one in given):  # of expand_kwargs()
-        return frozenset(mapped.operator_class.template_fields) - set(mapped.partial_kwargs)
+        # A campaign renders its message itself.
+        names = ("message", *mapped.operator_class.template_fields)
+        return frozenset(name for name in names if _ARGUMENTS.get(name, name) not in mapped.partial_kwargs)
     return frozenset()

@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from contextvars import copy_context
+from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
+from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._journal import LostOwnershipError
 from airflow_provider_linq.campaigns._limits import Limits, Reservation
@@ -39,6 +41,7 @@ from airflow_provider_linq.campaigns._state import (
     SendJob,
     Sent,
     Step,
+    TooLate,
     absence_counts_at,
     backoff,
     next_step,
@@ -69,7 +72,8 @@ class Dispatcher:
     Sends to all who are not settled, as far as the limits allow.
 
     :param limits: rate limits and send window.
-    :param on_tick: gets called about once a second; what it raises ends the try.
+    :param on_tick: gets called about once a second with the number of requests under way; what it raises ends the try.
+    :param not_after: moment by the API's clock after which nothing is sent; None if there is none.
     :param is_ephemeral: whether what was sent may be gone when it is looked for: then no more recipients are claimed
         than there are requests under way.
     """
@@ -81,7 +85,8 @@ class Dispatcher:
         limits: Limits,
         checkpoint: Checkpoint,
         *,
-        on_tick: Callable[[], None],
+        on_tick: Callable[[int], None],
+        not_after: datetime | None,
         is_ephemeral: bool,
         concurrency: int,
     ) -> None:
@@ -91,6 +96,7 @@ class Dispatcher:
         self._clock = sender.clock
         self._checkpoint = checkpoint
         self._on_tick = on_tick
+        self._not_after = not_after
         self._is_ephemeral = is_ephemeral
         self._concurrency = concurrency
         # At a slow rate, no more than are sent in a minute: who is claimed and not sent to is in doubt after a crash.
@@ -122,7 +128,7 @@ class Dispatcher:
         for job in in_doubt:
             self._place(job)
         for recipient in pending:
-            self._queue.add(recipient)
+            self._add(recipient)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="linq-campaign") as pool:
             try:
                 return self._loop(pool)
@@ -140,9 +146,7 @@ class Dispatcher:
             elif seconds is None:
                 return None
             elif seconds > self._longest_wait:
-                is_asked_to = time.monotonic() < self._resume_at
-                why = "The API asks to wait" if is_asked_to else "The send window is closed, or a limit is reached"
-                return Deferral(seconds, why)
+                return Deferral(seconds, self._why_waiting())
             else:
                 time.sleep(min(1.0, seconds))
 
@@ -152,6 +156,9 @@ class Dispatcher:
             now = time.monotonic()
             if now < self._resume_at:
                 return self._resume_at - now
+            if self._is_late:
+                for waiting in self._queue.pop_all():
+                    self._add(waiting)
             for job in self._queue.pop_due(now):
                 self._place(job)
             if self._lookups:
@@ -161,9 +168,24 @@ class Dispatcher:
                 continue
             found = self._queue.next_lane(now, self._clock.now())
             if not isinstance(found, Lane):
-                return found
+                return self._until_late(found)
             self._send_first(pool, found)
         return 1.0
+
+    @property
+    def _is_late(self) -> bool:
+        return why_late(self._not_after, self._clock.now()) is not None
+
+    def _until_late(self, seconds: float | None) -> float | None:
+        """Return how long to wait where nobody can be sent to before so many seconds are over."""
+        if seconds is None or self._not_after is None or self._is_late:
+            return seconds
+        return min(seconds, (self._not_after - self._clock.now()).total_seconds() + 1)
+
+    def _why_waiting(self) -> str:
+        if time.monotonic() < self._resume_at:
+            return "The API asks to wait"
+        return self._queue.why_waiting(self._clock.now()) or "Some are in doubt, and can be looked for later"
 
     def _send_first(self, pool: ThreadPoolExecutor, lane: Lane) -> None:
         if lane.line is None:  # no line of the pool was left when they were added, if there is one
@@ -220,6 +242,10 @@ class Dispatcher:
     def _place(self, job: SendJob) -> None:
         """Let a job wait where its next step is made; leave it to the next try if that is too far away."""
         now = self._clock.now()
+        if self._is_late and not job.is_late:
+            job = self._apply(job, TooLate())
+            if job.state is RecipientState.PENDING:
+                return
         step = next_step(job, now)
         if step is Step.LOOK:
             self._lookups.append(job)
@@ -232,6 +258,10 @@ class Dispatcher:
 
     def _add(self, waiting: Recipient | SendJob) -> None:
         """Let somebody wait for a turn; who is claimed keeps an excluded line only if a request is open (I5)."""
+        if self._is_late:
+            if isinstance(waiting, SendJob):
+                self._place(waiting)
+            return
         if isinstance(waiting, SendJob) and waiting.line in self._lines.excluded and not waiting.is_open:
             waiting = self._apply(waiting, Released()).recipient
         if isinstance(waiting, SendJob):
@@ -280,7 +310,7 @@ class Dispatcher:
         """Decide when there is more to do about a recipient who is not settled."""
         if job.state is RecipientState.PENDING:
             if job.recipient.row is not None:
-                self._queue.add(job.recipient)
+                self._add(job.recipient)
         elif not job.may_try_again:
             self._give_up(job)
         elif isinstance(event, NoAnswer) or (isinstance(event, LineLost) and job.line is None):
@@ -313,7 +343,7 @@ class Dispatcher:
     def _tick(self, pool: ThreadPoolExecutor) -> None:
         """Do what is due from time to time."""
         now = time.monotonic()
-        self._on_tick()
+        self._on_tick(len(self._in_flight))
         since = now - self._saved_at
         if since > CONFIRM_EVERY or (since > SAVE_EVERY and self._checkpoint.has_news):
             self._save()

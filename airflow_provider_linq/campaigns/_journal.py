@@ -150,7 +150,7 @@ class Journal:
                         yield writer, entry
             except ValueError:
                 log.warning("Part of the campaign's journal was not written to its end: %s", part)
-            except (AttributeError, KeyError, TypeError) as error:
+            except (AttributeError, KeyError, RecursionError, TypeError) as error:
                 raise durable.FormatError(f"journal {part}: a line lacks a field, so nothing is sent") from error
 
     def _parts(self) -> list[str]:

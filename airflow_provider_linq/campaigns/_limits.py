@@ -45,6 +45,12 @@ class RateLimits:
             if value is not None and not value > 0:
                 raise ValueError(f"{limit.name} must be above 0, or None for no limit, got {value!r}")
 
+    def in_words(self) -> str:
+        """Return the limits as a phrase, nothing if there is none."""
+        found = ((field.name.replace("_per_", " a "), getattr(self, field.name)) for field in fields(self))
+        limits = [f"{value:,g} {name.replace('_', ' ')}" for name, value in found if value is not None]
+        return "at most " + ", ".join(limits) if limits else ""
+
     def allows(self, counts: Iterable[list[int]], *, starts_chat: bool) -> bool:
         """Whether the day has room for one more, after these messages and new chats."""
         messages, new_chats = (sum(column) for column in zip([0, 0], *counts, strict=True))
@@ -111,6 +117,18 @@ class Quota:
             return until_tomorrow(now)
         return max(spacing.wait() for spacing in self._spacings_of(line))
 
+    def why(self, line: str | None, now: datetime, *, starts_chat: bool) -> str:
+        """Say which limit a message from a line waits for."""
+        today = [
+            count for days in (self._days, self._under_way) for count in days.get(now.date().isoformat(), {}).values()
+        ]
+        is_over = not self._all_lines.allows(today, starts_chat=starts_chat)
+        if not is_over and line is not None and not self.is_full(line, now, starts_chat=starts_chat):
+            return "the limit for a minute is reached"
+        has_room = self._all_lines.allows(today, starts_chat=False) if is_over else not self.is_full(line, now)
+        what = "new chats" if starts_chat and line is not None and has_room else "messages"
+        return f"the limit of {what} a day of {'all lines' if is_over or line is None else line} is reached"
+
     def is_full(self, line: str | None, now: datetime, *, starts_chat: bool = False) -> bool:
         """Whether a line has reached its limit for the day, if what the platform is to route now goes from it."""
         if line is None:
@@ -174,6 +192,17 @@ class SendWindow:
             raise ValueError(f"send_window must open and close at different times, got {self.opens} twice")
 
     @classmethod
+    def of(cls, given: tuple[str, str] | str) -> SendWindow:
+        """Read ``("09:00", "20:00")`` or ``"09:00-20:00"``.
+
+        :raises ValueError: it is neither.
+        """
+        times = given.split("-") if isinstance(given, str) else given
+        if len(times) != 2:
+            raise ValueError(f"send_window must be two times of the day such as ('09:00', '20:00'), got {given!r}")
+        return cls.parse(*(time.strip() if isinstance(time, str) else time for time in times))
+
+    @classmethod
     def parse(cls, opens: str, closes: str) -> SendWindow:
         """Read times of the day such as "09:00".
 
@@ -216,5 +245,13 @@ class Limits:
 
     def wait(self, line: str | None, timezone_name: str, now: datetime, *, starts_chat: bool) -> float:
         """Return the seconds until a message may be sent from a line to somebody in a time zone."""
-        for_window = self._window.wait(now, timezone_name) if self._window else 0.0
-        return max(for_window, self.quota.wait(line, now, starts_chat=starts_chat))
+        return max(self._until_open(timezone_name, now), self.quota.wait(line, now, starts_chat=starts_chat))
+
+    def why(self, line: str | None, timezone_name: str, now: datetime, *, starts_chat: bool) -> str:
+        """Say what a message from a line to somebody in a time zone waits for."""
+        if self._until_open(timezone_name, now) >= max(1.0, self.quota.wait(line, now, starts_chat=starts_chat)):
+            return f"the send window is closed in {timezone_name}"
+        return self.quota.why(line, now, starts_chat=starts_chat)
+
+    def _until_open(self, timezone_name: str, now: datetime) -> float:
+        return self._window.wait(now, timezone_name) if self._window else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from airflow_provider_linq._internal.idempotency import derive_key
@@ -11,8 +12,8 @@ from airflow_provider_linq._internal.idempotency import derive_key
 #: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
 Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
 
-#: Why a row was skipped. The first two are the platform's word, and the others ours, before anything was sent.
-SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate"]
+#: Why a row was skipped. The first two are the platform's word, and the others ours, before they were sent to.
+SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate", "late"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class CampaignResult(TypedDict):
     """
     What became of the rows, by number; each of them counts in one place.
 
-    `skipped` is by reason: opted_out, blocked, invalid, duplicate. `unknown` may have been sent to or not: the
+    `skipped` is by reason: opted_out, blocked, invalid, duplicate, late. `unknown` may have been sent to or not: the
     outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the counts of
     the delivery report, None without one.
     """
@@ -84,10 +85,18 @@ class CampaignResult(TypedDict):
 
 @dataclass(frozen=True)
 class Deferral:
-    """What is left has to wait, longer than a worker should."""
+    """
+    What is left has to wait, longer than a worker should.
+
+    :param why: which limit that is, for whom and until when.
+    """
 
     seconds: float
     why: str
+
+    def __str__(self) -> str:
+        until = datetime.now(timezone.utc) + timedelta(seconds=self.seconds)
+        return f"{self.why}. Waiting until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def recipient_key(campaign_key: str, to: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from airflow_provider_linq.campaigns._model import Outcome, Status
@@ -25,6 +26,13 @@ def outcome_of_state(state: RecipientState, number: int, to: tuple[str, ...], ke
     """Return what became of a recipient of whom only the state is known."""
     status, reason = _MEANING[state]
     return Outcome(number, to, status, reason, idempotency_key=key)
+
+
+def late(outcome: Outcome) -> Outcome:
+    """Return the outcome of a recipient who was not sent to before `not_after`; that of any other stays."""
+    if outcome.status != "pending":
+        return outcome
+    return replace(outcome, status="skipped", reason="late", detail="not_after was over before their turn came")
 
 
 def outcome_of(job: SendJob) -> Outcome:

@@ -17,9 +17,10 @@ from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, a
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns._rows import rows_from
+from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
 from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows
-from airflow_provider_linq.campaigns._templates import Render, columns_named, compiled, environment
+from airflow_provider_linq.campaigns._templates import Render, columns_named, compiled, names_in_messages
 from airflow_provider_linq.campaigns._validate import ValidatedRows, format_rejections, validate_rows
 from airflow_provider_linq.campaigns.config import Campaign, share_of
 from linq_client import InvalidRequestError, LinqClient
@@ -37,6 +38,7 @@ class Prepared:
 
     :param key: the campaign key in force.
     :param render: makes the message of a row.
+    :param rows: those that can be sent to, and the others.
     """
 
     campaign: Campaign
@@ -60,8 +62,8 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
             "line_limits: messages_per_minute needs lines, and the platform chooses them: give total_limits, got "
             f"{campaign.line_limits.messages_per_minute:g}"
         )
-    env = environment(context.get("dag"))
-    render = compiled(campaign.message, env, context)
+    env = MessageEnvironment(context.get("dag"))
+    render = compiled(campaign.message, env, context, names_in_messages(context, campaign.values))
     lines = Lines(client, pool, weighs_reputation=campaign.campaign_key is None)
     rows = validate_rows(
         rows_from(
@@ -70,6 +72,7 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
             campaign.sql,
             sql_conn_id=campaign.sql_conn_id,
             parameters=campaign.parameters,
+            null_values=campaign.null_values,
         ),
         render,
         campaign_key=key,
@@ -77,7 +80,9 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
         timezone=campaign.timezone,
         timezone_field=campaign.timezone_field,
         first_in_chat=bool(pool),
+        groups=campaign.groups,
         named=columns_named(campaign.message, env),
+        files=campaign.files,
     )
     limits = (campaign.line_limits, campaign.total_limits)
     if len(pool) > 1 or any(limit.new_chats_per_day is not None for limit in limits):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
 
@@ -17,6 +18,8 @@ from airflow_provider_linq.campaigns._state import OPEN, SendJob
 
 #: A longer wait than so many seconds is not waited for on the worker.
 LONG_WAIT: Final = 120.0
+#: How many of the reasons to wait are named in a line of the log.
+SHOWN: Final = 5
 
 
 @dataclass
@@ -88,6 +91,20 @@ class SendQueue:
             return until_tomorrow(server_now)
         return self._limits.wait(lane.line, lane.timezone, server_now, starts_chat=lane.starts_chat)
 
+    def why_waiting(self, server_now: datetime) -> str:
+        """Say for whom which limit is reached, and until when; nothing if nobody waits for one."""
+        found: Counter[tuple[float, str]] = Counter()
+        for lane in self.waiting:
+            wait = self.wait_of(lane, server_now)
+            why = self._limits.why(lane.line, lane.timezone, server_now, starts_chat=lane.starts_chat)
+            found[60 * math.ceil(wait / 60), why] += len(lane.waiting)
+        reasons = [
+            f"{why} until {server_now + timedelta(seconds=wait):%Y-%m-%d %H:%M} UTC, for {number:,}"
+            for (wait, why), number in sorted(found.items())
+        ]
+        more = f"; and {len(reasons) - SHOWN:,} more reasons" if len(reasons) > SHOWN else ""
+        return "Nothing can be sent now: " + "; ".join(reasons[:SHOWN]) + more if reasons else ""
+
     def claimable(self, lane: Lane, server_now: datetime, number: int) -> Iterator[tuple[Lane, int]]:
         """
         Yield the lanes whose turn comes soon, with how many recipients of each are to be claimed together.
@@ -98,6 +115,18 @@ class SendQueue:
         due = [one for one in self._order if one is lane or (one.waiting and self.wait_of(one, server_now) < LONG_WAIT)]
         for one in due:
             yield one, min(len(one.waiting), max(1, number // len(due)))
+
+    @property
+    def waiting(self) -> list[Lane]:
+        """The lanes in which somebody waits."""
+        return [lane for lane in self._order if lane.waiting]
+
+    def pop_all(self) -> list[Recipient | SendJob]:
+        """Remove and return all who wait for their turn to be sent to."""
+        found = [waiting for lane in self._order for waiting in lane.waiting]
+        for lane in self._order:
+            lane.waiting.clear()
+        return found
 
     def pop_excluded(self) -> list[Recipient | SendJob]:
         """Remove and return all who wait for a line that is excluded."""

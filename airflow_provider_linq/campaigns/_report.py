@@ -67,8 +67,15 @@ def report_deliveries(
     else:
         for _ in rows:
             pass
-    log.info("Report: %s", counts.as_dict())
+    log.info("Report: %s", _in_words(counts.as_dict(), campaign.report_path))
     return {**result, "report": counts.as_dict()}
+
+
+def _in_words(counts: dict[str, int], path: str | None) -> str:
+    sent, others = counts["sent"], {name: number for name, number in counts.items() if name != "sent" and number}
+    words = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in others.items())
+    where = f"; each is in {path}" if path else ""
+    return f"of {sent:,} messages {words or 'nothing is known yet'}{where}"
 
 
 def _counted(

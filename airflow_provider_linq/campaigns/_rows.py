@@ -4,26 +4,56 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass
+from itertools import chain
+from typing import IO, Any, Final, TypeAlias
 
-from airflow.sdk import BaseHook, ObjectStoragePath
+from airflow.sdk import BaseHook, ObjectStoragePath, conf
 
 from airflow_provider_linq.campaigns._files import kind_of, pyarrow
 from linq_client import InvalidRequestError
 
 Row: TypeAlias = Mapping[str, Any]
 
-#: How many rows are taken at once from a query or a Parquet file.
+#: How many rows are taken at once from a query.
 BATCH: Final = 5_000
+#: How many rows are taken at once from a Parquet file, where few bytes on a disk can be many in memory.
+PARQUET_BATCH: Final = 64
+#: More characters in the values of one row are no row of a campaign.
+ROW_SIZE: Final = 100_000
+#: A larger file is refused, unless `[linq] max_rows_file_mb` allows it.
+FILE_MB: Final = 1_000
+
+#: What may stand between the values of a CSV file.
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+#: Words in the place of a value that is missing, as databases and data frames write them. Only these spellings count:
+#: "Null" and "Nan" are names of people.
+NULL_VALUES: Final = frozenset(
+    ("NULL", "null", "<null>", "(null)", "[NULL]", "\\N", "None", "nan", "NaN", "NaT", "<NA>", "N/A", "n/a", "#N/A")
+)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """What stands in the place of a row that can't be read."""
+
+    why: str
 
 
 def is_missing(value: Any) -> bool:
     """Whether a value of a row counts as a gap: None, an empty string, or not a number."""
-    # What is not equal to itself is a NaN, which data frames have in the place of what is missing.
-    return value is None or value == "" or value != value
+    if value is None or hasattr(value, "__len__"):
+        return value is None or (isinstance(value, str) and value == "")
+    try:
+        # What is not equal to itself is a NaN, which data frames have in the place of what is missing.
+        return bool(value != value)
+    except (ArithmeticError, TypeError, ValueError):  # a NaN that signals, and the NA of pandas
+        return True
 
 
 def rows_from(
@@ -33,16 +63,19 @@ def rows_from(
     *,
     sql_conn_id: str | None,
     parameters: Mapping[str, Any] | Sequence[Any] | None,
-) -> Iterator[Row]:
+    null_values: Collection[str] | None = None,
+) -> Iterator[Row | BadRow]:
     """
     Return the rows of the one source that is given.
 
     :param rows: the rows themselves.
-    :param rows_path: a path or URL that ends in ``.csv`` (UTF-8, with a header line; all values are strings),
-        ``.jsonl``, ``.ndjson`` or ``.parquet``.
+    :param rows_path: a path or URL that ends in ``.csv`` (UTF-8, with a header line that tells which of comma,
+        semicolon, tab and bar is between the values; all values are strings), ``.jsonl``, ``.ndjson`` or ``.parquet``.
     :param sql: one query; the columns of its result are those of the rows.
     :param sql_conn_id: connection to the database of ``sql``.
     :param parameters: of ``sql``.
+    :param null_values: words that stand for a value that is missing; None: those of `NULL_VALUES`, in CSV, which has no
+        other way to say so.
     :raises InvalidRequestError: not exactly one source is given, or it can't be read, or (while the rows are taken)
         something in it is no row.
     """
@@ -51,26 +84,40 @@ def rows_from(
         raise InvalidRequestError(f"rows: give exactly one of rows, rows_path and sql, got {given or 'none'}")
     if rows is not None:
         if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
-            raise InvalidRequestError(f"rows: must be a list of rows, got {type(rows).__name__}")
+            hint = "; a template makes rows only with render_template_as_native_obj" if isinstance(rows, str) else ""
+            raise InvalidRequestError(f"rows: must be a list of rows, got {type(rows).__name__}{hint}")
         found: Iterable[Any] = rows
     elif rows_path is not None:
         read = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind_of(rows_path, "rows_path")]
         found = read(rows_path)
     else:
         found = _query(str(sql), sql_conn_id, parameters)
-    return _mappings(found)
+    if null_values is None:
+        null_values = NULL_VALUES if rows_path is not None and kind_of(rows_path, "rows_path") == "csv" else ()
+    return _mappings(found, frozenset(null_values))
 
 
-def _mappings(found: Iterable[Any]) -> Iterator[Row]:
+def _mappings(found: Iterable[Any], null_values: frozenset[str]) -> Iterator[Row | BadRow]:
     for number, row in enumerate(found, start=1):
+        if isinstance(row, BadRow):
+            yield row
+            continue
         if not isinstance(row, Mapping):
             raise InvalidRequestError(f"rows: row {number} must have names and values, got {type(row).__name__}")
-        yield row
+        texts = [value for value in row.values() if isinstance(value, str)]
+        if sum(map(len, texts)) > ROW_SIZE:
+            yield BadRow(f"row: must have at most {ROW_SIZE:,} characters, got more")
+        elif null_values and not null_values.isdisjoint(texts):
+            is_null = [isinstance(value, str) and value in null_values for value in row.values()]
+            yield {name: None if null else row[name] for name, null in zip(row, is_null, strict=True)}
+        else:
+            yield row
 
 
 def _csv(path: str) -> Iterator[Row]:
     with _opened(path, "r", encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file)
+        first, separator, skipped = _csv_header(file)
+        lines = csv.reader(chain(first, file), delimiter=separator)
         try:
             names = next(lines, None)
             if names is None:
@@ -80,13 +127,33 @@ def _csv(path: str) -> Iterator[Row]:
                 if not values:  # an empty line, such as the last one of many files
                     continue
                 if len(values) != len(names):
+                    line = skipped + lines.line_num
                     raise InvalidRequestError(
-                        f"rows_path: line {lines.line_num} of {path!r} must have the {len(names)} fields of its "
-                        f"header, got {len(values)}"
+                        f"rows_path: line {line} of {path!r}, with {_SEPARATORS[separator]} between values, "
+                        f"must have the {len(names)} fields of its header, got {len(values)}"
                     )
-                yield dict(zip(names, values, strict=True))
+                # What spreadsheets leave beside the table has no name.
+                yield {name: value for name, value in zip(names, values, strict=True) if name}
         except csv.Error as error:
-            raise InvalidRequestError(f"rows_path: line {lines.line_num} of {path!r} is no CSV: {error}") from None
+            line = skipped + lines.line_num
+            raise InvalidRequestError(f"rows_path: line {line} of {path!r} is no CSV: {error}") from None
+
+
+def _csv_header(file: IO[str]) -> tuple[list[str], str, int]:
+    """
+    Return the lines of the header, what is between the values, and how many lines are above.
+
+    The header line tells: it is what stands there most often, outside of quotes. Excel also writes ``sep=;`` above it.
+    """
+    first = file.readline(ROW_SIZE)
+    if (named := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE)) and named[1] in _SEPARATORS:
+        return [], named[1], 1
+    found = [first] if first else []
+    while "".join(found).count('"') % 2 and len(found) < 100 and (line := file.readline(ROW_SIZE)):
+        found.append(line)  # a name goes over several lines
+    bare = re.sub(r'"[^"]*"', "", "".join(found))
+    # Of equals the first, so that a single column is one of a file with commas.
+    return found, max(_SEPARATORS, key=bare.count), 0
 
 
 def _jsonl(path: str) -> Iterator[Any]:
@@ -100,6 +167,9 @@ def _jsonl(path: str) -> Iterator[Any]:
                 raise InvalidRequestError(
                     f"rows_path: line {number} of {path!r} is no JSON: {error.msg} at character {error.pos}"
                 ) from None  # the error holds the line
+            except (ValueError, RecursionError):  # Python's limits: digits of a number, and depth
+                yield BadRow("row: must be JSON with numbers of at most 4,300 digits, not nested too deeply, got other")
+                continue
             # The names are the same in all rows: one copy of them will do.
             yield {sys.intern(name): value for name, value in row.items()} if isinstance(row, dict) else row
 
@@ -113,14 +183,26 @@ def _parquet(path: str) -> Iterator[Row]:
         except broken as error:
             raise InvalidRequestError(f"rows_path: {path!r} is no Parquet file") from error
         _check_names(table.schema_arrow.names, "rows_path")
-        for batch in table.iter_batches(batch_size=BATCH, use_threads=False):
+        for batch in table.iter_batches(batch_size=PARQUET_BATCH, use_threads=False):
             yield from batch.to_pylist()
 
 
 @contextmanager
 def _opened(path: str, mode: str, **options: Any) -> Iterator[Any]:
     try:
-        with ObjectStoragePath(path).open(mode, **options) as file:  # type: ignore[no-untyped-call]
+        opened = ObjectStoragePath(path)
+        _ = opened.fs
+    except (ImportError, ValueError) as error:
+        scheme = path.partition("://")[0]
+        raise InvalidRequestError(f"rows_path: must be in a store that Airflow knows, got {scheme!r}") from error
+    try:
+        megabytes = opened.stat().st_size / 1_000_000
+        most = conf.getint("linq", "max_rows_file_mb", fallback=FILE_MB)
+        if megabytes > most:
+            raise InvalidRequestError(
+                f"rows_path: must be a file of at most {most:,} MB ([linq] max_rows_file_mb), got {megabytes:,.0f} MB"
+            )
+        with opened.open(mode, **options) as file:  # type: ignore[no-untyped-call]
             yield file
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:  # others, of the network say, can pass
         raise InvalidRequestError(f"rows_path: must be a file that can be read, got {path!r}") from error
@@ -155,5 +237,5 @@ def _query(
 
 def _check_names(names: Sequence[str], field: str) -> None:
     """Refuse columns of the same name: only one of them would be left."""
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise InvalidRequestError(f"{field}: must have columns of different names, got {', '.join(twice)} twice")

@@ -9,10 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
+from airflow_provider_linq._internal.not_after import latest_moment, why_late
 from airflow_provider_linq.campaigns._header import Header, key_in_force, note_end
 from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
@@ -42,6 +43,7 @@ def send_campaign(campaign: Campaign) -> CampaignResult:
 
     :raises AirflowFailException: a row or an argument is invalid, or more recipients failed than may.
     :raises AirflowException: some recipients are not settled, and another try may settle them.
+    :raises AirflowSkipException: `not_after` is over, and nothing was ever sent.
     """
     context = get_current_context()
     # The checkpoint is the task's: recipients of a second campaign would be taken for those of the first (I11).
@@ -62,7 +64,6 @@ def run_to_end(
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=is_stopped)
         if not isinstance(step, Deferral):
             return step
-        log.info("%s: waiting %.0f seconds", step.why, step.seconds)
         time.sleep(step.seconds)
         resumed = True
 
@@ -87,7 +88,9 @@ def run_or_resume(
         if not is_stopped():
             note_end(store, is_failure=True)
         raise
-    if not isinstance(step, Deferral):
+    if isinstance(step, Deferral):
+        log.info("%s", step)
+    else:
         note_end(store)
     return step
 
@@ -103,14 +106,18 @@ def _step(
         if resumed and header is not None and header.result is not None:
             return _report(campaign, context, store, header.result, reader)
         clock = ServerClock(reader.server_time)
+        is_first = header is None and context["ti"].try_number == 1 and not resumed
         key = key_in_force(header, campaign.campaign_key, context["ti"])
         journal = _journal(campaign, context, key)
         if journal is not None and not campaign.dry_run and journal.owner.is_other_task(clock.now()):
             return _wait_for_owner(header, store)
+        too_late = why_late(latest_moment(campaign.not_after, context), clock.now())
+        if too_late and is_first and not campaign.dry_run and (journal is None or journal.is_empty):
+            raise AirflowSkipException(f"{too_late}. Nothing was sent")
         prepared = prepare(campaign, context, key, hook.settings.default_line, reader)
         if campaign.dry_run:
             return dry_run(prepared)
-        reject_invalid(prepared, journal, is_first=header is None and context["ti"].try_number == 1)
+        reject_invalid(prepared, journal, is_first=is_first)
         if journal is not None and not journal.owner.take(clock.now()):
             return _wait_for_owner(header, store)
         try:

@@ -10,7 +10,8 @@ from threading import Lock
 
 from airflow_provider_linq._internal.in_doubt import ChatLookup, Found, Resolution, content_of
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
-from airflow_provider_linq._internal.uploads import check_message, names_files, upload, with_uploads
+from airflow_provider_linq._internal.not_after import why_late
+from airflow_provider_linq._internal.uploads import FileRules, check_message, names_files, upload, with_uploads
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._state import (
     Event,
@@ -52,6 +53,8 @@ class Sender:
     :param lookup: makes the looks.
     :param render: makes the message of a row.
     :param clock: the API's; the dispatcher keeps it.
+    :param files: which files the messages may name.
+    :param not_after: after which no request is begun; None if there is no such moment.
     :param is_known: whether handles are those of another recipient of the campaign.
     """
 
@@ -63,6 +66,8 @@ class Sender:
         render: Render,
         clock: ServerClock,
         *,
+        files: FileRules,
+        not_after: datetime | None,
         is_known: Callable[[tuple[str, ...]], bool],
     ) -> None:
         self._client = client
@@ -70,6 +75,8 @@ class Sender:
         self._lookup = lookup
         self._render = render
         self.clock = clock
+        self._files = files
+        self._not_after = not_after
         self._is_known = is_known
         self._attachments: dict[str, str] = {}
         self._upload_locks: defaultdict[str, Lock] = defaultdict(Lock)
@@ -99,7 +106,7 @@ class Sender:
         assert job.recipient.row is not None
         try:
             rendered = self._render(job.recipient.row)
-            content = check_message(rendered)
+            content = check_message(rendered, self._files)
             built = with_uploads(rendered, self._attachment_of) if names_files(content) else content
         except InvalidRequestError as error:  # it was right before: something in the template has changed its mind
             return Refused(RecipientState.FAILED, detail=str(error), error=error)
@@ -107,7 +114,8 @@ class Sender:
             return self._unanswered(error, is_open=False)
         # Only the key is new, and it is ours: to check all of the message once more would be for nothing.
         message = built.model_copy(update={"idempotency_key": job.recipient.key})
-        if time.time() > usable_until:  # this process stood still, and another one may have taken over meanwhile
+        # This process may have stood still, and another one taken over meanwhile; and an upload takes its time.
+        if time.time() > usable_until or why_late(self._not_after, self.clock.now()):
             return Postponed()
         try:
             return self._sent(job, message, exclude)
@@ -144,7 +152,7 @@ class Sender:
         if recipient.row is None:
             return None
         try:
-            return content_of(check_message(self._render(recipient.row)).parts)
+            return content_of(check_message(self._render(recipient.row), self._files).parts)
         except InvalidRequestError:
             return None
 

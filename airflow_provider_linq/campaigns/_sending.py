@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.in_doubt import ChatLookup
+from airflow_provider_linq._internal.not_after import latest_moment, why_late
 from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
@@ -21,9 +22,11 @@ from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, as_row
 from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
+from airflow_provider_linq.campaigns._outcomes import late
 from airflow_provider_linq.campaigns._prepare import Prepared
 from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
+from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import ProgressLog, count_rows, in_words
 from airflow_provider_linq.campaigns.config import share_of
 from linq_client import LinqClient
@@ -66,6 +69,8 @@ class Sending:
         self._reader = reader
         self._clock = clock
         self._resumed = resumed
+        self._not_after = latest_moment(prepared.campaign.not_after, context)
+        self._progress: ProgressLog | None = None
         self._last_error: BaseException | None = None
 
     def run(self, header: Header | None, is_stopped: Callable[[], bool]) -> CampaignResult | Deferral:
@@ -75,6 +80,7 @@ class Sending:
         :param header: of an earlier try, or None.
         :raises AirflowException: some recipients are not settled, and another try may settle them.
         :raises AirflowFailException: more recipients failed than may.
+        :raises AirflowSkipException: it is too late, and nothing was ever sent.
         """
         campaign, ti = self._prepared.campaign, self._context["ti"]
         earlier = header.recipients if header is not None and header.campaign_key == self._prepared.key else 0
@@ -93,10 +99,14 @@ class Sending:
         try:
             with self._hook.new_client(max_retries=0, pool_size=campaign.concurrency) as client:
                 deferral = self._send(checkpoint, client, is_stopped)
+            if deferral is not None:
+                log.info("Campaign: %s", self._progress_in_words)
+                self._write_outcomes(checkpoint)
         except BaseException:
             try:
                 if self._journal is not None:
                     self._journal.owner.confirm(self._clock.now())  # else they are the new owner's to write
+                log.info("Campaign: %s", self._progress_in_words)
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)
@@ -113,16 +123,20 @@ class Sending:
             ChatLookup(self._reader, lambda: lines.own, retention),
             self._prepared.render,
             self._clock,
+            files=campaign.files,
+            not_after=self._not_after,
             is_known=known.__contains__,
         )
-        window = SendWindow.parse(*campaign.send_window) if campaign.send_window else None
+        self._progress = ProgressLog(checkpoint, rows, self._clock)
+        window = SendWindow.of(campaign.send_window) if campaign.send_window else None
         quota = Quota(campaign.line_limits, campaign.total_limits, checkpoint.header.days)
         dispatcher = Dispatcher(
             sender,
             lines,
             Limits(quota, window),
             checkpoint,
-            on_tick=partial(_tick, ProgressLog(checkpoint, rows), is_stopped),
+            on_tick=partial(_tick, self._progress, is_stopped),
+            not_after=self._not_after,
             is_ephemeral=retention is not None,
             concurrency=campaign.concurrency,
         )
@@ -131,9 +145,10 @@ class Sending:
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:
             return None
+        self._progress.begin(self._prepared.key, self._settings_in_words())
         checkpoint.header.deadline = None  # what is sent now has its time to be delivered
         lines.check_usable()
-        if first is not None:
+        if first is not None and not self._is_late:
             sender.upload_files_of(first)
         deferral = dispatcher.run(in_doubt, checkpoint.pending(rows.recipients))
         self._last_error = dispatcher.last_error
@@ -143,8 +158,14 @@ class Sending:
         """Decide the task's fate, now that all that can be sent is sent."""
         campaign, rows, ti = self._prepared.campaign, self._prepared.rows, self._context["ti"]
         self._write_outcomes(checkpoint)
-        result = count_rows(self._prepared.key, campaign.outcomes_path, checkpoint.counts(rows), rows)
-        log.info("Campaign: %s", in_words(result))
+        states = checkpoint.counts(rows)
+        result = count_rows(self._prepared.key, campaign.outcomes_path, states, rows, is_late=self._is_late)
+        sent_before = 0 if self._progress is None else self._progress.sent_before
+        where = f". What became of each is in {campaign.outcomes_path}" if campaign.outcomes_path else ""
+        log.info("Campaign: %s%s", in_words(result, sent_before=sent_before), where)
+        too_late = why_late(self._not_after, self._clock.now())
+        if too_late and states[RecipientState.PENDING] == states.total():
+            raise AirflowSkipException(f"{too_late}. Nothing was sent")
         error = f". The last error: {self._last_error}" if self._last_error else ""
         unsettled = len(checkpoint.open_jobs) + result["pending"]
         if unsettled and ti.try_number <= ti.max_tries:  # in the last try they count as unknown
@@ -163,7 +184,30 @@ class Sending:
     def _write_outcomes(self, checkpoint: Checkpoint) -> None:
         path = self._prepared.campaign.outcomes_path
         if path:
-            write_rows(path, map(as_row, checkpoint.outcomes(self._prepared.rows)), COLUMNS)
+            found = checkpoint.outcomes(self._prepared.rows)
+            write_rows(path, map(as_row, map(late, found) if self._is_late else found), COLUMNS)
+
+    @property
+    def _is_late(self) -> bool:
+        return why_late(self._not_after, self._clock.now()) is not None
+
+    @property
+    def _progress_in_words(self) -> str:
+        return "nothing was requested" if self._progress is None else self._progress.in_words()
+
+    def _settings_in_words(self) -> str:
+        """Say what the campaign keeps to."""
+        campaign, pool = self._prepared.campaign, self._prepared.lines.pool
+        words = [f"from {len(pool):,} line{'s' * (len(pool) != 1)}" if pool else "from lines that the platform chooses"]
+        words += [f"each line {limits}" for limits in [campaign.line_limits.in_words()] if limits]
+        words += [f"in all {limits}" for limits in [campaign.total_limits.in_words()] if limits]
+        if campaign.send_window is not None:
+            window = SendWindow.of(campaign.send_window)
+            zone = f" or the recipient's {campaign.timezone_field}" if campaign.timezone_field else ""
+            words.append(f"between {window.opens:%H:%M} and {window.closes:%H:%M} {campaign.timezone}{zone}")
+        if self._not_after is not None:
+            words.append(f"not after {self._not_after:%Y-%m-%d %H:%M:%S} UTC")
+        return ", ".join(words)
 
     def _unrecorded_since(self) -> datetime | None:
         """Since when there may have been requests of which there is no record; None if there is of all."""
@@ -173,7 +217,9 @@ class Sending:
         return earliest_request(self._context, self._clock.now())
 
 
-def _tick(progress: ProgressLog, is_stopped: Callable[[], bool]) -> None:
+def _tick(progress: ProgressLog, is_stopped: Callable[[], bool], under_way: int) -> None:
     if is_stopped():
-        raise AirflowException("The task was stopped")
-    progress.tick()
+        raise AirflowException(
+            "The task was stopped: no more requests are begun. To go on with those who are left, clear the task"
+        )
+    progress.tick(under_way)

@@ -6,7 +6,7 @@ and a first try are one path.
 
     PENDING -- Claimed --> CLAIMED -- Sent --> SENT
                               |------ Refused --> OPTED_OUT, BLOCKED, FAILED
-                              |------ LineLost, Released --> PENDING
+                              |------ LineLost, Released, TooLate --> PENDING
                               |------ NoAnswer --> CLAIMED, in doubt -- Resolved --> CLAIMED, UNKNOWN
 
 The invariants; each has a test of its name in tests/airflow/test_campaign_state.py or test_campaign_invariants.py:
@@ -166,8 +166,13 @@ class Released:
     """The try ends, or gives this recipient up."""
 
 
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """`not_after` is over: whoever is in doubt is looked for, and nothing is sent any more."""
+
+
 Event: TypeAlias = (
-    Claimed | Requested | Sent | Refused | LineLost | RateLimited | NoAnswer | Resolved | Postponed | Released
+    Claimed | Requested | Sent | Refused | LineLost | RateLimited | NoAnswer | Resolved | Postponed | Released | TooLate
 )
 
 
@@ -189,6 +194,7 @@ class SendJob(NamedTuple):
     :param refusal: of a recipient who is in doubt: it stands once the doubt is resolved.
     :param attempts: how often there was no usable answer in this try.
     :param waits: how often the API asked to wait in this try.
+    :param is_late: nothing may be sent any more.
     :param last_error: the latest error that settled nothing.
     :param result: the event that settled the recipient.
     """
@@ -206,6 +212,7 @@ class SendJob(NamedTuple):
     refusal: Refused | LineLost | None = None
     attempts: int = 0
     waits: int = 0
+    is_late: bool = False
     last_error: BaseException | None = None
     result: Sent | Refused | Resolved | None = None
 
@@ -213,6 +220,11 @@ class SendJob(NamedTuple):
     def is_open(self) -> bool:
         """Whether a request may have been made, or be under way, whose outcome is not known."""
         return self.in_doubt_since is not None or self.in_flight_since is not None
+
+    @property
+    def is_look_only(self) -> bool:
+        """Whether all that is left to do is to find out whether an earlier request came through."""
+        return self.refusal is not None or self.recipient.row is None or self.is_late
 
     @property
     def may_try_again(self) -> bool:
@@ -236,13 +248,12 @@ def next_step(job: SendJob, now: datetime) -> Step:
     """Decide what a claimed recipient needs (I7): the message, a look at the chats, or time before the next look."""
     if job.in_doubt_since is None:
         return Step.SEND
-    is_look_only = job.refusal is not None or job.recipient.row is None
     is_trusted = now - job.in_doubt_since <= KEY_TRUST
-    if is_trusted and not is_look_only and job.line is not None and job.is_line_certain:
+    if is_trusted and not job.is_look_only and job.line is not None and job.is_line_certain:
         return Step.SEND
     if job.absent_at is None:
         return Step.LOOK
-    if is_look_only or job.absent_at < absence_counts_at(job):
+    if job.is_look_only or job.absent_at < absence_counts_at(job):
         return Step.LOOK if now >= absence_counts_at(job) else Step.WAIT
     # A look says what was so when it was made: later, the key alone has to keep a message from being sent twice.
     return Step.SEND if is_trusted else Step.LOOK
@@ -257,8 +268,7 @@ def absence_counts_at(job: SendJob) -> datetime:
     twice, if it knows it there.
     """
     assert job.last_request_at is not None
-    is_look_only = job.refusal is not None or job.recipient.row is None
-    return job.last_request_at + (LATE_ACCEPTANCE if is_look_only else LIST_LAG)
+    return job.last_request_at + (LATE_ACCEPTANCE if job.is_look_only else LIST_LAG)
 
 
 def transition(job: SendJob, event: Event) -> SendJob:
@@ -275,6 +285,8 @@ def transition(job: SendJob, event: Event) -> SendJob:
         raise TransitionError(f"{type(event).__name__} without a claim")
     if isinstance(event, Requested):
         return job._replace(in_flight_since=event.at, absent_at=None)
+    if isinstance(event, TooLate):
+        return job._replace(is_late=True) if job.is_open else _released(job)
     if isinstance(event, Released):
         return job if job.is_open else _released(job)
     job, was_in_flight_since = job._replace(in_flight_since=None), job.in_flight_since
@@ -326,7 +338,9 @@ def _resolved(job: SendJob, event: Resolved) -> SendJob:
     if job.recipient.row is None:
         return _released(job)
     refusal, job = job.refusal, job._replace(refusal=None)
-    return job if refusal is None else transition(job, refusal)
+    if refusal is not None:
+        return transition(job, refusal)
+    return _released(job) if job.is_late else job
 
 
 def _unanswered(job: SendJob, event: RateLimited | NoAnswer, in_flight_since: datetime | None) -> SendJob:

@@ -5,27 +5,37 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from datetime import timedelta
 from typing import Final
 
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._model import CampaignResult
 from airflow_provider_linq.campaigns._state import OPEN, RecipientState
 from airflow_provider_linq.campaigns._validate import ValidatedRows
+from linq_client.times import ServerClock
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two lines in the log.
+#: Seconds between two lines in the log in the first minute; then a twelfth of the time so far, up to ten minutes.
 LOG_EVERY: Final = 5.0
+LOG_SELDOM: Final = 600.0
 
 
 def count_rows(
-    campaign_key: str, outcomes_path: str | None, states: Counter[RecipientState], rows: ValidatedRows
+    campaign_key: str,
+    outcomes_path: str | None,
+    states: Counter[RecipientState],
+    rows: ValidatedRows,
+    *,
+    is_late: bool = False,
 ) -> CampaignResult:
     """
     Count the rows by what became of them.
 
     :param states: of the recipients, and of those of invalid rows to whom an earlier try may have sent.
+    :param is_late: whether those who are pending come too late.
     """
+    pending = states[RecipientState.PENDING]
     excluded = Counter(outcome.reason for outcome in rows.excluded)
     return CampaignResult(
         campaign_key=campaign_key,
@@ -35,45 +45,92 @@ def count_rows(
             "blocked": states[RecipientState.BLOCKED],
             "invalid": excluded["invalid"] - (states.total() - len(rows.recipients)),
             "duplicate": excluded["duplicate"],
+            "late": pending if is_late else 0,
         },
         failed=states[RecipientState.FAILED],
         unknown=sum(states[state] for state in (RecipientState.UNKNOWN, *OPEN)),
-        pending=states[RecipientState.PENDING],
+        pending=0 if is_late else pending,
         outcomes_path=outcomes_path,
         report=None,
     )
 
 
-def in_words(counts: CampaignResult) -> str:
-    """Return the counts as a line of the log."""
-    skipped = ", ".join(f"{number:,} {reason}" for reason, number in counts["skipped"].items() if number)
-    return (
-        f"{counts['sent']:,} sent, {sum(counts['skipped'].values()):,} skipped{f' ({skipped})' if skipped else ''}, "
-        f"{counts['failed']:,} failed, {counts['unknown']:,} unknown, {counts['pending']:,} pending"
-    )
+def in_words(counts: CampaignResult, *, sent_before: int = 0) -> str:
+    """
+    Return the counts as a line of the log: only what there is.
+
+    :param sent_before: how many of the sent were sent to in earlier tries.
+    """
+    sent = counts["sent"]
+    if not sent_before:
+        words = [f"{sent:,} sent"]
+    elif sent == sent_before:
+        words = [f"{sent:,} were sent in earlier tries, nothing in this one"]
+    else:
+        words = [f"{sent:,} sent, {sent_before:,} of them in earlier tries"]
+    if skipped := [f"{number:,} {reason}" for reason, number in counts["skipped"].items() if number]:
+        words.append(f"{sum(counts['skipped'].values()):,} skipped ({', '.join(skipped).replace('_', ' ')})")
+    others = {"failed": counts["failed"], "unknown": counts["unknown"], "pending": counts["pending"]}
+    return ", ".join([*words, *(f"{number:,} {name}" for name, number in others.items() if number)])
 
 
 class ProgressLog:
-    """A line in the log every few seconds."""
+    """
+    Lines in the log: how far a campaign is, when that has changed, and ever more seldom.
 
-    def __init__(self, checkpoint: Checkpoint, rows: ValidatedRows) -> None:
+    :param clock: the API's.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, rows: ValidatedRows, clock: ServerClock) -> None:
         self._checkpoint = checkpoint
         self._rows = rows
+        self._clock = clock
         self._started = self._logged = time.monotonic()
-        self._before = checkpoint.settled
+        self._before = self._latest = checkpoint.settled
+        self.sent_before = self._counts["sent"]
 
-    def tick(self) -> None:
-        """Log, if it is time."""
-        now = time.monotonic()
-        if now - self._logged < LOG_EVERY:
-            return
-        self._logged = now
+    def begin(self, campaign_key: str, settings: str) -> None:
+        """
+        Log what is about to be sent.
+
+        :param settings: lines, limits and hours, in words.
+        """
+        total, counts = len(self._rows.recipients), self._counts
+        known = f", {self._before:,} of them settled in earlier runs" if self._before else ""
+        doubt = f", {counts['unknown']:,} in doubt" if counts["unknown"] else ""
+        log.info("Campaign %s: %s recipients%s%s, %s", campaign_key, f"{total:,}", known, doubt, settings)
+
+    def tick(self, under_way: int) -> None:
+        """
+        Log, if it is time and there is news.
+
+        :param under_way: how many requests are.
+        """
+        elapsed = time.monotonic() - self._started
+        interval = min(LOG_SELDOM, max(LOG_EVERY, elapsed / 12))
+        settled = self._checkpoint.settled
+        if time.monotonic() - self._logged >= interval and settled != self._latest:
+            self._logged, self._latest = time.monotonic(), settled
+            log.info("Campaign: %s", self.in_words(under_way))
+
+    def in_words(self, under_way: int = 0) -> str:
+        """Return how far it is: settled, what came of them, requests under way, rate, and when it is done."""
         settled, total = self._checkpoint.settled, len(self._rows.recipients)
-        rate = (settled - self._before) / (now - self._started)
-        left = f", about {(total - settled) / rate:.0f} s left" if rate else ""
-        states = self._checkpoint.counts(self._rows)
-        under_way = sum(states[state] for state in OPEN)
-        counts = count_rows("", None, states, self._rows)
-        counts["unknown"] -= under_way
-        words = in_words(counts)
-        log.info("Campaign: %d of %d, %.1f a second%s; %s, %d under way", settled, total, rate, left, words, under_way)
+        elapsed = time.monotonic() - self._started
+        counts = self._counts
+        counts["unknown"] = self._checkpoint.counts(self._rows)[RecipientState.UNKNOWN]
+        counts["pending"] = 0
+        counts["skipped"] = {**counts["skipped"], "invalid": 0, "duplicate": 0}
+        words = [f"{settled:,} of {total:,} settled: {in_words(counts)}"]
+        if under_way:
+            words.append(f"{under_way:,} requests under way")
+        if (done := settled - self._before) and elapsed > 1:
+            words.append(f"{done / elapsed:.1f} a second")
+            if total > settled:
+                at = self._clock.now() + timedelta(seconds=(total - settled) * elapsed / done)
+                words.append(f"done about {at:%Y-%m-%d %H:%M} UTC at this rate")
+        return "; ".join(words)
+
+    @property
+    def _counts(self) -> CampaignResult:
+        return count_rows("", None, self._checkpoint.counts(self._rows), self._rows)

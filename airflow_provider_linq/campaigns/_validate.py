@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from airflow_provider_linq._internal.uploads import check_message
+from airflow_provider_linq._internal.uploads import NO_FILES, FileRules, check_message
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
-from airflow_provider_linq.campaigns._rows import Row, is_missing
+from airflow_provider_linq.campaigns._rows import BadRow, Row, is_missing
 from airflow_provider_linq.campaigns._templates import Render
 from linq_client import InvalidRequestError, check_recipients
 
@@ -20,7 +20,11 @@ from linq_client import InvalidRequestError, check_recipients
 EXAMPLES: Final = 10
 PROBLEMS: Final = 20
 
-_SEPARATORS: Final = re.compile(r"[,;\s]+")
+#: What people put between several handles in one cell.
+_SEPARATORS: Final = re.compile(r"[,;|/\s]+")
+#: A number with so few digits is an area code, or nothing but the country code that a form has filled in. Which lengths
+#: are right in which country is the platform's to know: tables of it grow old, and then keep real people out.
+_TOO_SHORT: Final = re.compile(r"\+\d{1,6}")
 
 
 @dataclass
@@ -48,7 +52,7 @@ class ValidatedRows:
 
 
 def validate_rows(
-    rows: Iterable[Row],
+    rows: Iterable[Row | BadRow],
     render: Render,
     *,
     campaign_key: str,
@@ -56,18 +60,22 @@ def validate_rows(
     timezone: str,
     timezone_field: str | None,
     first_in_chat: bool,
+    groups: bool = False,
     named: Collection[str] = (),
+    files: FileRules = NO_FILES,
 ) -> ValidatedRows:
     """
     Check every row, and tell those that can be sent from the others. The messages are rendered, but not kept.
 
     :param campaign_key: the keys of the recipients are made of it.
-    :param to_field: column with a handle, or with several, for a group: a list, or text with commas, semicolons or
-        spaces between them.
+    :param to_field: column with a handle; or with several, as a list, for a group.
     :param timezone: IANA name, for rows that have none.
     :param timezone_field: column with the time zone of the recipient.
     :param first_in_chat: the message may be the first of its chat, so the rules for those apply.
+    :param groups: whether text with several handles is a group, too. Lists of contacts have several numbers of one
+        person in a cell: as a group, all of its people would see each other and the message.
     :param named: columns that the message names.
+    :param files: which files the messages may name.
     :raises InvalidRequestError: ``timezone`` is none, or one of these columns is in no row.
     """
     default = _zone(timezone, "timezone")
@@ -76,21 +84,27 @@ def validate_rows(
     unsendable: dict[tuple[str, ...], Recipient] = {}
     columns: dict[str, None] = {}
     for number, row in enumerate(rows, start=1):
+        if isinstance(row, BadRow):
+            found.excluded.append(Outcome(number, (), "skipped", "invalid", row.why))
+            continue
         columns.update(dict.fromkeys(row))
         to: tuple[str, ...] = ()
         try:
-            to = _handles(row.get(to_field), to_field)
+            to = _handles(row.get(to_field), to_field, groups=groups)
             if to in numbers:
                 detail = f"{to_field}: must not be that of an earlier row, got that of row {numbers[to]}"
                 found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
                 continue
             zone = row.get(timezone_field) if timezone_field is not None else None
             name = default if is_missing(zone) else _zone(zone, str(timezone_field))
-            message = check_message(render(row))
+            message = check_message(render(row), files)
             if first_in_chat:
                 message.check_first_in_chat()
-        except InvalidRequestError as error:
-            found.excluded.append(Outcome(number, to, "skipped", "invalid", str(error)))
+        except (InvalidRequestError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
+            # What no rule foresees, in values of any kind, is one row's fault. Its words may quote the value.
+            is_rule = isinstance(error, InvalidRequestError)
+            detail = str(error) if is_rule else f"row: must have values that can be read, got {type(error).__name__}"
+            found.excluded.append(Outcome(number, to, "skipped", "invalid", detail))
             if to:
                 unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
             continue
@@ -114,12 +128,26 @@ def _check_columns(columns: Mapping[str, None], fields: Mapping[str, str | None]
         )
 
 
-def _handles(value: Any, field: str) -> tuple[str, ...]:
+def _handles(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
     if is_missing(value):
-        raise InvalidRequestError(f"{field}: must be a handle or several, got none")
+        raise InvalidRequestError(f"{field}: must be a handle, or a list of them for a group, got none")
+    if hasattr(value, "tolist"):  # an array
+        value = value.tolist()
     if isinstance(value, str):
-        value = [handle for handle in _SEPARATORS.split(value) if handle]
+        several = [handle for handle in _SEPARATORS.split(value) if handle]
+        if not groups and len(several) > 1:
+            # A number with spaces is no number either, but of one.
+            if re.search("[,;|]", value) or sum(handle[0] == "+" or "@" in handle for handle in several) > 1:
+                raise InvalidRequestError(
+                    f"{field}: must be one handle, or a list for a group; with groups=True, text with several is a "
+                    f"group, got {len(several)}"
+                )
+            several = [value]
+        value = several
     handles = check_recipients(value, field)
+    for handle in handles:
+        if _TOO_SHORT.fullmatch(handle):
+            raise InvalidRequestError(f"{field}: must be a whole number with its country code, got {handle!r}")
     # Mail addresses mean the same in any case, and numbers have none.
     return tuple(sorted({handle.lower() for handle in handles}))
 

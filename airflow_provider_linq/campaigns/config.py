@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from airflow_provider_linq._internal.arguments import check_choice
 from airflow_provider_linq._internal.idempotency import check_key
+from airflow_provider_linq._internal.not_after import NotAfter, check_not_after
+from airflow_provider_linq._internal.rendering import is_template
+from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
 from airflow_provider_linq.campaigns._files import check_output_path
 from airflow_provider_linq.campaigns._limits import MESSAGES_PER_DAY, RateLimits, SendWindow
@@ -58,24 +61,32 @@ class Campaign:
     One message to each of many recipients.
 
     The arguments are those of :class:`~airflow_provider_linq.operators.campaigns.LinqSendCampaignOperator`, which
-    says what they mean.
+    says what they mean, and one more.
+
+    :param message_is_data: the message is not written in the DAG file, as one of ``params`` is: it may name files in
+        ``files_under`` only.
     """
 
     message: MessageLike
+    values: Mapping[str, Any] | None = None
+    files_under: str | Sequence[str] | None = None
     rows: Iterable[Row] | None = None
     rows_path: str | None = None
     sql: str | None = None
     sql_conn_id: str | None = None
     parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    null_values: Collection[str] | None = None
     to_field: str = "to"
+    groups: bool = False
     from_: str | Sequence[str] | None = None
     campaign_key: str | None = None
     on_invalid: OnInvalid = "fail"
     line_limits: RateLimits = RECOMMENDED
     total_limits: RateLimits = NO_LIMITS
-    send_window: tuple[str, str] | None = None
+    send_window: tuple[str, str] | str | None = None
     timezone: str = "UTC"
     timezone_field: str | None = None
+    not_after: NotAfter | None = None
     concurrency: int = 8
     max_failures: float = 0
     max_invalid: float | None = None
@@ -83,6 +94,7 @@ class Campaign:
     delivery_report: DeliveryReport | None = None
     report_path: str | None = None
     dry_run: bool = False
+    message_is_data: bool = False
     linq_conn_id: str = LinqHook.default_conn_name
 
     def check_arguments(self) -> None:
@@ -102,7 +114,16 @@ class Campaign:
         if self.max_invalid is not None and self.on_invalid == "fail":
             raise ValueError("max_invalid goes with on_invalid='skip'")
         if self.send_window is not None:
-            SendWindow.parse(*self.send_window)
+            SendWindow.of(self.send_window)
+        if isinstance(self.null_values, str):
+            raise ValueError(f"null_values must be a list of words, got {self.null_values!r}")
+        check_not_after(self.not_after)
+        FileRules.of(self.message, self.files_under)
+        if hasattr(self.message, "resolve"):  # it would be sent as what Python calls it
+            raise ValueError(
+                "message must be a template over the rows, got what another task returns: give that in values, as "
+                "values={'text': other.output} with message='{{ values.text }}'"
+            )
         if self.delivery_report is not None and self.outcomes_path is None:
             raise ValueError("delivery_report needs outcomes_path: the report is made of what it says")
         if self.report_path is not None and self.delivery_report is None:
@@ -115,12 +136,24 @@ class Campaign:
         :raises InvalidRequestError: names field, rule and value.
         """
         check_key(self.campaign_key, "campaign_key")
+        if self.campaign_key is not None and is_template(
+            self.campaign_key
+        ):  # mapped tasks get data, which is not rendered
+            raise InvalidRequestError(
+                "campaign_key: must be rendered, got a template: what another task gives to a mapped task is data, so "
+                "write templates in partial()"
+            )
         if self.dry_run and self.outcomes_path is None:
             raise InvalidRequestError("dry_run: needs outcomes_path, where what would be sent is written, got none")
         for field in ("outcomes_path", "report_path"):
             path = getattr(self, field)
             if path is not None:
                 check_output_path(path, field)
+
+    @property
+    def files(self) -> FileRules:
+        """Which files the messages may name: those of the template as it is, and what a row names in a folder."""
+        return FileRules.of(None if self.message_is_data else self.message, self.files_under)
 
     def pool(self, default_line: str | None) -> list[str]:
         """

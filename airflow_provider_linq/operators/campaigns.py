@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +12,8 @@ from airflow.sdk import BaseOperator, conf
 
 from airflow_provider_linq._internal.arguments import GivenArguments
 from airflow_provider_linq._internal.fail_fast import fail_fast
-from airflow_provider_linq._internal.rendering import SafeRendering, resolved
+from airflow_provider_linq._internal.not_after import NotAfter
+from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data, resolved
 from airflow_provider_linq.campaigns._limits import RateLimits
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
@@ -38,15 +39,22 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     failed or are unknown. ``docs/campaigns.md`` has the argument for exactly once, and its limits.
 
     :param message: template over the row: text, a list of parts, or the JSON form of a message, as
-        :class:`LinqSendMessageOperator` takes it. ``{{ row.first_name }}`` is a column of the row; all that other
-        templates see is there too. A row that lacks what the template names is invalid.
+        :class:`LinqSendMessageOperator` takes it. ``{{ row.first_name }}`` is a column of the row; beside it there are
+        ``params``, ``values``, the dates of the run, and nothing else of Airflow's. A row that lacks what the template
+        names is invalid. Who writes the template writes to people.
+    :param values: plain data for the message, as ``values``: what comes from variables or other tasks (templated)
+    :param files_under: folder, or list of them, local or of an object store, whose files a row may name as a ``path``
+        in the message; by default none.
     :param rows: a list of rows, as mappings, or an XCom of it; no iterator, since rows are read again in each try and
         after each wait; excludes ``rows_path`` and ``sql`` (templated)
     :param rows_path: CSV, JSONL or Parquet file, local or in any store of ObjectStoragePath (templated)
     :param sql: query whose result are the rows, or the name of a ``.sql`` file (templated)
     :param sql_conn_id: connection to the database of ``sql`` (templated)
     :param parameters: of ``sql`` (templated)
-    :param to_field: column of the recipient: a handle, or several for a group (a list, or text with commas between).
+    :param null_values: words that stand for a value that is missing, as the whole of a value, in rows of any source; by
+        default the usual ones, such as "NULL", "None" and "nan", in CSV.
+    :param to_field: column of the recipient: a handle; or several, as a list, for a group.
+    :param groups: whether text with several handles, with commas or semicolons between them, is a group as well.
     :param from_: own line to send from; or a list of lines, over which new recipients are spread; or "any", and the
         platform chooses. By default the connection's line, or if it has none, the platform chooses. Unless it
         does, the message must hold no link, URL, reply and effect, since it may be the first of a chat (templated)
@@ -57,9 +65,12 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         the task fails and sends nothing; by default all but one.
     :param line_limits: limits for each line; by default the 7,000 messages a day that the platform recommends.
     :param total_limits: limits for all lines together.
-    :param send_window: when people may be written to, such as ``("09:00", "20:00")``; it may go over midnight.
+    :param send_window: when people may be written to, ``("09:00", "20:00")`` or ``"09:00-20:00"``; it may go over
+        midnight.
     :param timezone: IANA name of the time zone of ``send_window`` (templated)
     :param timezone_field: column with the recipient's own, where it is filled in.
+    :param not_after: until when messages may go: a moment, or a timedelta after the run was due (``run_after``). If it
+        is over at the start, the task is skipped; who is left at that moment is skipped as late (templated)
     :param concurrency: requests under way at once.
     :param max_failures: how many recipients may end as failed or unknown, as a number, or as a share (a float below
         1), before the task fails. It is asked when all have been sent to; opt-outs don't count.
@@ -74,6 +85,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        "values",
         "rows",
         "rows_path",
         "sql",
@@ -82,6 +94,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         "from_",
         "campaign_key",
         "timezone",
+        "not_after",
         "outcomes_path",
         "report_path",
         "is_dry_run",
@@ -94,20 +107,25 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self,
         *,
         message: MessageLike,
+        values: Mapping[str, Any] | None = None,
+        files_under: str | Sequence[str] | None = None,
         rows: Iterable[Mapping[str, Any]] | None = None,
         rows_path: str | None = None,
         sql: str | None = None,
         sql_conn_id: str | None = None,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        null_values: Collection[str] | None = None,
         to_field: str = "to",
+        groups: bool = False,
         from_: str | Sequence[str] | None = None,
         campaign_key: str | None = None,
         on_invalid: OnInvalid = "fail",
         line_limits: RateLimits = RECOMMENDED,
         total_limits: RateLimits = NO_LIMITS,
-        send_window: tuple[str, str] | None = None,
+        send_window: tuple[str, str] | str | None = None,
         timezone: str = "UTC",
         timezone_field: str | None = None,
+        not_after: NotAfter | None = None,
         concurrency: int = 8,
         max_failures: float = 0,
         max_invalid: float | None = None,
@@ -121,12 +139,16 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.message = message
+        self.values = values
+        self.files_under = files_under
         self.rows = rows
         self.rows_path = rows_path
         self.sql = sql
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
+        self.null_values = null_values
         self.to_field = to_field
+        self.groups = groups
         self.from_ = from_
         self.campaign_key = campaign_key
         self.on_invalid = on_invalid
@@ -135,6 +157,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self.send_window = send_window
         self.timezone = timezone
         self.timezone_field = timezone_field
+        self.not_after = not_after
         self.concurrency = concurrency
         self.max_failures = max_failures
         self.max_invalid = max_invalid
@@ -163,8 +186,9 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def _campaign(self, *, is_dry_run: bool) -> Campaign:
-        arguments = {field.name: getattr(self, field.name) for field in fields(Campaign)}
-        return Campaign(**{**arguments, "dry_run": is_dry_run})
+        own: dict[str, Any] = {"dry_run": is_dry_run, "message_is_data": "message" in arguments_from_data(self)}
+        names = {field.name for field in fields(Campaign)} - own.keys()
+        return Campaign(**{name: getattr(self, name) for name in names}, **own)
 
     def execute(self, context: Context) -> CampaignResult:
         return self._run(context, resumed=False)
@@ -185,7 +209,6 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
         if isinstance(step, Deferral):
-            self.log.info("%s: waiting %.0f seconds", step.why, step.seconds)
             moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
             self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
         return step

@@ -1,7 +1,9 @@
 """How messages get out of the API before they expire there, and none is missed.
 
-`plan` has the decisions, as pure functions over plain values: which pass, what is new, what was lost. `state` is what a
-run hands on to the next. `line_pass` reads all chats of one line, `chat_reader` one chat, both in the threads of
-`worker_pool`; `records` is what comes out. `session` holds what the streams of one run share: the client, the lines,
-and what failed. How one list is read to its end although it shifts meanwhile is in `linq_client.sync`.
+`plan` has the decisions, as pure functions over plain values: which pass, what is new, what was lost. `state` is what
+a run hands on to the next. `line_pass` reads all chats of one line, `chat_reader` one chat, both in the threads of
+`worker_pool`; `records` is what comes out, and `conform` makes it fit the schemas. `shown_reactions` knows which
+reactions were emitted, `media` stores files, `locations` asks where people are. `progress` is for the log. `session`
+holds what the streams of one run share: the client, the lines, and what failed. How one list is read to its end
+although it shifts meanwhile is in `linq_client.sync`.
 """

@@ -73,7 +73,7 @@ def test_a_group_is_one_recipient(emulator: Emulator) -> None:
         {"to": ["b@example.com", "a@example.com"], "name": "you"},
         {"to": "a@example.com, B@example.com", "name": "all"},
     ]
-    result = campaign(rows=rows, on_invalid="skip").execute(context(Store()))
+    result = campaign(rows=rows, on_invalid="skip", groups=True).execute(context(Store()))
     assert (result["sent"], result["skipped"]["duplicate"]) == (1, 1)
     assert sorted(emulator.ledger()[0]["to"]) == ["a@example.com", "b@example.com"]
 

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._rows import Row
-from airflow_provider_linq.campaigns._templates import columns_named, compiled, environment
+from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
+from airflow_provider_linq.campaigns._templates import columns_named, compiled, names_in_messages
 from linq_client import InvalidRequestError, Message, MessageLike
 
 
 def render(message: MessageLike, row: Row, dag: DAG | None = None, /, **context: Any) -> MessageLike:
-    return compiled(message, environment(dag), context)(row)
+    return compiled(message, MessageEnvironment(dag), context, names_in_messages(context))(row)
 
 
 def test_a_template_sees_the_row_and_what_airflow_offers() -> None:
@@ -63,7 +64,11 @@ def test_a_value_that_says_little_is_a_value(value: object) -> None:
         ("{{ row.visits / 0 }}", "message: the template fails on this row with ZeroDivisionError"),
         ("{{ row.visits | int(secret=1) }}", "message: the template fails on this row with TypeError"),
         ("{% for x in row %}{{ x }}{% endfor %}", "message: the template fails on this row with TypeError"),
-        ("{{ row.__class__.__mro__ }}", "message: the template fails on this row with SecurityError"),
+        (
+            "{{ row.__class__.__mro__ }}",
+            "message: the template fails on this row with SecurityError: access to attribute '__class__' of "
+            "'_RowInTemplate' object is unsafe.",
+        ),
     ],
 )
 def test_what_can_not_be_rendered_is_a_fault_of_the_row(template: str, rule: str) -> None:
@@ -96,7 +101,7 @@ def test_a_message_that_is_built_already_is_a_template_too() -> None:
 
 
 def test_one_row_leaves_no_traces_in_the_next() -> None:
-    make = compiled({"parts": [{"value": "{{ row.name }}"}]}, environment(None), {})
+    make = compiled({"parts": [{"value": "{{ row.name }}"}]}, MessageEnvironment(None), {}, {})
     first, second = make({"name": "Ann"}), make({"name": "Bob"})
     assert (first, second) == ({"parts": [{"value": "Ann"}]}, {"parts": [{"value": "Bob"}]})
 
@@ -111,7 +116,7 @@ def test_one_row_leaves_no_traces_in_the_next() -> None:
 )
 def test_what_is_no_template_is_refused_before_there_is_a_row(message: MessageLike, field: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"^{field}: line 2 of the template: expected name or number$"):
-        compiled(message, environment(None), {})
+        compiled(message, MessageEnvironment(None), {}, {})
 
 
 def test_the_environment_is_that_of_the_dag_but_strict_and_sandboxed() -> None:
@@ -156,11 +161,11 @@ def test_airflows_filters_are_there_without_a_dag() -> None:
     ],
 )
 def test_the_columns_that_a_message_names(message: Any, columns: set[str]) -> None:
-    assert columns_named(message, environment(None)) == columns
+    assert columns_named(message, MessageEnvironment(None)) == columns
 
 
 @given(name=st.text(min_size=1))
 def test_a_column_of_any_name_is_found(name: str) -> None:
     quoted = name.replace("\\", "\\\\").replace("'", "\\'")
     text = f"{{{{ row['{quoted}'] }}}}"
-    assert columns_named(text, environment(None)) == {name.replace("\r\n", "\n").replace("\r", "\n")}
+    assert columns_named(text, MessageEnvironment(None)) == {name.replace("\r\n", "\n").replace("\r", "\n")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
-from airflow_provider_linq.campaigns._templates import columns_named, compiled, environment
+from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
+from airflow_provider_linq.campaigns._templates import columns_named, compiled
 from airflow_provider_linq.campaigns._validate import ValidatedRows, format_rejections, validate_rows
 from linq_client import InvalidRequestError, MessageLike
 from tests.airflow.campaigns import campaign, context, people, posts, sent_to
@@ -26,8 +29,8 @@ ANN, BOB, CAT = "+12025550121", "+12025550122", "+12025550123"
 
 def validate(rows: Any, message: MessageLike = "Hello", **arguments: Any) -> ValidatedRows:
     defaults: dict[str, Any] = {"campaign_key": "spring", "to_field": "to", "timezone": "UTC", "timezone_field": None}
-    env = environment(None)
-    make = compiled(message, env, {})
+    env = MessageEnvironment(None)
+    make = compiled(message, env, {}, {})
     named = columns_named(message, env)
     return validate_rows(rows, make, **{**defaults, "first_in_chat": False, "named": named, **arguments})
 
@@ -46,7 +49,7 @@ def test_who_is_written_to() -> None:
 
 
 def test_keys_are_of_the_campaign_and_the_recipient_alone() -> None:
-    (one,) = validate([{"to": f"{ANN} {BOB}", "x": 1}], "Hi").recipients
+    (one,) = validate([{"to": f"{ANN} {BOB}", "x": 1}], "Hi", groups=True).recipients
     (_, same) = validate([{"to": CAT}, {"to": [BOB, ANN, BOB]}], "Ho").recipients
     (other,) = validate([{"to": [ANN, BOB]}], "Hi", campaign_key="autumn").recipients
     assert one.key == same.key != other.key
@@ -57,20 +60,24 @@ def test_handles_in_any_form_are_one_recipient(handles: list[str], data: st.Data
     between, end = st.sampled_from([",", ";", " ", ", ", " ;\n"]), data.draw(st.sampled_from(["", " ", ","]))
     text = end + "".join(handle + data.draw(between) for handle in handles[:-1]) + handles[-1] + end
     for form in (handles, tuple(handles), text, text.upper()):
-        (recipient,) = validate([{"to": form}]).recipients
+        (recipient,) = validate([{"to": form}], groups=True).recipients
         assert recipient.to == tuple(sorted(set(handles)))
 
 
 @pytest.mark.parametrize(
     ("row", "to", "detail"),
     [
-        ({}, (), "to: must be a handle or several, got none"),
-        ({"to": None}, (), "to: must be a handle or several, got none"),
-        ({"to": float("nan")}, (), "to: must be a handle or several, got none"),
+        ({}, (), "to: must be a handle, or a list of them for a group, got none"),
+        ({"to": None}, (), "to: must be a handle, or a list of them for a group, got none"),
+        ({"to": float("nan")}, (), "to: must be a handle, or a list of them for a group, got none"),
         ({"to": " , "}, (), "to: must be 1 to 31 handles, got 0"),
         ({"to": 12025550121}, (), "to: must be a handle or a list of them, got int"),
         ({"to": [f"+120255501{n:02}" for n in range(32)]}, (), "to: must be 1 to 31 handles, got 32"),
-        ({"to": f"{ANN},2025550122"}, (), r"to[1]: must be an E.164 number .*, got '2025550122'"),
+        ({"to": f"{ANN},2025550122"}, (), "to: must be one handle, or a list for a group; with groups=True, .*, got 2"),
+        ({"to": f"{ANN} / {BOB}"}, (), "to: must be one handle, or a list for a group; with groups=True, .*, got 2"),
+        ({"to": [ANN, "2025550122"]}, (), r"to[1]: must be an E.164 number .*, got '2025550122'"),
+        ({"to": "+1 202 555 0121"}, (), r"to[0]: must be an E.164 number .*"),
+        ({"to": "+44"}, (), "to: must be a whole number with its country code, got '+44'"),
         ({"to": ANN, "name": ""}, (ANN,), "message: row.name is missing or empty"),
         (
             {"to": ANN, "name": "x" * 10_001},
@@ -119,7 +126,8 @@ def test_the_rules_of_first_messages_count_where_a_chat_may_be_new() -> None:
 
 def test_files_are_not_looked_at() -> None:
     message = {"parts": [{"path": "s3://shop/{{ row.card }}.png"}]}
-    assert len(validate([{"to": ANN, "card": "c1"}], message).recipients) == 1
+    rules = FileRules.of(message, "s3://shop/")
+    assert len(validate([{"to": ANN, "card": "c1"}], message, files=rules).recipients) == 1
     assert details(validate([{"to": ANN, "card": ""}], message)) == [
         (1, "message.parts[0].path: row.card is missing or empty")
     ]
@@ -127,7 +135,7 @@ def test_files_are_not_looked_at() -> None:
 
 def test_a_second_row_for_the_same_handles_is_a_duplicate() -> None:
     rows = [{"to": [ANN, BOB]}, {"to": ANN}, {"to": f"{BOB};{ANN}"}, {"to": [ANN, ANN]}]
-    validated = validate(rows)
+    validated = validate(rows, groups=True)
     assert [recipient.number for recipient in validated.recipients] == [1, 2]
     assert [(excluded.row, excluded.status, excluded.reason) for excluded in validated.excluded] == [
         (3, "skipped", "duplicate"),
@@ -152,7 +160,7 @@ def test_the_recipient_of_an_invalid_row_is_kept_for_what_an_earlier_try_may_hav
         {"to": "nobody", "name": "X"},
         {"to": CAT, "name": "Cat", "zone": "Mars"},
     ]
-    validated = validate(rows, "{{ row.name }}", timezone="Europe/Berlin", timezone_field="zone")
+    validated = validate(rows, "{{ row.name }}", timezone="Europe/Berlin", timezone_field="zone", groups=True)
     assert not validated.recipients
     key = recipient_key("spring", [BOB, CAT])
     assert validated.unsendable == [
@@ -240,12 +248,15 @@ def test_a_report_names_every_row_by_what_is_wrong() -> None:
         "- duplicate: to: must not be that of an earlier row: row 2 (that of row 1)",
         "- invalid: to[0]: must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address: "
         "row 3 ('12'), 5 ('13')",
-        "- invalid: to: must be a handle or several: row 4 (none), 6 (none)",
+        "- invalid: to: must be a handle, or a list of them for a group: row 4 (none), 6 (none)",
     ]
 
 
 def test_a_long_report_says_how_much_it_leaves_out_and_where_that_is() -> None:
-    many = [Outcome(n, (), "skipped", "invalid", "to: must be a handle or several, got none") for n in range(1, 2013)]
+    many = [
+        Outcome(n, (), "skipped", "invalid", "to: must be a handle, or a list of them for a group, got none")
+        for n in range(1, 2013)
+    ]
     text = format_rejections(many, 5_000)
     assert text.startswith("2,012 of 5,000 rows")
     assert "row 1 (none), 2 (none)" in text
@@ -353,3 +364,54 @@ def test_a_campaign_of_which_all_rows_are_invalid_fails(emulator: Emulator, allo
 def test_a_limit_of_invalid_rows_that_can_not_be_is_refused(arguments: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         campaign(rows=[], **arguments)
+
+
+class Strange:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise ArithmeticError("secret")
+
+
+class Listed:
+    """Several handles, as an array of NumPy has them."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def tolist(self) -> list[str]:
+        return [ANN, BOB]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Strange(), Decimal("sNaN"), 10**5_000, b"\xff", object(), [object()], [[ANN]], {"to": ANN}],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_nothing_can_be_made_of_is_one_rows_fault(value: Any) -> None:
+    rows = [
+        {"to": CAT, "name": "Cat"},
+        {"to": value, "name": "x"},
+        {"to": Listed(), "name": "you"},
+        {"to": BOB, "name": value},
+    ]
+    validated = validate(rows, "Hi {{ row.name | upper }}")
+    assert [recipient.to for recipient in validated.recipients if recipient.number in (1, 3)] == [(CAT,), (ANN, BOB)]
+    assert validated.excluded[0].row == 2
+    assert "secret" not in format_rejections(validated.excluded, 4)
+
+
+@pytest.mark.parametrize("handle", ["+44", "+123456"])
+def test_a_country_code_alone_is_no_number(handle: str) -> None:
+    assert details(validate([{"to": handle}, {"to": ANN}])) == [
+        (1, f"to: must be a whole number with its country code, got {handle!r}")
+    ]
+
+
+@pytest.mark.parametrize("name", ["campaign_key", "outcomes_path", "from_", "not_after", "values", "timezone"])
+def test_what_another_task_made_none_is_not_left_out(emulator: Emulator, connect: Any, name: str) -> None:
+    task = campaign(rows=people(2), **{name: "{{ ti.xcom_pull('other') }}"})
+    setattr(task, name, None)  # as Airflow does when it renders
+    with pytest.raises(AirflowFailException, match=f"{name}: must have a value, got None"):
+        task.execute(context(Store()))
+    assert posts(emulator) == 0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import literal
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
-from airflow_provider_linq.campaigns import DeliveryReport, _run
+from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, _run
 from airflow_provider_linq.campaigns._model import recipient_key
 from airflow_provider_linq.campaigns.config import Campaign
 from tests.airflow.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
@@ -52,7 +54,7 @@ def test_rows_are_checked_before_anything_is_sent(emulator: Emulator, tmp_path: 
     }
     result = campaign(rows=rows, on_invalid="skip").execute(context(Store()))
     assert result["sent"] == 2
-    assert result["skipped"] == {"opted_out": 0, "blocked": 0, "invalid": 2, "duplicate": 1}
+    assert result["skipped"] == {"opted_out": 0, "blocked": 0, "invalid": 2, "duplicate": 1, "late": 0}
     assert sent_to(emulator) == once(rows[:2])
 
 
@@ -69,7 +71,7 @@ def test_opt_outs_are_no_failures(emulator: Emulator, tmp_path: Path) -> None:
     emulator.control("POST", "handles", {"handle": "person2@example.com", "blocked": True})
     result = campaign(rows=rows, outcomes_path=str(path)).execute(context(Store()))
     assert result["sent"] == 3
-    assert result["skipped"] == {"opted_out": 1, "blocked": 1, "invalid": 0, "duplicate": 0}
+    assert result["skipped"] == {"opted_out": 1, "blocked": 1, "invalid": 0, "duplicate": 0, "late": 0}
     assert "person1@example.com,skipped,opted_out" in path.read_text()
 
 
@@ -201,6 +203,11 @@ def test_a_function_does_the_same_and_waits_itself(emulator: Emulator, monkeypat
         ({"send_window": ("20:00", "20:00")}, "send_window must open and close at different times"),
         ({"delivery_report": DeliveryReport()}, "delivery_report needs outcomes_path"),
         ({"report_path": "r.csv"}, "report_path goes with delivery_report"),
+        ({"send_window": "09:00"}, "send_window must be two times of the day"),
+        ({"not_after": timedelta(0)}, "not_after must be above 0"),
+        ({"null_values": "NULL"}, "null_values must be a list of words"),
+        ({"files_under": "/"}, "files_under must be folders"),
+        ({"message": literal("Hi")}, "message must be a template over the rows, .* give that in values"),
     ],
 )
 def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], why: str) -> None:
@@ -212,6 +219,8 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str,
     ("arguments", "why"),
     [
         ({"rows": None}, "exactly one of rows, rows_path and sql"),
+        ({"campaign_key": "of {{ ds }}"}, "campaign_key: must be rendered, got a template"),
+        ({"not_after": "20:00"}, "not_after: must be a datetime"),
         ({"campaign_key": "None"}, "campaign_key: must tell this message from others"),
         ({"outcomes_path": "out.txt"}, "outcomes_path"),
         ({"from_": ["12025550101"]}, "from_: must be E.164"),
@@ -243,3 +252,57 @@ def test_an_outcomes_file_is_not_lost_to_a_row_that_turned_invalid(emulator: Emu
     with pytest.raises(AirflowFailException, match="1 of 4 rows"):
         campaign(rows=[*rows, {"to": "?"}], outcomes_path=str(path)).execute(context(store, try_number=2))
     assert path.read_text() == before
+
+
+def test_the_log_tells_what_begins_what_it_waits_for_and_what_was_done(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path, store, rows = tmp_path / "outcomes.jsonl", Store(), [{**row, "zone": "UTC"} for row in people(30)]
+    rows[0]["zone"] = "Asia/Tokyo"  # where it is nine in the evening
+    arguments: dict[str, Any] = {
+        "rows": rows,
+        "campaign_key": "soup",
+        "outcomes_path": str(path),
+        "line_limits": RateLimits(messages_per_day=20),
+        "send_window": "11:30-21:00",
+        "timezone_field": "zone",
+        "not_after": timedelta(days=400),
+    }
+    task = campaign(**arguments)
+    with pytest.raises(TaskDeferred):
+        task.execute(context(store))
+    begun, progress, waiting = (
+        record.getMessage() for record in caplog.records if record.name.startswith("airflow_provider_linq.campaigns")
+    )
+    assert begun.startswith(
+        "Campaign soup: 30 recipients, from 1 line, each line at most 20 messages a day, "
+        "between 11:30 and 21:00 UTC or the recipient's zone, not after 20"
+    )
+    assert progress.startswith("Campaign: 20 of 30 settled: 20 sent")
+    assert "pending" not in progress
+    assert waiting.startswith(
+        f"Nothing can be sent now: the limit of messages a day of {A} is reached until 2026-03-02 00:00 UTC, for 9; "
+        "the send window is closed in Asia/Tokyo until 2026-03-02 02:30 UTC, for 1. Waiting until 20"
+    )
+    assert len(path.read_text().splitlines()) == 30, "the outcomes are there before the end"
+    emulator.advance(23.75 * 3600)
+    assert task.execute_complete(context(store))["sent"] == 30
+    assert "Campaign soup: 30 recipients, 20 of them settled in earlier runs" in caplog.text
+    assert f"Campaign: 30 sent, 20 of them in earlier tries. What became of each is in {path}" in caplog.text
+    caplog.clear()
+    assert task.execute(context(store, try_number=2, max_tries=11))["sent"] == 30
+    assert "Campaign: 30 were sent in earlier tries, nothing in this one. What" in caplog.text
+
+
+def test_a_campaign_that_is_stopped_says_how_far_it_came(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    task, store = campaign(rows=people(5)), Store()
+    emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.2, "path": "phone_numbers"})
+    task.on_kill()
+    with pytest.raises(AirflowException, match="The task was stopped: .* clear the task"):
+        task.execute(context(store))
+    assert "Campaign: 0 of 5 settled" in caplog.text
+    assert posts(emulator) == 0
+    assert campaign(rows=people(5)).execute(context(store, try_number=2))["sent"] == 5
+    assert sent_to(emulator) == once(people(5))

@@ -7,11 +7,13 @@ import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.airflow.conftest import BUNDLES, ROOT, Run, dags_of
 from tests.airflow.test_dags import answering
 from tests.emulator_process import Emulator
@@ -40,6 +42,13 @@ def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., Non
         return Run(dags_of(file)[name].test(run_conf=params))
 
     return run_example
+
+
+def test_every_argument_of_a_campaign_is_documented() -> None:
+    page = (ROOT / "docs" / "campaigns.md").read_text()
+    for name in signature(LinqSendCampaignOperator.__init__).parameters.keys() - {"self", "kwargs"}:
+        assert f":param {name}:" in str(LinqSendCampaignOperator.__doc__)
+        assert re.search(rf"^\| .*`{name}`", page, re.MULTILINE), name
 
 
 def test_all_examples_are_run_here() -> None:
@@ -99,7 +108,9 @@ def test_the_ones_that_fail(run_example: Callable[..., Run], emulator: Emulator)
     assert run_example("patient").state == "failed"  # its chat does not exist: no retry can mend that
 
 
-@pytest.mark.parametrize("name", ["first_campaign", "campaign_of_an_xcom", "campaign_in_a_task"])
+@pytest.mark.parametrize(
+    "name", ["first_campaign", "campaign_of_an_xcom", "campaign_in_a_task", "campaign_with_values"]
+)
 def test_the_campaigns(run_example: Callable[..., Run], emulator: Emulator, name: str) -> None:
     run = run_example(name)
     assert run.state == "success"

@@ -51,21 +51,14 @@ def test_every_example_has_a_test_and_says_what_it_shows() -> None:
 
 
 def test_linq_send_message(emulator: Emulator, run_dag: RunDag) -> None:
-    run = run_dag("linq_send_message", quiet_from=24, quiet_to=0)
-    assert run.tries("send") == [1]
+    run = run_dag("linq_send_message")
     assert run.states("send") == ["success"]
     assert run.xcom("arrived")["delivery_status"] == "delivered"
 
-    quiet = run_dag("linq_send_message", quiet_from=0, quiet_to=24)
-    assert quiet.states("send") == quiet.states("arrived") == ["skipped"]
+    emulator.control("POST", "clock", {"now": "2100-03-01T12:00:00Z"})
+    late = run_dag("linq_send_message")
+    assert late.states("send") == late.states("arrived") == ["skipped"]
     assert len(emulator.ledger()) == 1
-
-
-def test_quiet_hours_may_go_over_midnight() -> None:
-    send: Any = load_dag("linq_send_message").get_task("send")
-    is_quiet = send._pre_execute_hook.__globals__["is_quiet"]
-    for quiet_from, quiet_to, quiet in ((21, 8, {*range(21, 24), *range(8)}), (1, 7, set(range(1, 7))), (24, 0, set())):
-        assert {hour for hour in range(24) if is_quiet(hour, quiet_from, quiet_to)} == quiet
 
 
 def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
@@ -136,6 +129,19 @@ def test_who_is_blocked_does_not_keep_others_from_their_answer(
 def test_linq_alert_on_failure(emulator: Emulator, run_dag: RunDag) -> None:
     assert run_dag("linq_alert_on_failure").state == "failed"
     assert texts(emulator) == ["linq_alert_on_failure: load has failed in try 1."]
+
+
+def test_linq_approved_campaign(emulator: Emulator, run_dag: RunDag, tmp_path: Path) -> None:
+    (tmp_path / "customers.csv").write_text(f"phone,first_name\n{ANN},Ann *A|B*\n{BOB},\nnobody,Cat\n")
+    params = {"folder": str(tmp_path), "customers": f"{tmp_path}/customers.csv"}
+    dag = load_dag("linq_approved_campaign")
+    approved = Run(dag.test(run_conf=params, mark_success_pattern="approve"))
+    assert approved.state == "success"
+    preview = approved.xcom("preview")
+    assert "**2** people get a message, 1 rows are left out." in preview
+    assert f"| …{ANN[-4:]} | Hello Ann \\*A\\|B\\*, we open" in preview
+    assert "* row 3:" in preview
+    assert sorted(row["to"][0] for row in emulator.ledger()) == sorted([ANN, BOB])
 
 
 def test_linq_extract_hourly(emulator: Emulator, run_dag: RunDag, connect: Callable[..., None], tmp_path: Path) -> None:
@@ -235,7 +241,7 @@ def test_campaign(
     assert waits[0] == pytest.approx(5 * 3600, abs=60)
     result = run.xcom("send")
     assert (result["sent"], result["failed"], result["unknown"]) == (3, 0, 0)
-    assert result["skipped"] == {"opted_out": 1, "blocked": 0, "invalid": 2, "duplicate": 0}
+    assert result["skipped"] == {"opted_out": 1, "blocked": 0, "invalid": 2, "duplicate": 0, "late": 0}
     assert (result["report"]["replied"], result["report"]["opted_out"]) == (1, 1)
     assert run.xcom("write_back") == 2
     assert customers.opted_out() == {BOB, dan}

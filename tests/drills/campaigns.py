@@ -117,7 +117,7 @@ def run_try(order: Order, parent: Connection) -> None:
     }
     if order.store is not None:
         context["task_state_store"] = FileStore(order.store, order.dies_at_write)
-    operator = LinqSendCampaignOperator(task_id="campaign", **{"deferrable": True, **order.arguments})
+    operator = LinqSendCampaignOperator(task_id="campaign", **{"deferrable": True, "groups": True, **order.arguments})
     parent.send("executing")
     try:
         ending = Ending("success", (operator.execute_complete if order.resumed else operator.execute)(context))

@@ -90,7 +90,7 @@ class Storm:
             self.server,
             self.folder,
             "campaign",
-            {"message": TEXT, "rows": self.rows, "outcomes_path": path, **given},
+            {"message": TEXT, "rows": self.rows, "groups": True, "outcomes_path": path, **given},
             record=record,
             retries=100,
             ahead=self.rng.choice([0, 60, -60]),

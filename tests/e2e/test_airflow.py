@@ -116,7 +116,7 @@ def test_a_task_that_is_cleared_while_it_runs(airflow: Airflow, emulator: Emulat
 
 def test_a_deferred_wait_for_a_delivery(airflow: Airflow, emulator: Emulator) -> None:
     emulator.control("PATCH", "switches", {"delivery_seconds": 8})
-    run = airflow.run("linq_send_message", to=BOB, quiet_from=24, quiet_to=0)
+    run = airflow.run("linq_send_message", to=BOB)
     airflow.until("linq_send_message", run, "arrived", "deferred", "success")
     airflow.until("linq_send_message", run, "arrived", "success")
     assert airflow.xcom("linq_send_message", run, "arrived")["delivery_status"] == "delivered"

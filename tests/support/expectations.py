@@ -37,7 +37,7 @@ def recipients(rows: Iterable[Mapping[str, Any]]) -> list[People]:
 def campaign(server: ContractServer, folder: Path, rows: list[dict[str, Any]], **arguments: Any) -> Task:
     """A campaign with an outcomes file; what is no argument of the operator is one of `Task`."""
     of_task = {name: arguments.pop(name) for name in TASK if name in arguments}
-    given = {"message": TEXT, "rows": rows, "from_": LINES[0], "concurrency": 2, "deferrable": True}
+    given = {"message": TEXT, "rows": rows, "from_": LINES[0], "concurrency": 2, "deferrable": True, "groups": True}
     return Task(server, folder, "campaign", {**given, "outcomes_path": str(folder / OUTCOMES), **arguments}, **of_task)
 
 
