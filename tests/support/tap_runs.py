@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 TAP = Path(sys.executable).parent / "tap-linq"
 
 #: Seconds after which a run that should have ended long ago is killed.
-PATIENCE = 240
+PATIENCE = 600 if os.environ.get("LINQ_DRILLS") == "full" else 240
 
 
 @dataclass

@@ -91,7 +91,7 @@ OUTAGES: dict[str, Callable[[], Scenario]] = {
     "of the API's own 503": lambda: _account(outage(3, after=30, response=refusal(503, 4004, "service unavailable"))),
     "of 500": lambda: _account(outage(3, after=30, response=refusal(500, 3006))),
     "of messages alone": lambda: _account(outage(3, after=30, path=MESSAGES)),
-    "of the list alone": lambda: _account(outage(3, after=2, path="/chats")),
+    "of the list alone": lambda: _account(outage(3, after=1, path="/chats")),
     "of 12 requests": lambda: _account(on(".*", Response(b"<html>", 503), times=12, skip=30)),
     "of 12 requests for messages": lambda: _account(on(MESSAGES, refusal(503, 4004), times=12, skip=30)),
     "of 429 without a time": lambda: _account(outage(3, after=30, response=refusal(429, 1007))),
@@ -124,9 +124,11 @@ NEVER: dict[str, Callable[[], Scenario]] = {
     "one of each among 25": lambda: _failing(
         small_account(25), dict(zip((0, 6, 12, 18, 24), REFUSALS.values(), strict=True))
     ),
-    "half of 40": lambda: _failing(small_account(40, 1), dict.fromkeys(range(20), refusal(500, 3006))),
+    "every other one": lambda: _failing(small_account(40, 1), dict.fromkeys(range(0, 40, 2), refusal(500, 3006))),
 }
 if FULL:
+    # As long as no other chat works this looks like an outage of all of them, which is waited out for minutes.
+    NEVER["the first half"] = lambda: _failing(small_account(40, 1), dict.fromkeys(range(20), refusal(500, 3006)))
     for place, number in {"first": 0, "middle": 12, "last": 24}.items():
         for name, refused in REFUSALS.items():
             NEVER[f"the {place} of 25 chats: {name}"] = _one_of(25, number, refused)
@@ -154,6 +156,12 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "the list has another name": lambda body: {"data": next(iter(body.values())), "next_cursor": body["next_cursor"]},
     "a list without anything around it": lambda body: next(iter(body.values())),
 }
+#: Those that are tried with lists of chats, which cost a request for each chat, too.
+FORMS_OF_CHATS = (
+    list(FORMS)
+    if FULL
+    else ["the cursor has another name", "the cursor is a number", "no success and an empty list", "null for the list"]
+)
 #: More than the tap asks for in a page.
 SEVERAL_PAGES = 104
 

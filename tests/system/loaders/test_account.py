@@ -163,9 +163,11 @@ def test_subscriptions_in_pages(tmp_path: Path) -> None:
     ids=["403", "404", "500", "null", "html"],
 )
 def test_subscriptions_that_cannot_be_read_cost_no_message(refused: Response, tmp_path: Path) -> None:
-    """A key may lack the right. It is said, whatever the exit code."""
+    """A key may lack the right, and an endpoint's outage is not waited for longer than any. It is said."""
     account = small_account()
-    extraction = extract(HostileAPI(chats=account, rules=[on("/webhook-subscriptions", refused)]), tmp_path)
+    extraction = extract(
+        HostileAPI(chats=account, rules=[on("/webhook-subscriptions", refused)]), tmp_path, outage_patience_minutes=0.05
+    )
     assert read(extraction) == ids(account)
     assert extraction.bookmarks
     assert "webhook" in extraction.log

@@ -12,7 +12,7 @@ import pytest
 from tests.support.documented_sql import sql
 from tests.support.hostile_api import HostileAPI, ago, media_part, message_row, serving, small_account, text_part
 from tests.support.loaders import Loaders
-from tests.support.tap_runs import Extraction, run_tap
+from tests.support.tap_runs import Extraction, make_catalog, run_tap
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Extraction]:
     ]
     api = HostileAPI(chats=account)
     with serving(api):
-        first = run_tap(api, tmp_path_factory.mktemp("first"))
+        catalog = make_catalog(tmp_path_factory.mktemp("catalog"), select=["messages", "reactions"])
+        first = run_tap(api, tmp_path_factory.mktemp("first"), catalog=catalog)
         edited.update(parts=[text_part("after")], updated_at=ago())
         chat.row["updated_at"] = ago()
-        second = run_tap(api, tmp_path_factory.mktemp("second"), state=first.state)
+        second = run_tap(api, tmp_path_factory.mktemp("second"), catalog=catalog, state=first.state)
     assert (first.code, second.code) == (0, 0), first.log[-800:] + second.log[-800:]
     assert "edited" in {row["id"] for row in second.records("messages")}
     return [first, second]

@@ -10,6 +10,7 @@ import pytest
 from tests.support.hostile_api import HostileAPI, Request, Response, line_row, on, refusal, small_account
 from tests.system.loaders.scenarios import (
     FORMS,
+    FORMS_OF_CHATS,
     NEVER,
     ONLY_LISTS,
     SEVERAL_PAGES,
@@ -45,7 +46,7 @@ def test_a_list_of_chats_of_another_form_does_not_pass_for_its_end(early: str, p
 
 def test_lists_of_chats_of_many_forms(tmp_path: Path) -> None:
     """A line for each: one whose chats were not all read is a failure, and keeps its bookmark."""
-    lines = {f"+120255501{number:02}": form for number, form in enumerate(FORMS, 10)}
+    lines = {f"+120255501{number:02}": form for number, form in enumerate(FORMS_OF_CHATS, 10)}
     api = HostileAPI(lines=[line_row(line) for line in lines])
     for number, (line, form) in enumerate(lines.items()):
         api.chats += small_account(SEVERAL_PAGES, 1, line, prefix=f"line{number}")
@@ -77,7 +78,7 @@ def test_lists_of_messages_of_many_forms(tmp_path: Path) -> None:
 
 def test_cursors_that_expire(tmp_path: Path) -> None:
     """Each the first time that it is used, in one of the ways to say so: in the end all is read all the same."""
-    account = small_account(650, 1)
+    account = small_account(350, 1)
     used: set[str] = set()
     lock = threading.Lock()
 
@@ -91,7 +92,7 @@ def test_cursors_that_expire(tmp_path: Path) -> None:
 
     extraction = extract(HostileAPI(chats=account, rules=[on("/chats", expire)]), tmp_path, concurrency=16)
     check_complete(extraction, account)
-    assert len(used) > 3
+    assert len(used) >= 3
 
 
 def test_a_cursor_that_never_works_is_a_failure(tmp_path: Path) -> None:
