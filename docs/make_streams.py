@@ -28,9 +28,9 @@ Meltano) makes each run a full sweep, and for `chats` or `chat_participants` bri
 
 **`_extra`** holds what the API says and no column takes: what is not declared, and values of another type than their
 column's, which is null then. Its names are paths: `poll`, `from_handle.nickname`, `parts.0.poll`, counted from 0; where
-two are the same, the second ends with `~`. Numbers beyond 64 bits, and those that are no JSON, are text. An item of
-`parts`, `handles` or `reactions` that is no object is an empty one in its place, so that the others keep their numbers.
-A record without its key is left out, and counted in the log.
+two are the same, the second ends with `~`. Numbers beyond 64 bits, and those that are no JSON, are text; what has more
+than 64 levels is JSON text from there on. An item of `parts`, `handles` or `reactions` that is no object is an empty
+one in its place, so that the others keep their numbers. A record without its key is left out, and counted in the log.
 
 **To keep a column out of your warehouse**, deselect it, and think of what says the same: the text of a message stands
 in `messages.text` *and* in `messages.parts`; who sent it in `from`, `from_handle` and `chat_participants`; what is new
@@ -122,6 +122,7 @@ SAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "attachment_id": ATTACHMENT,
         **MEDIA,
         "stored_at": f"s3://bucket/linq/2a/{ATTACHMENT}",
+        "stored_bytes": 48213,
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "error": None,
         "_extra": {"width": 612},

@@ -164,15 +164,6 @@ def _checked_bundle(path: str, name: str) -> str:
         words = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{name}: must be a file or folder of CA certificates, got {path!r}: {words}") from None
     return path
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError:
-        raise SettingsError(f"{name}: must be a file or folder of CA certificates, got a file without one") from None
-    except OSError as error:
-        raise SettingsError(
-            f"{name}: must be a file or folder of CA certificates, got {path!r}: {error.strerror}"
-        ) from None
-    return path
 
 
 def _check_proxy(url: str, name: str) -> None:

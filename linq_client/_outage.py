@@ -1,20 +1,21 @@
-"""Outages of the API: all reads of a client wait them out together.
+"""Outages of the API: reads of a client wait them out together.
 
-A read that has used up its tries may be at fault itself (a chat that the API can't serve), or the API may be. Which of
-the two it is says the last read of the same endpoint that worked, made once more:
+A read that has used up its tries may be at fault itself (a chat that the API can't serve), or its endpoint may be down,
+or all of the API. What shows which one it is, by `LinqError._suggests_outage`:
 
-- It works: the read has one more try, and then fails by itself. No other read notices.
-- It fails: there is an outage. All reads pause, and one at a time asks again, in turn: reads that failed, reads that
-  were about to begin, and the one that had worked, so that no single read that can't be served prolongs the outage.
-  When one works, all continue, with as many tries as at first.
-- No read of this endpoint ever worked: the reads of it that failed ask again in turn, and all others continue. When one
-  read of the endpoint works, the above holds. If none does within `retry_budget` and another endpoint works, a single
-  read fails by itself. Several, or another endpoint that fails too, are an outage.
+- The last read of the endpoint that worked works still: the read has one more try, and then fails by itself.
+- It does not, or none ever worked: there is an outage of the endpoint. The reads of it that failed wait, and one at a
+  time asks again, in turn; every other turn goes to the read that had worked. If there is one, the reads of the
+  endpoint that were about to begin wait, too; if not, each of them may be the first that works. When anything of the
+  endpoint works, all continue, with as many tries as at first.
+- The outage has lasted for some time, and a read of another endpoint works: the API is there, and the reads fail by
+  themselves. How long is in `RetrySettings`. No read of another endpoint works: all of the API is down, and that is
+  waited out for as long as the client's patience.
 
-A limit (429) is one of the account, too, for which `_concurrency` pauses all reads. It uses up no tries.
+When no read at all has worked for that long, all reads fail, and so does every later one: whoever calls then is not to
+wait as long for each.
 
-When no read has worked for as long as the client's patience, all reads fail, and so does every later one: whoever calls
-then is not to wait as long for each.
+A limit (429) is one of the account, for which `_concurrency` pauses all reads. It uses up no tries.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
@@ -45,7 +46,24 @@ T = TypeVar("T")
 
 
 class _FreshTries(Exception):
-    """An outage is over: the read begins again."""
+    """An outage is over, or given up: the read begins again."""
+
+
+@dataclass(eq=False)
+class _Endpoint:
+    """What is known of an endpoint.
+
+    Attributes:
+        template: of its path, with placeholders for ids.
+        worked: makes the last read of it that worked once more; None if none ever did.
+        outage: the one that there is.
+        waited: seconds of the outages that were given up since anything of it worked.
+    """
+
+    template: str
+    worked: Callable[[], Any] | None = None
+    outage: _Outage | None = None
+    waited: float = 0.0
 
 
 @dataclass(eq=False)
@@ -53,45 +71,45 @@ class _Read:
     """One read.
 
     Attributes:
-        template: of the path, with placeholders for ids: the endpoint.
-        question: what distinguishes it from other reads of the endpoint.
+        endpoint: what it reads from.
+        path: the same with ids.
         once: makes one try.
         failing_since: when the first of its present tries failed, by the monotonic clock.
+        judged_by: what had worked of the endpoint when its tries were used up.
         limits: how often it was limited (429).
         limited_since: when that was for the first time.
-        turns: how often it was its turn to ask again in an outage.
     """
 
-    template: str
-    question: tuple[str, Mapping[str, Any]]
+    endpoint: _Endpoint
+    path: str
     once: Callable[[], Any]
     failing_since: float | None = None
+    judged_by: Callable[[], Any] | None = None
     limits: int = 0
     limited_since: float | None = None
-    turns: int = 0
 
 
 @dataclass(eq=False)
 class _Outage:
-    """Reads that fail, and what is known of them.
+    """Reads of an endpoint that fail. All times are of the monotonic clock.
 
     Attributes:
-        since: of the first failure, by the monotonic clock.
-        pauses_all: whether all reads wait; else, only those that failed.
-        templates: the endpoints of which one read that works ends it.
-        questions: the reads that failed.
+        error: of the last one that failed.
+        since: when the first of them failed.
+        others_since: since when other endpoints may have worked.
         queue: the reads that ask again, in turn.
         asker: the one that does at present.
+        asks_what_worked: whether the turn goes to what had worked of the endpoint.
         next_at: when the next one does.
         logged_at: when it was last spoken of.
     """
 
-    since: float = field(default_factory=time.monotonic)
-    pauses_all: bool = False
-    templates: set[str] = field(default_factory=set)
-    questions: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    error: LinqError
+    since: float
+    others_since: float
     queue: deque[_Read] = field(default_factory=deque)
     asker: _Read | None = None
+    asks_what_worked: bool = True
     next_at: float = 0.0
     logged_at: float = field(default_factory=time.monotonic)
 
@@ -106,7 +124,6 @@ class Outages:
 
     Args:
         patience: seconds without any read that works after which no more are made.
-        retry_budget: seconds after which a read of an endpoint that never worked may be at fault itself.
         settings: how long to wait.
         retries: makes the tries of a read.
         reads: lets them through.
@@ -117,7 +134,6 @@ class Outages:
     def __init__(
         self,
         patience: float,
-        retry_budget: float,
         settings: RetrySettings,
         retries: Retries,
         reads: AdaptiveConcurrency,
@@ -125,30 +141,29 @@ class Outages:
         lifetime: Lifetime,
     ) -> None:
         self._patience = patience
-        self._doubt = min(patience, retry_budget)
         self._settings = settings
         self._retries = retries
         self._reads = reads
         self._counter = counter
         self._lifetime = lifetime
         self._changed = lifetime.new_condition()
-        #: The last read of each endpoint that worked.
-        self._worked: dict[str, Callable[[], Any]] = {}
-        self._outage: _Outage | None = None
-        #: Whether reads must not begin: there is an outage that pauses all, or patience is used up.
-        self._is_paused = False
+        self._endpoints: dict[str, _Endpoint] = {}
+        #: When anything last worked.
+        self._worked_at = float("-inf")
         self._unavailable: str | None = None
         self._limited_since: float | None = None
         self._is_failing = False
 
-    def read(self, path: str, params: Mapping[str, Any], once: Callable[[], T]) -> T:
+    def read(self, path: str, once: Callable[[], T]) -> T:
         """Make a read, with tries of its own and as often again as outages ask for.
 
         Raises:
             APIUnavailableError: patience is used up.
             LinqError: the read failed by itself.
         """
-        read = _Read(_template(path), (path, params), partial(self._reads.run, once))
+        template = _template(path)
+        endpoint = self._endpoints.get(template) or self._endpoints.setdefault(template, _Endpoint(template))
+        read = _Read(endpoint, path, partial(self._reads.run, once))
         while True:
             try:
                 return self._attempt(read)  # type: ignore[no-any-return]
@@ -169,44 +184,64 @@ class Outages:
         try:
             return self._retries.run(partial(self._try, read), unless=RateLimitedError, logs=self._is_first_failure)
         except LinqError as error:
-            if not error.retryable or isinstance(error, RateLimitedError):
+            if not error._suggests_outage:
                 raise
             failure = error
-        worked = self._worked.get(read.template)
-        if worked is not None and not self._is_paused and self._works(worked):
+        read.judged_by = read.endpoint.worked
+        if read.endpoint.outage is None and self._still_works(read.endpoint):
             return self._try(read)
-        return self._wait_out(read, failure, pauses_all=worked is not None)
+        # Where the endpoint was waited for long enough, a read that fails must not let the others begin again.
+        if read.endpoint.waited >= self._settings.endpoint_outage and self._another_works(read.endpoint):
+            raise failure
+        return self._wait_out(read, failure)
 
     def _try(self, read: _Read) -> Any:
-        if self._is_paused:
+        endpoint = read.endpoint
+        if self._unavailable is not None or (endpoint.outage is not None and endpoint.worked is not None):
             return self._wait_out(read)
         try:
             result = read.once()
         except LinqError as error:
             if read.failing_since is None:
                 read.failing_since = time.monotonic()
-            if not error.retryable:
-                self._end_outage_of(read.template)
+            if not error._suggests_outage:
+                self._note_answer(endpoint)
             raise
         self._note_success(read)
         return result
 
     def _note_success(self, read: _Read) -> None:
-        self._worked[read.template] = read.once
+        read.endpoint.worked = read.once
         self._limited_since = None
         self._is_failing = False
-        self._end_outage_of(read.template)
+        self._note_answer(read.endpoint)
 
-    def _works(self, worked: Callable[[], Any]) -> bool:
-        """Whether a read that worked before still gets an answer that no retry would change."""
+    def _note_answer(self, endpoint: _Endpoint) -> None:
+        """Note that the API is there, though what it said may be a refusal."""
+        self._worked_at = time.monotonic()
+        endpoint.waited = 0.0
+        if endpoint.outage is not None:
+            self._end(endpoint, "reads work again")
+
+    def _still_works(self, endpoint: _Endpoint) -> bool:
+        """Whether what worked of an endpoint still gets an answer."""
+        if endpoint.worked is None:
+            return False
         self._counter.add(retries=1)
         try:
-            worked()
+            endpoint.worked()
         except ClientClosedError:
             raise
         except LinqError as error:
-            return not error.retryable
+            if error._suggests_outage:
+                return False
+        self._note_answer(endpoint)
         return True
+
+    def _another_works(self, endpoint: _Endpoint) -> bool:
+        with self._changed:
+            others = [other for other in self._endpoints.values() if other is not endpoint]
+        return any(map(self._still_works, sorted(others, key=lambda other: other.outage is not None)))
 
     def _is_first_failure(self) -> bool:
         """Whether a retry is worth a line: the first one since a read worked. In an outage the others say the same."""
@@ -237,12 +272,11 @@ class Outages:
         longest = min(self._settings.first_wait * 2.0 ** min(read.limits, 30), self._settings.longest_wait)
         self._lifetime.sleep(random.uniform(0, longest))
 
-    def _wait_out(self, read: _Read, failure: LinqError | None = None, *, pauses_all: bool = False) -> Any:
-        """Wait until the outage is over, and ask again when it is the read's turn.
+    def _wait_out(self, read: _Read, failure: LinqError | None = None) -> Any:
+        """Wait until the outage of an endpoint is over, and ask again when it is the read's turn.
 
         Args:
-            failure: why the read joins the outage; None if it was about to begin.
-            pauses_all: whether that shows that the API is at fault.
+            failure: why the read waits; None if it was about to begin.
 
         Returns:
             What the read brought, if it was the one that worked.
@@ -252,66 +286,60 @@ class Outages:
             APIUnavailableError: patience is used up.
             LinqError: the read failed by itself.
         """
-        outage: _Outage | None = None
+        endpoint = read.endpoint
+        outage = self._join(read, failure)
         try:
-            outage = self._join(read, failure, pauses_all)
             while True:
                 self._wait_for_turn(read, outage)
-                read.turns += 1
-                # Every other turn of a read goes to what has worked before: the read may be one that can't be served.
-                worked = self._worked_among(outage.templates) if read.turns % 2 == 0 else None
+                # The read may be one that can't be served, and so may, by now, the one that had worked.
+                if outage.asks_what_worked:
+                    if not self._still_works(endpoint):
+                        self._note_failure(endpoint, outage, failure)
+                    continue
                 self._counter.add(retries=1)
                 try:
-                    result = (worked or read.once)()
+                    result = read.once()
                 except ClientClosedError:
                     raise
                 except LinqError as error:
-                    if error.retryable:
-                        self._settle_doubt(outage, error)
-                        self._note_failure(outage, error)
-                        continue
-                    self._end(outage)
-                    if worked is None:
+                    if not error._suggests_outage:
+                        self._note_answer(endpoint)
                         raise
+                    failure = outage.error = error
+                    self._note_failure(endpoint, outage, failure)
                 else:
-                    self._end(outage)
-                    if worked is None:
-                        self._note_success(read)
-                        return result
+                    self._note_success(read)
+                    return result
         finally:
             self._leave(read, outage)
 
-    def _join(self, read: _Read, failure: LinqError | None, pauses_all: bool) -> _Outage:
-        """Take a read into the outage, which begins if there is none.
+    def _join(self, read: _Read, failure: LinqError | None) -> _Outage:
+        """Let a read wait for the end of the outage, which begins if there is none.
 
         Raises:
             _FreshTries: the outage that it was to wait for is over.
             APIUnavailableError: patience is used up.
         """
+        endpoint = read.endpoint
         with self._changed:
             self._check_available()
-            if failure is not None:
-                if self._outage is None:
-                    log.warning(
-                        "reads fail, and are made again for up to %g s until the API answers: %s",
-                        self._patience,
-                        failure,
-                    )
-                    self._outage = _Outage()
-                outage = self._outage
-                outage.since = min(outage.since, read.failing_since or outage.since)
-                outage.templates.add(read.template)
-                if read.question not in outage.questions:
-                    outage.questions.append(read.question)
-                if pauses_all:
-                    self._pause_all(outage)
-                if not outage.queue:
-                    outage.next_at = self._next_at(outage)
-            elif self._outage is None:
-                raise _FreshTries
-            if read.template in self._outage.templates:
-                self._outage.queue.append(read)
-            return self._outage
+            outage = endpoint.outage
+            if outage is None:
+                if failure is None:
+                    raise _FreshTries
+                since = read.failing_since or time.monotonic()
+                outage = endpoint.outage = _Outage(failure, since, since)
+                # In this order: a read that works now either finds the outage, and ends it, or is found here.
+                if endpoint.worked is not read.judged_by:
+                    endpoint.outage = None
+                    raise _FreshTries
+                log.warning(
+                    "reads fail, and are made again for up to %g s until the API answers: %s", self._patience, failure
+                )
+            outage.queue.append(read)
+            if len(outage.queue) == 1:
+                self._set_next(endpoint, outage)
+            return outage
 
     def _check_available(self) -> None:
         if self._unavailable is not None:
@@ -322,91 +350,90 @@ class Outages:
             while True:
                 self._lifetime.check()
                 self._check_available()
-                if self._outage is not outage:
+                if read.endpoint.outage is not outage:
                     raise _FreshTries
-                is_next = outage.asker is None and bool(outage.queue) and outage.queue[0] is read
+                is_next = outage.asker is None and outage.queue[0] is read
                 wait = outage.next_at - time.monotonic()
                 if is_next and wait <= 0:
                     outage.asker = read
+                    # The turn that goes to what had worked is one more, and takes none away from the read.
+                    outage.asks_what_worked = not outage.asks_what_worked and read.endpoint.worked is not None
                     return
                 self._changed.wait(wait if is_next else None)
 
-    def _settle_doubt(self, outage: _Outage, error: LinqError) -> None:
-        """Decide whose fault it is that the reads of an endpoint that never worked fail, once they had time enough.
+    def _note_failure(self, endpoint: _Endpoint, outage: _Outage, failure: LinqError | None) -> None:
+        """Give the turn to the next read, or let reads fail when the outage has lasted long enough.
+
+        Args:
+            failure: of the read whose turn it was; None if it has made no try yet.
 
         Raises:
-            LinqError: that of the only read that fails.
+            _FreshTries, APIUnavailableError, LinqError: as `_wait_out`.
         """
-        if outage.pauses_all or outage.seconds < self._doubt:
-            return
-        worked = self._worked_among(self._worked.keys() - outage.templates)
-        is_there = worked is not None and self._works(worked)
+        is_due = time.monotonic() >= self._due_at(endpoint, outage)
+        another_works = is_due and self._another_works(endpoint)
         with self._changed:
-            if self._outage is not outage:
+            if endpoint.outage is not outage:
                 return
-            if is_there and len(outage.questions) == 1:
-                self._end(outage, "other reads work")
-                raise error
-            if not is_there:
-                outage.templates.update(self._worked)
-            self._pause_all(outage)
-
-    def _note_failure(self, outage: _Outage, error: LinqError) -> None:
-        """Give the turn to the next one, or give up."""
-        with self._changed:
-            if self._outage is not outage:
-                return
-            if outage.seconds >= self._patience:
-                self._give_up(error)
+            if another_works:
+                endpoint.waited += time.monotonic() - outage.others_since
+                self._end(endpoint, "other reads work, and those of this endpoint fail by themselves")
+                raise failure or _FreshTries
+            if is_due:
+                if time.monotonic() >= self._patience_ends_at(outage):
+                    self._give_up(outage.error)
+                outage.others_since = time.monotonic()
             if time.monotonic() - outage.logged_at >= LOG_INTERVAL:
                 outage.logged_at = time.monotonic()
-                log.warning("no read has worked for %.0f s: %s", outage.seconds, error)
-            outage.next_at = self._next_at(outage)
+                log.warning("no read of %s has worked for %.0f s: %s", endpoint.template, outage.seconds, outage.error)
             outage.asker = None
-            outage.queue.rotate(-1)
+            if not outage.asks_what_worked:
+                outage.queue.rotate(-1)
+            self._set_next(endpoint, outage)
             self._changed.notify_all()
 
-    def _next_at(self, outage: _Outage) -> float:
+    def _due_at(self, endpoint: _Endpoint, outage: _Outage) -> float:
+        """When it has to be decided whether the endpoint is down, or all of the API."""
+        longest = self._settings.endpoint_outage - endpoint.waited
+        is_one = endpoint.worked is None and len({read.path for read in outage.queue}) == 1
+        if is_one and "{}" in endpoint.template:
+            longest = min(longest, self._settings.object_outage)
+        return min(outage.others_since + longest, self._patience_ends_at(outage))
+
+    def _patience_ends_at(self, outage: _Outage) -> float:
+        return max(outage.since, self._worked_at) + self._patience
+
+    def _set_next(self, endpoint: _Endpoint, outage: _Outage) -> None:
+        """Set the time of the next turn."""
+        now = time.monotonic()
         wait = min(max(outage.seconds * WAIT_SHARE, self._settings.first_wait), self._settings.longest_wait)
-        # The last turn is at the end of patience, and not long before it.
-        return min(time.monotonic() + wait * random.uniform(0.8, 1.0), outage.since + self._patience)
+        wait *= random.uniform(0.8, 1.0)
+        if endpoint.worked is None:
+            # Each read that waits may be the only one that can be served, so each has a turn in that time.
+            wait /= len(outage.queue)
+        left = self._due_at(endpoint, outage) - now
+        # The last turn is when the outage has lasted long enough, and not long before or after.
+        outage.next_at = now + (left if 0 < left < wait else wait)
 
-    def _worked_among(self, templates: Iterable[str]) -> Callable[[], Any] | None:
-        return next((self._worked[template] for template in list(templates) if template in self._worked), None)
-
-    def _pause_all(self, outage: _Outage) -> None:
-        outage.pauses_all = self._is_paused = True
-
-    def _leave(self, read: _Read, outage: _Outage | None) -> None:
+    def _leave(self, read: _Read, outage: _Outage) -> None:
         with self._changed:
-            if outage is None:
-                return
             if outage.asker is read:
                 outage.asker = None
-            if read in outage.queue:
-                outage.queue.remove(read)
-            if not outage.queue:  # nobody is left to ask again
-                self._end(outage)
+            outage.queue.remove(read)
+            if not outage.queue and read.endpoint.outage is outage:  # nobody is left to ask again
+                read.endpoint.outage = None
             self._changed.notify_all()
 
-    def _end_outage_of(self, template: str) -> None:
-        outage = self._outage
-        if outage is not None and template in outage.templates:
-            self._end(outage)
-
-    def _end(self, outage: _Outage, words: str = "reads work again") -> None:
+    def _end(self, endpoint: _Endpoint, words: str) -> None:
         with self._changed:
-            if self._outage is outage:
-                self._outage = None
-                self._is_paused = False
+            outage, endpoint.outage = endpoint.outage, None
+            if outage is not None:
                 self._changed.notify_all()
                 log.warning("%s, after %.0f s", words, outage.seconds)
 
     def _give_up(self, error: LinqError) -> NoReturn:
         """Let all reads fail from now on."""
         self._unavailable = f"no read of the API has worked for {self._patience:g} s; the last one: {error}"
-        self._outage = None
-        self._is_paused = True
         self._changed.notify_all()
         log.error("%s", self._unavailable)
         raise APIUnavailableError(self._unavailable)

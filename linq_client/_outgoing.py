@@ -385,6 +385,28 @@ def check_text(value: str, field: str) -> str:
     return value
 
 
+def check_encodable(value: object, field: str = "") -> None:
+    """Refuse texts that no encoder can write, wherever they stand in the parameters or the body of a request.
+
+    Raises:
+        InvalidRequestError: there is half a surrogate pair.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+            return
+        except UnicodeEncodeError as error:
+            place = error.start
+        raise InvalidRequestError(f"{field}: must be Unicode text, got half a surrogate pair at character {place}")
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            check_encodable(name, field or "name of a field")
+            check_encodable(item, f"{field}.{name}" if field else name)
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for index, item in enumerate(value):
+            check_encodable(item, f"{field}[{index}]")
+
+
 def _refusal(error: ValidationError) -> InvalidRequestError:
     """Say what pydantic found in our form: `parts[0].value: rule, got value`."""
     lines = []

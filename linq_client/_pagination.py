@@ -118,13 +118,14 @@ class Paginator(Generic[T]):
         if cursor is not None:
             params["cursor"] = cursor
         seen: set[str] = set()
-        last: list[object] = []
+        last: object = None
         idle = 0
         while True:
             page = self._page(params)
-            ids = [item.get("id") if isinstance(item, dict) else item for item in page.items]
-            idle = idle + 1 if not ids or ids == last else 0
-            last = ids
+            # Not all of the items, which whoever gets the page may change: a page has many, and this is as certain.
+            ends = [item.get("id") if isinstance(item, dict) else item for item in (page.items[:1] + page.items[-1:])]
+            idle = idle + 1 if not ends or ends == last else 0
+            last = ends
             yield page
             if not page.next_cursor:
                 return

@@ -36,11 +36,17 @@ class RetrySettings:
         first_wait: seconds; the bound before the second try, doubled for each further one.
         longest_wait: seconds; the bound at the most.
         pause: seconds that all reads of a client wait after a 429 that names no time.
+        endpoint_outage: seconds that the outage of an endpoint is waited out for while another endpoint works. Longer
+            than a restart or a deploy of one service takes, and short beside the hour after which messages may expire.
+        object_outage: the same where only reads of one object fail and nothing of the endpoint has worked yet: it is
+            more likely that the object can't be served.
     """
 
     first_wait: float = 0.5
     longest_wait: float = 30.0
     pause: float = 1.0
+    endpoint_outage: float = 300.0
+    object_outage: float = 60.0
 
 
 @dataclass(frozen=True)

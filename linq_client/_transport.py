@@ -14,7 +14,7 @@ from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import IO, Any, Final
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import (
@@ -29,7 +29,7 @@ from linq_client._clock import BelievedClock
 from linq_client._connections import WatchedAdapter
 from linq_client._credentials import BearerAuth
 from linq_client._deadline import Exchange, Lifetime
-from linq_client._decode import decode_json
+from linq_client._decode import Decoded, decode_json
 from linq_client._network import FileHosts, Proxies
 from linq_client._pagination import APIResponse
 from linq_client._retry import RequestCounter
@@ -89,6 +89,7 @@ class Transport:
         lifetime: Lifetime,
     ) -> None:
         self._base_url = base_url
+        self._host = urlsplit(base_url).netloc  # without user and password: `check_base_url` refuses them
         self._timeout = timeout
         self._deadline = deadline
         self._proxies = proxies
@@ -124,6 +125,8 @@ class Transport:
     ) -> APIResponse:
         """Send one request to the API; arguments as of `LinqClient.request`."""
         label = f"{method} {path}"
+        # Where no usable response comes, it may be the wrong host that was asked.
+        label_with_host = f"{label} at {self._host}"
         self._counter.add(requests=1)
 
         def send(_: Exchange) -> tuple[requests.Response, bytes]:
@@ -132,19 +135,20 @@ class Transport:
                 self._api,
                 method,
                 self._base_url + path,
-                label=label,
+                label=label_with_host,
                 auth=auth,
                 timeout=self._timeout,
                 stream=True,
                 **request,
             ) as response:
-                return response, _content(response, label)
+                return response, _content(response, label_with_host)
 
-        response, raw = self._lifetime.run(label, self._deadline, send)
+        response, raw = self._lifetime.run(label_with_host, self._deadline, send)
         status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
         named = parse_http_date(response.headers.get("Date"))
         server_time = self._clock.note(named) if named is not None else None
-        body = self._decoded(status, raw, label)
+        decoded = self._decoded(status, raw, label)
+        body: Any = decoded.value if decoded is not None else None
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
             raise SettingsError(message, status=status, effect=Effect.UNKNOWN)
@@ -158,13 +162,17 @@ class Transport:
             # error above may be a proxy's, and is raised without a time too.
             wrong = "names no time that can be read (header Date)"
         if wrong is not None or server_time is None:
-            raise APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
+            failure = APIConnectionError(f"{label}: the response {wrong}", status=status, trace_id=trace_id)
+            # JSON is the API's, even in another form. A page, or nothing, is more likely a proxy's before an API that
+            # is down.
+            failure._answered = decoded is not None
+            raise failure
         return APIResponse(body, status, trace_id, server_time, kind)
 
-    def _decoded(self, status: int, content: bytes, label: str) -> Any:
-        """The JSON body, or None if it is none: of an error, it may be a proxy's page, whose status says enough."""
+    def _decoded(self, status: int, content: bytes, label: str) -> Decoded | None:
+        """The JSON of a body, or None if it is none, which may be a proxy's page."""
         if status == 204:
-            return {}
+            return Decoded({}, repaired=False)
         try:
             decoded = decode_json(content)
         except ValueError:
@@ -173,7 +181,7 @@ class Transport:
             log.warning(
                 "%s: the response is not well-formed JSON or holds U+0000, and was repaired; said once for all", label
             )
-        return decoded.value
+        return decoded
 
     def transfer(
         self,

@@ -116,6 +116,8 @@ def error_from_response(
     made.verdict = code is not None
     made.effect = _effect(status, code, kind)
     made.retryable = status in _RETRYABLE_STATUS or status >= 500 or code in _RETRYABLE_CODES
+    if made.verdict and status < 500:
+        made._answered = True
     if isinstance(made, InvalidRequestError):
         made._lasting = status in _INVALID_STATUS
     return made
@@ -201,13 +203,13 @@ def quoted(words: str, secret: str | None = None) -> str:
 
 def checked_trace_id(value: object, secret: str | None = None) -> str | None:
     """Return the API's id of a request, None if it is none: whatever stands there may be an echo of the request."""
-    is_one = isinstance(value, str) and _TRACE_ID.fullmatch(value) and _without(value, secret) == value
-    return value if is_one and isinstance(value, str) else None
+    if isinstance(value, str) and _TRACE_ID.fullmatch(value) and _without(value, secret) == value:
+        return value
+    return None
 
 
 def _checked_url(value: object, secret: str | None) -> str | None:
-    is_one = isinstance(value, str) and _URL.fullmatch(value) and quoted(value, secret) == value
-    return value if is_one and isinstance(value, str) else None
+    return value if isinstance(value, str) and _URL.fullmatch(value) and quoted(value, secret) == value else None
 
 
 def _without(words: str, secret: str | None) -> str:

@@ -22,6 +22,7 @@ from linq_client._credentials import Credentials
 from linq_client._deadline import Lifetime
 from linq_client._network import Proxies, ca_certificates, check_base_url
 from linq_client._outage import Outages
+from linq_client._outgoing import check_encodable
 from linq_client._pagination import APIResponse
 from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries, RetrySettings
 from linq_client._transport import Transport
@@ -52,8 +53,10 @@ class LinqClient:
         retry: how long to wait between tries.
         deadline: seconds for a whole exchange, from its connection to the last byte of the response. One that moves a
             file gets more, by its size.
-        outage_patience: seconds that reads wait out an outage of the API: all pause, and one asks again. When they are
-            used up, this client makes no further read (`APIUnavailableError`). 0: each read fails by itself.
+        outage_patience: seconds that reads wait out an outage of the API: all pause, and one of each endpoint asks
+            again. When they are used up, this client makes no further read (`APIUnavailableError`). Where a single
+            endpoint is down, its reads wait for a shorter time, see `RetrySettings`, and then fail by themselves.
+            0: each read fails by itself.
         proxy: URL of the proxy for all requests; by default those of the environment.
         verify: path to a file or folder of CA certificates; True for those of the environment, else the usual ones.
         allow_http: whether `base_url` may be `http://` to another machine. The key can be read on the way there.
@@ -114,7 +117,7 @@ class LinqClient:
             pool_size, longest_pause=outage_patience or retry_budget, pause=retry.pause, lifetime=self._lifetime
         )
         self._outages = (
-            Outages(outage_patience, retry_budget, retry, self._retries, self._reads, self._counter, self._lifetime)
+            Outages(outage_patience, retry, self._retries, self._reads, self._counter, self._lifetime)
             if outage_patience
             else None
         )
@@ -199,12 +202,16 @@ class LinqClient:
                 it must not pass for an empty list.
 
         Raises:
+            InvalidRequestError: a text holds half a surrogate pair.
             LinqError: the class says what to do about it, see `linq_client.errors`.
         """
         if kind is None:
             kind = RequestKind.READ if method == "GET" else RequestKind.CHANGE
         if repeatable is None:
             repeatable = kind is not RequestKind.CHANGE or method in ("PUT", "DELETE")
+        params = {name: value for name, value in (params or {}).items() if value is not None}
+        check_encodable(params)
+        check_encodable(json)
         exchange = partial(
             self._transport.exchange,
             method=method,
@@ -212,7 +219,7 @@ class LinqClient:
             kind=kind,
             has_text=has_text,
             list_field=list_field,
-            params={name: value for name, value in (params or {}).items() if value is not None},
+            params=params,
             json=json,
             headers=headers,
         )
@@ -228,7 +235,7 @@ class LinqClient:
                 return APIResponse({}, error.status or 404, error.trace_id, self.server_time, kind)
 
         if method == "GET" and self._outages is not None:
-            return self._outages.read(path, params or {}, once)
+            return self._outages.read(path, once)
         attempt = partial(self._reads.run, once) if method == "GET" else once
         if not repeatable:
             return attempt()

@@ -211,6 +211,8 @@ class LinqError(Exception):
     idempotency_key: str | None = None
     #: Whether only a change of the request, the connection, the account or of the recipient's mind can help.
     _lasting: bool = False
+    #: Whether the API is there, since its own words, right or wrong, are about this request or this account.
+    _answered: bool = False
 
     def __init__(
         self,
@@ -237,6 +239,11 @@ class LinqError(Exception):
     def permanent(self) -> bool:
         """Whether the request fails in the same way however often it is tried, by the API's word or by our own."""
         return self._lasting and not self.retryable and (self.verdict or self.status is None)
+
+    @property
+    def _suggests_outage(self) -> bool:
+        """Whether the API may be down, and the request may be made again when it is not."""
+        return self.retryable and not self._answered
 
 
 class AuthenticationError(LinqError):
@@ -287,6 +294,8 @@ class MessageNotFoundError(NotFoundError):
 
 class RateLimitedError(LinqError):
     """Too many requests (429): wait for `retry_after` seconds."""
+
+    _answered = True
 
 
 class ConflictError(LinqError):

@@ -108,7 +108,15 @@ class UnstableListError(LinqError):
 
 
 class NoIdError(LinqError):
-    """A list holds something that can't be distinguished from others: all else in it was read."""
+    """A list holds something that can't be distinguished from others: all else in it was read.
+
+    Attributes:
+        count: number of such items.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the list holds {count} items without an id, which are left out")
+        self.count = count
 
 
 def read_stable(paginator: Paginator[_T]) -> list[_T]:
@@ -136,7 +144,7 @@ class StableListReader:
     def __init__(self, pages: Callable[[int, str | None], Iterator[Page]], recent_from: datetime | None = None) -> None:
         self._pages = pages
         self._recent_from = recent_from
-        self._lacks_ids = False
+        self._without_id = 0
         self._order = _Order()
         self.started: datetime | None = None
 
@@ -168,8 +176,8 @@ class StableListReader:
         for page in self._pages_until_still():
             yield page
             page.items.clear()
-        if self._lacks_ids:
-            raise NoIdError("the list holds items without an id, which are left out")
+        if self._without_id:
+            raise NoIdError(self._without_id)
 
     def _pages_until_still(self) -> Iterator[Page]:
         seen = _Ids()
@@ -213,8 +221,10 @@ class StableListReader:
     def _read_once(self, reading: int) -> Iterator[Page]:
         """Yield the pages of one reading, and of each but the first its front once more."""
         order = self._order = self._order if reading else _Order()
+        without_id = 0
         for page in self._pages_from_front(PROBE_PAGE_SIZE if reading % 2 else PAGE_SIZE):
-            self._drop_without_id(page.items)
+            without_id += _drop_without_id(page.items)
+            self._without_id = max(self._without_id, without_id)
             if reading == 0 and self._recent_from is not None:
                 order.observe(page.items)
             is_enough = reading > 0 and order.is_newest_first and _ends_before(page.items, self._recent_from)
@@ -223,7 +233,7 @@ class StableListReader:
                 break
         for page in self._pages(PAGE_SIZE, None) if reading else ():
             holds_any = bool(page.items)
-            self._drop_without_id(page.items)
+            self._without_id = max(self._without_id, _drop_without_id(page.items))
             yield page
             if holds_any:
                 break
@@ -239,10 +249,13 @@ class StableListReader:
         if cursor:
             yield from self._pages(PAGE_SIZE, cursor)
 
-    def _drop_without_id(self, items: list[Any]) -> None:
-        good = [item for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
-        self._lacks_ids |= len(good) < len(items)
-        items[:] = good
+
+def _drop_without_id(items: list[Any]) -> int:
+    """Take out of a page what has no id, and return how much that was."""
+    good = [item for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    left_out = len(items) - len(good)
+    items[:] = good
+    return left_out
 
 
 class _Ids:

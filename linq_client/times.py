@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -93,8 +94,13 @@ def parse_http_date(value: object) -> datetime | None:
     All three forms of RFC 9110 are read. A zone that is missing or unknown (asctime, `-0000`) means GMT, never the
     zone of the worker.
     """
+    return _parse_http_date(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=16)  # the responses of a second name the same one
+def _parse_http_date(text: str) -> datetime | None:
     try:
-        return to_utc(parsedate_to_datetime(value)) if isinstance(value, str) else None
+        return to_utc(parsedate_to_datetime(text))
     except (ValueError, TypeError, OverflowError):  # what it raises is not documented
         return None
 

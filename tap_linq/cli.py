@@ -83,5 +83,18 @@ def read_json_object(option: str, content: bytes) -> dict[str, Any]:
         except (ValueError, RecursionError):
             continue
         if all(isinstance(value, dict) for value in values):
+            _check_text(option, values[-1])
             return dict(values[-1])
     raise InvalidRequestError(f"{option}: must be a file with a JSON object, got {len(text)} other characters")
+
+
+def _check_text(option: str, value: object) -> None:
+    """Refuse escapes that stand for half a character: none of it could be written again.
+
+    Raises:
+        InvalidRequestError: there is one.
+    """
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError(f"{option}: must have no half of a surrogate pair") from None

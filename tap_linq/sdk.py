@@ -17,7 +17,6 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -36,10 +35,11 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
+from tap_linq.catalog import read_catalog, warn_of_stale, with_known_names
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
-from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.conform import Conformer, columns_of
 from tap_linq.extraction.records import Record
-from tap_linq.extraction.state import STATE_STREAM, LineState, read_partitions
+from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_partitions
 from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
 
@@ -68,6 +68,7 @@ class SdkStream(Stream):
 
     Attributes:
         replication_methods: those that the stream can have; the first is declared.
+        lacks: what the catalog that was given does not have of the stream, or its name if it has nothing.
     """
 
     # The SDK would drop what does not fit, and fail where it can't convert it.
@@ -78,6 +79,7 @@ class SdkStream(Stream):
     def __init__(self, tap: Tap) -> None:
         super().__init__(tap)
         self.forced_replication_method = self.replication_methods[0]
+        self.lacks: list[str] = []
         self._is_declared = False
 
     @override
@@ -87,8 +89,12 @@ class SdkStream(Stream):
         Raises:
             InvalidRequestError: it asks for a replication method that there is not.
         """
-        super().apply_catalog(catalog)
         entry = catalog.get_stream(self.name)
+        given = set(columns_of(entry.schema.to_dict())) if entry else set()
+        self.lacks = (
+            [f"{self.name}.{one}" for one in columns_of(self.schema) if one not in given] if entry else [self.name]
+        )
+        super().apply_catalog(catalog)
         declared = self.replication_methods[0]
         self.forced_replication_method = declared
         asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
@@ -226,7 +232,10 @@ class SdkTap(Tap):
     ]
 
     def __init__(self, *, catalog: object = None, **options: Any) -> None:
-        super().__init__(catalog=_with_known_names(catalog), **options)
+        super().__init__(catalog=with_known_names(catalog), **options)
+        warn_of_stale(
+            [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
+        )
 
     @abstractmethod
     def end_of_run(self) -> None:
@@ -266,7 +275,7 @@ class SdkTap(Tap):
             tap = cls._from_cli(
                 config,
                 state=None if state is None else read_json_object("--state", _bytes_of(state)),
-                catalog=None if catalog is None else _catalog_of(catalog),
+                catalog=None if catalog is None else read_catalog(_bytes_of(catalog)),
             )
             with tap.running():
                 tap.sync_all()
@@ -316,6 +325,16 @@ class SdkTap(Tap):
         return cls(config=config.config, parse_env_config=config.parse_env, validate_config=True, **options)
 
     @override
+    def setup_mapper(self) -> None:
+        """Register the maps; to the SDK a stream that is not selected has no keys, and a map of it would be refused."""
+        super(Tap, self).setup_mapper()
+        for name, entry in self.catalog.items():
+            if entry.metadata.resolve_selection()[()]:
+                self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
+            else:
+                self.mapper.register_raw_stream_schema(name, entry.schema.to_dict(), entry.key_properties)
+
+    @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         """End with the code that says so, and without STATE of lines that were not read to their end."""
         self.message_writer.end(signum)
@@ -342,6 +361,7 @@ class SdkTap(Tap):
     def save_line_state(self, line: str, line_state: LineState) -> None:
         """Write STATE, in which this is kept of a line."""
         line_state.write_to(self._partition(line))
+        bound_reactions(self._partitions)
         self.state_writer.write_state(self.state)
 
     @property
@@ -366,23 +386,3 @@ def _bytes_of(file: IO[str]) -> bytes:
     """Return what a file holds that was opened as text, before anybody has decoded it."""
     content: bytes = file.buffer.read()  # type: ignore[attr-defined]
     return content
-
-
-def _catalog_of(file: IO[str]) -> dict[str, Any]:
-    document = read_json_object("--catalog", _bytes_of(file))
-    try:
-        Catalog.from_dict(deepcopy(document))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InvalidRequestError(f"--catalog: must be a Singer catalog, got one without sense: {error!r}") from None
-    return document
-
-
-def _with_known_names(catalog: object) -> Any:
-    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
-    streams = catalog.get("streams") if isinstance(catalog, dict) else None
-    for stream in streams if isinstance(streams, list) else ():
-        for one in stream.get("metadata", ()):
-            metadata = one.get("metadata", {})
-            if not one.get("breadcrumb") and "replication-method" in metadata:
-                metadata["forced-replication-method"] = metadata["replication-method"]
-    return catalog

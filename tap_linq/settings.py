@@ -30,6 +30,7 @@ class Settings:
     """What the user chose; see `TapLinq.config_jsonschema` for what each setting means.
 
     Attributes:
+        allow_http: whether `base_url` may be `http://` to another machine.
         phone_numbers: the lines to extract, in E.164 form; None for all of the account.
         window: None for the standard tier, where messages don't expire.
         concurrency: number of concurrent requests.
@@ -42,6 +43,7 @@ class Settings:
 
     api_key: str = field(repr=False)
     base_url: str | None
+    allow_http: bool
     start_date: datetime | None
     phone_numbers: tuple[str, ...] | None
     window: RetentionWindow | None
@@ -65,6 +67,7 @@ class Settings:
         return cls(
             api_key=config["api_key"],
             base_url=config.get("base_url"),
+            allow_http=config["allow_http"],
             start_date=_start_date(config.get("start_date")),
             phone_numbers=_phone_numbers(config.get("phone_numbers")),
             window=window,

@@ -38,6 +38,15 @@ class TapLinq(SdkTap):
             description="Root of the API, ending in `/api/partner`; the vendor's own if left out.",
         ),
         th.Property(
+            "allow_http",
+            th.BooleanType,
+            default=False,
+            description=(
+                "Whether `base_url` may be `http://` to another machine, such as a gateway of your own; the API key "
+                "can be read on the way there."
+            ),
+        ),
+        th.Property(
             "phone_numbers",
             th.ArrayType(th.StringType),
             description=(

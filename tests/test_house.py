@@ -86,7 +86,7 @@ def test_every_decision_is_listed() -> None:
 #: Tests of what is inside a package, which no public name shows well enough, and what they import of it.
 TESTS_OF_INTERNALS = {
     # How many reads are allowed after which responses: through requests, it would be a matter of timing.
-    "tests/client/test_concurrency.py": {"linq_client._concurrency"},
+    "tests/client/test_concurrency.py": {"linq_client._concurrency", "linq_client._deadline"},
     # Which bytes are read as what: thousands of bodies, which would each take a request.
     "tests/client/test_decode.py": {"linq_client._decode"},
     # A `Date` that is far off, and what the clock makes of the next one: no clock has to wait for it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import logging
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,6 @@ from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, 
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
 
-log = logging.getLogger(__name__)
 M = TypeVar("M", bound=models.APIModel)
 
 
@@ -44,17 +42,9 @@ class Resource:
             params,
         )
 
-    def _raw(self, path: str, field: str) -> builtins.list[dict[str, Any]]:
-        """Read all items of a list as decoded JSON. What is no object says nothing about an item, and is left out."""
-        found: builtins.list[Any] = [
-            item for page in self._list(models.APIModel, path, field).pages() for item in page.items
-        ]
-        items = [item for item in found if isinstance(item, dict)]
-        if len(items) < len(found):
-            log.warning(
-                "GET %s: %d of %d items are no objects, and are left out", path, len(found) - len(items), len(found)
-            )
-        return items
+    def _raw(self, path: str, field: str) -> builtins.list[Any]:
+        """Read all items of a list as decoded JSON, also what is no object."""
+        return [item for page in self._list(models.APIModel, path, field).pages() for item in page.items]
 
     def _send(
         self,

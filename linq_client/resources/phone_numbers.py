@@ -25,8 +25,8 @@ class PhoneNumbers(Resource):
         """
         return list(self._list(models.PhoneNumber, _PATH, _FIELD))
 
-    def list_raw(self) -> builtins.list[dict[str, Any]]:
-        """Return the same as decoded JSON: a line in a form that no model knows does not hide the others."""
+    def list_raw(self) -> builtins.list[Any]:
+        """Return the same as decoded JSON, item by item as it came: an odd one does not hide the others."""
         return self._raw(_PATH, _FIELD)
 
     def set_forwarding(self, phone_number_id: str, forwarding_number: str | None) -> models.PhoneNumber:

@@ -54,8 +54,8 @@ class WebhookSubscriptions(Resource):
         """
         return list(self._list(models.WebhookSubscription, _PATH, _FIELD))
 
-    def list_raw(self) -> builtins.list[dict[str, Any]]:
-        """Return the same as decoded JSON: a subscription in a form that no model knows does not hide the others."""
+    def list_raw(self) -> builtins.list[Any]:
+        """Return the same as decoded JSON, item by item as it came: an odd one does not hide the others."""
         return self._raw(_PATH, _FIELD)
 
     def get(self, subscription_id: str) -> models.WebhookSubscription:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from linq_client import ChatNotFoundError, LinqError, Page
-from linq_client.sync import ListedChat, UpdatedAtSignal, arrived_at
+from linq_client.sync import ListedChat, NoIdError, UpdatedAtSignal, arrived_at
 from tap_linq.extraction import records
 from tap_linq.extraction.records import Record
 from tap_linq.extraction.session import SyncSession
@@ -42,10 +42,16 @@ class Batch:
 
 @dataclass
 class ChatOutcome:
-    """What became of one chat: read, gone or failed."""
+    """What became of one chat: read, gone or failed.
+
+    Attributes:
+        messages: number of messages read.
+        left_out: number of those without an id.
+    """
 
     chat_id: str
     messages: int = 0
+    left_out: int = 0
     signal: UpdatedAtSignal = UpdatedAtSignal.UNKNOWN
     error: LinqError | None = None
     gone: bool = False
@@ -91,6 +97,9 @@ class ChatReader:
                 outcome.messages += len(page.items)
                 self._emit(pool, page, [message for message in page.items if is_wanted(message)])
                 newest = chat.newest((newest, *map(arrived_at, page.items)))
+        except NoIdError as error:
+            # Without its key, no message has a row. All others were read.
+            outcome.left_out = error.count
         except ChatNotFoundError:
             # One response may be an accident. It counts if the API says the same of the chat itself.
             if not self._session.is_gone(chat.id):

@@ -10,12 +10,14 @@ what they refuse is walked through in Python.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -23,7 +25,7 @@ import msgspec
 from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.records import EXTRA, Record
 
-__all__ = ["Conformer", "Misfits"]
+__all__ = ["Conformer", "Misfits", "columns_of"]
 
 JsonSchema = Mapping[str, Any]
 IsSelected = Callable[[tuple[str, ...]], bool]
@@ -40,6 +42,12 @@ MAX_BITS: Final = 10_000
 #: The largest integer that databases take within JSON.
 MAX_JSON_INTEGER: Final = 2**64 - 1
 
+#: Levels of objects and arrays that a value may have where anything goes. DuckDB refuses a file with 128 in a row.
+MAX_LEVELS: Final = 64
+
+#: So many are seen to fit without a walk through them.
+COMMON_LEVELS: Final = 4
+
 #: Up to here, a float that is a whole number is exact.
 MAX_EXACT_FLOAT: Final = 2.0**53
 
@@ -50,7 +58,7 @@ _COMMON_TIME: Final = re.compile(
     r"""
     (?!0000|0001|9999)\d{4}-
     (?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)
-    T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?Z
+    T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|\+00:00)
     """,
     flags=re.ASCII | re.VERBOSE,
 )
@@ -80,6 +88,14 @@ class Misfits:
         return "; ".join(said)
 
 
+def columns_of(schema: JsonSchema, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of all properties in a schema, without the places in arrays."""
+    inner = schema.get("items", schema)
+    for name, one in inner.get("properties", {}).items():
+        yield prefix + name
+        yield from columns_of(one, f"{prefix}{name}.")
+
+
 class Conformer:
     """Makes the records of one stream fit its schema, and counts what did not.
 
@@ -94,6 +110,7 @@ class Conformer:
         self._has_extra = EXTRA in schema["properties"]
         self._keeps_extra = self._has_extra and is_selected(("properties", EXTRA))
         self._keys = tuple(schema.get("required", ()))
+        self._columns = frozenset(columns_of(schema))
         self._row = _Object(schema, is_selected, ())
         self._page_type = list[self._row.fast_type]  # type: ignore[name-defined]
 
@@ -127,7 +144,7 @@ class Conformer:
             keep(name, value)
         for path in extra:
             column = _INDEX.sub("", path)
-            self._misfits.paths[column if column in self._row.columns else ""] += 1
+            self._misfits.paths[column if column in self._columns else ""] += 1
         if self._has_extra:
             row[EXTRA] = (extra if self._keeps_extra else None) or None
         return row
@@ -155,15 +172,10 @@ class _Kind(Protocol):
 
 
 class _Object:
-    """An object of known properties, and nothing else.
-
-    Attributes:
-        columns: paths of all properties in it, without the places in arrays.
-    """
+    """An object of known properties, and nothing else."""
 
     def __init__(self, schema: JsonSchema, is_selected: IsSelected, breadcrumb: tuple[str, ...]) -> None:
         self._kinds: dict[str, _Kind | None] = {}
-        self.columns: set[str] = set()
         required = schema.get("required", ())
         fields: list[Any] = []
         for name, one in schema["properties"].items():
@@ -174,8 +186,6 @@ class _Object:
             elif is_selected(inner):
                 kind = _kind(one, is_selected, inner)
             self._kinds[name] = kind
-            self.columns.add(name)
-            self.columns |= {f"{name}.{column}" for column in _columns(kind)}
             # msgspec wants names of fields that Python could take.
             place = f"field_{len(fields)}"
             fast_type: Any = Any if kind is None else kind.fast_type
@@ -203,7 +213,10 @@ class _Object:
                 fitted[name] = one
                 continue
             try:
-                fitted[name] = kind.fit(one, f"{path}{name}.", keep)
+                if isinstance(kind, _Scalar):
+                    fitted[name] = kind.fit(one, "", keep)
+                else:
+                    fitted[name] = one if _fits(one, kind.fast_type) else kind.fit(one, f"{path}{name}.", keep)
             except _Misfit:
                 fitted[name] = None
                 keep(path + name, one)
@@ -283,6 +296,8 @@ def _fit_number(value: Any) -> Any:
     return _fit_integer(value)
 
 
+# The times of a message are often the same, and of a handle always.
+@lru_cache(maxsize=1024)
 def _check_time(_: type, value: object) -> _Time:
     if isinstance(value, str) and _COMMON_TIME.fullmatch(value):
         return _SOME_TIME
@@ -315,26 +330,26 @@ def _kind(schema: JsonSchema, is_selected: IsSelected, breadcrumb: tuple[str, ..
     return _SCALARS.get(name, _ANYTHING)
 
 
-def _columns(kind: _Kind | None) -> Iterator[str]:
-    inner = kind.items if isinstance(kind, _Array) else kind
-    if isinstance(inner, _Object):
-        yield from inner.columns
-
-
 def _fits(value: object, fast_type: Any) -> bool:
     try:
-        msgspec.convert(value, fast_type, dec_hook=_check_time)
+        msgspec.convert(value, fast_type, dec_hook=_check_time)  # type: ignore[arg-type]  # lru_cache keeps no types of arguments
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _as_json(value: Any) -> Any:
-    """Return a value so that each loader reads it: numbers that are no JSON, or too large for databases, are text."""
-    if isinstance(value, dict):
-        return {name: _as_json(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_as_json(one) for one in value]
+def _as_json(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Return a value so that each loader reads it.
+
+    Numbers that are no JSON, or too large for databases, are text. What has more than `levels` levels of objects and
+    arrays is JSON text from there on.
+    """
+    if isinstance(value, dict | list):
+        if not levels:
+            return json.dumps(_as_json(value, sys.maxsize), ensure_ascii=False)
+        if isinstance(value, dict):
+            return {name: _as_json(one, levels - 1) for name, one in value.items()}
+        return [_as_json(one, levels - 1) for one in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, int) and not MIN_INTEGER <= value <= MAX_JSON_INTEGER:
@@ -343,6 +358,15 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-_ANYTHING: Final[_Kind] = _Scalar(Any, _as_json)
+def _any_type(levels: int) -> Any:
+    """Return a type of what `_as_json` leaves as it is, up to some levels of objects and arrays."""
+    numbers = Annotated[int, msgspec.Meta(ge=MIN_INTEGER, le=MAX_INTEGER)] | _SCALARS["number"].fast_type
+    found: Any = str | bool | None | numbers
+    for _ in range(levels):
+        found = str | bool | None | numbers | dict[str, found] | list[found]
+    return found
+
+
+_ANYTHING: Final[_Kind] = _Scalar(_any_type(COMMON_LEVELS), _as_json)
 #: Of `_extra`, which is null in a record that fits.
 _NOTHING: Final[_Kind] = _Scalar(type(None), _as_json)

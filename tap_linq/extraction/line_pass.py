@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import LinqError, Page
-from linq_client.sync import ListedChat, UpdatedAtSignal, combine
+from linq_client.sync import ListedChat, NoIdError, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
 from tap_linq.extraction import records
 from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
@@ -220,6 +220,11 @@ class LinePass:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
         self._signals.add(outcome.signal)
+        if outcome.left_out:
+            log.warning(
+                "line %s: chat %s: %d messages without an id left out", self._line, outcome.chat_id, outcome.left_out
+            )
+            self._session.left_out += outcome.left_out
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         elif outcome.error is not None:
@@ -246,7 +251,7 @@ class LinePass:
                         quiet.append(chat)
         except Exception as raised:
             error = as_linq_error(raised)
-        if "chat_locations" in self._streams and error is None:
+        if "chat_locations" in self._streams and (error is None or isinstance(error, NoIdError)):
             self._session.chat_ids[self._line] = tuple(stats.listed)
         sample = random.sample(quiet, min(SAMPLE_SIZE, len(quiet)))
         pool.put(ListEnd(stats.submitted + len(sample), error))

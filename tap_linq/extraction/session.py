@@ -23,15 +23,17 @@ from linq_client import (
     NotFoundError,
     check_line,
 )
-from linq_client.sync import StableListReader
+from linq_client.sync import NoIdError, StableListReader
 from tap_linq.extraction.media import MediaStore
-from tap_linq.extraction.plan import dicts_in
 from tap_linq.settings import Settings
 
 __all__ = ["GapError", "IncompleteRunError", "NoLineError", "SyncSession"]
 
 #: What an error at the end of a run names of all that could not be read.
 MAX_NAMED_FAILURES: Final = 20
+
+#: Emitted messages that are known to have been; up to twice as many are. Each takes about 100 bytes.
+MAX_REMEMBERED: Final = 16_384
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +51,27 @@ class GapError(Exception):
 
 
 class EmittedMessages:
-    """Which messages a run has emitted, and as of when. Safe to use from several threads.
+    """Which messages a run has emitted last, and as of when. Safe to use from several threads.
 
-    A message may be listed in two chats, as after a merge of groups, and a chat be read twice. Kept is a digest of 16
-    bytes, about 100 in a set: a run over a million messages takes 100 MB for it.
+    A message may be listed in two chats, as after a merge of groups, and a chat be read twice. Memory is bounded: what
+    was emitted more than `MAX_REMEMBERED` messages before comes once more, which loaders that update by key don't mind.
     """
 
     def __init__(self) -> None:
-        self._digests: set[bytes] = set()
+        self._recent: set[bytes] = set()
+        self._before: set[bytes] = set()
         self._lock = Lock()
 
     def add(self, message: Mapping[str, Any]) -> bool:
         """Note a message; False if it was noted before, and has not changed since."""
         digest = blake2b(f"{message['id']} {message.get('updated_at')}".encode(), digest_size=16).digest()
         with self._lock:
-            known = len(self._digests)
-            self._digests.add(digest)
-            return len(self._digests) > known
+            if digest in self._recent or digest in self._before:
+                return False
+            self._recent.add(digest)
+            if len(self._recent) >= MAX_REMEMBERED:
+                self._before, self._recent = self._recent, set()
+            return True
 
 
 class SyncSession:
@@ -92,6 +98,7 @@ class SyncSession:
             settings.api_key,
             base_url=settings.base_url,
             pool_size=settings.concurrency,
+            allow_http=settings.allow_http,
             outage_patience=settings.outage_patience.total_seconds(),
         )
         self.media = MediaStore.from_settings(settings, self.client)
@@ -109,10 +116,10 @@ class SyncSession:
 
     @cached_property
     def account(self) -> list[dict[str, Any]]:
-        """All lines of the account that have a phone number, as they came: what nobody needs may have any form.
+        """All lines of the account, as they came: what nobody needs may have any form.
 
-        A line that has none yet is being set up, and holds nothing to read. One whose number can't be read may hold
-        messages, so it is noted as a failure.
+        One without a number is still being set up, and passed over with a warning. One whose number can't be read may
+        hold messages: where all lines are wanted, that is noted as a failure.
 
         Raises:
             NoLineError: there is none.
@@ -120,15 +127,17 @@ class SyncSession:
         if self.media is not None:
             self.media.check()
         found: dict[str, dict[str, Any]] = {}
-        for line in dicts_in(self.client.phone_numbers.list_raw()):
-            number = line.get("phone_number")
-            if not number:
-                log.warning("line %s has no phone number yet, so nothing is read from it", line.get("id"))
+        for place, line in enumerate(self.client.phone_numbers.list_raw(), 1):
+            fields: dict[str, Any] = line if isinstance(line, dict) else {}
+            name = f"line {fields.get('id', f'at place {place}')}"
+            if fields and fields.get("phone_number") in (None, ""):
+                log.warning("%s has no phone number yet, so it is passed over", name)
                 continue
             try:
-                found[check_line(number, "phone_number")] = line
+                found[check_line(fields.get("phone_number", ""), "phone_number")] = fields
             except InvalidRequestError as error:
-                self.note_failure(f"line {line.get('id')}", error)
+                if self.settings.phone_numbers is None:
+                    self.note_failure(name, error)
         if not found:
             raise NoLineError(
                 "the account shows no line with a phone number, so nothing could be read: is this its key?"
@@ -169,7 +178,7 @@ class SyncSession:
         return [number["phone_number"] for number in self.phone_numbers]
 
     def webhook_subscriptions(self) -> list[dict[str, Any]]:
-        """All webhook subscriptions as they came, without secrets; none where they can't be read, which is noted."""
+        """All webhook subscriptions as they came; none where they can't be read, which is noted."""
         try:
             found = self.client.webhook_subscriptions.list_raw()
         except LinqError as error:
@@ -177,8 +186,7 @@ class SyncSession:
             self.note_failure("webhook_subscriptions", error)
             self.check_ended()
             return []
-        # The secret is no part of a list as documented; should it ever be, a warehouse is no place for it.
-        return [{name: value for name, value in one.items() if name != "signing_secret"} for one in dicts_in(found)]
+        return [one if isinstance(one, dict) else {} for one in found]
 
     def chats(self, line: str, recent_from: datetime | None = None) -> StableListReader:
         """List the chats of a line; see `StableListReader` for `recent_from`."""
@@ -199,7 +207,12 @@ class SyncSession:
     def ids_of_chats(self, line: str) -> Iterable[str]:
         """The chats of a line, from the list that a pass of this run has read, if there was one."""
         if line not in self.chat_ids:
-            self.chat_ids[line] = tuple(chat["id"] for chat in self.chats(line))
+            found: list[str] = []
+            try:
+                found.extend(chat["id"] for chat in self.chats(line))
+            except NoIdError as error:
+                self.note_failure(f"chats of line {line}", error)
+            self.chat_ids[line] = tuple(found)
         return self.chat_ids[line]
 
     def note_failure(self, what: str, error: LinqError) -> None:

@@ -6,7 +6,8 @@ emitted of living messages is kept in STATE, in a small form, and compared with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -15,10 +16,22 @@ from typing import Any, Final
 from linq_client import RetentionWindow
 from linq_client.times import format_datetime, parse_datetime_or_none
 
-__all__ = ["MessageReactions", "Reactions", "ShownReactions", "reactions_from_json", "reactions_to_json"]
+__all__ = [
+    "MAX_BYTES",
+    "MessageReactions",
+    "Reactions",
+    "ShownReactions",
+    "newest_within",
+    "reactions_from_json",
+    "reactions_to_json",
+]
 
-#: Reactions of a line that STATE keeps: those to its newest messages.
+#: Reactions of a line that are kept: those to its newest messages.
 MAX_REACTIONS: Final = 1000
+
+#: Bytes in STATE for the reactions of all lines, some 500 of them: STATE is written again after each line, and
+#: loaders and runners take it for small.
+MAX_BYTES: Final = 64_000
 
 #: For how long they are kept where messages don't expire.
 LONGEST: Final = timedelta(days=7)
@@ -107,28 +120,44 @@ class ShownReactions:
 
 def reactions_to_json(reactions: Reactions) -> dict[str, Any]:
     """Return reactions as they stand in STATE."""
-    return {
-        id_: {
-            "created_at": format_datetime(one.created_at),
-            "reactions": [[place, key] for key, place in one.places.items()],
-        }
-        for id_, one in reactions.items()
-    }
+    return {id_: _entry(one) for id_, one in reactions.items()}
+
+
+def _entry(one: MessageReactions) -> list[Any]:
+    return [format_datetime(one.created_at), *([place, key] for key, place in one.places.items())]
 
 
 def reactions_from_json(value: object) -> Reactions:
     """Read reactions from STATE; what makes no sense is left out."""
     found = {}
     for id_, one in value.items() if isinstance(value, dict) else ():
-        created = parse_datetime_or_none(one.get("created_at")) if isinstance(one, dict) else None
+        if isinstance(one, dict):  # as the first versions wrote it
+            one = [one.get("created_at"), *_list(one.get("reactions"))]
+        created = parse_datetime_or_none(one[0]) if isinstance(one, list) and one else None
         if created is not None:
-            places = dict(_pairs(one.get("reactions")))
-            found[id_] = MessageReactions(created, places)
+            found[id_] = MessageReactions(created, dict(_pairs(one[1:])))
     return found
 
 
-def _pairs(value: object) -> Iterator[tuple[str, int]]:
-    for pair in value if isinstance(value, list) else ():
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def newest_within(size: int, lines: Sequence[Reactions]) -> list[Reactions]:
+    """Return those reactions of some lines that belong to the newest messages and take `size` bytes in STATE."""
+    entries = [(one.created_at, place, id_) for place, line in enumerate(lines) for id_, one in line.items()]
+    kept: list[dict[str, MessageReactions]] = [{} for _ in lines]
+    for _, place, id_ in sorted(entries, reverse=True):
+        one = lines[place][id_]
+        size -= len(json.dumps({id_: _entry(one)}))
+        if size < 0:
+            break
+        kept[place][id_] = one
+    return list(kept)
+
+
+def _pairs(pairs: list[Any]) -> Iterator[tuple[str, int]]:
+    for pair in pairs:
         match pair:
             case [int(place), str(key)]:
                 yield key, place

@@ -9,7 +9,7 @@ absence means that nothing is known, and never that something was done.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -17,9 +17,15 @@ from typing import Any, Final
 from linq_client import RetentionWindow
 from linq_client.sync import CLOCK_TOLERANCE
 from linq_client.times import format_datetime, parse_datetime_or_none
-from tap_linq.extraction.shown_reactions import Reactions, reactions_from_json, reactions_to_json
+from tap_linq.extraction.shown_reactions import (
+    MAX_BYTES,
+    Reactions,
+    newest_within,
+    reactions_from_json,
+    reactions_to_json,
+)
 
-__all__ = ["FORMAT", "STATE_STREAM", "Coverage", "LineState", "StateFormatError", "read_partitions"]
+__all__ = ["FORMAT", "STATE_STREAM", "Coverage", "LineState", "StateFormatError", "bound_reactions", "read_partitions"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +66,14 @@ def read_partitions(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return list(by_line.values())
 
 
+def bound_reactions(partitions: Iterable[dict[str, Any]]) -> None:
+    """Keep the reactions in the partitions of all lines within `MAX_BYTES` together: those to the newest messages."""
+    known = [(partition, reactions_from_json(partition.pop("reactions", None))) for partition in partitions]
+    for (partition, _), kept in zip(known, newest_within(MAX_BYTES, [one for _, one in known]), strict=True):
+        if kept:
+            partition["reactions"] = reactions_to_json(kept)
+
+
 def _bookmarks(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the bookmarks in a document, whatever stands around them."""
     if "bookmarks" in document:
@@ -80,7 +94,8 @@ def _by_line(bookmarks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for partition in partitions or ():
         if partition == {}:
-            continue  # the SDK may leave one
+            log.warning("STATE has an empty partition, which belongs to no line")
+            continue
         if not isinstance(partition, dict):
             raise StateFormatError(f"STATE: a partition must be an object, got {_shown(partition)}")
         line = _object(partition.get("context"), "context").get("line")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 from itertools import count
 from pathlib import Path
-from threading import Timer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -283,13 +284,19 @@ def test_a_task_that_is_stopped_begins_no_more(emulator: Emulator) -> None:
     emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.05})
     rows, store = people(200), Store()
     task = campaign(rows=rows, concurrency=2)
-    stop = Timer(0.5, task.on_kill)
+
+    def stop_after_some() -> None:
+        while len(emulator.ledger()) < 5:
+            time.sleep(0.01)
+        task.on_kill()
+
+    stop = Thread(target=stop_after_some)
     stop.start()
     with pytest.raises(AirflowException, match="The task was stopped"):
         task.execute(context(store))
     stop.join()
     sent = len(emulator.ledger())
-    assert 0 < sent < 100
+    assert 5 <= sent < 100
     emulator.control("DELETE", "faults")
     before = posts(emulator)
     assert campaign(rows=rows).execute(context(store, try_number=2))["sent"] == 200

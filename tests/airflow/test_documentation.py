@@ -22,7 +22,7 @@ ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DOCUMENTS = ("README.md", "docs/airflow.md", "docs/campaigns.md")
 CODE = [code for document in DOCUMENTS for code in BLOCK.findall((ROOT / document).read_text())]
-EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\("(\w+)"', code))}
+EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\(\s*"(\w+)"', code))}
 DECORATED = [code for code in CODE if "\n@dag(" in code]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")

@@ -23,7 +23,6 @@ from airflow_provider_linq.hooks import linq as hooks
 from airflow_provider_linq.sensors import linq as sensors
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
-from linq_client import LinqClient
 from tests.airflow.conftest import Run, context
 from tests.airflow.gateway import silent_server
 from tests.airflow.hostile_api import NOON, HostileAPI, running_hostile_api
@@ -38,8 +37,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileAPI]:
     """A hostile API, to which `linq_default` is a connection whose clients try once."""
 
     @lru_cache
-    def one_try(settings: hooks.LinqSettings, max_retries: int) -> LinqClient:
-        return LinqClient(settings.api_key, base_url=settings.base_url, timeout=settings.timeout, max_retries=0)
+    def one_try(settings: hooks.LinqSettings) -> Any:
+        return settings.new_client(max_retries=0)
 
     monkeypatch.setattr(hooks, "_shared_client", one_try)
     monkeypatch.setattr(sensors, "MAX_CONSECUTIVE_FAILURES", 3)

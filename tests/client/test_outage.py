@@ -38,6 +38,7 @@ FAULTS: dict[str, Response | None] = {
     "reset": None,
     "cut": (200, {"Content-Length": "999"}, b'{"mess'),
     "a page": (200, {}, b"<html>be back soon</html>"),
+    "nothing": (200, {}, b""),
 }
 
 
@@ -102,6 +103,10 @@ def patient(url: str, **settings: Any) -> LinqClient:
     return LinqClient(KEY, base_url=url, **limits | settings)
 
 
+def briefly(one: float, endpoint: float = 60.0) -> RetrySettings:
+    return RetrySettings(first_wait=0.001, longest_wait=0.01, pause=0.001, object_outage=one, endpoint_outage=endpoint)
+
+
 def read_chats(client: LinqClient, chats: int, threads: int) -> dict[int, LinqError]:
     """Read the lines, then all chats; return the errors of chats."""
 
@@ -154,10 +159,80 @@ def test_a_chat_that_cannot_be_read_fails_alone(
 
 
 def test_the_only_chat_fails_alone() -> None:
-    with troubled(Trouble(poison="/chat0/")) as server, patient(server.url, retry_budget=0.3) as client:
+    with troubled(Trouble(poison="/chat0/")) as server, patient(server.url, retry=briefly(one=0.3)) as client:
         assert type(read_chats(client, chats=1, threads=1)[0]) is ServerError
         assert client.phone_numbers.list() == []
         assert type(read_chats(client, chats=3, threads=1)[0]) is ServerError
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_endpoint_that_stays_down_fails_alone(threads: int) -> None:
+    """No chat of an account can be read, while lines can: after some time in sum, each fails after its own tries."""
+    trouble = Trouble(poison="/messages")
+    retry = briefly(one=0.3, endpoint=0.6)
+    with troubled(trouble) as server, patient(server.url, retry=retry, outage_patience=3600) as client:
+        failed = read_chats(client, chats=30, threads=threads)
+        assert {type(error) for error in failed.values()} == {ServerError}
+        assert len(failed) == 30
+        made = client.stats.requests
+        assert read_chats(client, chats=3, threads=1).keys() == {0, 1, 2}
+        # The line; and of each chat three tries, and one that shows that lines can be read.
+        assert client.stats.requests == made + 1 + 3 * 4
+        trouble.poison = "/(chat1|chat2)/"
+        assert read_chats(client, chats=3, threads=1).keys() == {1, 2}
+
+
+def test_an_endpoint_that_goes_down_fails_alone() -> None:
+    trouble = Trouble()
+    retry = briefly(one=0.1, endpoint=0.5)
+    with troubled(trouble) as server, patient(server.url, retry=retry, outage_patience=3600) as client:
+        assert read_chats(client, chats=3, threads=3) == {}
+        trouble.poison = "/messages"
+        failed = read_chats(client, chats=9, threads=3)
+        assert {type(error) for error in failed.values()} == {ServerError}
+        assert len(failed) == 9
+        trouble.poison = "$^"
+        assert read_chats(client, chats=9, threads=3) == {}
+
+
+def test_half_of_all_chats_fail_alone() -> None:
+    """Nothing has to be waited for: others show that the endpoint works, and what worked shows it still."""
+    retry = briefly(one=3600, endpoint=3600)
+    with troubled(Trouble(poison=r"/chat\d*[02468]/")) as server:
+        with patient(server.url, retry=retry, outage_patience=3600) as client:
+            for _ in range(2):
+                assert read_chats(client, chats=60, threads=10).keys() == set(range(0, 60, 2))
+            for _ in range(2):
+                with pytest.raises(ServerError):
+                    list(client.messages.list("chat58"))
+
+
+WRONG_BODIES = [
+    b"[]",
+    b"{}",
+    b"null",
+    b'"busy"',
+    b'{"messages": null, "next_cursor": null}',
+    b'{"messages": {}, "next_cursor": null}',
+    b'{"success": false}',
+    b'{"success": false, "error": {"code": 3006}}',
+]
+
+
+@pytest.mark.parametrize("chats", [1, 3])
+@pytest.mark.parametrize("body", WRONG_BODIES)
+def test_a_response_in_another_form_is_no_outage(body: bytes, chats: int) -> None:
+    """The API is there, though all that it says of chats is wrong."""
+    trouble = Trouble(poison="/messages", fault=(200, {}, body))
+    with troubled(trouble) as server, patient(server.url, outage_patience=3600) as client:
+        failed = read_chats(client, chats, threads=1)
+        assert {type(error) for error in failed.values()} == {APIConnectionError}
+        assert len(failed) == chats
+        assert client.stats.requests == 1 + 3 * chats
+
+
+def test_the_time_for_one_chat_is_longer_than_a_short_outage() -> None:
+    assert 45 < RetrySettings().object_outage <= 60 < RetrySettings().endpoint_outage
 
 
 def test_a_chat_that_cannot_be_read_holds_up_no_other() -> None:
@@ -183,18 +258,16 @@ def test_a_read_that_worked_and_does_no_more_prolongs_no_outage() -> None:
         trouble.poison = "/(bad|worked)/"
         with ThreadPoolExecutor(1) as pool:
             bad = pool.submit(lambda: list(client.messages.list("bad")))
-            while client._outages is not None and not client._outages._is_paused:
+            while len(server.seen) < 10:  # one that worked, three tries, one to judge them, and some in the outage
                 threading.Event().wait(0.001)
             list(client.messages.list("good"))
             assert type(bad.exception(60)) is ServerError
 
 
-@pytest.mark.parametrize(
-    ("hits", "chats"), [("", 0), ("", 5), ("/messages", 5)], ids=["from the start", "all", "one endpoint"]
-)
-def test_patience_ends(hits: str, chats: int) -> None:
-    trouble = Trouble(begins=1 if chats else 0, lasts=10**6, hits=hits)
-    with troubled(trouble) as server, patient(server.url, outage_patience=0.5, retry_budget=0.2) as client:
+@pytest.mark.parametrize("chats", [0, 5], ids=["from the start", "later"])
+def test_patience_ends(chats: int) -> None:
+    trouble = Trouble(begins=1 if chats else 0, lasts=10**6)
+    with troubled(trouble) as server, patient(server.url, outage_patience=0.5) as client:
         if chats:
             failed = read_chats(client, chats, threads=5)
             assert {type(error) for error in failed.values()} == {APIUnavailableError}
@@ -255,7 +328,10 @@ def test_what_the_api_says_of_a_read_is_no_outage() -> None:
 
 
 def test_the_log_of_an_outage_is_short(caplog: pytest.LogCaptureFixture) -> None:
-    with troubled(Trouble(begins=6, lasts=60)) as server, patient(server.url, pool_size=8) as client:
+    # It begins between two reads: one that is under way and works after the first failure makes two of it.
+    trouble = Trouble(begins=2, lasts=60, hits="/messages")
+    with troubled(trouble) as server, patient(server.url, pool_size=8) as client:
+        list(client.messages.list("before"))
         with caplog.at_level(logging.INFO, logger="linq_client"):
             assert read_chats(client, chats=40, threads=8) == {}
     first, begin, end = (record.getMessage() for record in caplog.records)

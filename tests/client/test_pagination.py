@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -73,14 +72,10 @@ def test_a_list_without_pages_that_gets_some_is_read_to_its_end(
         ),
     ],
 )
-def test_a_raw_list_takes_any_form(field: str, items: list[Any], read: Read, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(page(field, items), page(field, [None, *items, "secret"])) as server, client_of(server) as client:
-        assert read(client) == items
-        assert not caplog.records
-        assert read(client) == items
-    assert f"2 of {len(items) + 2} items are no objects" in caplog.text
-    assert "secret" not in caplog.text
-    assert caplog.records[0].levelno == logging.WARNING
+def test_a_raw_list_takes_any_form(field: str, items: list[Any], read: Read) -> None:
+    for all_items in (items, [None, *items, "text"]):
+        with serving(page(field, all_items)) as server, client_of(server) as client:
+            assert read(client) == all_items
 
 
 READS: list[tuple[str, Read]] = [

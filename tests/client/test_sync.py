@@ -327,8 +327,9 @@ def test_items_without_an_id_are_left_out_loudly() -> None:
     items: list[Any] = [{"id": "1"}, {"id": None}, None, {"id": "2"}]
     reader = iter(StableListReader(lambda limit, cursor: iter([Page(items, None, NOON)])))
     assert [next(reader), next(reader)] == [{"id": "1"}, {"id": "2"}]
-    with pytest.raises(NoIdError):
+    with pytest.raises(NoIdError) as raised:
         next(reader)
+    assert raised.value.count == 2
 
 
 def test_a_list_of_the_client_is_read_stable(emulator: Emulator, client: LinqClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -183,6 +184,39 @@ def test_tries_are_bounded() -> None:
         with LinqClient(KEY, base_url=server.url, max_retries=2) as client, pytest.raises(ServerError):
             client.phone_numbers.list()
         assert len(server.seen) == 3
+
+
+def test_an_error_of_the_connection_names_the_host() -> None:
+    """A base URL that is wrong shows."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{unused.getsockname()[1]}"
+        with LinqClient(KEY, base_url=f"http://{host}/api", max_retries=0) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                client.phone_numbers.list()
+    problem = "no usable response (ConnectionError: Connection refused)"
+    assert str(caught.value) == f"GET /v3/phone_numbers at {host}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda client: client.chats.list(cursor="c\ud800"), "cursor"),
+        (lambda client: client.messages.get("\ud800"), "message_id"),
+        (lambda client: client.messages.send("c", "a\ud83d"), r"parts\[0\]\.value"),
+        (lambda client: client.messages.edit("m", "a\ud83d"), "text"),
+        (lambda client: client.messages.react("m", "custom", custom_emoji="\ud83d"), "custom_emoji"),
+        (lambda client: client.chats.update("c", display_name="\ude00"), "display_name"),
+        (lambda client: client.request("PUT", "/v3/x", json={"a": [{"b": "\ude00"}]}), r"a\[0\]\.b"),
+        (lambda client: client.request("PUT", "/v3/x", json={"a": {"\ude00": 1}}), "a"),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_before_it_is_sent(call: Callable[[LinqClient], object], field: str) -> None:
+    with serving(OK) as server, client_of(server) as client:
+        with pytest.raises(InvalidRequestError, match=f"^{field}: ") as caught:
+            list(call(client))  # type: ignore[call-overload]
+        str(caught.value).encode()
+        assert server.seen == []
 
 
 def test_a_silent_server_times_out() -> None:

@@ -137,8 +137,15 @@ def test_what_is_no_object(content: bytes) -> None:
         read_json_object("--state", content)
 
 
-def test_a_catalog_that_is_none(tmp_path: Path) -> None:
-    config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", {"streams": None})
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="--state: must have no half of a surrogate pair"):
+        read_json_object("--state", b'{"bookmarks": {"\\ud83d": 1}}')
+    assert read_json_object("--state", b'{"a": "\\ud83d\\ude00"}') == {"a": "\U0001f600"}
+
+
+@pytest.mark.parametrize("catalog", [{"streams": None}, {}, {"bookmarks": {}}, {"streams": {}}])
+def test_a_catalog_that_is_none(tmp_path: Path, catalog: dict[str, Any]) -> None:
+    config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", catalog)
     assert refusal("--config", config, "--catalog", file).startswith("--catalog: must be a Singer catalog")
 
 

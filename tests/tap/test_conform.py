@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from singer_sdk.contrib.msgspec import serialize_jsonl
 
 from linq_client import RetentionWindow
 from tap_linq.extraction import records
@@ -35,7 +36,7 @@ FORMATS = jsonschema.FormatChecker(formats=())
 def is_time(value: object) -> bool:
     if not isinstance(value, str):
         return True
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", value, flags=re.ASCII):
+    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", value, flags=re.ASCII):
         return False
     try:
         return bool(datetime.fromisoformat(value.replace("Z", "+00:00")).astimezone(timezone.utc))
@@ -149,11 +150,56 @@ def test_an_integer_is_one_that_databases_hold(value: Any, written: int | None) 
         ("2026-03-01T12:00:00+05:30", "2026-03-01T06:30:00Z"),
         ("2026-03-01T12:00:00.123456789Z", "2026-03-01T12:00:00.123456Z"),
         ("2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.5Z"),
+        ("2026-03-01T12:00:00.123+00:00", "2026-03-01T12:00:00.123+00:00"),
+        ("2026-03-01T12:00:00-00:00", "2026-03-01T12:00:00Z"),
     ],
 )
 def test_a_time_in_another_form_is_the_same_time(value: str, written: str) -> None:
     (row,) = conformer("messages").conform([records.message_record({"id": "m", "sent_at": value}, LINE, None)])
     assert (row["sent_at"], row["_extra"]) == (written, None)
+
+
+def nested(levels: int, innermost: Any) -> Any:
+    value = innermost
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@pytest.mark.parametrize("levels", [1, 64, 65, 190])
+def test_what_is_nested_deep_is_text_from_a_level_on(levels: int) -> None:
+    (row,) = conformer("messages").conform([records.message_record({"id": "m", "x": nested(levels, 1)}, LINE, None)])
+    value = row["_extra"]["x"]
+    assert depth(value) == min(levels, 64)
+    while not isinstance(value, str | int):
+        (value,) = value.values() if isinstance(value, dict) else value
+    assert value == 1 or json.loads(value) == nested(levels - 64, 1)
+
+
+FREE = {"properties": {"id": {"type": "string"}, "free": {"type": ["object", "array", "null"]}}, "required": ["id"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"a": [1, "x", None, 1.5, {"b": True}]}, None),
+        ({"a": [{"b": 2**70}]}, {"a": [{"b": str(2**70)}]}),
+        ([-(2**63), 2**64 - 1], None),
+        ([-(2**63) - 1], [str(-(2**63) - 1)]),
+        ({"a": math.inf, "b": [math.nan]}, {"a": "inf", "b": ["nan"]}),
+        (nested(6, 2**70), nested(6, str(2**70))),
+    ],
+)
+def test_where_anything_goes_numbers_are_such_as_loaders_read(value: Any, written: Any) -> None:
+    """As with a catalog of an earlier version, whose objects had no properties."""
+    (row,) = Conformer(FREE, lambda breadcrumb: True).conform([{"id": "r", "free": value}])
+    assert row["free"] == (value if written is None else written)
+    assert json.loads(serialize_jsonl(row))["free"] == row["free"]
 
 
 def test_what_is_not_declared_is_kept_with_its_path() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from linq_client import AuthenticationError, LinqError
 from tap_linq.extraction.session import IncompleteRunError, NoLineError
-from tests.tap.running import FIRST_LINE, SECOND_LINE, Output, run_api
+from tests.tap.running import FIRST_LINE, PERSON, SECOND_LINE, Output, run_api
 from tests.tap.small_api import Handler, SmallAPI, small_api
 
 
@@ -43,11 +43,11 @@ def test_a_field_that_nobody_needs_may_have_any_form(api: SmallAPI, more: dict[s
     assert complete(run_api(api, select=["messages"]), api)
 
 
-@pytest.mark.parametrize("number", [None, ""])
-def test_a_line_that_is_being_set_up_is_named_and_passed_over(
-    api: SmallAPI, number: object, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("line", [{"phone_number": None}, {"phone_number": ""}, {"reputation": None}])
+def test_a_line_without_a_number_yet_is_named_and_passed_over(
+    api: SmallAPI, line: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    api.lines = [{"id": "new", "phone_number": number}, *api.lines]
+    api.lines = [{"id": "new", **line}, *api.lines]
     assert complete(run_api(api), api)
     assert "line new has no phone number yet" in caplog.text
 
@@ -59,6 +59,15 @@ def test_a_line_whose_number_can_t_be_read_fails_the_run_at_its_end(api: SmallAP
     assert isinstance(output.error, IncompleteRunError)
     assert "could not be read: line odd" in str(output.error)
     assert set(output.ids()) == ids(api)
+    assert list(output.bookmarks()) == [FIRST_LINE]
+    assert complete(run_api(api, phone_numbers=[FIRST_LINE]), api), "who names lines wants no others"
+
+
+@pytest.mark.parametrize("odd", [None, "+12025550102", [], {}])
+def test_a_line_that_is_none_fails_the_run_at_its_end(api: SmallAPI, odd: object) -> None:
+    api.lines = [odd, *api.lines]
+    output = run_api(api)
+    assert "could not be read: line at place 1" in str(output.error)
     assert list(output.bookmarks()) == [FIRST_LINE]
 
 
@@ -152,6 +161,19 @@ def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
     emitted = run_api(api).ids()
     assert emitted.count(shared["id"]) == 1
     assert len(emitted) == len(set(emitted)) == 11
+
+
+def test_a_chat_without_an_id_does_not_hide_the_locations_of_others(api: SmallAPI) -> None:
+    shared = {"type": "Feature", "geometry": None, "properties": {"handle": PERSON}}
+    body = {"success": True, "data": {"type": "FeatureCollection", "features": [shared]}}
+    api.answers["/v3/chats/[^/]*/location"] = lambda handler, _: handler.send(body)
+    chats = {"chats": [{"id": None}, *map(api.chat, api.chats)], "next_cursor": None}
+    api.answers["/v3/chats"] = lambda handler, _: handler.send(chats)
+    for streams in (["messages", "chat_locations"], ["chat_locations"]):
+        output = run_api(api, select=streams)
+        assert isinstance(output.error, IncompleteRunError)
+        assert {row["chat_id"] for row in output.records("chat_locations")} == set(api.chats)
+    assert output.bookmarks() == {}, "it may hold messages"
 
 
 @pytest.mark.parametrize("feature", [5, {"properties": "x"}, {"properties": None, "geometry": []}])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,12 +15,14 @@ from hypothesis import strategies as st
 
 from linq_client import RetentionWindow
 from tap_linq.extraction.shown_reactions import (
+    MAX_BYTES,
     MAX_REACTIONS,
     MessageReactions,
     ShownReactions,
     reactions_from_json,
     reactions_to_json,
 )
+from tap_linq.extraction.state import bound_reactions
 from tests.emulator_process import Emulator
 from tests.tap.histories import World
 from tests.tap.running import FIRST_LINE, PERSON, Output, history, inbound, run_tap, set_window, succeed
@@ -132,6 +136,20 @@ def test_only_the_newest_are_kept() -> None:
     assert set(left) == {f"m{number}" for number in range(2 * MAX_REACTIONS, 3 * MAX_REACTIONS)}
     assert known.after(NOON + timedelta(days=8), None, is_complete=True) == {}
     assert known.after(NOON + timedelta(hours=3), RetentionWindow(1), is_complete=True) == {}
+
+
+def test_in_state_those_of_all_lines_share_some_bytes() -> None:
+    message, reaction = str(UUID(int=1))[:-6], str(UUID(int=2))[:-6]
+    lines = [
+        {f"{message}{n:06d}": MessageReactions(NOON + timedelta(seconds=n), {f"{reaction}{n:06d}": 0}) for n in numbers}
+        for numbers in (range(0, 2000, 2), range(1, 2000, 2))
+    ]
+    partitions = [{"context": {"line": str(n)}, "reactions": reactions_to_json(one)} for n, one in enumerate(lines)]
+    bound_reactions(partitions)
+    assert 0.95 * MAX_BYTES < len(json.dumps([one["reactions"] for one in partitions])) <= MAX_BYTES
+    kept = sorted(id_ for one in partitions for id_ in one["reactions"])
+    assert len(kept) > 450
+    assert kept == sorted(id_ for one in lines for id_ in one)[-len(kept) :]
 
 
 def test_what_makes_no_sense_in_state_is_not_known() -> None:

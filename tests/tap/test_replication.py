@@ -215,3 +215,19 @@ def test_a_handle_that_is_none_is_left_out_and_the_run_says_so(
     assert len(output.records("messages")) == 1
     assert "chat_participants: 1 records without their key left out" in caplog.text
     assert "1 records left out, as they have no key" in caplog.text
+
+
+def test_a_catalog_of_an_earlier_version_is_named_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    earlier = catalog()
+    earlier["streams"] = [one for one in earlier["streams"] if one["tap_stream_id"] != "reactions"]
+    (messages,) = (one["schema"]["properties"] for one in earlier["streams"] if one["tap_stream_id"] == "messages")
+    del messages["_extra"]
+    del messages["parts"]["items"]["properties"]["app"]["properties"]["name"]
+    TapLinq(config={"api_key": "key"}, catalog=earlier)
+    (warning,) = (one.getMessage() for one in caplog.records if one.levelno == logging.WARNING)
+    assert "lacks what this version has" in warning
+    assert "messages.parts.app.name, messages._extra, reactions" in warning
+    assert "--refresh-catalog" in warning
+    caplog.clear()
+    TapLinq(config={"api_key": "key"}, catalog=catalog())
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from singer_sdk.exceptions import ConfigValidationError
 
 from linq_client import InvalidRequestError
@@ -18,7 +16,6 @@ from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
 from tests.tap.running import FIRST_LINE, cli, config_for, run_tap, seed
 
-MELTANO = Path(__file__).parents[2] / "meltano.yml"
 STREAMS = {
     "attachments",
     "chat_locations",
@@ -177,17 +174,3 @@ def test_a_run_with_settings_from_the_environment(emulator: Emulator) -> None:
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     assert sum(one["type"] == "RECORD" and one["stream"] == "messages" for one in messages) == 2
     assert emulator.api_key not in done.stderr
-
-
-def test_meltano_knows_every_setting() -> None:
-    """The same settings in the same words, and the key is a secret."""
-    (plugin,) = yaml.safe_load(MELTANO.read_text())["plugins"]["extractors"]
-    declared = {setting["name"]: setting for setting in plugin["settings"]}
-    ours = TapLinq.config_jsonschema["properties"]
-    own = [name for name in ours if not name.startswith(("stream_map", "faker", "flattening"))]
-    assert list(declared) == own
-    assert declared["api_key"]["sensitive"] is True
-    for name in own:
-        assert declared[name]["description"] == ours[name]["description"]
-        assert declared[name].get("value") == ours[name].get("default")
-    assert sorted(plugin["capabilities"]) == sorted(one.value for one in TapLinq.capabilities)

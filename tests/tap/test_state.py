@@ -69,11 +69,12 @@ def test_format_1_with_reactions() -> None:
     coverage = Coverage(OF_MESSAGES | {"chat_participants", "chats"})
     reactions = {message: MessageReactions(NOON, places)}
     known = LineState(TEN_PAST, TEN_PAST, True, WINDOW, coverage, reactions=reactions)
-    assert read(sample("format_1_reactions")) == {FIRST_LINE: known}
+    for name in ("format_1_reactions", "format_1_short_reactions"):
+        assert read(sample(name)) == {FIRST_LINE: known}
 
 
 def test_format_1_is_what_is_written() -> None:
-    for name in ("format_1", "format_1_all_fields", "format_1_reactions"):
+    for name in ("format_1", "format_1_all_fields", "format_1_short_reactions"):
         for partition in sample(name)["bookmarks"]["messages"]["partitions"]:
             written = {"context": partition["context"], "stale": 1}
             LineState.from_partition(partition).write_to(written)
