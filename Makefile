@@ -20,8 +20,8 @@ test: $(VENV)/.installed  ## All tests but those of `make e2e`, in two processes
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/e2e/test_airflow.py
 
-drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns at their full length
-	LINQ_DRILLS=full $(BIN)/python -m pytest tests/drills
+drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, and the loaders, at their full length
+	LINQ_DRILLS=full $(BIN)/python -m pytest tests/drills tests/system
 
 lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .

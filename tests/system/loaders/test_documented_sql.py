@@ -9,16 +9,10 @@ import duckdb
 import psycopg
 import pytest
 
+from tests.support.documented_sql import sql
 from tests.support.hostile_api import HostileAPI, ago, media_part, message_row, serving, small_account, text_part
-from tests.support.loaders import Extraction, Loaders, run_tap_quickly
-from tests.system.loaders.odd_records import CASES, build
-
-ROOT = Path(__file__).parents[3]
-
-
-def sql(dialect: str) -> str:
-    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", (ROOT / "docs" / "extraction.md").read_text(), re.DOTALL)
-    return str(found)
+from tests.support.loaders import Loaders
+from tests.support.tap_runs import Extraction, make_catalog, run_tap
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +35,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Extraction]:
     ]
     api = HostileAPI(chats=account)
     with serving(api):
-        first = run_tap_quickly(api, tmp_path_factory.mktemp("first"))
+        catalog = make_catalog(tmp_path_factory.mktemp("catalog"), select=["messages", "reactions"])
+        first = run_tap(api, tmp_path_factory.mktemp("first"), catalog=catalog)
         edited.update(parts=[text_part("after")], updated_at=ago())
         chat.row["updated_at"] = ago()
-        second = run_tap_quickly(api, tmp_path_factory.mktemp("second"), state=first.state)
+        second = run_tap(api, tmp_path_factory.mktemp("second"), catalog=catalog, state=first.state)
     assert (first.code, second.code) == (0, 0), first.log[-800:] + second.log[-800:]
     assert "edited" in {row["id"] for row in second.records("messages")}
     return [first, second]
@@ -64,12 +59,11 @@ def check(newest: list[tuple[str, str | None]], parts: list[tuple[str, int, str 
     assert not [part for part in parts if part[0] in ("system", "none")]
 
 
-def test_the_sql_for_postgresql(runs: list[Extraction], loaders: Loaders) -> None:
+def test_the_sql_for_postgresql(runs: list[Extraction], loaders: Loaders, postgres: str) -> None:
     for run in runs:
-        loaded = loaders.into_postgres(run.output, "linq")
+        loaded = loaders.into_postgres(run.output, postgres, "linq")
         assert loaded.code == 0, loaded.log[-1_500:]
-    with psycopg.connect(loaders.postgres) as connection:
-        connection.execute("create schema views; set search_path to views")
+    with psycopg.connect(postgres) as connection:
         connection.execute(sql("postgres"))
         newest = connection.execute("select id, text from newest_messages").fetchall()
         parts = connection.execute("select id, part_index, type, value from message_parts").fetchall()
@@ -80,25 +74,12 @@ def test_the_sql_for_duckdb(runs: list[Extraction], loaders: Loaders, tmp_path: 
     output = tmp_path / "output"
     output.mkdir()
     for number, run in enumerate(runs):
-        folder = loaders.jsonl_files(run.output)
-        for file in folder.glob("*.jsonl"):  # of another second, as two runs of a schedule are
+        loaded = loaders.into_jsonl(run.output)
+        assert loaded.code == 0, loaded.log[-1_500:]
+        for file in loaded.folder.glob("*.jsonl"):  # of another second, as two runs of a schedule are
             file.rename(output / re.sub(r"T\d+\.", f"T00000{number}.", file.name))
     with duckdb.connect() as connection:
         connection.execute(sql("duckdb").replace("output/", f"{output}/"))
         newest = connection.execute("select id, text from newest_messages").fetchall()
         parts = connection.execute("select id, part_index, type, value from message_parts").fetchall()
     check(newest, parts)
-
-
-def test_the_sql_for_duckdb_on_odd_records(loaders: Loaders, tmp_path: Path) -> None:
-    """Whatever `_extra` holds, the other columns keep their types."""
-    world = build([case for case in CASES if case.stream == "messages" and case.kind in ("unknown", "texts", "items")])
-    with serving(world.api):
-        extraction = run_tap_quickly(world.api, tmp_path)
-    folder = loaders.jsonl_files(extraction.output)
-    with duckdb.connect() as connection:
-        connection.execute(sql("duckdb").replace("output/", f"{folder}/"))
-        ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
-        ((texts,),) = connection.execute("select count(*) from message_parts where type = 'text'").fetchall()
-    assert count == len({row["id"] for row in extraction.records("messages")})
-    assert texts >= len(world.expected["messages"])

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.hostile_api import Chat, HostileAPI, chat_row, message_row, serving, text_part
-from tests.support.loaders import Extraction, Loaders, run_tap_quickly
+from tests.support.loaders import Loaders
 from tests.support.singer_checks import read, violations
+from tests.support.tap_runs import Extraction, run_tap
 from tests.system.loaders.odd_records import clean
+from tests.system.loaders.scenarios import FULL
 
 #: Any text, with halves of pairs and U+0000.
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -85,7 +88,7 @@ def accounts(count: int) -> st.SearchStrategy[list[Chat]]:
 
 def extract(account: list[Chat], folder: Path) -> Extraction:
     with serving(HostileAPI(chats=account)) as api:
-        extraction = run_tap_quickly(api, folder)
+        extraction = run_tap(api, folder)
     assert extraction.code == 0, extraction.log[-1_500:]
     return extraction
 
@@ -114,20 +117,22 @@ def finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40 if FULL else 5, suppress_health_check=list(HealthCheck))
 @given(accounts(5))
 def test_each_row_fits_its_schema(account: list[Chat]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         check(account, extract(account, Path(folder)))
 
 
-@settings(max_examples=2, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-@given(accounts(20))
+@settings(max_examples=10 if FULL else 1, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(accounts(15))
 def test_the_loaders_take_them(loaders: Loaders, account: list[Chat]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         extraction = extract(account, Path(folder))
-        for name in ("postgres", "jsonl", "csv"):
-            loaded = loaders.load(name, extraction.output)
+        names = ("postgres", "jsonl", "csv")
+        with ThreadPoolExecutor() as threads:
+            ends = threads.map(lambda name: loaders.load(name, extraction.output), names)
+        for name, loaded in zip(names, ends, strict=True):
             assert loaded.code == 0, f"{name}: {loaded.log[-1_500:]}"
             assert {row["id"] for row in loaded.rows["messages"]} == {
                 row["id"] for row in extraction.records("messages")

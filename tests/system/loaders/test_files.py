@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hostile_api import HostileAPI, Response, media_part, on, serving, small_account
-from tests.support.loaders import Extraction, run_tap_quickly
+from tests.support.tap_runs import FILE_SIZE, Extraction, run_tap
 
 CONTENT = b"0123456789"
 
@@ -32,7 +32,7 @@ def extract(
     api = HostileAPI(rules=rules or [])  # type: ignore[arg-type]
     with serving(api):
         account(api, *ids, **fields)
-        extraction = run_tap_quickly(api, folder, attachments_path=str(store))
+        extraction = run_tap(api, folder, attachments_path=str(store))
     assert "Traceback" not in extraction.log, extraction.log[-1_500:]
     return extraction
 
@@ -84,9 +84,7 @@ def test_a_full_disk_is_a_failure(tmp_path: Path) -> None:
         api.files["good"] = b"x" * 300_000
         for chat in api.chats:
             chat.messages[0]["parts"][0]["size_bytes"] = 300_000
-        extraction = run_tap_quickly(
-            api, tmp_path / "run", attachments_path=str(store), env={"LINQ_TEST_FILE_SIZE": "100000"}
-        )
+        extraction = run_tap(api, tmp_path / "run", attachments_path=str(store), env={FILE_SIZE: "100000"})
     assert extraction.code == 1
     assert len(extraction.records("messages")) == 3
     assert all(row["error"] for row in extraction.records("attachments"))
@@ -101,13 +99,19 @@ def test_files_are_stored(tmp_path: Path) -> None:
     assert all(Path(row["stored_at"].removeprefix("file://")).read_bytes() == CONTENT for row in rows)
 
 
-@pytest.mark.parametrize("size", [0, 1, 9, 11, 99_000_000, None, "10", -1])
-def test_a_file_of_another_size_than_the_api_said_is_kept(size: object, tmp_path: Path) -> None:
-    """It came whole, by its own length: pictures are converted on their way."""
-    extraction = extract(tmp_path / "store", tmp_path / "run", size_bytes=size)
+def test_files_of_another_size_than_the_api_said_are_kept(tmp_path: Path) -> None:
+    """They came whole, by their own length: pictures are converted on their way."""
+    sizes = [0, 1, 9, 11, 99_000_000, None, "10", -1]
+    api = HostileAPI()
+    with serving(api):
+        account(api, *(f"of-{number}" for number in range(len(sizes))))
+        for chat, size in zip(api.chats, sizes, strict=True):
+            chat.messages[0]["parts"][0]["size_bytes"] = size
+        extraction = run_tap(api, tmp_path / "run", attachments_path=str(tmp_path / "store"))
     assert extraction.code == 0
-    stored = [row["stored_at"] for row in extraction.records("attachments")]
-    assert all(stored), extraction.records("attachments")[0]["error"]
+    rows = extraction.records("attachments")
+    assert len(rows) == len(sizes)
+    assert all(row["stored_at"] for row in rows), [row["error"] for row in rows]
 
 
 IDS = [

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from tests.support.documented_sql import sql
 from tests.support.hostile_api import location_row, serving
-from tests.support.loaders import Extraction, Loaded, Loaders, catalog_of, run_tap_quickly, without
+from tests.support.loaders import Loaded, Loaders, without
 from tests.support.singer_checks import read, violations
+from tests.support.tap_runs import Extraction, run_tap
 from tests.system.loaders.judging import same, verdict
-from tests.system.loaders.odd_records import CASES, CHATS_WITHOUT_A_KEY, World, build, tag
+from tests.system.loaders.odd_records import CASES, CHATS_WITHOUT_A_KEY
+from tests.system.loaders.odd_world import World, build, tag
 
 KINDS = sorted({(case.stream, case.kind) for case in CASES})
 NUMBER = {case: number for number, case in enumerate(CASES)}
@@ -31,16 +35,15 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def extraction(world: World, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
-    folder = tmp_path_factory.mktemp("odd")
+def extraction(world: World, full_catalog: Any, tmp_path_factory: pytest.TempPathFactory) -> Extraction:
     with serving(world.api):
-        return run_tap_quickly(world.api, folder, catalog=catalog_of(folder))
+        return run_tap(world.api, tmp_path_factory.mktemp("odd"), catalog=full_catalog)
 
 
 @pytest.fixture(scope="module")
 def emitted(extraction: Extraction) -> dict[str, list[dict[str, Any]]]:
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for message in extraction.messages():
+    for message in extraction.messages:
         if message["type"] == "RECORD":
             rows[message["stream"]].append(message["record"])
     return rows
@@ -48,7 +51,9 @@ def emitted(extraction: Extraction) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def loaded(extraction: Extraction, loaders: Loaders) -> dict[str, Loaded]:
-    return {name: loaders.load(name, extraction.output) for name in LOADERS}
+    """What each loader has made of it, all of them at the same time."""
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(LOADERS, threads.map(lambda name: loaders.load(name, extraction.output), LOADERS), strict=True))
 
 
 def key_of(stream: str, row: dict[str, Any]) -> Any:
@@ -68,7 +73,7 @@ def by_tag(stream: str, rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]
 def test_odd_records_are_no_failure(extraction: Extraction) -> None:
     assert extraction.code == 0, extraction.log[-2_000:]
     assert "Traceback" not in extraction.log
-    assert extraction.bookmarks()
+    assert extraction.bookmarks
 
 
 def faults_of_lines(extraction: Extraction) -> Iterator[str]:
@@ -150,36 +155,44 @@ def test_the_loader_takes_it_all(
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_each_row_is_in_the_warehouse_as_the_tap_wrote_it(
-    name: str, emitted: dict[str, list[dict[str, Any]]], loaded: dict[str, Loaded]
+    name: str, extraction: Extraction, emitted: dict[str, list[dict[str, Any]]], loaded: dict[str, Loaded]
 ) -> None:
     faults = []
     for stream, rows in emitted.items():
-        keys = [
-            f"{row.get('chat_id') or row.get('message_id')} {key_of(stream, row)} {row.get('part_index')}"
-            for row in rows
-        ]
-        stored = {
-            f"{row.get('chat_id') or row.get('message_id')} {key_of(stream, row)} {row.get('part_index')}": row
-            for row in loaded[name].rows.get(stream, ())
-        }
-        for key, row in zip(keys, rows, strict=True):
-            if key not in stored:
-                faults.append(f"{stream} {key}: not there")
+        key = extraction.schemas[stream]["key_properties"]
+        stored = {tuple(str(row.get(column) or 0) for column in key): row for row in loaded[name].rows.get(stream, ())}
+        for row in rows:
+            identity = tuple(str(row.get(column) or 0) for column in key)
+            if identity not in stored:
+                faults.append(f"{stream} {identity}: not there")
                 continue
             for column, value in row.items():
-                if not as_stored(stored[key].get(column), value, name):
-                    faults.append(
-                        f"{stream} {key}: {column} is {stored[key].get(column)!r:.80} instead of {value!r:.80}"
-                    )
+                found = stored[identity].get(column)
+                if not as_stored(found, value, name):
+                    faults.append(f"{stream} {identity}: {column} is {found!r:.80} instead of {value!r:.80}")
     assert not faults, f"{len(faults)} faults, such as\n" + "\n".join(faults[:: max(1, len(faults) // 40)])
 
 
-def test_duckdb_reads_what_target_jsonl_wrote(extraction: Extraction, loaders: Loaders) -> None:
+def test_duckdb_reads_what_target_jsonl_wrote(
+    emitted: dict[str, list[dict[str, Any]]], loaded: dict[str, Loaded]
+) -> None:
     """All of it: one line that it can't read costs the whole file."""
-    for file in loaders.jsonl_files(extraction.output).glob("*.jsonl"):
+    for file in loaded["jsonl"].folder.glob("*.jsonl"):
         with duckdb.connect() as connection:
             ((count,),) = connection.execute(f"select count(*) from read_json('{file}')").fetchall()
-        assert count == len(extraction.records(file.name.partition("-")[0])), file.name
+        assert count == len(emitted[file.name.partition("-")[0]]), file.name
+
+
+def test_the_sql_for_duckdb_on_odd_records(
+    world: World, emitted: dict[str, list[dict[str, Any]]], loaded: dict[str, Loaded]
+) -> None:
+    """Whatever `_extra` holds, the other columns keep their types."""
+    with duckdb.connect() as connection:
+        connection.execute(sql("duckdb").replace("output/", f"{loaded['jsonl'].folder}/"))
+        ((count,),) = connection.execute("select count(*) from newest_messages").fetchall()
+        ((texts,),) = connection.execute("select count(*) from message_parts where type = 'text'").fetchall()
+    assert count == len({row["id"] for row in emitted["messages"]})
+    assert texts >= len(world.expected["messages"])
 
 
 def as_stored(stored: Any, value: Any, name: str) -> bool:
@@ -203,18 +216,18 @@ def test_what_was_odd_is_counted_in_the_log(world: World, extraction: Extraction
 
 
 def test_each_stream_declares_where_the_rest_goes(extraction: Extraction) -> None:
-    for stream, message in extraction.schemas().items():
+    for stream, message in extraction.schemas.items():
         if stream != "extraction_gaps":  # made by the tap itself
             assert "object" in message["schema"]["properties"]["_extra"]["type"], stream
 
 
-def test_chats_without_an_id_do_not_stop_the_others(tmp_path: Path) -> None:
+def test_chats_without_an_id_do_not_stop_the_others(full_catalog: Any, tmp_path: Path) -> None:
     """Their own messages can't be asked for, which may fail the run; all else is out, locations too."""
     world = build(CHATS_WITHOUT_A_KEY)
     for chat in world.api.chats:
         chat.locations = [location_row(f"{chat.id}@example.com")]
     with serving(world.api):
-        extraction = run_tap_quickly(world.api, tmp_path, catalog=catalog_of(tmp_path))
+        extraction = run_tap(world.api, tmp_path, catalog=full_catalog)
     assert "Traceback" not in extraction.log
     for stream, wanted in world.expected.items():
         assert wanted <= {row["id"] for row in extraction.records(stream)}, stream

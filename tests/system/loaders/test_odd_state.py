@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_api import LINE, OTHER_LINE, HostileAPI, ago, serving, small_account
-from tests.support.loaders import Extraction, catalog_of, run_tap_quickly
+from tests.support.tap_runs import Extraction, run_tap
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def api() -> Iterator[HostileAPI]:
 @pytest.fixture(scope="module")
 def state(api: HostileAPI, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a complete run left."""
-    first = run_tap_quickly(api, tmp_path_factory.mktemp("first"))
+    first = run_tap(api, tmp_path_factory.mktemp("first"))
     assert first.code == 0
     return first.state
 
@@ -106,25 +106,25 @@ def check(extraction: Extraction) -> None:
         assert extraction.complaints or not was_first_run(extraction), "a first run, in silence"
     else:
         assert extraction.code == 1
-        assert not extraction.messages(), "refused, but rows had been written"
+        assert not extraction.messages, "refused, but rows had been written"
         assert len(extraction.complaints) == 1, extraction.log
 
 
 @pytest.mark.parametrize("name", ODD)
 def test_odd_values_in_state(name: str, state: dict[str, Any], api: HostileAPI, tmp_path: Path) -> None:
     path, value = ODD[name]
-    check(run_tap_quickly(api, tmp_path, state=with_(state, *path, value=value)))
+    check(run_tap(api, tmp_path, state=with_(state, *path, value=value)))
 
 
 def test_the_good_state_is_read(state: dict[str, Any], api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, state=state)
+    extraction = run_tap(api, tmp_path, state=state)
     assert extraction.code == 0
     assert not was_first_run(extraction)
 
 
 @pytest.mark.parametrize("whole", [[], [1], "text", 5, None, True, [{"bookmarks": {}}]], ids=repr)
 def test_state_that_is_no_object(whole: Any, api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, state=json.dumps(whole).encode())
+    extraction = run_tap(api, tmp_path, state=json.dumps(whole).encode())
     assert extraction.code == 1 or (extraction.code == 0 and whole is None)
     assert "Traceback" not in extraction.log
 
@@ -142,18 +142,18 @@ def wrapped(state: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", wrapped({}))
 def test_state_in_a_wrapper(name: str, state: dict[str, Any], api: HostileAPI, tmp_path: Path) -> None:
     """What `meltano state get` prints is what people put into a file: it has to work, or to be refused."""
-    check(run_tap_quickly(api, tmp_path, state=wrapped(state)[name]))
+    check(run_tap(api, tmp_path, state=wrapped(state)[name]))
 
 
 def test_state_as_meltano_prints_it_is_read(state: dict[str, Any], api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, state={"singer_state": state})
+    extraction = run_tap(api, tmp_path, state={"singer_state": state})
     assert extraction.code == 0
     assert not was_first_run(extraction)
 
 
 @pytest.mark.parametrize("empty", [{}, {"bookmarks": {}}, {"singer_state": {}}], ids=json.dumps)
 def test_state_that_is_empty_means_a_first_run(empty: Any, api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, state=empty)
+    extraction = run_tap(api, tmp_path, state=empty)
     assert extraction.code == 0
     assert was_first_run(extraction)
 
@@ -163,15 +163,15 @@ def test_the_same_line_twice(other: dict[str, Any], state: dict[str, Any], api: 
     """A merge of two states. Read, then by the earlier time, or refused."""
     twice = copy.deepcopy(state)
     twice["bookmarks"]["messages"]["partitions"].append({**partition(state), **other})
-    check(run_tap_quickly(api, tmp_path, state=twice))
+    check(run_tap(api, tmp_path, state=twice))
 
 
 def test_a_line_that_is_no_longer_there_is_named(state: dict[str, Any], api: HostileAPI, tmp_path: Path) -> None:
     gone = copy.deepcopy(state)
     gone["bookmarks"]["messages"]["partitions"].append({**partition(state), "context": {"line": OTHER_LINE}})
-    extraction = run_tap_quickly(api, tmp_path, state=gone)
+    extraction = run_tap(api, tmp_path, state=gone)
     assert OTHER_LINE in extraction.log
-    assert OTHER_LINE in extraction.bookmarks(), "its bookmark is kept"
+    assert OTHER_LINE in extraction.bookmarks, "its bookmark is kept"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_others_add_does_not_matter(
     extra: dict[str, Any], state: dict[str, Any], api: HostileAPI, tmp_path: Path
 ) -> None:
     more = {**state, **extra, "bookmarks": {**state["bookmarks"], **extra.get("bookmarks", {})}}
-    extraction = run_tap_quickly(api, tmp_path, state=more)
+    extraction = run_tap(api, tmp_path, state=more)
     assert extraction.code == 0
     assert not was_first_run(extraction)
 
@@ -196,11 +196,11 @@ def encoded(value: Any, encoding: str) -> bytes:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
 @pytest.mark.parametrize("file", ["state", "catalog"])
 def test_files_as_powershell_writes_them(
-    file: str, encoding: str, state: dict[str, Any], api: HostileAPI, tmp_path: Path
+    file: str, encoding: str, state: dict[str, Any], full_catalog: dict[str, Any], api: HostileAPI, tmp_path: Path
 ) -> None:
     """Read, or refused in one line that names the file."""
-    content = state if file == "state" else catalog_of(tmp_path, select=["messages"])
-    extraction = run_tap_quickly(api, tmp_path, **{file: encoded(content, encoding)})
+    content = state if file == "state" else full_catalog
+    extraction = run_tap(api, tmp_path, **{file: encoded(content, encoding)})
     assert "Traceback" not in extraction.log
     if extraction.code == 0:
         assert file == "catalog" or not was_first_run(extraction)
@@ -226,9 +226,9 @@ BROKEN_FILES = {
 @pytest.mark.parametrize("name", BROKEN_FILES)
 @pytest.mark.parametrize("file", ["state", "catalog"])
 def test_broken_files_are_refused_in_one_line(file: str, name: str, api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, **{file: BROKEN_FILES[name]})
+    extraction = run_tap(api, tmp_path, **{file: BROKEN_FILES[name]})
     assert extraction.code == 1
-    assert not extraction.messages()
+    assert not extraction.messages
     assert "Traceback" not in extraction.log
     assert len(extraction.complaints) == 1, extraction.log
 
@@ -249,7 +249,7 @@ ODD_CATALOGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", ODD_CATALOGS)
 def test_odd_catalogs_are_refused_or_read(name: str, api: HostileAPI, tmp_path: Path) -> None:
-    extraction = run_tap_quickly(api, tmp_path, catalog=ODD_CATALOGS[name])
+    extraction = run_tap(api, tmp_path, catalog=ODD_CATALOGS[name])
     assert extraction.code in (0, 1)
     assert "Traceback" not in extraction.log
     if extraction.code == 1:
