@@ -170,7 +170,9 @@ def test_a_path_of_a_voice_memo(emulator: Emulator, connect: Any, image: Path) -
     assert not [row for row in emulator.requests_served() if row["method"] == "POST"]
 
 
-@pytest.mark.parametrize("folder", ["", "/", "{{ params.folder }}", 5, "~", "~root/x", "file:///", "/srv/..", "s3://", " "])
+@pytest.mark.parametrize(
+    "folder", ["", "/", "{{ params.folder }}", 5, "~", "~root/x", "file:///", "/srv/..", "s3://", " "]
+)
 def test_folders_are_written_as_they_are(folder: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="files_under|iterable"):
         operator("Hi", files_under=[folder] if folder == "" else folder)
