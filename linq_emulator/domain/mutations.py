@@ -37,19 +37,23 @@ STICKER = "sticker"
 
 
 def check_edit(backend: Backend, message: Message, part_index: int) -> None:
-    """Refuse an edit that iMessage does not allow. API reference, editing; the codes are our choice."""
+    """Refuse an edit that iMessage does not allow.
+
+    The OpenAPI document of March 2026 has 400, 403 and 404 as refusals of an edit, and no 409; the codes, and which of
+    the first two it is, are our choice.
+    """
     if not message.outbound:
-        raise ApiError(2015, "only your own messages can be edited")
+        raise ApiError(2005, "only your own messages can be edited")
     if message.service != IMESSAGE:
-        raise ApiError(2017, "only iMessage messages can be edited")
+        raise ApiError(1005, "only iMessage messages can be edited")
     if not 0 <= part_index < len(message.parts):
         raise ApiError(1005, "part_index is not a part of this message")
     if message.parts[part_index].type != "text":
         raise ApiError(1005, "only text parts can be edited")
     if len(message.edits or ()) >= MAX_EDITS:
-        raise ApiError(2015, f"a message can be edited {MAX_EDITS} times")
+        raise ApiError(1005, f"a message can be edited {MAX_EDITS} times")
     if backend.now() > (message.sent_at or message.created_at) + EDIT_WINDOW:
-        raise ApiError(2015, "a message can be edited for 15 minutes")
+        raise ApiError(1005, "a message can be edited for 15 minutes")
 
 
 def edit(backend: Backend, message: Message, part_index: int, text: str) -> None:

@@ -20,22 +20,22 @@ def test_five_edits_within_fifteen_minutes(server):
     for number in range(1, 6):
         edited = server.ok("PATCH", path, {"text": str(number)})
         assert edited["parts"][0]["value"] == str(number)
-    assert server.refused("PATCH", path, {"text": "6"}) == (409, 2015)
+    assert server.refused("PATCH", path, {"text": "6"}) == (400, 1005)
     edits = server.ledger()[0]["edits"]
     assert [(one["before"], one["text"]) for one in edits] == [(str(n), str(n + 1)) for n in range(5)]
     late = server.create(BOB)["message"]["id"]
     server.advance(901)
     assert server.ok("PATCH", f"/v3/messages/{late}", {"text": "x"}), "the window runs from sent_at, one second later"
     server.advance(1)
-    assert server.refused("PATCH", f"/v3/messages/{late}", {"text": "y"}) == (409, 2015)
+    assert server.refused("PATCH", f"/v3/messages/{late}", {"text": "y"}) == (400, 1005)
 
 
 def test_what_cannot_be_edited(server):
     chat = server.create(ANN)["id"]
     inbound = server.receive_message(ANN, "hi")
-    assert server.refused("PATCH", f"/v3/messages/{inbound['id']}", {"text": "x"}) == (409, 2015)
+    assert server.refused("PATCH", f"/v3/messages/{inbound['id']}", {"text": "x"}) == (403, 2005)
     sms = server.send(chat, preferred_service="SMS")["id"]
-    assert server.refused("PATCH", f"/v3/messages/{sms}", {"text": "x"}) == (409, 2017)
+    assert server.refused("PATCH", f"/v3/messages/{sms}", {"text": "x"}) == (400, 1005)
     media = {"message": {"parts": [{"type": "media", "url": "https://example.com/a.png"}]}}
     picture = server.ok("POST", f"/v3/chats/{chat}/messages", media)["message"]["id"]
     assert server.refused("PATCH", f"/v3/messages/{picture}", {"text": "x"}) == (400, 1005)
