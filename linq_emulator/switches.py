@@ -201,8 +201,8 @@ class Switches:
     webhook_retries: Literal["exponential", "ten", "six"] = _choice(
         "exponential",
         ("exponential", "ten", "six"),
-        "The schedule changed: exponential for up to 30 minutes since September 2026, before that ten tries in 25 "
-        "minutes, in February 2026 six within 60 seconds.",
+        "The schedule changed: exponential for up to 30 minutes since September 2026, before that ten retries after 2, "
+        "4, 8 to 512 and 600 seconds, each up to 20 % off, in February 2026 six tries within 60 seconds.",
     )
     automatic_delivery: bool = _flag(
         True, "When false, a sent message stays pending until the control API reports a receipt."

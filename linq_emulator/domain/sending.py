@@ -84,14 +84,24 @@ def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: boo
     """
     if draft.mentions and not is_group:
         raise ApiError(2023)
-    if chat is not None and any(chat.active_participant(handle) is None for handle in draft.mentions):
-        raise ApiError(1005, "mention must name a participant of the chat")
+    if chat is not None:
+        for handle in draft.mentions:
+            _check_mention(chat, handle)
     if draft.reply_to is not None:
         target = backend.store.messages.get(draft.reply_to)
         if target is None or chat is None or target.chat is not chat:
             raise ApiError(2002, "message.reply_to.message_id")
         if not 0 <= draft.reply_part < len(target.parts):
             raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
+
+
+def _check_mention(chat: Chat, handle: str) -> None:
+    if chat.active_participant(handle) is not None:
+        return
+    if any(other.handle == handle for other in chat.others):
+        # Changelog of linq-python: a mention of somebody who is no longer in the chat is a conflict.
+        raise ApiError(2015, "mention names a former participant of the chat")
+    raise ApiError(1005, "mention must name a participant of the chat")
 
 
 def send(
