@@ -138,6 +138,12 @@ class Switches:
         "How long a key is remembered is not documented; 0 keeps it for ever, since a key whose message was "
         "deleted or expired is documented to be refused and never resent.",
     )
+    failed_key: Literal["failed_message", "first_response"] = _choice(
+        "failed_message",
+        ("failed_message", "first_response"),
+        "A key whose message failed gets the failed message, and nothing is sent: a page about code 4006 is quoted so. "
+        "Elsewhere the reference has the first response again, in which the message is pending.",
+    )
     create_chat_message: Literal["inside", "beside", "both"] = _choice(
         "inside",
         ("inside", "beside", "both"),

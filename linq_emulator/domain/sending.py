@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from linq_emulator.backend import Backend
 from linq_emulator.clock import HOUR
 from linq_emulator.domain import delivery, events, retention, validate
 from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import encode
+from linq_emulator.serializers import sent_message_fields
 
 __all__ = [
     "add_chat",
@@ -191,7 +194,7 @@ def run_idempotent(
         accept: Sends the message, and returns it with the body of the response.
 
     Returns:
-        Status and body as JSON.
+        Status and body as JSON. A message that has failed since is shown as failed, if `failed_key` is so.
 
     Raises:
         ApiError: 2002 if the key's message was deleted or has expired; or an error of `accept`.
@@ -201,7 +204,7 @@ def run_idempotent(
     if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
         if stored.message.gone:
             raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
-        return stored.status, stored.body
+        return stored.status, _response_again(backend, stored)
     message, response = accept()
     body = encode(response)
     if key:
@@ -209,6 +212,16 @@ def run_idempotent(
         valid_until = backend.now() + round(hours * HOUR) if hours else None
         backend.responses_by_key[scoped_key] = StoredResponse(message, status, body, valid_until)
     return status, body
+
+
+def _response_again(backend: Backend, stored: StoredResponse) -> bytes:
+    if stored.message.status != "failed" or backend.switches.failed_key == "first_response":
+        return stored.body
+    response = msgspec.json.decode(stored.body)
+    for holder in (response, response.get("chat", {})):
+        if "message" in holder:
+            holder["message"] = sent_message_fields(stored.message, backend.media.url)
+    return encode(response)
 
 
 def idempotency_scope(backend: Backend, line: Line, recipients: Sequence[str]) -> str:
