@@ -25,11 +25,13 @@ def test_an_attachment_from_upload_to_download(server):
     assert made["http_method"] == "PUT"
     assert made["expires_at"] == "2026-11-21T10:15:00.000Z"
     path = f"/v3/attachments/{made['attachment_id']}"
-    assert server.ok("GET", path)["status"] == "pending"
+    before = server.ok("GET", path)
+    assert (before["status"], "download_url" in before) == ("pending", False)
     assert server.refused("POST", f"/v3/chats/{chat}/messages", media(made["attachment_id"])) == (404, 2007)
     put = requests.put(made["upload_url"], data=b"12345", headers=made["required_headers"], timeout=10)
     assert put.status_code == 200
-    assert server.ok("GET", path)["status"] == "complete"
+    after = server.ok("GET", path)
+    assert (after["status"], after["download_url"][:7]) == ("complete", "http://")
     part = server.ok("POST", f"/v3/chats/{chat}/messages", media(made["attachment_id"]))["message"]["parts"][0]
     assert (part["filename"], part["mime_type"], part["size_bytes"]) == ("a b.png", "image/png", 5)
     for url in (part["url"], made["download_url"]):
