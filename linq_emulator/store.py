@@ -49,6 +49,7 @@ class Store:
         self.attachments: dict[str, Attachment] = {}
         self.chats: dict[str, Chat] = {}
         self.messages: dict[str, Message] = {}
+        self.deleted: dict[str, Message] = {}
         self.ledger: list[Message] = []
         self.all_chats: OrderedIndex[Chat] = OrderedIndex(_chat_key)
         self._line_chats: dict[str, OrderedIndex[Chat]] = {}
@@ -170,8 +171,9 @@ class Store:
             root.replies.append(message)
 
     def remove_message(self, message: Message) -> None:
-        """Remove a message that is marked as gone from the API's lists. The ledger keeps it."""
+        """Remove a message that is marked as deleted from the API's lists. The ledger keeps it."""
         message.chat.messages.remove(message)
+        self.deleted[message.id] = message
         self._unlink(message)
 
     def remove_oldest(self, chat: Chat, count: int) -> list[Message]:

@@ -153,6 +153,10 @@ def test_a_deleted_message_is_gone_and_in_the_ledger(server):
     message = chat["message"]["id"]
     assert server.call("DELETE", f"/v3/messages/{message}").status_code == 204
     assert server.refused("DELETE", f"/v3/messages/{message}") == (404, 2002)
+    assert server.refused("GET", f"/v3/messages/{message}") == (404, 2002)
+    edited = server.call("PATCH", f"/v3/messages/{message}", {"text": "x"})
+    assert (edited.status_code, edited.content) == (204, b""), "an edit of what is deleted says nothing"
+    assert server.refused("PATCH", "/v3/messages/00000000-0000-4000-8000-000000000000", {"text": "x"}) == (404, 2002)
     assert server.ok("GET", f"/v3/chats/{chat['id']}/messages")["messages"] == []
     assert server.ledger()[0]["deleted_at"] == "2026-11-21T10:00:00.000Z"
 
