@@ -148,7 +148,7 @@ def _message_core(message: Message, media_url: MediaUrl) -> JSON:
         "is_read": message.status == "read",
         "service": message.service,
         "preferred_service": message.preferred_service,
-        "parts": [part_fields(part, media_url) for part in message.parts],
+        "parts": None if message.shows_no_parts else [part_fields(part, media_url) for part in message.parts],
         "effect": message.effect,
         "reply_to": reply_to_fields(message),
         "from_handle": _sender(message.sender),

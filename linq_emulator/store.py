@@ -160,9 +160,10 @@ class Store:
         return list(self._handle_chats.get(handle, ()))
 
     def add_message(self, message: Message) -> None:
-        """Add a message to its chat, its thread and the ledger."""
+        """Add a message to its chat, its thread and the ledger; a system event is not for the ledger."""
         self.messages[message.id] = message
-        self.ledger.append(message)
+        if not message.is_system_event:
+            self.ledger.append(message)
         message.chat.messages.add(message)
         root = thread_root(message)
         if root is not message:
@@ -170,9 +171,10 @@ class Store:
                 root.replies = []
             root.replies.append(message)
 
-    def remove_message(self, message: Message) -> None:
-        """Remove a message that is marked as deleted from the API's lists. The ledger keeps it."""
-        message.chat.messages.remove(message)
+    def remove_message(self, message: Message, *, leaves_tombstone: bool) -> None:
+        """Remove a message that is marked as deleted from the API, or all but its tombstone. The ledger keeps it."""
+        if not leaves_tombstone:
+            message.chat.messages.remove(message)
         self.deleted[message.id] = message
         self._unlink(message)
 
@@ -184,7 +186,8 @@ class Store:
         return removed
 
     def _unlink(self, message: Message) -> None:
-        del self.messages[message.id]
+        # A tombstone was unlinked before.
+        self.messages.pop(message.id, None)
         message.encoded = None
         for reply in thread_root(message).replies or ():
             # Its reply_to may have shown the removed message.

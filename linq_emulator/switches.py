@@ -116,6 +116,15 @@ class Switches:
         "get: so many items a page, with next_cursor and cursor; 0 is without pages.",
         whole=True,
     )
+    tombstones: bool = _flag(
+        False,
+        "Whether a deleted message stays in the list of its chat, with parts null: seen on the live API in April 2026.",
+    )
+    system_events: bool = _flag(
+        False,
+        "Whether the list of a group's messages has an item with parts null for who joined or left and for a new name "
+        "or icon: seen on the live API in April 2026.",
+    )
     message_moves_chat: bool = _flag(True, "Whether a new message moves the chat's updated_at is not documented.")
     edit_moves_message: bool = _flag(True, "Whether an edit moves the message's updated_at is not documented.")
     reaction_moves_message: bool = _flag(True, "Whether a reaction moves the message's updated_at is not documented.")

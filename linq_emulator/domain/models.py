@@ -183,11 +183,18 @@ class Message:
     idempotency_key: str | None = None
     override_optout: bool = False
     reconciled_at: int | None = None
+    is_system_event: bool = False
+    """Whether it stands for a change of the group. Nobody sent it, and the ledger does not have it."""
     edits: list[dict[str, Any]] | None = None
     expired_at: int | None = None
     deleted_at: int | None = None
     encoded: bytes | None = None
     """Cached JSON; None if it has to be encoded again."""
+
+    @property
+    def shows_no_parts(self) -> bool:
+        """Whether its parts are null: a system event, or the tombstone of a deleted message."""
+        return self.is_system_event or self.deleted_at is not None
 
     @property
     def gone(self) -> bool:

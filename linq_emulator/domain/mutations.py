@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE, iso
-from linq_emulator.domain import events
+from linq_emulator.domain import events, retention
 from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Reaction
 from linq_emulator.errors import ApiError
 
@@ -131,6 +131,7 @@ def update_group(backend: Backend, chat: Chat, name: str | None, icon: str | Non
             else:
                 old, chat.icon = chat.icon, new
             backend.store.touch_chat(chat, backend.now())
+            _add_system_event(backend, chat)
             events.emit_group_updated(backend, field, chat, old, new)
 
     backend.run_after(backend.switches.group_update_seconds, apply)
@@ -199,3 +200,29 @@ def _participants_changed(backend: Backend, chat: Chat) -> None:
     for message in chat.messages:
         # Every message shows the status of its sender.
         message.encoded = None
+    _add_system_event(backend, chat)
+
+
+def _add_system_event(backend: Backend, chat: Chat) -> None:
+    """Add the item without parts that stands for a change which the line has made."""
+    if not backend.switches.system_events:
+        return
+    store, now = backend.store, backend.now()
+    event = Message(
+        id=store.new_id(),
+        seq=store.next_seq(),
+        chat=chat,
+        sender=chat.me,
+        outbound=True,
+        parts=[],
+        to=(),
+        accepted_at=now,
+        created_at=now,
+        updated_at=now,
+        status="sent",
+        service=chat.service,
+        sent_at=now,
+        is_system_event=True,
+    )
+    store.add_message(event)
+    retention.schedule_sweep(backend, event)

@@ -72,9 +72,9 @@ def edit_message(request: Request) -> Response:
 
 def delete_message(request: Request) -> Response:
     """DELETE /v3/messages/{message_id}: deletes it from the account. The recipient keeps it."""
-    message = lookup.find_message(request)
-    message.deleted_at = request.backend.now()
-    request.backend.store.remove_message(message)
+    message, backend = lookup.find_message(request), request.backend
+    message.deleted_at = backend.now()
+    backend.store.remove_message(message, leaves_tombstone=backend.switches.tombstones)
     return NO_CONTENT
 
 
