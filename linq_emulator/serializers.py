@@ -133,7 +133,7 @@ def part_fields(part: Part, media_url: MediaUrl, *, with_reactions: bool = True)
 def reply_to_fields(message: Message) -> JSON | None:
     """What a message replies to; None if that is gone."""
     target = message.reply_to
-    if target is None or target.gone:
+    if target is None or not target.can_be_read:
         return None
     return {"message_id": target.id, "part_index": message.reply_part}
 

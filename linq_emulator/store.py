@@ -164,7 +164,8 @@ class Store:
         self.messages[message.id] = message
         if not message.is_system_event:
             self.ledger.append(message)
-        message.chat.messages.add(message)
+        if not message.zero_retention:
+            message.chat.messages.add(message)
         root = thread_root(message)
         if root is not message:
             if root.replies is None:
@@ -173,7 +174,7 @@ class Store:
 
     def remove_message(self, message: Message, *, leaves_tombstone: bool) -> None:
         """Remove a message that is marked as deleted from the API, or all but its tombstone. The ledger keeps it."""
-        if not leaves_tombstone:
+        if not (leaves_tombstone or message.zero_retention):
             message.chat.messages.remove(message)
         self.deleted[message.id] = message
         self._unlink(message)
@@ -194,9 +195,9 @@ class Store:
             reply.encoded = None
 
     def thread(self, message: Message) -> OrderedIndex[Message]:
-        """The messages of a thread that are not gone; the message alone if it has no thread."""
+        """The messages of a thread that can be read; the message alone if it has no thread."""
         root = thread_root(message)
-        return OrderedIndex(_message_key, [member for member in (root, *(root.replies or ())) if not member.gone])
+        return OrderedIndex(_message_key, [member for member in (root, *(root.replies or ())) if member.can_be_read])
 
 
 def thread_root(message: Message) -> Message:

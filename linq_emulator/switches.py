@@ -85,12 +85,14 @@ class Switches:
     chat_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
         _ORDERS,
-        "The order of GET /v3/chats is documented nowhere. By updated_at; unordered is by id.",
+        "The order of GET /v3/chats is documented nowhere; a plugin of the vendor reads ten to find the recently active "
+        "ones. By updated_at; unordered is by id.",
     )
     message_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
         _ORDERS,
-        "The order of a chat's messages is documented nowhere. By created_at; unordered is by id.",
+        "The order of a chat's messages is documented nowhere; a plugin of the vendor reads five to find new ones. By "
+        "created_at; unordered is by id.",
     )
     cursor: Literal["offset", "key"] = _choice(
         "offset",

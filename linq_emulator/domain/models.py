@@ -63,6 +63,8 @@ class Line:
     forwarding_number: str | None = None
     retention: int | None = None
     """Ephemeral window in milliseconds from created_at; None keeps messages."""
+    zero_retention: bool = False
+    """Whether nothing of its messages is kept."""
     last_use: int = 0
     """Counts up over all lines. The least recently used line has the smallest."""
     card: ContactCard | None = None
@@ -185,6 +187,8 @@ class Message:
     reconciled_at: int | None = None
     is_system_event: bool = False
     """Whether it stands for a change of the group. Nobody sent it, and the ledger does not have it."""
+    zero_retention: bool = False
+    """Whether its line kept nothing when it was accepted: no read finds it, and events have none of its parts."""
     edits: list[dict[str, Any]] | None = None
     expired_at: int | None = None
     deleted_at: int | None = None
@@ -198,8 +202,13 @@ class Message:
 
     @property
     def gone(self) -> bool:
-        """Whether the API no longer shows it."""
+        """Whether it is deleted or has expired."""
         return self.expired_at is not None or self.deleted_at is not None
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether the API shows it."""
+        return not (self.gone or self.zero_retention)
 
 
 @dataclass(slots=True, eq=False)

@@ -205,7 +205,7 @@ def _participants_changed(backend: Backend, chat: Chat) -> None:
 
 def _add_system_event(backend: Backend, chat: Chat) -> None:
     """Add the item without parts that stands for a change which the line has made."""
-    if not backend.switches.system_events:
+    if not backend.switches.system_events or chat.line.zero_retention:
         return
     store, now = backend.store, backend.now()
     event = Message(

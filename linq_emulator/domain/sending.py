@@ -92,7 +92,7 @@ def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: boo
             _check_mention(chat, handle)
     if draft.reply_to is not None:
         target = backend.store.messages.get(draft.reply_to)
-        if target is None or chat is None or target.chat is not chat:
+        if target is None or not target.can_be_read or chat is None or target.chat is not chat:
             raise ApiError(2002, "message.reply_to.message_id")
         if not 0 <= draft.reply_part < len(target.parts):
             raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
@@ -144,6 +144,7 @@ def send(
         reply_part=draft.reply_part,
         idempotency_key=draft.idempotency_key,
         override_optout=override_optout,
+        zero_retention=chat.line.zero_retention,
     )
     backend.rate_limits.acquire("pair", (chat.line.phone_number, frozenset(recipients)), now)
     backend.rate_limits.count_sandbox(now)

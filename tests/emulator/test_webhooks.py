@@ -165,6 +165,29 @@ def test_the_older_version_lacks_edits(server, receiver):
     assert event["data"]["from_handle"]["handle"] == ANN
 
 
+def test_a_line_without_retention_keeps_nothing(server, receiver):
+    server.set_line(LINE, zero_retention=True)
+    subscribe(server, receiver.url, "message.received", "message.sent", "message.edited")
+    chat = server.create(ANN, text="secret", idempotency_key="k")
+    sent = f"/v3/messages/{chat['message']['id']}"
+    assert chat["message"]["parts"][0]["value"] == "secret"
+    assert server.ok("PATCH", sent, {"text": "secret edit"})["parts"][0]["value"] == "secret edit"
+    inbound = server.receive_message(ANN, "secret")
+    server.advance(60)
+    for path in (sent, f"{sent}/thread", f"/v3/messages/{inbound['id']}"):
+        assert server.refused("GET", path) == (404, 2002)
+    assert server.ok("GET", f"/v3/chats/{chat['id']}/messages")["messages"] == []
+    assert server.create(ANN, idempotency_key="k")["message"]["id"] == chat["message"]["id"]
+    assert server.call("DELETE", sent).status_code == 204
+    assert [one["text"] for one in server.ledger()] == ["secret edit", "secret"]
+    events = {event["event_type"]: event["data"] for event in receiver.wait(3)}
+    assert all(data["zero_retention"] and "secret" not in json.dumps(data) for data in events.values())
+    assert (events["message.received"]["parts"], events["message.sent"]["parts"]) == ([], [])
+    server.set_line(LINE, zero_retention=False)
+    kept = server.send(chat["id"], "kept")["id"]
+    assert [one["id"] for one in server.ok("GET", f"/v3/chats/{chat['id']}/messages")["messages"]] == [kept]
+
+
 def test_every_kind_of_event(server, receiver):
     names = server.ok("GET", "/v3/webhook-events")["events"]
     subscribe(server, receiver.url, *names)

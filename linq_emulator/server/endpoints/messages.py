@@ -34,7 +34,7 @@ def list_messages(request: Request) -> Response:
 
 def get_message(request: Request) -> Response:
     """GET /v3/messages/{message_id}."""
-    return Response(200, _body(request, lookup.find_message(request)))
+    return Response(200, _body(request, lookup.find_readable_message(request)))
 
 
 def _body(request: Request, message: Message) -> bytes:
@@ -43,7 +43,7 @@ def _body(request: Request, message: Message) -> bytes:
 
 def get_thread(request: Request) -> Response:
     """GET /v3/messages/{message_id}/thread."""
-    message = lookup.find_message(request)
+    message = lookup.find_readable_message(request)
     order = validate.one_of(request.query.get("order", "asc"), ("asc", "desc"), "order")
     # The cursor in the documentation's example holds an id and a time.
     messages, next_cursor = paging.page(
