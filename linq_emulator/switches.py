@@ -205,6 +205,19 @@ class Switches:
         "How long a media URL in a message works: one hour in the SDK, long-lived in the attachments page (0 is "
         "for ever), 15 minutes (900) on the ephemeral tier.",
     )
+    attachment_tier: Literal["persistent", "ephemeral"] = _choice(
+        "persistent",
+        ("persistent", "ephemeral"),
+        "On the ephemeral tier every URL of a file works for 15 minutes, and the file is gone 24 to 48 hours after its "
+        "upload (here: 24). GET /v3/attachments/{id} has a fresh URL on both.",
+    )
+    media_fetch_seconds: float = _number(
+        0,
+        0,
+        600,
+        "The answer to a send waits until each URL of a file is fetched that was not sent before; more than 30 seconds "
+        "were seen. In real seconds, a URL.",
+    )
     capability_scope: Literal["account", "line"] = _choice(
         "account",
         ("account", "line"),

@@ -131,6 +131,8 @@ class Attachment:
     created_at: int
     upload_until: int = 0
     content: bytes | None = None
+    uploaded_at: int = 0
+    """When `content` came; 0 without it."""
     deleted: bool = False
 
 

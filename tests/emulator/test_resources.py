@@ -68,6 +68,39 @@ def test_how_long_a_media_url_works(server, seconds, works):
     assert requests.get(fresh, timeout=10).ok, "a new read gives a new URL"
 
 
+def test_files_on_the_ephemeral_tier(server):
+    server.set_switches(attachment_tier="ephemeral")
+    made, _ = upload(server)
+    path, chat = f"/v3/attachments/{made['attachment_id']}", server.create(ANN)["id"]
+    part = server.ok("POST", f"/v3/chats/{chat}/messages", media(made["attachment_id"]))["message"]["parts"][0]
+    urls = [made["download_url"], part["url"], server.ok("GET", path)["download_url"]]
+    assert all(requests.get(url, timeout=10).content == b"12345" for url in urls)
+    server.advance(15 * 60)
+    assert [requests.get(url, timeout=10).status_code for url in urls] == [403] * 3
+    assert requests.get(server.ok("GET", path)["download_url"], timeout=10).ok, "a new URL"
+    shown = server.ok("GET", f"/v3/chats/{chat}/messages")["messages"][0]["parts"][0]
+    assert requests.get(shown["url"], timeout=10).ok
+    server.advance(24 * 3600 - 15 * 60)
+    assert requests.get(server.ok("GET", path)["download_url"], timeout=10).status_code == 404, "its bytes are gone"
+    assert server.refused("POST", f"/v3/chats/{chat}/messages", media(made["attachment_id"])) == (404, 2007)
+
+
+def test_a_slow_first_fetch_of_media_by_url(server):
+    server.set_switches(media_fetch_seconds=600)
+    chat = server.create(ANN)["id"]
+    picture = {"type": "media", "url": "https://example.com/a.png"}
+    server.receive_message(ANN, parts=[picture | {"url": "https://example.com/inbound.png"}])
+    server.send(chat, "what a contact sends makes no request wait")
+    sticker = {"operation": "add", "type": "sticker", "emoji": "🎂"}
+    server.ok("POST", f"/v3/messages/{server.send(chat)['id']}/reactions", sticker)
+    body = {"message": {"parts": [picture], "idempotency_key": "k"}}
+    with pytest.raises(requests.ReadTimeout):
+        server.session.post(f"{server.base_url}/v3/chats/{chat}/messages", json=body, timeout=0.5)
+    again = server.ok("POST", f"/v3/chats/{chat}/messages", body)
+    assert again["message"]["id"] == server.ledger()[-1]["id"], "accepted before, and fetched once"
+    assert server.send(chat, "text")["id"]
+
+
 @pytest.mark.parametrize(
     ("change", "refusal"),
     [
