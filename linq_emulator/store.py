@@ -12,6 +12,7 @@ from uuid import UUID
 from linq_emulator.domain.models import (
     ALL_SERVICES,
     IMESSAGE,
+    SMS,
     Attachment,
     Block,
     Chat,
@@ -73,10 +74,14 @@ class Store:
         return self.lines[phone_number]
 
     def contact(self, handle: str) -> Contact:
-        """The contact of a handle, which is added if there is none. E-mail addresses start with iMessage only."""
+        """The contact of a handle, which is added if there is none.
+
+        E-mail addresses start with iMessage only, short codes and sender ids with SMS.
+        """
         contact = self.contacts.get(handle)
         if contact is None:
-            contact = Contact(handle, (IMESSAGE,) if "@" in handle else ALL_SERVICES)
+            services = (IMESSAGE,) if "@" in handle else ALL_SERVICES if handle.startswith("+") else (SMS,)
+            contact = Contact(handle, services)
             self.contacts[handle] = contact
         return contact
 

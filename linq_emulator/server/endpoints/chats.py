@@ -16,7 +16,7 @@ def list_chats(request: Request) -> Response:
     backend = request.backend
     number, handle = request.query.get("from"), request.query.get("to")
     line = None if number is None else sending.own_line(backend, number)
-    if handle is not None:
+    if handle is not None and not validate.is_sender_id(handle):
         validate.handle(handle, "to")
     chats, next_cursor = paging.page(
         request,
