@@ -14,6 +14,7 @@ from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Respons
 
 __all__ = ["ROUTES"]
 
+
 def list_lines(request: Request) -> Response:
     """GET /v3/phone_numbers."""
     lines = [serializers.line_fields(line) for line in request.backend.store.lines.values()]
