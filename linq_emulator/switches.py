@@ -85,8 +85,8 @@ class Switches:
     chat_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
         _ORDERS,
-        "The order of GET /v3/chats is documented nowhere; a plugin of the vendor reads ten to find the recently active "
-        "ones. By updated_at; unordered is by id.",
+        "The order of GET /v3/chats is documented nowhere; a plugin of the vendor reads ten to find the recently "
+        "active ones. By updated_at; unordered is by id.",
     )
     message_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
@@ -173,20 +173,29 @@ class Switches:
         "How far the Date header is off the clock of the timestamps: servers behind one name need not agree.",
     )
     update_chat_status: int = _choice(
-        202, (202, 200), "Status of PUT /v3/chats/{id}: 202 in the OpenAPI document of March 2026, 200 in other sources."
+        202,
+        (202, 200),
+        "Status of PUT /v3/chats/{id}: 202 in the OpenAPI document of March 2026, 200 in other sources.",
     )
     leave_status: int = _choice(202, (202, 200), "Status of POST /v3/chats/{id}/leave: sources disagree.")
     edit_status: int = _choice(200, (200, 202), "Status of PATCH /v3/messages/{id}: not documented.")
     reaction_status: int = _choice(202, (202, 200), "Status of POST reactions: 202 now, 200 in February 2026.")
     attachment_status: int = _choice(200, (200, 201), "Status of POST /v3/attachments: sources disagree.")
     contact_card_status: int = _choice(
-        200, (200, 201), "Status of POST /v3/contact_card: 200 in the OpenAPI document of March 2026, no other source says more."
+        200,
+        (200, 201),
+        "Status of POST /v3/contact_card: 200 in the OpenAPI document of March 2026, no other source says more.",
     )
     direct_group_action_status: int = _choice(
         409,
         (409, 400),
-        "Status (code 1006) of a group action on a direct chat: 409 for the update, open for participants and "
-        "leave; February 2026 said 400.",
+        "Status (code 1006) of the update of a direct chat: 409; February 2026 said 400. For leaving it is open.",
+    )
+    direct_participants_status: int = _choice(
+        400,
+        (400, 409),
+        "Status of a change of participants of a direct chat: 400 in the OpenAPI document of March 2026, which names "
+        "no code (here: 1006).",
     )
     group_update_seconds: float = _number(
         1,

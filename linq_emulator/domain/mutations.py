@@ -109,10 +109,10 @@ def _reactions_changed(backend: Backend, message: Message) -> None:
         message.updated_at = backend.now()
 
 
-def check_group(backend: Backend, chat: Chat) -> None:
-    """Refuse a direct chat with 1006."""
+def check_group(chat: Chat, status: int) -> None:
+    """Refuse a direct chat with 1006 and this status."""
     if not chat.is_group:
-        raise ApiError(1006, status=backend.switches.direct_group_action_status)
+        raise ApiError(1006, status=status)
 
 
 def update_group(backend: Backend, chat: Chat, name: str | None, icon: str | None) -> None:

@@ -236,7 +236,9 @@ def test_reset_forgets_everything_but_the_time(server):
 def test_senders_that_cannot_be_written_to(server, sender):
     inbound = server.receive_message(sender, "Your code is 1234")
     assert (inbound["from_handle"]["handle"], inbound["service"]) == (sender, "SMS")
-    assert [chat["id"] for chat in server.ok("GET", "/v3/chats", params={"to": sender})["chats"]] == [inbound["chat_id"]]
+    assert [chat["id"] for chat in server.ok("GET", "/v3/chats", params={"to": sender})["chats"]] == [
+        inbound["chat_id"]
+    ]
     body = {"from": LINE, "to": [sender], "message": {"parts": [{"type": "text", "value": "hi"}]}}
     assert server.refused("POST", "/v3/chats", body) == (400, 1002)
     server.ok("POST", "/v3/blocked_handles", {"handle": sender})

@@ -187,12 +187,14 @@ def test_names_and_icons_apply_later(server):
     assert answer["updated_at"] == "2026-11-21T10:00:01.000Z"
 
 
-@pytest.mark.parametrize("status", [409, 400])
-def test_group_actions_on_a_direct_chat(server, status):
-    server.set_switches(direct_group_action_status=status)
+@pytest.mark.parametrize(("status", "of_participants"), [(409, 400), (400, 409)])
+def test_group_actions_on_a_direct_chat(server, status, of_participants):
+    if status != 409:
+        server.set_switches(direct_group_action_status=status, direct_participants_status=of_participants)
     chat = server.create(ANN)["id"]
     assert server.refused("PUT", f"/v3/chats/{chat}", {"display_name": "x"}) == (status, 1006)
-    assert server.refused("POST", f"/v3/chats/{chat}/participants", {"handle": BOB}) == (status, 1006)
+    for method, handle in (("POST", BOB), ("DELETE", ANN)):
+        assert server.refused(method, f"/v3/chats/{chat}/participants", {"handle": handle}) == (of_participants, 1006)
     assert server.refused("POST", f"/v3/chats/{chat}/leave") == (status, 1006)
 
 

@@ -86,16 +86,18 @@ def test_files_on_the_ephemeral_tier(server):
 
 
 def test_a_slow_first_fetch_of_media_by_url(server):
-    server.set_switches(media_fetch_seconds=600)
+    server.set_switches(media_fetch_seconds=600)  # far longer than `send` and `ok` wait
     chat = server.create(ANN)["id"]
     picture = {"type": "media", "url": "https://example.com/a.png"}
     server.receive_message(ANN, parts=[picture | {"url": "https://example.com/inbound.png"}])
     server.send(chat, "what a contact sends makes no request wait")
     sticker = {"operation": "add", "type": "sticker", "emoji": "🎂"}
     server.ok("POST", f"/v3/messages/{server.send(chat)['id']}/reactions", sticker)
+    server.set_switches(media_fetch_seconds=3)
     body = {"message": {"parts": [picture], "idempotency_key": "k"}}
     with pytest.raises(requests.ReadTimeout):
         server.session.post(f"{server.base_url}/v3/chats/{chat}/messages", json=body, timeout=0.5)
+    server.set_switches(media_fetch_seconds=600)
     again = server.ok("POST", f"/v3/chats/{chat}/messages", body)
     assert again["message"]["id"] == server.ledger()[-1]["id"], "accepted before, and fetched once"
     assert server.send(chat, "text")["id"]

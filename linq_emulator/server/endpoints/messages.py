@@ -57,7 +57,7 @@ def get_thread(request: Request) -> Response:
 
 
 def edit_message(request: Request) -> Response:
-    """PATCH /v3/messages/{message_id}. Of a deleted message it does nothing, and has no body (seen by third parties)."""
+    """PATCH /v3/messages/{message_id}. Of a deleted message it has no body (seen by third parties)."""
     if request.path["message_id"].lower() in request.backend.store.deleted:
         return NO_CONTENT
     message = lookup.find_message(request)
