@@ -204,6 +204,8 @@ class KeyedSend:
             log.warning("The platform has returned an earlier message of this key, which has other content")
         elif attempt.started_at is not None and accepted.message.created_at < parse_datetime(attempt.started_at):
             log.info("The message was sent before: nothing was sent now")
+        if accepted.message.delivery_status == "failed":
+            log.warning("The message of this key has failed, and is not sent again: that takes another key")
 
     def _look(self, record: IdempotencyRecord) -> Found | Resolution:
         now = self._now()
