@@ -256,7 +256,8 @@ class Message(SentMessage):
 
     `delivery_status` is pending, queued, sent, delivered, read, failed, or (inbound) received. `reconciled_at` is set
     on a message that the platform recovered late: its `sent_at` may be much older. What a message is recognized by has
-    to fit: one whose `parts` were taken for none would be sent again.
+    to fit: one whose `parts` were taken for none would be sent again. Nobody wrote an item whose `parts` are null
+    in the response, and empty here: it stands for a change of the group, or for a message that was deleted.
     """
 
     created_at: UTCDatetime
