@@ -92,7 +92,7 @@ def _connection_type() -> dict[str, Any]:
             },
             "read_timeout": {
                 "label": "Read timeout (seconds)",
-                "description": "How long to wait for each response; 60 if empty.",
+                "description": "How long to wait for each response; 90 if empty.",
                 "schema": {"type": ["number", "null"]},
             },
             "max_retries": {

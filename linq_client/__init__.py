@@ -33,7 +33,7 @@ from linq_client._outgoing import (
 from linq_client._pagination import APIResponse, Page, Paginator
 from linq_client._retention import RetentionWindow
 from linq_client._retry import RequestStats, RetrySettings
-from linq_client.client import DEFAULT_BASE_URL, LinqClient
+from linq_client.client import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, LinqClient
 from linq_client.errors import (
     APIConnectionError,
     APIUnavailableError,
@@ -65,6 +65,7 @@ __version__: str
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "DEFAULT_TIMEOUT",
     "MAX_TEXT",
     "APIConnectionError",
     "APIResponse",

@@ -47,6 +47,11 @@ class APIResponse:
     server_time: datetime
     kind: RequestKind = RequestKind.READ
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the API has said that the request succeeded, and nothing more (204)."""
+        return self.status == 204
+
 
 @dataclass(frozen=True)
 class Page:

@@ -28,9 +28,13 @@ from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries
 from linq_client._transport import Transport
 from linq_client.errors import ChatNotFoundError, Effect, NotFoundError, RequestKind, SettingsError
 
-__all__ = ["DEFAULT_BASE_URL", "LinqClient"]
+__all__ = ["DEFAULT_BASE_URL", "DEFAULT_TIMEOUT", "LinqClient"]
 
 DEFAULT_BASE_URL: Final = "https://api.linqapp.com/api/partner"
+
+#: Seconds for a connection and for each read. The API fetches media that a message names by URL before it responds, for
+#: which 75 seconds were needed; the deadline of an exchange has to be later.
+DEFAULT_TIMEOUT: Final = (5.0, 90.0)
 
 
 class LinqClient:
@@ -42,7 +46,8 @@ class LinqClient:
     Args:
         api_key: from the environment variable `LINQ_API_KEY` if None.
         base_url: ends in `/api/partner`, without `/v3`; from `LINQ_BASE_URL` if None, else the vendor's.
-        timeout: seconds to wait for a connection, and for each read of a response.
+        timeout: seconds to wait for a connection, and for each read of a response. The API responds to a message with
+            media by URL when it has fetched the file, which can take more than a minute.
         max_retries: tries after the first one. Only calls that may safely be repeated are retried: reads, calls that
             set a state, and sends (which always carry an idempotency key).
         retry_budget: seconds after which no other try of a call begins; a `Retry-After` that does not fit ends it.
@@ -71,7 +76,7 @@ class LinqClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: tuple[float, float] = (5.0, 60.0),
+        timeout: tuple[float, float] = DEFAULT_TIMEOUT,
         max_retries: int = 4,
         retry_budget: float = 120.0,
         pool_size: int = 10,

@@ -201,7 +201,8 @@ class LinqError(Exception):
         doc_url: the API's page about this code.
         retry_after: seconds to wait before the next try, where the API named them (429, some 5xx).
         idempotency_key: of a send that failed, to ask again with; None of other calls.
-        verdict: the API itself said so: its error envelope was there. A proxy's page, whatever its status, is none.
+        verdict: the API itself said so: its error envelope was there, or of an empty success its trace id. A proxy's
+            page, whatever its status, is none.
         effect: what the call has done on the platform.
         retryable: whether the same request can succeed soon without a change.
     """
@@ -289,7 +290,7 @@ class ChatNotFoundError(NotFoundError):
 
 
 class MessageNotFoundError(NotFoundError):
-    """No such message, or not any more (404, code 2002); of a send, see `effect`."""
+    """No such message, or not any more (404, code 2002; or 204, of a change); of a send, see `effect`."""
 
 
 class RateLimitedError(LinqError):

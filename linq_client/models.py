@@ -257,6 +257,8 @@ class Message(SentMessage):
     `delivery_status` is pending, queued, sent, delivered, read, failed, or (inbound) received. `reconciled_at` is set
     on a message that the platform recovered late: its `sent_at` may be much older. What a message is recognized by has
     to fit: one whose `parts` were taken for none would be sent again.
+    `is_written` is False of an item whose `parts` are null in the response, and empty here: nobody wrote it, since it
+    stands for a change of the group, or it was deleted.
     """
 
     created_at: UTCDatetime
@@ -267,6 +269,13 @@ class Message(SentMessage):
     is_from_me: bool
     read_at: Informative[UTCDatetime] = None
     reconciled_at: Informative[UTCDatetime] = None
+    is_written: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_null_parts(cls, value: Any) -> Any:
+        is_null = isinstance(value, dict) and "parts" in value and value["parts"] is None
+        return {**value, "is_written": False} if is_null else value
 
 
 class SendResult(APIModel):

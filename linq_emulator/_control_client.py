@@ -227,10 +227,17 @@ class Emulator:
         ineligible: bool | None = None,
         reputation: Reputation | None = None,
         retention_hours: float | UnsetType | None = UNSET,
+        zero_retention: bool | None = None,
         line_type: Literal["iMessage", "RCS"] | None = None,
     ) -> dict[str, Any]:
-        """Add or change a line; None as its retention keeps messages."""
-        fields = _present(phone_number=phone_number, ineligible=ineligible, reputation=reputation, line_type=line_type)
+        """Add or change a line; None as its retention keeps messages, zero retention keeps none at all."""
+        fields = _present(
+            phone_number=phone_number,
+            ineligible=ineligible,
+            reputation=reputation,
+            zero_retention=zero_retention,
+            line_type=line_type,
+        )
         if not isinstance(retention_hours, UnsetType):
             fields["retention_hours"] = retention_hours
         return self._command("POST", "lines", fields)

@@ -133,7 +133,7 @@ def part_fields(part: Part, media_url: MediaUrl, *, with_reactions: bool = True)
 def reply_to_fields(message: Message) -> JSON | None:
     """What a message replies to; None if that is gone."""
     target = message.reply_to
-    if target is None or target.gone:
+    if target is None or not target.can_be_read:
         return None
     return {"message_id": target.id, "part_index": message.reply_part}
 
@@ -148,7 +148,7 @@ def _message_core(message: Message, media_url: MediaUrl) -> JSON:
         "is_read": message.status == "read",
         "service": message.service,
         "preferred_service": message.preferred_service,
-        "parts": [part_fields(part, media_url) for part in message.parts],
+        "parts": None if message.shows_no_parts else [part_fields(part, media_url) for part in message.parts],
         "effect": message.effect,
         "reply_to": reply_to_fields(message),
         "from_handle": _sender(message.sender),

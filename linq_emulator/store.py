@@ -12,6 +12,7 @@ from uuid import UUID
 from linq_emulator.domain.models import (
     ALL_SERVICES,
     IMESSAGE,
+    SMS,
     Attachment,
     Block,
     Chat,
@@ -49,6 +50,7 @@ class Store:
         self.attachments: dict[str, Attachment] = {}
         self.chats: dict[str, Chat] = {}
         self.messages: dict[str, Message] = {}
+        self.deleted: dict[str, Message] = {}
         self.ledger: list[Message] = []
         self.all_chats: OrderedIndex[Chat] = OrderedIndex(_chat_key)
         self._line_chats: dict[str, OrderedIndex[Chat]] = {}
@@ -72,10 +74,14 @@ class Store:
         return self.lines[phone_number]
 
     def contact(self, handle: str) -> Contact:
-        """The contact of a handle, which is added if there is none. E-mail addresses start with iMessage only."""
+        """The contact of a handle, which is added if there is none.
+
+        E-mail addresses start with iMessage only, short codes and sender ids with SMS.
+        """
         contact = self.contacts.get(handle)
         if contact is None:
-            contact = Contact(handle, (IMESSAGE,) if "@" in handle else ALL_SERVICES)
+            services = (IMESSAGE,) if "@" in handle else ALL_SERVICES if handle.startswith("+") else (SMS,)
+            contact = Contact(handle, services)
             self.contacts[handle] = contact
         return contact
 
@@ -159,19 +165,23 @@ class Store:
         return list(self._handle_chats.get(handle, ()))
 
     def add_message(self, message: Message) -> None:
-        """Add a message to its chat, its thread and the ledger."""
+        """Add a message to its chat, its thread and the ledger; a system event is not for the ledger."""
         self.messages[message.id] = message
-        self.ledger.append(message)
-        message.chat.messages.add(message)
+        if not message.is_system_event:
+            self.ledger.append(message)
+        if not message.zero_retention:
+            message.chat.messages.add(message)
         root = thread_root(message)
         if root is not message:
             if root.replies is None:
                 root.replies = []
             root.replies.append(message)
 
-    def remove_message(self, message: Message) -> None:
-        """Remove a message that is marked as gone from the API's lists. The ledger keeps it."""
-        message.chat.messages.remove(message)
+    def remove_message(self, message: Message, *, leaves_tombstone: bool) -> None:
+        """Remove a message that is marked as deleted from the API, or all but its tombstone. The ledger keeps it."""
+        if not (leaves_tombstone or message.zero_retention):
+            message.chat.messages.remove(message)
+        self.deleted[message.id] = message
         self._unlink(message)
 
     def remove_oldest(self, chat: Chat, count: int) -> list[Message]:
@@ -182,16 +192,17 @@ class Store:
         return removed
 
     def _unlink(self, message: Message) -> None:
-        del self.messages[message.id]
+        # A tombstone was unlinked before.
+        self.messages.pop(message.id, None)
         message.encoded = None
         for reply in thread_root(message).replies or ():
             # Its reply_to may have shown the removed message.
             reply.encoded = None
 
     def thread(self, message: Message) -> OrderedIndex[Message]:
-        """The messages of a thread that are not gone; the message alone if it has no thread."""
+        """The messages of a thread that can be read; the message alone if it has no thread."""
         root = thread_root(message)
-        return OrderedIndex(_message_key, [member for member in (root, *(root.replies or ())) if not member.gone])
+        return OrderedIndex(_message_key, [member for member in (root, *(root.replies or ())) if member.can_be_read])
 
 
 def thread_root(message: Message) -> Message:

@@ -85,12 +85,14 @@ class Switches:
     chat_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
         _ORDERS,
-        "The order of GET /v3/chats is documented nowhere. By updated_at; unordered is by id.",
+        "The order of GET /v3/chats is documented nowhere; a plugin of the vendor reads ten to find the recently "
+        "active ones. By updated_at; unordered is by id.",
     )
     message_order: Literal["newest", "oldest", "unordered"] = _choice(
         "newest",
         _ORDERS,
-        "The order of a chat's messages is documented nowhere. By created_at; unordered is by id.",
+        "The order of a chat's messages is documented nowhere; a plugin of the vendor reads five to find new ones. By "
+        "created_at; unordered is by id.",
     )
     cursor: Literal["offset", "key"] = _choice(
         "offset",
@@ -116,6 +118,15 @@ class Switches:
         "get: so many items a page, with next_cursor and cursor; 0 is without pages.",
         whole=True,
     )
+    tombstones: bool = _flag(
+        False,
+        "Whether a deleted message stays in the list of its chat, with parts null: seen on the live API in April 2026.",
+    )
+    system_events: bool = _flag(
+        False,
+        "Whether the list of a group's messages has an item with parts null for who joined or left and for a new name "
+        "or icon: seen on the live API in April 2026.",
+    )
     message_moves_chat: bool = _flag(True, "Whether a new message moves the chat's updated_at is not documented.")
     edit_moves_message: bool = _flag(True, "Whether an edit moves the message's updated_at is not documented.")
     reaction_moves_message: bool = _flag(True, "Whether a reaction moves the message's updated_at is not documented.")
@@ -138,6 +149,12 @@ class Switches:
         "How long a key is remembered is not documented; 0 keeps it for ever, since a key whose message was "
         "deleted or expired is documented to be refused and never resent.",
     )
+    failed_key: Literal["failed_message", "first_response"] = _choice(
+        "failed_message",
+        ("failed_message", "first_response"),
+        "A key whose message failed gets the failed message, and nothing is sent: a page about code 4006 is quoted so. "
+        "Elsewhere the reference has the first response again, in which the message is pending.",
+    )
     create_chat_message: Literal["inside", "beside", "both"] = _choice(
         "inside",
         ("inside", "beside", "both"),
@@ -155,17 +172,30 @@ class Switches:
         315_360_000,
         "How far the Date header is off the clock of the timestamps: servers behind one name need not agree.",
     )
-    update_chat_status: int = _choice(200, (200, 202), "Status of PUT /v3/chats/{id}: sources disagree.")
+    update_chat_status: int = _choice(
+        202,
+        (202, 200),
+        "Status of PUT /v3/chats/{id}: 202 in the OpenAPI document of March 2026, 200 in other sources.",
+    )
     leave_status: int = _choice(202, (202, 200), "Status of POST /v3/chats/{id}/leave: sources disagree.")
     edit_status: int = _choice(200, (200, 202), "Status of PATCH /v3/messages/{id}: not documented.")
     reaction_status: int = _choice(202, (202, 200), "Status of POST reactions: 202 now, 200 in February 2026.")
     attachment_status: int = _choice(200, (200, 201), "Status of POST /v3/attachments: sources disagree.")
-    contact_card_status: int = _choice(201, (201, 200), "Status of POST /v3/contact_card: not documented.")
+    contact_card_status: int = _choice(
+        200,
+        (200, 201),
+        "Status of POST /v3/contact_card: 200 in the OpenAPI document of March 2026, no other source says more.",
+    )
     direct_group_action_status: int = _choice(
         409,
         (409, 400),
-        "Status (code 1006) of a group action on a direct chat: 409 for the update, open for participants and "
-        "leave; February 2026 said 400.",
+        "Status (code 1006) of the update of a direct chat: 409; February 2026 said 400. For leaving it is open.",
+    )
+    direct_participants_status: int = _choice(
+        400,
+        (400, 409),
+        "Status of a change of participants of a direct chat: 400 in the OpenAPI document of March 2026, which names "
+        "no code (here: 1006).",
     )
     group_update_seconds: float = _number(
         1,
@@ -184,6 +214,19 @@ class Switches:
         "How long a media URL in a message works: one hour in the SDK, long-lived in the attachments page (0 is "
         "for ever), 15 minutes (900) on the ephemeral tier.",
     )
+    attachment_tier: Literal["persistent", "ephemeral"] = _choice(
+        "persistent",
+        ("persistent", "ephemeral"),
+        "On the ephemeral tier every URL of a file works for 15 minutes, and the file is gone 24 to 48 hours after its "
+        "upload (here: 24). GET /v3/attachments/{id} has a fresh URL on both.",
+    )
+    media_fetch_seconds: float = _number(
+        0,
+        0,
+        600,
+        "The answer to a send waits until each URL of a file is fetched that was not sent before; more than 30 seconds "
+        "were seen. In real seconds, a URL.",
+    )
     capability_scope: Literal["account", "line"] = _choice(
         "account",
         ("account", "line"),
@@ -197,8 +240,8 @@ class Switches:
     webhook_retries: Literal["exponential", "ten", "six"] = _choice(
         "exponential",
         ("exponential", "ten", "six"),
-        "The schedule changed: exponential for up to 30 minutes since September 2026, before that ten tries in 25 "
-        "minutes, in February 2026 six within 60 seconds.",
+        "The schedule changed: exponential for up to 30 minutes since September 2026, before that ten retries after 2, "
+        "4, 8 to 512 and 600 seconds, each up to 20 % off, in February 2026 six tries within 60 seconds.",
     )
     automatic_delivery: bool = _flag(
         True, "When false, a sent message stays pending until the control API reports a receipt."

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: A call of the client begins no try after two minutes, and waits a minute for its response.
+#: A call of the client makes its last request within two minutes. It can wait for two more, which matters only where
+#: the call itself looks, and there `CLOCK_SKEW` looks further back.
 _LONGEST_CALL: Final = timedelta(minutes=3)
 
 _TO_RESEND: Final = "to send it again, clear the task with on_clear='resend' or with another idempotency_key"
@@ -204,6 +205,8 @@ class KeyedSend:
             log.warning("The platform has returned an earlier message of this key, which has other content")
         elif attempt.started_at is not None and accepted.message.created_at < parse_datetime(attempt.started_at):
             log.info("The message was sent before: nothing was sent now")
+        if accepted.message.delivery_status == "failed":
+            log.warning("The message of this key has failed, and is not sent again: that takes another key")
 
     def _look(self, record: IdempotencyRecord) -> Found | Resolution:
         now = self._now()

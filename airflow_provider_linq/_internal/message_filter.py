@@ -62,11 +62,11 @@ class MessageFilter:
 
     def matches(self, message: Message) -> bool:
         """
-        Whether a message came in from whom and with what text it should.
+        Whether a message came in from whom and with what text it should. Some items nobody wrote.
 
         :raises InvalidRequestError: the predicate raised.
         """
-        if message.is_from_me:
+        if message.is_from_me or not message.is_written:
             return False
         if self.from_handle is not None and not _is_from(message, self.from_handle):
             return False

@@ -181,7 +181,7 @@ def _read_chat(
     for message in read_stable(client.messages.list(chat_id)):
         if message.id == message_id:
             found = message
-        elif not message.is_from_me and (written := _written_at(message)) > since:
+        elif not message.is_from_me and message.is_written and (written := _written_at(message)) > since:
             first = min(written, first or written)
     return found, first
 

@@ -14,6 +14,7 @@ from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq.results import SendResult
 from linq_client import (
     DEFAULT_BASE_URL,
+    DEFAULT_TIMEOUT,
     InvalidRequestError,
     LinqClient,
     LinqError,
@@ -89,7 +90,7 @@ class LinqHook(BaseHook):
     :param retention_window_hours: after how many hours the platform deletes messages, 1 to 24; by default it
         keeps them.
     :param connect_timeout: seconds to wait for a connection, 5 by default.
-    :param read_timeout: seconds to wait for each read of a response, 60 by default.
+    :param read_timeout: seconds to wait for each read of a response, 90 by default.
     :param max_retries: tries of a call after the first one, where it may be repeated, 4 by default.
     :param proxy: URL of a proxy for all requests; by default that of the environment.
     :param verify: file with the certificates to trust, of a private CA for example; by default those that Python
@@ -158,7 +159,10 @@ class LinqHook(BaseHook):
             base_url=conn.host or DEFAULT_BASE_URL,
             default_line=None if line is None else check_line(line, "default_line"),
             retention_window=None if hours is None else RetentionWindow(hours),
-            timeout=(_positive(fields, "connect_timeout") or 5.0, _positive(fields, "read_timeout") or 60.0),
+            timeout=(
+                _positive(fields, "connect_timeout") or DEFAULT_TIMEOUT[0],
+                _positive(fields, "read_timeout") or DEFAULT_TIMEOUT[1],
+            ),
             max_retries=_whole(fields, "max_retries", 4),
             proxy=_text(fields, "proxy"),
             verify=_text(fields, "verify") or True,

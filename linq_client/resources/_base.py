@@ -29,7 +29,12 @@ class Resource:
         self._client = client
 
     def _call(self, model: type[M], method: str, path: str, **request: Any) -> M:
-        """Send a request whose response is one object; `request` as `LinqClient.request` takes it."""
+        """Send a request whose response is one object; `request` as `LinqClient.request` takes it.
+
+        Raises:
+            APIConnectionError: the API says that it succeeded, and nothing more: the one such response that is known
+                stands for a request that did nothing.
+        """
         response = self._client.request(method, path, **request)
         return parse(model, response.body, response)
 
@@ -103,15 +108,17 @@ def parse(model: type[M], body: object, response: APIResponse | None = None) -> 
     Raises:
         APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
     """
-    try:
-        return model.model_validate(body, context=response.server_time if response else None)
-    except ValidationError as error:
-        # Some of it can be the other side's: the names in an object whose names are free.
-        wrong = quoted(
-            ", ".join(".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False))
-        )
+    if response is not None and response.is_empty:
+        problem = "it has no body (HTTP 204)"
+    else:
+        try:
+            return model.model_validate(body, context=response.server_time if response else None)
+        except ValidationError as error:
+            # Some of it can be the other side's: the names in an object whose names are free.
+            names = (".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False))
+            problem = f"wrong or missing {quoted(', '.join(names))}"
     failure = APIConnectionError(
-        f"the response is not a {model.__name__}: wrong or missing {wrong}",
+        f"the response is not a {model.__name__}: {problem}",
         status=response.status if response else None,
         trace_id=response.trace_id if response else None,
         effect=Effect.NONE if response is None or response.kind is RequestKind.READ else Effect.UNKNOWN,

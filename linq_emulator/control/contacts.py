@@ -16,9 +16,10 @@ from linq_emulator.domain.models import Block, Location, Reaction, Service
 __all__ = ["HANDLERS"]
 
 
-def _handle(text: str, field: str) -> str:
-    if not validate.is_handle(text):
-        raise CommandError(field, "must be an E.164 phone number or an e-mail address")
+def _sender(text: str, field: str) -> str:
+    if not validate.is_sender(text):
+        rule = "must be an E.164 phone number, an e-mail address, a short code or an alphanumeric sender id"
+        raise CommandError(field, rule)
     return text
 
 
@@ -40,7 +41,7 @@ def receive(command: Command) -> object:
     """Receive a message. The response is the message, or ``{"dropped": true}`` for a blocked sender."""
     body = command.parse(InboundMessage)
     backend = command.backend
-    handle = _handle(body.sender, "from")
+    handle = _sender(body.sender, "from")
     if (body.text is None) == (body.parts is None):
         raise CommandError("text", "give either text or parts")
     if (body.line is None) == (body.chat_id is None):
@@ -163,7 +164,7 @@ def change_handle(command: Command) -> object:
     """Change a contact's services, opt-out, block or location."""
     body = command.parse(HandleChange)
     store, now = command.backend.store, command.backend.now()
-    contact = store.contact(_handle(body.handle, "handle"))
+    contact = store.contact(_sender(body.handle, "handle"))
     if body.services is not None:
         contact.services = tuple(body.services)
     if body.opted_out is not None:

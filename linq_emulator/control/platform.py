@@ -45,6 +45,7 @@ class LineChange(Struct, forbid_unknown_fields=True):
     ineligible: bool | None = None
     reputation: Reputation | None = None
     retention_hours: Annotated[float, Meta(ge=1, le=24)] | UnsetType | None = UNSET
+    zero_retention: bool | None = None
     line_type: Literal["iMessage", "RCS"] | None = None
 
 
@@ -59,6 +60,7 @@ def change_line(command: Command) -> object:
     line.ineligible = line.ineligible if body.ineligible is None else body.ineligible
     line.reputation = body.reputation or line.reputation
     line.line_type = body.line_type or line.line_type
+    line.zero_retention = line.zero_retention if body.zero_retention is None else body.zero_retention
     if not isinstance(body.retention_hours, UnsetType):
         hours = body.retention_hours
         line.retention = None if hours is None else round(hours * HOUR)
@@ -68,6 +70,7 @@ def change_line(command: Command) -> object:
     return {
         **line_fields(line),
         "ineligible": line.ineligible,
+        "zero_retention": line.zero_retention,
         "retention_hours": None if line.retention is None else line.retention / HOUR,
     }
 

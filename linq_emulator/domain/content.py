@@ -198,14 +198,15 @@ class MessageParser:
             return self._uploaded(validate.identifier(attachment_id, f"{prefix}attachment_id"), prefix, allowed)
         if self._media.find(self._store, url) is None:
             validate.https_url(url, f"{prefix}{url_field}")
+            self._media.fetch(url)
         return self._media.find_or_add(self._store, url, allowed, self._clock.now())
 
     def _uploaded(self, attachment_id: str, prefix: str, allowed: list[str]) -> Attachment:
         attachment = self._store.attachments.get(attachment_id)
         if attachment is None or attachment.deleted:
             raise ApiError(2003, f"{prefix}attachment_id")
-        if attachment.content is None:
-            raise ApiError(2007, f"{prefix}attachment_id has not been uploaded")
+        if self._media.content(attachment) is None:
+            raise ApiError(2007, f"{prefix}attachment_id has not been uploaded, or its file is gone")
         if attachment.content_type not in allowed:
             raise ApiError(5004, f"{attachment.content_type} cannot be sent here")
         if attachment.size_bytes > MAX_UPLOAD:

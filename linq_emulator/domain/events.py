@@ -76,9 +76,10 @@ def _chat_context(chat: Chat) -> dict[str, Any]:
 
 def _content(backend: Backend, message: Message) -> dict[str, Any]:
     media_url = backend.media.url
-    return {
+    parts = [] if message.zero_retention else message.parts
+    content: dict[str, Any] = {
         "id": message.id,
-        "parts": [serializers.part_fields(part, media_url, with_reactions=False) for part in message.parts],
+        "parts": [serializers.part_fields(part, media_url, with_reactions=False) for part in parts],
         "service": message.service,
         "preferred_service": message.preferred_service or ("auto" if message.outbound else None),
         "sent_at": iso_or_none(message.sent_at),
@@ -88,6 +89,9 @@ def _content(backend: Backend, message: Message) -> dict[str, Any]:
         "reply_to": serializers.reply_to_fields(message),
         "idempotency_key": message.idempotency_key,
     }
+    if message.zero_retention:
+        content["zero_retention"] = True
+    return content
 
 
 def emit_message(backend: Backend, event_type: str, message: Message) -> None:
@@ -137,15 +141,22 @@ def emit_message_failed(backend: Backend, message: Message, code: int, reason: s
 
 
 def emit_message_edited(backend: Backend, message: Message, part_index: int) -> None:
-    """Emit message.edited, which only the newer version has."""
-    data = {
+    """Emit message.edited, which only the newer version has.
+
+    Of what a line without retention has sent, it lacks the text (linq-python 0.65.0
+    ``types/message_edited_webhook_event.py``).
+    """
+    text = "" if message.zero_retention and message.outbound else message.parts[part_index].value
+    data: dict[str, Any] = {
         "id": message.id,
         "chat": _chat_context(message.chat),
         "direction": "outbound" if message.outbound else "inbound",
         "edited_at": iso(backend.now()),
-        "part": {"index": part_index, "text": message.parts[part_index].value},
+        "part": {"index": part_index, "text": text},
         "sender_handle": serializers.handle_fields(message.sender),
     }
+    if message.zero_retention:
+        data["zero_retention"] = True
     _emit(backend, "message.edited", message.chat, lambda version: None if version == VERSION_2025 else data)
 
 

@@ -64,6 +64,7 @@ def receive(
         sent_at=sent,
         reply_to=reply_to,
         reconciled_at=now if reconciled else None,
+        zero_retention=chat.line.zero_retention,
     )
     store.contact(sender.handle).has_written = True
     add_to_chat(backend, message)

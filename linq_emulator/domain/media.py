@@ -13,7 +13,7 @@ from hashlib import sha256
 from posixpath import basename
 from urllib.parse import quote, unquote, urlsplit
 
-from linq_emulator.clock import MINUTE, SECOND, Clock
+from linq_emulator.clock import HOUR, MINUTE, SECOND, Clock
 from linq_emulator.domain.models import Attachment
 from linq_emulator.errors import ApiError
 from linq_emulator.store import Store
@@ -22,6 +22,8 @@ from linq_emulator.switches import Switches
 __all__ = ["CONTENT_TYPES", "MAX_BY_URL", "MAX_UPLOAD", "UPLOAD_WINDOW", "VOICE_TYPES", "Media", "type_of_name"]
 
 UPLOAD_WINDOW = 15 * MINUTE
+EPHEMERAL_URL = 15 * MINUTE
+EPHEMERAL_FILE = 24 * HOUR
 MAX_UPLOAD = 104_857_600
 MAX_BY_URL = 10 * 1024 * 1024
 
@@ -126,7 +128,7 @@ class Media:
     Args:
         origin: Scheme, host and port of the server.
         clock: Decides when a URL has expired.
-        switches: Have the lifetime of a media URL.
+        switches: Have the tier of attachments, the lifetime of a media URL, and how long a fetch takes.
     """
 
     def __init__(self, origin: str, clock: Clock, switches: Switches) -> None:
@@ -134,11 +136,33 @@ class Media:
         self._clock = clock
         self._switches = switches
         self._secret = secrets.token_bytes(32)
+        self._fetched: set[str] = set()
+        self._fetch_seconds = 0.0
+
+    @property
+    def _is_ephemeral(self) -> bool:
+        return self._switches.attachment_tier == "ephemeral"
 
     @property
     def urls_expire(self) -> bool:
         """Whether media URLs in messages expire."""
-        return self._switches.media_url_seconds > 0
+        return self._is_ephemeral or self._switches.media_url_seconds > 0
+
+    def content(self, attachment: Attachment) -> bytes | None:
+        """The file of an attachment; None before its upload and, on the ephemeral tier, a day after it."""
+        is_gone = self._is_ephemeral and self._clock.now() >= attachment.uploaded_at + EPHEMERAL_FILE
+        return None if is_gone else attachment.content
+
+    def fetch(self, url: str) -> None:
+        """Take the time that the platform needs to fetch a file of another server, the first time."""
+        if url not in self._fetched:
+            self._fetched.add(url)
+            self._fetch_seconds += self._switches.media_fetch_seconds
+
+    def take_fetch_seconds(self) -> float:
+        """Real seconds that the fetches since the last call take."""
+        seconds, self._fetch_seconds = self._fetch_seconds, 0.0
+        return seconds
 
     def _token(self, purpose: str, attachment_id: str, valid_until: int) -> str:
         text = f"{purpose}/{attachment_id}/{valid_until}"
@@ -146,16 +170,15 @@ class Media:
 
     def url(self, attachment: Attachment) -> str:
         """The URL of a file in a message."""
-        valid_until = 0
-        if self.urls_expire:
-            valid_until = self._clock.now() + int(self._switches.media_url_seconds * SECOND)
-        return self._url(attachment, valid_until)
+        return self._url(attachment, int(self._switches.media_url_seconds * SECOND))
 
     def download_url(self, attachment: Attachment) -> str:
-        """The URL of a file that works as long as the attachment exists."""
+        """The URL of a file that works as long as the attachment exists; on the ephemeral tier for 15 minutes."""
         return self._url(attachment, 0)
 
-    def _url(self, attachment: Attachment, valid_until: int) -> str:
+    def _url(self, attachment: Attachment, lifetime: int) -> str:
+        lifetime = EPHEMERAL_URL if self._is_ephemeral else lifetime
+        valid_until = self._clock.now() + lifetime if lifetime else 0
         token = self._token("get", attachment.id, valid_until)
         name = quote(attachment.filename, safe="")
         return f"{self.origin}/_media/{attachment.id}/{name}?until={valid_until}&token={token}"
@@ -195,6 +218,8 @@ class Media:
         if content_type not in allowed:
             raise ApiError(5004, f"{content_type} cannot be sent")
         content = b"placeholder of the emulator, which downloads nothing\n"
-        placeholder = Attachment(store.new_id(), filename, content_type, len(content), now, content=content)
+        placeholder = Attachment(
+            store.new_id(), filename, content_type, len(content), now, content=content, uploaded_at=now
+        )
         store.attachments[placeholder.id] = placeholder
         return placeholder

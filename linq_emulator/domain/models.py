@@ -63,6 +63,8 @@ class Line:
     forwarding_number: str | None = None
     retention: int | None = None
     """Ephemeral window in milliseconds from created_at; None keeps messages."""
+    zero_retention: bool = False
+    """Whether nothing of its messages is kept."""
     last_use: int = 0
     """Counts up over all lines. The least recently used line has the smallest."""
     card: ContactCard | None = None
@@ -129,6 +131,8 @@ class Attachment:
     created_at: int
     upload_until: int = 0
     content: bytes | None = None
+    uploaded_at: int = 0
+    """When `content` came; 0 without it."""
     deleted: bool = False
 
 
@@ -183,6 +187,10 @@ class Message:
     idempotency_key: str | None = None
     override_optout: bool = False
     reconciled_at: int | None = None
+    is_system_event: bool = False
+    """Whether it stands for a change of the group. Nobody sent it, and the ledger does not have it."""
+    zero_retention: bool = False
+    """Whether its line kept nothing when it was accepted: no read finds it, and events have none of its parts."""
     edits: list[dict[str, Any]] | None = None
     expired_at: int | None = None
     deleted_at: int | None = None
@@ -190,9 +198,19 @@ class Message:
     """Cached JSON; None if it has to be encoded again."""
 
     @property
+    def shows_no_parts(self) -> bool:
+        """Whether its parts are null: a system event, or the tombstone of a deleted message."""
+        return self.is_system_event or self.deleted_at is not None
+
+    @property
     def gone(self) -> bool:
-        """Whether the API no longer shows it."""
+        """Whether it is deleted or has expired."""
         return self.expired_at is not None or self.deleted_at is not None
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether the API shows it."""
+        return not (self.gone or self.zero_retention)
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE, iso
-from linq_emulator.domain import events
+from linq_emulator.domain import events, retention
 from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Reaction
 from linq_emulator.errors import ApiError
 
@@ -37,19 +37,23 @@ STICKER = "sticker"
 
 
 def check_edit(backend: Backend, message: Message, part_index: int) -> None:
-    """Refuse an edit that iMessage does not allow. API reference, editing; the codes are our choice."""
+    """Refuse an edit that iMessage does not allow.
+
+    The OpenAPI document of March 2026 has 400, 403 and 404 as refusals of an edit, and no 409; the codes, and which of
+    the first two it is, are our choice.
+    """
     if not message.outbound:
-        raise ApiError(2015, "only your own messages can be edited")
+        raise ApiError(2005, "only your own messages can be edited")
     if message.service != IMESSAGE:
-        raise ApiError(2017, "only iMessage messages can be edited")
+        raise ApiError(1005, "only iMessage messages can be edited")
     if not 0 <= part_index < len(message.parts):
         raise ApiError(1005, "part_index is not a part of this message")
     if message.parts[part_index].type != "text":
         raise ApiError(1005, "only text parts can be edited")
     if len(message.edits or ()) >= MAX_EDITS:
-        raise ApiError(2015, f"a message can be edited {MAX_EDITS} times")
+        raise ApiError(1005, f"a message can be edited {MAX_EDITS} times")
     if backend.now() > (message.sent_at or message.created_at) + EDIT_WINDOW:
-        raise ApiError(2015, "a message can be edited for 15 minutes")
+        raise ApiError(1005, "a message can be edited for 15 minutes")
 
 
 def edit(backend: Backend, message: Message, part_index: int, text: str) -> None:
@@ -105,10 +109,10 @@ def _reactions_changed(backend: Backend, message: Message) -> None:
         message.updated_at = backend.now()
 
 
-def check_group(backend: Backend, chat: Chat) -> None:
-    """Refuse a direct chat with 1006."""
+def check_group(chat: Chat, status: int) -> None:
+    """Refuse a direct chat with 1006 and this status."""
     if not chat.is_group:
-        raise ApiError(1006, status=backend.switches.direct_group_action_status)
+        raise ApiError(1006, status=status)
 
 
 def update_group(backend: Backend, chat: Chat, name: str | None, icon: str | None) -> None:
@@ -127,6 +131,7 @@ def update_group(backend: Backend, chat: Chat, name: str | None, icon: str | Non
             else:
                 old, chat.icon = chat.icon, new
             backend.store.touch_chat(chat, backend.now())
+            _add_system_event(backend, chat)
             events.emit_group_updated(backend, field, chat, old, new)
 
     backend.run_after(backend.switches.group_update_seconds, apply)
@@ -195,3 +200,29 @@ def _participants_changed(backend: Backend, chat: Chat) -> None:
     for message in chat.messages:
         # Every message shows the status of its sender.
         message.encoded = None
+    _add_system_event(backend, chat)
+
+
+def _add_system_event(backend: Backend, chat: Chat) -> None:
+    """Add the item without parts that stands for a change which the line has made."""
+    if not backend.switches.system_events or chat.line.zero_retention:
+        return
+    store, now = backend.store, backend.now()
+    event = Message(
+        id=store.new_id(),
+        seq=store.next_seq(),
+        chat=chat,
+        sender=chat.me,
+        outbound=True,
+        parts=[],
+        to=(),
+        accepted_at=now,
+        created_at=now,
+        updated_at=now,
+        status="sent",
+        service=chat.service,
+        sent_at=now,
+        is_system_event=True,
+    )
+    store.add_message(event)
+    retention.schedule_sweep(backend, event)

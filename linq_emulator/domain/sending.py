@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from linq_emulator.backend import Backend
 from linq_emulator.clock import HOUR
 from linq_emulator.domain import delivery, events, retention, validate
 from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import encode
+from linq_emulator.serializers import sent_message_fields
 
 __all__ = [
     "add_chat",
@@ -84,14 +87,24 @@ def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: boo
     """
     if draft.mentions and not is_group:
         raise ApiError(2023)
-    if chat is not None and any(chat.active_participant(handle) is None for handle in draft.mentions):
-        raise ApiError(1005, "mention must name a participant of the chat")
+    if chat is not None:
+        for handle in draft.mentions:
+            _check_mention(chat, handle)
     if draft.reply_to is not None:
         target = backend.store.messages.get(draft.reply_to)
-        if target is None or chat is None or target.chat is not chat:
+        if target is None or not target.can_be_read or chat is None or target.chat is not chat:
             raise ApiError(2002, "message.reply_to.message_id")
         if not 0 <= draft.reply_part < len(target.parts):
             raise ApiError(1005, "message.reply_to.part_index is not a part of that message")
+
+
+def _check_mention(chat: Chat, handle: str) -> None:
+    if chat.active_participant(handle) is not None:
+        return
+    if any(other.handle == handle for other in chat.others):
+        # Changelog of linq-python: a mention of somebody who is no longer in the chat is a conflict.
+        raise ApiError(2015, "mention names a former participant of the chat")
+    raise ApiError(1005, "mention must name a participant of the chat")
 
 
 def send(
@@ -131,6 +144,7 @@ def send(
         reply_part=draft.reply_part,
         idempotency_key=draft.idempotency_key,
         override_optout=override_optout,
+        zero_retention=chat.line.zero_retention,
     )
     backend.rate_limits.acquire("pair", (chat.line.phone_number, frozenset(recipients)), now)
     backend.rate_limits.count_sandbox(now)
@@ -181,7 +195,7 @@ def run_idempotent(
         accept: Sends the message, and returns it with the body of the response.
 
     Returns:
-        Status and body as JSON.
+        Status and body as JSON. A message that has failed since is shown as failed, if `failed_key` is so.
 
     Raises:
         ApiError: 2002 if the key's message was deleted or has expired; or an error of `accept`.
@@ -191,7 +205,7 @@ def run_idempotent(
     if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
         if stored.message.gone:
             raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
-        return stored.status, stored.body
+        return stored.status, _response_again(backend, stored)
     message, response = accept()
     body = encode(response)
     if key:
@@ -199,6 +213,16 @@ def run_idempotent(
         valid_until = backend.now() + round(hours * HOUR) if hours else None
         backend.responses_by_key[scoped_key] = StoredResponse(message, status, body, valid_until)
     return status, body
+
+
+def _response_again(backend: Backend, stored: StoredResponse) -> bytes:
+    if stored.message.status != "failed" or backend.switches.failed_key == "first_response":
+        return stored.body
+    response = msgspec.json.decode(stored.body)
+    for holder in (response, response.get("chat", {})):
+        if "message" in holder:
+            holder["message"] = sent_message_fields(stored.message, backend.media.url)
+    return encode(response)
 
 
 def idempotency_scope(backend: Backend, line: Line, recipients: Sequence[str]) -> str:

@@ -23,6 +23,8 @@ __all__ = [
     "identifier",
     "is_handle",
     "is_phone",
+    "is_sender",
+    "is_sender_id",
     "json_object",
     "limit",
     "non_empty_text",
@@ -36,6 +38,8 @@ __all__ = [
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _EMAIL = re.compile(r"[^\s@()]+@[^\s@()]+\.[^\s@().]+")
+# Digits, or up to 15 characters with a letter among them.
+_SENDER_ID = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 _.&-]{0,14}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _TYPE_NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", list: "an array"}
@@ -53,6 +57,19 @@ def is_phone(text: str) -> bool:
 def is_handle(text: str) -> bool:
     """Whether a string is an E.164 number or an e-mail address."""
     return is_phone(text) or _EMAIL.fullmatch(text) is not None
+
+
+def is_sender_id(text: str) -> bool:
+    """Whether a string is an SMS short code or an alphanumeric sender id, which is received from and not written to.
+
+    linq-python 0.65.0 ``resources/blocked_handles.py``.
+    """
+    return _SENDER_ID.fullmatch(text) is not None
+
+
+def is_sender(text: str) -> bool:
+    """Whether a message can come from it: a handle, or a sender id."""
+    return is_handle(text) or is_sender_id(text)
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
 import httpx
 
@@ -49,12 +50,15 @@ PARTNER_ID = "partner_emulator"
 TIMEOUT_SECONDS = 10.0
 MAX_DELIVERIES = 100_000
 
-# Seconds between attempts.
+# Seconds between attempts. OpenAPI document of March 2026 for ten.
 RETRY_GAPS: dict[str, tuple[int, ...]] = {
     "exponential": (5, 10, 20, 40, 80, 160, 320, 640, 525),
-    "ten": (3, 6, 12, 24, 48, 96, 192, 384, 768),
+    "ten": (2, 4, 8, 16, 32, 64, 128, 256, 512, 600),
     "six": (2, 4, 8, 16, 30),
 }
+
+# How far a gap may be off, as a share of it.
+_JITTER = {"ten": 0.2}
 
 PayloadBuilder = Callable[[str], "dict[str, Any] | None"]
 """Builds `data` for a payload version; None if that version lacks the event."""
@@ -234,12 +238,16 @@ class Webhooks:
             delivery.state = "failed"
 
     def _retry(self, delivery: Delivery, at: int) -> None:
-        gaps = RETRY_GAPS[self._switches.webhook_retries]
+        schedule = self._switches.webhook_retries
+        gaps = RETRY_GAPS[schedule]
         attempts = len(delivery.attempts)
         if attempts > len(gaps):
             delivery.state = "failed"
             return
-        self._clock.call_at(at + gaps[attempts - 1] * SECOND, lambda: self._attempt(delivery))
+        # From the ids and not from a generator: the jitter does not depend on how the clock moves.
+        chance = crc32(f"{delivery.event_id}/{delivery.subscription.id}/{attempts}".encode()) / 0xFFFFFFFF
+        factor = 1 + _JITTER.get(schedule, 0.0) * (2 * chance - 1)
+        self._clock.call_at(at + round(gaps[attempts - 1] * SECOND * factor), lambda: self._attempt(delivery))
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """The last deliveries, oldest first."""

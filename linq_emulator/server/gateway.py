@@ -140,6 +140,8 @@ class Gateway:
         if fault is not None:
             return self._break(fault, self._http_response(Response(200, b"{}"), trace_id), trace_id)
         response = self._run(request, operation, body, trace_id)
+        if fetch_seconds := self._backend.media.take_fetch_seconds():
+            await asyncio.sleep(fetch_seconds)
         after = [fault for fault in faults if fault.when == "after"]
         await _wait(after)
         fault = next((fault for fault in after if fault.kind != "latency"), None)
@@ -149,6 +151,7 @@ class Gateway:
         backend = self._backend
         backend.clock.run_due()
         backend.trace_id = trace_id
+        backend.media.take_fetch_seconds()  # of what contacts have sent before
         try:
             parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
             return self._http_response(operation(parsed), trace_id)

@@ -43,16 +43,17 @@ class _Storage:
             return self._error(413, str(error))
         if len(content) != attachment.size_bytes:
             return self._error(400, "the body is shorter than its Content-Length")
-        attachment.content = content
+        attachment.content, attachment.uploaded_at = content, self._backend.now()
         return Response(status_code=200, headers=self._headers())
 
     async def download(self, request: Request) -> Response:
         attachment = self._find(request, "get")
         if attachment is None:
             return self._error(403, _WRONG_SIGNATURE)
-        if attachment.content is None:
+        content = self._backend.media.content(attachment)
+        if content is None:
             return self._error(404, "no such object")
-        return Response(attachment.content, headers=self._headers() | {"Content-Type": attachment.content_type})
+        return Response(content, headers=self._headers() | {"Content-Type": attachment.content_type})
 
     async def vcard(self, request: Request) -> Response:
         lines = self._backend.store.lines.values()

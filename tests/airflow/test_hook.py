@@ -34,7 +34,7 @@ def test_defaults(connection: Callable[..., None]) -> None:
     assert settings.base_url == "https://api.linqapp.com/api/partner"
     assert settings.default_line is None
     assert settings.retention_window is None
-    assert settings.timeout == (5.0, 60.0)
+    assert settings.timeout == (5.0, 90.0)
     assert "a-key" not in repr(settings)
 
 

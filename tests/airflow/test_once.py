@@ -125,6 +125,23 @@ def test_a_known_key_whose_message_is_gone_fails_and_sends_nothing(emulator: Emu
     assert len(emulator.ledger()) == 1
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_known_key_whose_message_has_failed_is_no_success(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    sent = send(None, idempotency_key="order-7")
+    emulator.control("POST", "receipts", {"message_id": sent["message_id"], "status": "failed", "code": 4006})
+    if waits:
+        with pytest.raises(AirflowFailException, match="could not be delivered"):
+            send(None, retry(), idempotency_key="order-7", wait_for_delivery="delivered", failure_grace=0)
+    else:
+        again = send(None, retry(), idempotency_key="order-7")
+        assert (again["message_id"], again["delivery_status"]) == (sent["message_id"], "failed")
+    assert "has failed, and is not sent again" in caplog.text
+    assert len(emulator.ledger()) == 1
+    assert send(None, idempotency_key="order-7b")["delivery_status"] == "pending"
+
+
 def test_a_recorded_result_needs_no_message_that_is_still_there(emulator: Emulator) -> None:
     store = Store()
     sent = send(store)

@@ -23,7 +23,7 @@ from airflow.triggers.base import BaseTrigger
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
-from linq_client import APIConnectionError
+from linq_client import APIConnectionError, LinqClient
 from tests.airflow.conftest import Store, context
 from tests.emulator_process import Emulator
 
@@ -195,6 +195,24 @@ def test_a_message_is_found_on_the_worker_and_in_the_triggerer(
 
     on_worker = LinqMessageSensor(task_id="s", **place, since="2026-03-01T13:59:00Z", text_matches="(?i)^yes")
     assert on_worker.execute(context()) == in_triggerer
+
+
+def test_nobody_wrote_what_has_no_parts(emulator: Emulator) -> None:
+    emulator.control("PATCH", "switches", {"tombstones": True})
+    chat = send()["chat_id"]
+    emulator.advance(60)
+    deleted = inbound(emulator, ANN, "Never mind")
+    emulator.advance(60)
+
+    def poke() -> Any:
+        return LinqMessageSensor(task_id="s", chat_id=chat, since="2026-03-01T12:00:30Z").poke(context())
+
+    assert poke().xcom_value["text"] == "Never mind"
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        client.messages.delete(deleted)
+    assert not poke()
+    inbound(emulator, ANN, "Yes")
+    assert poke().xcom_value["text"] == "Yes"
 
 
 def long_ones(message: Mapping[str, Any]) -> bool:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from linq_client import ConflictError, InvalidRequestError, LinqClient, Media, NotFoundError, OptedOutError
+from linq_client import (
+    ConflictError,
+    InvalidRequestError,
+    LinqClient,
+    Media,
+    MessageNotFoundError,
+    NotFoundError,
+    OptedOutError,
+)
 from linq_client.models import LinkPart, MediaPart, TextPart
 from tests.emulator_process import Emulator
 
@@ -68,6 +76,10 @@ def test_edit_react_thread_delete(emulator: Emulator, client: LinqClient) -> Non
     reply = client.messages.send(chat.id, {"parts": ["At nihne"], "reply_to": {"message_id": asked["id"]}})
     emulator.advance(30)
     client.messages.edit(reply.message.id, "At nine")
+    gone = client.messages.send(chat.id, "Not this").message.id
+    client.messages.delete(gone)
+    with pytest.raises(MessageNotFoundError, match="deleted"):
+        client.messages.edit(gone, "Nor that")
     client.messages.react(asked["id"], "love")
     client.messages.react(asked["id"], "custom", custom_emoji="\N{PARTY POPPER}")
     client.messages.react(asked["id"], "love", operation="remove")

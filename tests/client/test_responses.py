@@ -6,6 +6,7 @@ import logging
 import pickle
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from linq_client import (
     BlockedError,
     ChatNotFoundError,
     ConflictError,
+    Effect,
     InvalidRequestError,
     LastingConflictError,
     LineIneligibleError,
@@ -104,6 +106,56 @@ def test_a_response_that_lacks_an_id_is_named() -> None:
     wrong = pytest.raises(APIConnectionError, match="not a Chat: wrong or missing created_at, updated_at")
     with serving((200, {}, b'{"id": "c"}')) as server, client_of(server) as client, wrong:
         client.chats.get("c")
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_a_change_of_a_deleted_message_says_so(traced: bool) -> None:
+    response = (204, {"X-Trace-ID": "t1"} if traced else {}, b"")
+    with serving(response) as server, client_of(server) as client:
+        changes: list[Callable[[], object]] = [
+            lambda: client.messages.edit("m", "At nine"),
+            lambda: client.messages.react("m", "love"),
+        ]
+        for change in changes:
+            with pytest.raises(MessageNotFoundError, match="/v3/messages/m.*deleted.*204") as caught:
+                change()
+            error = caught.value
+            assert (error.effect, error.retryable, error.verdict, error.permanent) == (
+                Effect.NONE,
+                False,
+                traced,
+                traced,
+            )
+            assert error.trace_id == ("t1" if traced else None)
+        assert len(server.seen) == 2
+
+
+CALLS_FOR_AN_OBJECT: dict[str, tuple[Callable[[LinqClient], object], Effect]] = {
+    "get chat": (lambda client: client.chats.get("c"), Effect.NONE),
+    "get message": (lambda client: client.messages.get("m"), Effect.NONE),
+    "list chats": (lambda client: list(client.chats.list()), Effect.NONE),
+    "list messages": (lambda client: list(client.messages.list("c")), Effect.NONE),
+    "list lines": (lambda client: client.phone_numbers.list(), Effect.NONE),
+    "get attachment": (lambda client: client.attachments.get("a"), Effect.NONE),
+    "check": (lambda client: client.capability.check_imessage(ANN), Effect.NONE),
+    "locations": (lambda client: client.location.get("c"), Effect.NONE),
+    "send": (lambda client: client.messages.send("c", "Hi"), Effect.UNKNOWN),
+    "send from any line": (lambda client: client.messages.send_from_any_line(ANN, "Hi"), Effect.UNKNOWN),
+    "create chat": (lambda client: client.chats.create("+12025550101", ANN, "Hi"), Effect.UNKNOWN),
+    "voice memo": (lambda client: client.chats.send_voice_memo("c", attachment_id="a"), Effect.UNKNOWN),
+    "rename": (lambda client: client.chats.update("c", display_name="Team"), Effect.UNKNOWN),
+    "leave": (lambda client: client.chats.leave("c"), Effect.UNKNOWN),
+    "add": (lambda client: client.participants.add("c", ANN), Effect.UNKNOWN),
+    "remove": (lambda client: client.participants.remove("c", ANN), Effect.UNKNOWN),
+}
+
+
+@pytest.mark.parametrize(("call", "effect"), CALLS_FOR_AN_OBJECT.values(), ids=CALLS_FOR_AN_OBJECT)
+def test_an_empty_success_is_no_object(call: Callable[[LinqClient], object], effect: Effect) -> None:
+    with serving((204, {}, b"")) as server, client_of(server, 0.01) as client:
+        with pytest.raises(APIConnectionError, match="204|no list|no features") as caught:
+            call(client)
+        assert caught.value.effect is effect
 
 
 @pytest.mark.parametrize(

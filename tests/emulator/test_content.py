@@ -7,7 +7,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
+LINE, ANN, BOB, CAT = "+12025550101", "+12025550150", "+12025550151", "+12025550152"
 UUID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -116,6 +116,15 @@ def test_mentions_are_for_groups(server):
     assert shown["mentions"] == [{"handle": ANN, "is_me": False, "range": [0, 5]}]
     stranger = {"message": part(mention="+12025550199")}
     assert server.refused("POST", f"/v3/chats/{group}/messages", stranger) == (400, 1005)
+
+
+def test_a_mention_of_somebody_who_left_is_a_conflict(server):
+    group = server.create(ANN, BOB, CAT)["id"]
+    server.ok("DELETE", f"/v3/chats/{group}/participants", {"handle": BOB})
+    server.advance(1)
+    path = f"/v3/chats/{group}/messages"
+    assert server.refused("POST", path, {"message": part(mention=BOB)}) == (409, 2015)
+    assert server.ok("POST", path, {"message": part(mention=CAT)})
 
 
 @pytest.mark.parametrize(

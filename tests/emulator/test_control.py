@@ -232,16 +232,29 @@ def test_reset_forgets_everything_but_the_time(server):
     assert server.switches()["cursor"] == "offset"
 
 
+@pytest.mark.parametrize("sender", ["262966", "729", "ACME Bank"])
+def test_senders_that_cannot_be_written_to(server, sender):
+    inbound = server.receive_message(sender, "Your code is 1234")
+    assert (inbound["from_handle"]["handle"], inbound["service"]) == (sender, "SMS")
+    assert [chat["id"] for chat in server.ok("GET", "/v3/chats", params={"to": sender})["chats"]] == [
+        inbound["chat_id"]
+    ]
+    body = {"from": LINE, "to": [sender], "message": {"parts": [{"type": "text", "value": "hi"}]}}
+    assert server.refused("POST", "/v3/chats", body) == (400, 1002)
+    server.ok("POST", "/v3/blocked_handles", {"handle": sender})
+    assert server.receive_message(sender, "again") == {"dropped": True}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
         ("inbound", {"from": ANN, "text": "x"}, "line"),
-        ("inbound", {"line": LINE, "from": "ann", "text": "x"}, "from"),
+        ("inbound", {"line": LINE, "from": "(ann)", "text": "x"}, "from"),
         ("inbound", {"line": LINE, "from": ANN}, "text"),
         ("inbound", {"line": LINE, "from": ANN, "text": "x", "sent_at": "2027-01-01T00:00:00Z"}, "sent_at"),
         ("inbound", {"line": LINE, "from": ANN, "text": ""}, "body"),
         ("inbound", {"line": LINE, "from": ANN, "text": "x", "colour": 1}, "colour"),
-        ("handles", {"handle": "ann"}, "handle"),
+        ("handles", {"handle": "12"}, "handle"),
         ("handles", {"handle": ANN, "services": "Pigeon"}, "services"),
         ("handles", {"handle": ANN, "location": {"longitude": 200, "latitude": 0}}, "location.longitude"),
         ("lines", {"phone_number": "7"}, "phone_number"),

@@ -93,6 +93,25 @@ def test_a_key_gives_the_same_answer_and_sends_nothing(server):
     assert len(server.ledger()) == 2
 
 
+@pytest.mark.parametrize("place", ["inside", "both"])
+def test_a_key_whose_message_failed_gets_the_failed_message(server, place):
+    server.set_switches(create_chat_message=place)
+    keyed = creation(ANN, message=text("one", idempotency_key="k"))
+    first = server.ok("POST", "/v3/chats", keyed)
+    server.report_receipt(first["chat"]["message"]["id"], "failed", code=4006)
+    again = server.call("POST", "/v3/chats", keyed)
+    assert again.status_code == 201
+    shown = [one["message"] for one in (again.json(), again.json()["chat"]) if "message" in one]
+    assert len(shown) == (2 if place == "both" else 1)
+    for message in shown:
+        assert message["delivery_status"] == "failed"
+        assert message["id"] == first["chat"]["message"]["id"]
+    assert len(server.ledger()) == 1
+    server.set_switches(failed_key="first_response")
+    assert server.ok("POST", "/v3/chats", keyed) == first
+    assert server.create(ANN, idempotency_key="another")["message"]["delivery_status"] == "pending"
+
+
 def test_a_key_whose_message_is_deleted_is_never_resent(server):
     chat = server.create(ANN)["id"]
     sent = server.send(chat, idempotency_key="k")

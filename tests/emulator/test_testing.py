@@ -224,6 +224,8 @@ def test_contacts(emulator):
 
 
 def test_the_platform(emulator):
+    assert emulator.set_line(LINE, zero_retention=True)["zero_retention"]
+    assert not emulator.set_line(LINE, zero_retention=False)["zero_retention"]
     changed = emulator.set_line(LINE, ineligible=True, reputation="AT_RISK", retention_hours=2, line_type="RCS")
     assert (changed["ineligible"], changed["reputation"]["status"]) == (True, "AT_RISK")
     assert (changed["retention_hours"], changed["line_type"]) == (2, "RCS")

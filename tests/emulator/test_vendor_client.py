@@ -6,9 +6,11 @@ It is the one witness of the API's form that neither side of our wire was writte
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -207,6 +209,27 @@ def test_failures(emulator: EmulatorProcess, kind: type[linq.APIError], fault: d
         with pytest.raises(kind):
             client.phone_numbers.list()
         assert client.phone_numbers.list().phone_numbers
+
+
+def test_each_path_of_the_vendors_client_is_known(emulator: EmulatorProcess) -> None:
+    """What the emulator lacks says so: nobody has to look for a mistake of their own."""
+    calls: set[tuple[str, str]] = set()
+    for file in (Path(linq.__file__).parent / "resources").rglob("*.py"):
+        calls |= set(
+            re.findall(r'self\._(get|post|put|patch|delete)\(\s*(?:path_template\(\s*)?"(/v3[^"]*)"', file.read_text())
+        )
+    assert len(calls) > 60
+    lacking = set()
+    for method, template in calls:
+        path = re.sub(r"{[^}]*}", "00000000-0000-4000-8000-000000000000", template)
+        response = httpx.request(
+            method, emulator.base_url + path, headers={"Authorization": f"Bearer {emulator.api_key}"}, timeout=30
+        )
+        if response.status_code == 404 and (error := response.json()["error"])["code"] == 1005:
+            assert "linq-emulator" in error["message"], (method, template)
+            lacking.add(template)
+    assert {"/v3/chats/{chat_id}/polls", "/v3/payments"} < lacking
+    assert "/v3/chats/{chat_id}" not in lacking
 
 
 def test_expired_messages_are_gone(client: LinqAPIV3, emulator: EmulatorProcess) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from linq_client import LinqClient
 from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, chat_ids, run_tap, seed, served, succeed
+from tests.tap.running import FIRST_LINE, PERSON, chat_ids, run_tap, seed, served, succeed
 
 ORDERS = ("newest", "oldest", "unordered")
 
@@ -160,3 +160,24 @@ def test_unknown_fields_survive(emulator: Emulator, monkeypatch: pytest.MonkeyPa
         "from_handle.verified": True,
         "parts.1.depth": 3,
     }
+
+
+def test_items_without_parts(emulator: Emulator) -> None:
+    """A change of the group and a deleted message are in the list of a chat with parts null."""
+    emulator.control("PATCH", "switches", {"tombstones": True, "system_events": True, "group_update_seconds": 0})
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        group = client.chats.create(FIRST_LINE, [PERSON, "+12125550102"], "Hi")
+        client.chats.update(group.id, display_name="Team")
+        deleted = client.messages.send(group.id, "Not this").message.id
+        client.messages.delete(deleted)
+        assert [(message.is_written, len(message.parts)) for message in client.messages.list(group.id)] == [
+            (False, 0),
+            (False, 0),
+            (True, 1),
+        ]
+    output = succeed(emulator)
+    rows = {row["id"]: row for row in output.records("messages")}
+    assert len(rows) == 3
+    assert [row["text"] for row in rows.values() if row["parts"]] == ["Hi"]
+    assert rows[deleted]["parts"] is rows[deleted]["text"] is None
+    assert succeed(emulator, state=output.state).error is None

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from linq_emulator.server.endpoints import attachments, chats, groups, lines, location, messages, sends, webhooks
+from linq_emulator.server.endpoints import (
+    attachments,
+    chats,
+    groups,
+    lines,
+    location,
+    messages,
+    not_emulated,
+    sends,
+    webhooks,
+)
 from linq_emulator.server.gateway import Operation
 
 __all__ = ["ROUTES"]
@@ -17,4 +27,5 @@ ROUTES: list[tuple[str, str, Operation]] = [
     *attachments.ROUTES,
     *lines.ROUTES,
     *webhooks.ROUTES,
+    *not_emulated.ROUTES,
 ]

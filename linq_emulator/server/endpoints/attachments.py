@@ -59,8 +59,10 @@ def get(request: Request) -> Response:
         "size_bytes": attachment.size_bytes,
         "status": status,
         "created_at": iso(attachment.created_at),
-        "download_url": None if attachment.content is None else request.backend.media.download_url(attachment),
     }
+    if attachment.content is not None:
+        # Absent, and not null, before the upload (OpenAPI document of February 2026).
+        fields["download_url"] = request.backend.media.download_url(attachment)
     return json_response(200, fields)
 
 

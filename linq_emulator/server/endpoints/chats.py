@@ -16,7 +16,7 @@ def list_chats(request: Request) -> Response:
     backend = request.backend
     number, handle = request.query.get("from"), request.query.get("to")
     line = None if number is None else sending.own_line(backend, number)
-    if handle is not None:
+    if handle is not None and not validate.is_sender_id(handle):
         validate.handle(handle, "to")
     chats, next_cursor = paging.page(
         request,
@@ -46,7 +46,7 @@ def update_chat(request: Request) -> Response:
         raise ApiError(1005, "display_name must not be empty")
     if icon is not None:
         validate.https_url(icon, "group_chat_icon")
-    mutations.check_group(request.backend, chat)
+    mutations.check_group(chat, request.backend.switches.direct_group_action_status)
     sending.check_chat(chat)
     mutations.update_group(request.backend, chat, name, icon)
     return json_response(request.backend.switches.update_chat_status, {"chat_id": chat.id, "status": "pending"})

@@ -14,9 +14,9 @@ def _accepted(request: Request, status: int, message: str) -> Response:
     return json_response(status, {"status": "accepted", "message": message, "trace_id": request.trace_id})
 
 
-def _group(request: Request) -> Chat:
+def _group(request: Request, direct_status: int) -> Chat:
     chat = lookup.find_chat(request)
-    mutations.check_group(request.backend, chat)
+    mutations.check_group(chat, direct_status)
     sending.check_chat(chat)
     return chat
 
@@ -28,21 +28,24 @@ def _handle(request: Request) -> str:
 def add_participant(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/participants."""
     handle = _handle(request)
-    mutations.add_participant(request.backend, _group(request), handle)
+    group = _group(request, request.backend.switches.direct_participants_status)
+    mutations.add_participant(request.backend, group, handle)
     return _accepted(request, 202, "Participant addition queued")
 
 
 def remove_participant(request: Request) -> Response:
     """DELETE /v3/chats/{chat_id}/participants, with the handle in the body."""
     handle = _handle(request)
-    mutations.remove_participant(request.backend, _group(request), handle)
+    group = _group(request, request.backend.switches.direct_participants_status)
+    mutations.remove_participant(request.backend, group, handle)
     return _accepted(request, 202, "Participant removal queued")
 
 
 def leave(request: Request) -> Response:
     """POST /v3/chats/{chat_id}/leave."""
-    mutations.leave(request.backend, _group(request))
-    return _accepted(request, request.backend.switches.leave_status, "Leaving the group is queued")
+    switches = request.backend.switches
+    mutations.leave(request.backend, _group(request, switches.direct_group_action_status))
+    return _accepted(request, switches.leave_status, "Leaving the group is queued")
 
 
 ROUTES: list[tuple[str, str, Operation]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from linq_emulator import serializers
@@ -14,9 +13,6 @@ from linq_emulator.server.endpoints import paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
 __all__ = ["ROUTES"]
-
-# An SMS short code or an alphanumeric sender ID, which can be blocked but not written to.
-_SENDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.&-]{0,14}")
 
 
 def list_lines(request: Request) -> Response:
@@ -192,7 +188,7 @@ def _block_fields(block: Block) -> dict[str, Any]:
 
 def _blockable(body: dict[str, Any]) -> str:
     value: str = validate.required(body, "handle", str)
-    if not validate.is_handle(value) and not _SENDER_ID.fullmatch(value):
+    if not validate.is_sender(value):
         raise ApiError(1002, "handle must be a phone number, an e-mail address, a short code or a sender ID")
     return value
 

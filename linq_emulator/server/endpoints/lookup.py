@@ -8,7 +8,7 @@ from linq_emulator.errors import ApiError
 from linq_emulator.serializers import list_body, message_bytes
 from linq_emulator.server.gateway import Request, Response
 
-__all__ = ["find_chat", "find_message", "messages_response"]
+__all__ = ["find_chat", "find_message", "find_readable_message", "messages_response"]
 
 
 def find_chat(request: Request) -> Chat:
@@ -31,6 +31,14 @@ def find_message(request: Request) -> Message:
     """
     message = request.backend.store.messages.get(validate.identifier(request.path["message_id"], "message_id"))
     if message is None:
+        raise ApiError(2002)
+    return message
+
+
+def find_readable_message(request: Request) -> Message:
+    """The same, for reading: 2002 also for a message of which nothing was kept."""
+    message = find_message(request)
+    if not message.can_be_read:
         raise ApiError(2002)
     return message
 

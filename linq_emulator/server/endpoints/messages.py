@@ -34,7 +34,7 @@ def list_messages(request: Request) -> Response:
 
 def get_message(request: Request) -> Response:
     """GET /v3/messages/{message_id}."""
-    return Response(200, _body(request, lookup.find_message(request)))
+    return Response(200, _body(request, lookup.find_readable_message(request)))
 
 
 def _body(request: Request, message: Message) -> bytes:
@@ -43,7 +43,7 @@ def _body(request: Request, message: Message) -> bytes:
 
 def get_thread(request: Request) -> Response:
     """GET /v3/messages/{message_id}/thread."""
-    message = lookup.find_message(request)
+    message = lookup.find_readable_message(request)
     order = validate.one_of(request.query.get("order", "asc"), ("asc", "desc"), "order")
     # The cursor in the documentation's example holds an id and a time.
     messages, next_cursor = paging.page(
@@ -57,7 +57,9 @@ def get_thread(request: Request) -> Response:
 
 
 def edit_message(request: Request) -> Response:
-    """PATCH /v3/messages/{message_id}."""
+    """PATCH /v3/messages/{message_id}. Of a deleted message it has no body (seen by third parties)."""
+    if request.path["message_id"].lower() in request.backend.store.deleted:
+        return NO_CONTENT
     message = lookup.find_message(request)
     body = request.json()
     text = validate.non_empty_text(validate.required(body, "text", str), "text", MAX_TEXT)
@@ -70,9 +72,9 @@ def edit_message(request: Request) -> Response:
 
 def delete_message(request: Request) -> Response:
     """DELETE /v3/messages/{message_id}: deletes it from the account. The recipient keeps it."""
-    message = lookup.find_message(request)
-    message.deleted_at = request.backend.now()
-    request.backend.store.remove_message(message)
+    message, backend = lookup.find_message(request), request.backend
+    message.deleted_at = backend.now()
+    backend.store.remove_message(message, leaves_tombstone=backend.switches.tombstones)
     return NO_CONTENT
 
 

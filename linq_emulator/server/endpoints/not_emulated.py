@@ -1,0 +1,43 @@
+"""Operations that the API has and the emulator has not: linq-python 0.65.0 ``resources/``."""
+
+from __future__ import annotations
+
+from linq_emulator.errors import ApiError
+from linq_emulator.server.gateway import Operation, Request, Response
+
+__all__ = ["ROUTES"]
+
+
+def refuse(request: Request) -> Response:
+    """A 404 as of an unknown path, in other words: the mistake is not the client's."""
+    raise ApiError(1005, "linq-emulator lacks this endpoint, which the real API has; see docs/emulator.md", status=404)
+
+
+ROUTES: list[tuple[str, str, Operation]] = [
+    ("POST", "/v3/chats/{chat_id}/background", refuse),
+    ("DELETE", "/v3/chats/{chat_id}/background", refuse),
+    ("POST", "/v3/chats/{chat_id}/polls", refuse),
+    ("GET", "/v3/messages/{message_id}/poll", refuse),
+    ("POST", "/v3/messages/{message_id}/poll/options", refuse),
+    ("POST", "/v3/messages/{message_id}/poll/votes", refuse),
+    ("POST", "/v3/messages/{message_id}/update", refuse),
+    ("PATCH", "/v3/messages/{message_id}/reactions/{reaction_id}", refuse),
+    ("GET", "/v3/experiences", refuse),
+    ("GET", "/v3/experiences/{experience}", refuse),
+    ("GET", "/v3/payment_requests", refuse),
+    ("POST", "/v3/payment_requests", refuse),
+    ("GET", "/v3/payment_requests/{payment_request_id}", refuse),
+    ("POST", "/v3/payment_requests/{payment_request_id}/cancel", refuse),
+    ("POST", "/v3/payments", refuse),
+    ("GET", "/v3/payments/{payment_id}", refuse),
+    ("POST", "/v3/payments/{payment_id}/cancel", refuse),
+    ("GET", "/v3/payments/{payment_id}/credentials", refuse),
+    ("GET", "/v3/payments/providers/{provider}", refuse),
+    ("POST", "/v3/payments/providers/{provider}/connect", refuse),
+    ("POST", "/v3/payments/handles/{handle}/connect", refuse),
+    ("GET", "/v3/payments/handles/{handle}/connection", refuse),
+    ("DELETE", "/v3/payments/handles/{handle}/connection", refuse),
+    ("POST", "/v3/payments/handles/{handle}/verify", refuse),
+    ("POST", "/v3/phone_numbers/{phone_number}/reputation_audit", refuse),
+    ("GET", "/v3/phone_numbers/{phone_number}/reputation_audit/{audit_id}", refuse),
+]
