@@ -18,7 +18,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "503": {"kind": "status", "status": 503, "code": 4004, "retry_after": 0},
     "429": {"kind": "status", "status": 429, "code": 1007, "retry_after": 0},
     "403": {"kind": "status", "status": 403, "code": 2005},
-    "404 of a proxy": {"kind": "status", "status": 404, "code": 0},
+    "404 of a proxy": {"kind": "status", "status": 404, "envelope": False},
     "reset": {"kind": "reset"},
     "truncate": {"kind": "truncate", "when": "after"},
     "malformed": {"kind": "malformed", "when": "after"},

@@ -160,6 +160,7 @@ def test_one_odd_message_stops_neither_its_chat_nor_the_others(
         return reply
 
     monkeypatch.setattr(LinqClient, "request", with_odd_one)
+    caplog.set_level(logging.INFO, "tap_linq")
     output = run_tap(emulator)
     assert output.error is None
     assert f"chat {chat}: 1 messages without an id left out" in caplog.text
