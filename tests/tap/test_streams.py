@@ -83,7 +83,9 @@ def test_locations_are_asked_for_on_request_only(emulator: Emulator) -> None:
     assert len(succeed(emulator, select=["chat_locations"]).records("chat_locations")) == 1
 
 
-@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 404, "envelope": False}], ids=["refused", "404 of a proxy"])
+@pytest.mark.parametrize(
+    "fault", [{"status": 400}, {"status": 404, "envelope": False}], ids=["refused", "404 of a proxy"]
+)
 def test_a_location_that_can_t_be_read_fails_the_run(emulator: Emulator, fault: dict[str, Any]) -> None:
     inbound(emulator)
     emulator.control("POST", "faults", {"kind": "status", "path": "/location", **fault})
