@@ -7,15 +7,24 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test e2e drills lint format docs bench newest clean help
+.PHONY: demo test test-airflow test-drills test-tap test-rest e2e drills lint format docs bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make e2e`, in two processes: drills wait more than they work
-	@$(BIN)/python -m pytest --ignore tests/drills --ignore tests/tap --ignore tests/e2e > .test-others.log 2>&1 & others=$$!; \
-	$(BIN)/python -m pytest tests/drills tests/tap tests/e2e --ignore tests/e2e/test_airflow.py; drills=$$?; \
-	wait $$others; others=$$?; cat .test-others.log; exit $$((others | drills))
+test: $(VENV)/.installed  ## All tests but those of `make e2e`, in four processes: they wait more than they work
+	@for part in airflow drills tap rest; do $(MAKE) --no-print-directory test-$$part > .test-$$part.log 2>&1 & parts="$$parts $$part:$$!"; done; \
+	for part in $$parts; do wait $${part#*:} || failed="$$failed $${part%:*}"; cat .test-$${part%:*}.log; done; \
+	if [ -n "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi
+
+test-airflow test-drills: test-%:
+	$(BIN)/python -m pytest tests/$*
+
+test-tap:
+	$(BIN)/python -m pytest tests/tap tests/e2e --ignore tests/e2e/test_airflow.py
+
+test-rest:
+	$(BIN)/python -m pytest --ignore tests/airflow --ignore tests/drills --ignore tests/tap --ignore tests/e2e
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/e2e/test_airflow.py
@@ -49,7 +58,7 @@ newest: $(VENV)/.installed  ## The newest versions of all libraries, in the plac
 	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .test-others.log .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .test-*.log .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list
