@@ -79,7 +79,13 @@ def _emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(_emulator: Emulator) -> Emulator:
-    """The emulator as if it had just been started, frozen at noon of 2026-03-01; one process serves all tests."""
+    """The emulator as if it had just been started, frozen at noon of 2026-03-01; one process serves all tests.
+
+    Hooks share their clients for the life of a process, and a client doubts a clock that was set back.
+    """
+    from airflow_provider_linq.hooks import linq
+
+    linq._shared_client.cache_clear()
     _emulator.control("POST", "reset")
     _emulator.control("POST", "clock", {"freeze": True, "now": "2026-03-01T12:00:00Z", "speed": 1})
     return _emulator
