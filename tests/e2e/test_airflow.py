@@ -124,13 +124,13 @@ def test_a_deferred_wait_for_a_delivery(airflow: Airflow, emulator: Emulator) ->
     emulator.control("PATCH", "switches", {"delivery_seconds": 2})
 
 
-def test_a_deferred_sensor_and_a_branch(airflow: Airflow, emulator: Emulator) -> None:
+def test_a_deferred_question_and_a_branch(airflow: Airflow, emulator: Emulator) -> None:
     run = airflow.run("linq_ask_and_branch", to=CAT)
-    airflow.until("linq_ask_and_branch", run, "wait", "deferred")
-    inbound(emulator, CAT, "Let me see ...")
-    inbound(emulator, CAT, "Yes, a secret between us")
+    airflow.until("linq_ask_and_branch", run, "ask", "deferred")
+    inbound(emulator, CAT, "Let me see, a secret between us")
+    inbound(emulator, CAT, "Yes!")
     airflow.until("linq_ask_and_branch", run, "confirm", "success")
-    assert airflow.xcom("linq_ask_and_branch", run, "wait")["text"].startswith("Yes")
+    assert airflow.xcom("linq_ask_and_branch", run, "ask")["answer"] == "yes"
     assert airflow.task("linq_ask_and_branch", run, "cancel")["state"] == "skipped"
 
 
