@@ -76,7 +76,7 @@ class Airflow:
                 process.send_signal(signal.SIGINT)
         for process in [*self._triggerers, self._process]:
             if process is not None:
-                process.wait(timeout=60)
+                process.wait(timeout=240)
 
     def logs(self) -> str:
         """All that any component or task has written."""
