@@ -76,7 +76,12 @@ class Airflow:
                 process.send_signal(signal.SIGINT)
         for process in [*self._triggerers, self._process]:
             if process is not None:
-                process.wait(timeout=240)
+                try:
+                    process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    # Airflow's scheduler logs in its signal handler, and hangs if the signal came while it was logging.
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
 
     def logs(self) -> str:
         """All that any component or task has written."""
