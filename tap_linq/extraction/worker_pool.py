@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Job", "WorkerPool"]
@@ -45,31 +45,34 @@ class _BoundedQueue(Generic[Item]):
         self._size = size
         self._items: deque[Item] = deque()
         self._is_closed = False
-        self._changed = Condition()
+        # Two conditions of one lock, so that an item wakes one thread, and not all that wait for something else.
+        lock = Lock()
+        self._has_room, self._has_items = Condition(lock), Condition(lock)
 
     def put(self, item: Item) -> None:
-        with self._changed:
+        with self._has_room:
             while not self._is_closed and len(self._items) >= self._size:
-                self._changed.wait()
+                self._has_room.wait()
             if self._is_closed:
                 raise _ClosedError
             self._items.append(item)
-            self._changed.notify_all()
+            self._has_items.notify()
 
     def get(self) -> Item:
-        with self._changed:
+        with self._has_items:
             while not self._is_closed and not self._items:
-                self._changed.wait()
+                self._has_items.wait()
             if self._is_closed:
                 raise _ClosedError
             item = self._items.popleft()
-            self._changed.notify_all()
+            self._has_room.notify()
             return item
 
     def close(self) -> None:
-        with self._changed:
+        with self._has_room:
             self._is_closed = True
-            self._changed.notify_all()
+            self._has_room.notify_all()
+            self._has_items.notify_all()
 
 
 class WorkerPool(Generic[Result]):
