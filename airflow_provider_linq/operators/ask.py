@@ -24,8 +24,8 @@ from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.results import AskResult, SendResult
-from airflow_provider_linq.triggers.linq import LinqMessageTrigger, raise_for_event
-from linq_client import LinqError, MessageLike, MessageNotFoundError, models
+from airflow_provider_linq.triggers.linq import LinqMessageTrigger, message_of_event, raise_for_event
+from linq_client import LinqError, MessageLike, models
 from linq_client.times import format_datetime, parse_datetime
 
 if TYPE_CHECKING:
@@ -164,16 +164,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
             raise_for_event(event)
         except AirflowSensorTimeout:
             return self._continue(context, result, None)
-        try:
-            with fail_fast():
-                answer = self.hook.client.messages.get(event["message_id"])
-        except AirflowFailException as error:
-            if not isinstance(error.__cause__, MessageNotFoundError):
-                raise
-            raise AirflowFailException(
-                f"Message {event['message_id']} answered in chat {event['chat_id']}, and was deleted or has expired "
-                "before this task could read it"
-            ) from error
+        answer = message_of_event(self.hook, event)
         if self._answer_in(answer) is None:  # it was edited since
             return self.after_send(context, result)
         return self._continue(context, result, answer)

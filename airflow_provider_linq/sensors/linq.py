@@ -39,9 +39,10 @@ from airflow_provider_linq.triggers.linq import (
     MAX_CONSECUTIVE_FAILURES,
     LinqDeliveryTrigger,
     LinqMessageTrigger,
+    message_of_event,
     raise_for_event,
 )
-from linq_client import InvalidRequestError, MessageNotFoundError
+from linq_client import InvalidRequestError
 from linq_client.times import format_datetime, to_server_time
 
 if TYPE_CHECKING:
@@ -278,16 +279,7 @@ class LinqMessageSensor(_LinqSensor):
         :raises AirflowFailException: a message came, and is gone before this task could read it.
         """
         raise_for_event(event)
-        try:
-            with fail_fast():
-                found = self.hook.client.messages.get(event["message_id"])
-        except AirflowFailException as error:
-            if not isinstance(error.__cause__, MessageNotFoundError):
-                raise
-            raise AirflowFailException(
-                f"Message {event['message_id']} came in chat {event['chat_id']}, and was deleted or has expired before "
-                "this task could read it"
-            ) from error
+        found = message_of_event(self.hook, event)
         self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)), event)
         return inbound_message(found, include_text=self.include_text)
 

@@ -18,6 +18,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_linq._internal.arguments import datetime_argument
 from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch, check_until
+from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import (
@@ -28,9 +29,10 @@ from airflow_provider_linq._internal.polling import (
     shared_reads,
     with_present_key,
 )
-from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import DeliveryResult
-from linq_client import LinqError
+from linq_client import LinqError, MessageNotFoundError
+from linq_client.models import Message
 from linq_client.times import format_datetime
 
 __all__ = ["MAX_CONSECUTIVE_FAILURES", "LinqDeliveryTrigger", "LinqMessageTrigger"]
@@ -168,6 +170,25 @@ def raise_for_event(event: Mapping[str, Any]) -> None:
     if "error" in event:
         kind = AirflowFailException if event["permanent"] else AirflowException
         raise kind(f"Waiting has failed: {event['error']}")
+
+
+def message_of_event(hook: LinqHook, event: Mapping[str, Any]) -> Message:
+    """
+    Return the message that a `LinqMessageTrigger` has found.
+
+    :raises AirflowFailException: it is gone before the task could read it, or no retry can help.
+    :raises LinqError: a retry may help.
+    """
+    try:
+        with fail_fast():
+            return hook.client.messages.get(event["message_id"])
+    except AirflowFailException as error:
+        if not isinstance(error.__cause__, MessageNotFoundError):
+            raise
+        raise AirflowFailException(
+            f"Message {event['message_id']} came in chat {event['chat_id']}, and was deleted or has expired before "
+            "this task could read it"
+        ) from error
 
 
 class LinqDeliveryTrigger(_PollingTrigger):

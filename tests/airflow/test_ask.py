@@ -213,7 +213,7 @@ def test_an_answer_that_is_gone(emulator: Emulator, branches: Branches) -> None:
     with pytest.raises(TaskDeferred):
         question(deferrable=True).execute(try_of(store))
     event = {"chat_id": "c", "message_id": "0b8b3e53-7f2d-4a83-8a55-000000000000", "polls": 1, "waited": 1.0}
-    with pytest.raises(AirflowFailException, match="answered in chat c, and was deleted or has expired"):
+    with pytest.raises(AirflowFailException, match="came in chat c, and was deleted or has expired"):
         question().execute_complete(try_of(store), event)
     assert not branches
 
