@@ -20,11 +20,14 @@ from tests.support.expectations import (
     HOUR,
     KEYS_FOR_HALF_AN_HOUR,
     MINUTE,
+    OUTCOMES,
     campaign,
     nobody_got_two,
     recipients,
+    reports_are_true,
     rows_for,
     send,
+    statuses,
 )
 from tests.support.task_process import Task, preload
 
@@ -289,3 +292,24 @@ def test_a_refusal_of_a_line_that_the_platform_chose_is_not_repeated_without_an_
     assert task.go().state == "up_for_retry"
     posts = len(server.posts)
     assert posts <= 7, f"{posts} requests, and {len(list(tmp_path.glob('*.parts/*.jsonl')))} files"
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_was_sent_to_and_has_opted_out_since_is_found_without_a_record(
+    serve: Serve, tmp_path: Path, is_killed: bool
+) -> None:
+    """Neither store nor files, and the platform refuses before it looks at the key: only the chats tell."""
+    server = serve(key_scope="account", refusals_first=True)
+    rows = rows_for(4)
+    task = campaign(server, tmp_path, rows, record="none")
+    assert task.go().state == "success"
+    server.opted_out.update(row["to"] for row in rows[:2])
+    server.advance(13 * HOUR)
+    task.lose_files(f"{OUTCOMES}.parts")
+    task.clear()
+    if is_killed:
+        server.at("received", 3, task.kill, lambda request: True)
+        assert task.go().state == "killed"
+    task.finish()
+    nobody_got_two(server)
+    reports_are_true(server, statuses(tmp_path), recipients(rows))

@@ -118,7 +118,7 @@ class Task:
     def __post_init__(self) -> None:
         self.max_tries = self.retries
         self._path = self.folder / f"{self.run_id}-{self.name}-{self.map_index}"
-        self._began = self._airflow_time()
+        self._due = self._began = self._airflow_time()
         self._clears = 0
         self._deferral: Deferral | None = None
         self._id = ""
@@ -136,7 +136,7 @@ class Task:
         store.with_suffix(".owner").write_text(self._id)
         ids = {"dag_id": "drill", "run_id": self.run_id, "task_id": self.name, "map_index": self.map_index}
         tries = {"try_number": self.tries, "max_tries": self.max_tries, "retries": self.retries}
-        began = {"run_after": self._began, "start_date": self._began, "clear_number": self._clears}
+        began = {"run_after": self._due, "start_date": self._began, "clear_number": self._clears}
         self._write_connection()
         order = Order(
             operator=self.operator,
