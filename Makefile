@@ -41,7 +41,7 @@ format: $(VENV)/.installed  ## Fixes of style that need no thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed  ## docs/streams.md, from the catalog of the tap
+docs: $(VENV)/.installed  ## docs/reference/streams.md, from the catalog of the tap
 	$(BIN)/python docs/make_streams.py
 
 bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and the vendor's client: ratios, in half an hour

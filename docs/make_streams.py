@@ -1,4 +1,4 @@
-"""Writes docs/streams.md from the catalog of the tap: `python docs/make_streams.py`, or `make docs`."""
+"""Writes docs/reference/streams.md from the catalog of the tap: `python docs/make_streams.py`, or `make docs`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
 
-PAGE: Final = Path(__file__).with_name("streams.md")
+PAGE: Final = Path(__file__).with_name("reference") / "streams.md"
 
 HEAD: Final = """\
 # Streams
@@ -18,7 +18,7 @@ HEAD: Final = """\
 <!-- Made by `make docs` from the catalog of the tap; a test says when it is out of date. -->
 
 What each stream of `tap-linq` has, made from its catalog. All times are RFC 3339 in UTC. Columns without a mark may be
-null. How the rows come about is in [extraction.md](extraction.md).
+null. How the rows come about is in [extraction.md](../explanation/extraction.md).
 
 **INCREMENTAL**: a run emits what is new or has changed, and a full sweep everything that lives; a loader has to update
 rows by key, or append. Never let it replace what earlier runs have brought: what has expired is in no later run.

@@ -35,7 +35,7 @@ class ControlError(Exception):
 
 
 class Emulator:
-    """A running emulator. docs/emulator.md describes its commands, their fields and results.
+    """A running emulator. docs/reference/emulator.md describes its commands, their fields and results.
 
     Every command is a request of its own. Threads may share an object.
 

@@ -24,7 +24,7 @@ _STOP_SECONDS = 20
 
 
 class EmulatorOptions(TypedDict, total=False):
-    """Options of a start. They mean what those of the command line mean (docs/emulator.md)."""
+    """Options of a start. They mean what those of the command line mean (docs/reference/emulator.md)."""
 
     api_key: str
     lines: Sequence[str]

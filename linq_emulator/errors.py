@@ -11,7 +11,7 @@ __all__ = ["CODES", "DOCS", "ApiError"]
 
 DOCS = "https://docs.linqapp.com"
 
-# code -> (HTTP status, name). docs/emulator.md lists the statuses that the reference leaves open.
+# code -> (HTTP status, name). docs/reference/emulator.md lists the statuses that the reference leaves open.
 CODES: dict[int, tuple[int, str]] = {
     1001: (400, "Missing required field"),
     1002: (400, "Invalid phone number or handle"),

@@ -1,7 +1,7 @@
 """Switches for behaviour that the vendor's documentation leaves open.
 
 A switch is a field of `Switches`. Its metadata has the allowed values and the reason. The CLI, the control API and
-the table in docs/emulator.md all follow this one declaration.
+the table in docs/reference/emulator.md all follow this one declaration.
 """
 
 from __future__ import annotations

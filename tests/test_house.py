@@ -77,8 +77,8 @@ def test_python_is_tested_in_each_version_that_is_claimed() -> None:
 
 
 def test_every_decision_is_listed() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    assert re.findall(r"\(adr/(.+?)\) \|$", page, re.MULTILINE) == sorted(
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    assert re.findall(r"\(../adr/(.+?)\) \|$", page, re.MULTILINE) == sorted(
         file.name for file in (ROOT / "docs" / "adr").iterdir()
     )
 

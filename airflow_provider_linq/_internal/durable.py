@@ -13,7 +13,7 @@
 In a mapped task, a fingerprint of the recipient follows on the first two names: an instance can come to stand for
 somebody else. Each value is a JSON object with a `format` number. A reader passes over fields that it doesn't know,
 reads every format from 1 to its own, and refuses a newer one: the task ends before it sends anything.
-docs/durable-formats.md lists the fields; tests/data/formats holds samples.
+docs/reference/durable-formats.md lists the fields; tests/data/formats holds samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every example of docs/airflow.md, docs/campaigns.md and the README runs as it is written there."""
+"""Every example of docs/reference/airflow.md, campaigns.md beside it, and the README runs as it is written there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.emulator_process import Emulator
 
 ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTS = ("README.md", "docs/airflow.md", "docs/campaigns.md")
+DOCUMENTS = ("README.md", "docs/reference/airflow.md", "docs/reference/campaigns.md")
 CODE = [code for document in DOCUMENTS for code in BLOCK.findall((ROOT / document).read_text())]
 EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\(\s*"(\w+)"', code))}
 DECORATED = [code for code in CODE if "\n@dag(" in code]
@@ -45,7 +45,7 @@ def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., Non
 
 
 def test_every_argument_of_a_campaign_is_documented() -> None:
-    page = (ROOT / "docs" / "campaigns.md").read_text()
+    page = (ROOT / "docs" / "reference" / "campaigns.md").read_text()
     for name in signature(LinqSendCampaignOperator.__init__).parameters.keys() - {"self", "kwargs"}:
         assert f":param {name}:" in str(LinqSendCampaignOperator.__doc__)
         assert re.search(rf"^\| .*`{name}`", page, re.MULTILINE), name

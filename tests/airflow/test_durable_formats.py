@@ -1,4 +1,4 @@
-"""docs/durable-formats.md lists what outlives a process: all of it, with all of its fields."""
+"""docs/reference/durable-formats.md lists what outlives a process: all of it, with all of its fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_linq.campaigns._journal import COLUMNS, Claim
 from airflow_provider_linq.campaigns._state import RecipientState
 from tests.airflow.conftest import ROOT
 
-DOCUMENT = (ROOT / "docs" / "durable-formats.md").read_text()
+DOCUMENT = (ROOT / "docs" / "reference" / "durable-formats.md").read_text()
 SAMPLES = ROOT / "tests" / "data" / "formats"
 RECORDS = [*SAMPLES.glob("*_state/linq_*.json"), *SAMPLES.glob("campaign/*.json")]
 
@@ -47,7 +47,7 @@ def test_the_table_has_every_key_of_the_code() -> None:
     assert not {name for name in {*keys, *listed} if not any(one.startswith(name) for one in known)}
 
 
-@pytest.mark.parametrize("document", ["docs/campaigns.md", "docs/airflow.md", "README.md"])
+@pytest.mark.parametrize("document", ["docs/reference/campaigns.md", "docs/reference/airflow.md", "README.md"])
 def test_it_is_found(document: str) -> None:
     assert "durable-formats.md)" in (ROOT / document).read_text()
 
@@ -60,7 +60,7 @@ def test_the_journal_of_a_campaign() -> None:
     lines = {'{"claim": {...}}', '{"outcome": {...}}', '{"released": "<key>"}'}
     head = {"format", "task", "max_tries"}
     assert fields_in(section("Journal")) == lines | head | {field.name for field in fields(Claim)}
-    outcomes = (ROOT / "docs" / "campaigns.md").read_text().partition("**The outcomes file**")[2]
+    outcomes = (ROOT / "docs" / "reference" / "campaigns.md").read_text().partition("**The outcomes file**")[2]
     listed = outcomes.partition(". ")[0]
     assert names_in(listed) == set(COLUMNS)
 

@@ -211,7 +211,7 @@ def test_somebody_who_moves_to_a_new_instance_of_a_mapped_task_has_the_same_key(
     """
     The list of a cleared task has one more at its front; the last one is now an instance that never was.
 
-    Where the platform has forgotten the key by then, it is a limit that docs/airflow.md names: a look would take
+    Where the platform has forgotten the key by then, it is a limit that the documentation names: a look would take
     a message of another task with the same words, sent earlier in the run, for this one.
     """
     server = serve()

@@ -1,4 +1,7 @@
-"""The examples of docs/emulator.md run as they stand, at another address; `test_testing` has those for tests."""
+"""The examples of docs/reference/emulator.md run as they stand, at another address.
+
+`test_testing` has those for tests.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
+DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "emulator.md").read_text()
 
 
 def examples(language, server):

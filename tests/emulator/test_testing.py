@@ -335,7 +335,7 @@ TESTS = """
 
 def documented():
     """The Python examples of the section "In tests"."""
-    section = (ROOT / "docs" / "emulator.md").read_text().split("## In tests")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "reference" / "emulator.md").read_text().split("## In tests")[1].split("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 

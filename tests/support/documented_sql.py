@@ -1,4 +1,4 @@
-"""The SQL of docs/extraction.md."""
+"""The SQL of docs/explanation/extraction.md."""
 
 from __future__ import annotations
 
@@ -10,5 +10,6 @@ ROOT = Path(__file__).parents[2]
 
 def sql(dialect: str) -> str:
     """The statements of the only block for this dialect."""
-    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", (ROOT / "docs" / "extraction.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs" / "explanation" / "extraction.md").read_text()
+    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", page, re.DOTALL)
     return str(found)

@@ -147,5 +147,5 @@ def test_every_stream_and_every_property_has_a_description(name: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["snowflake", "bigquery"])
 def test_what_has_not_been_run_says_so(dialect: str) -> None:
-    text = (ROOT / "docs" / "extraction.md").read_text()
+    text = (ROOT / "docs" / "explanation" / "extraction.md").read_text()
     assert f"(not run):\n\n```sql {dialect}" in text

@@ -10,7 +10,7 @@ __all__ = ["ROUTES"]
 
 def refuse(request: Request) -> Response:
     """A 404 as of an unknown path, in other words: the mistake is not the client's."""
-    raise ApiError(1005, "linq-emulator lacks this endpoint, which the real API has; see docs/emulator.md", status=404)
+    raise ApiError(1005, "linq-emulator lacks this endpoint, which the real API has; see its documentation", status=404)
 
 
 ROUTES: list[tuple[str, str, Operation]] = [
