@@ -7,30 +7,36 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-airflow test-drills test-tap test-rest e2e drills lint format docs bench newest clean help
+.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills lint format docs bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
 
 test: $(VENV)/.installed  ## All tests but those of `make e2e`, in four processes: they wait more than they work
-	@for part in airflow drills tap rest; do $(MAKE) --no-print-directory test-$$part > .test-$$part.log 2>&1 & parts="$$parts $$part:$$!"; done; \
+	@for part in provider drills tap rest; do $(MAKE) --no-print-directory test-$$part > .test-$$part.log 2>&1 & parts="$$parts $$part:$$!"; done; \
 	for part in $$parts; do wait $${part#*:} || failed="$$failed $${part%:*}"; cat .test-$${part%:*}.log; done; \
 	if [ -n "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi
 
-test-airflow test-drills: test-%:
-	$(BIN)/python -m pytest tests/$*
+test-provider:
+	$(BIN)/python -m pytest tests/unit/provider tests/integration/provider
+
+test-drills:
+	$(BIN)/python -m pytest tests/system/drills
 
 test-tap:
-	$(BIN)/python -m pytest tests/tap tests/e2e --ignore tests/e2e/test_airflow.py
+	$(BIN)/python -m pytest tests/unit/tap tests/integration/tap tests/system/meltano
 
 test-rest:
-	$(BIN)/python -m pytest --ignore tests/airflow --ignore tests/drills --ignore tests/tap --ignore tests/e2e
+	$(BIN)/python -m pytest $(foreach part,unit/provider integration/provider unit/tap integration/tap system/drills system/meltano system/airflow,--ignore tests/$(part))
+
+unit: $(VENV)/.installed  ## The tests that need no process and no server
+	$(BIN)/python -m pytest tests/unit
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
-	$(BIN)/python -m pytest tests/e2e/test_airflow.py
+	$(BIN)/python -m pytest tests/system/airflow
 
 drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, and the loaders, at their full length
-	LINQ_DRILLS=full $(BIN)/python -m pytest tests/drills tests/system
+	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders
 
 lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from benchmarks.account import LINE, account, slow_down
 from benchmarks.measure import ROOT, Run, RunError, run
 from benchmarks.table import Found, at_least, at_most, beside
 from linq_emulator.testing import EmulatorProcess
-from tests.e2e.airflow_process import Airflow, wait_until
+from tests.support.airflow_process import Airflow, wait_until
 
 CAMPAIGN = [sys.executable, "-m", "benchmarks.campaign_task"]
 VENDOR_SEND = [sys.executable, "-m", "benchmarks.vendor_send"]

@@ -1,4 +1,4 @@
-"""All that leans on internals of the Singer SDK, and why; `tests/tap/test_sdk.py` fails where an update changes them.
+"""All that leans on internals of the Singer SDK, and why; `test_sdk.py` fails where an update changes them.
 
 What the tap needs beyond the SDK's documented face:
 

@@ -9,7 +9,7 @@ and a first try are one path.
                               |------ LineLost, Released, TooLate --> PENDING
                               |------ NoAnswer --> CLAIMED, in doubt -- Resolved --> CLAIMED, UNKNOWN
 
-The invariants; each has a test of its name in tests/airflow/test_campaign_state.py or test_campaign_invariants.py:
+The invariants; each has a test of its name in test_campaign_state.py or test_campaign_invariants.py:
 
 I1   A claim, with its line, is durable before a request is made.
 I2   Details (the journal) are written before states (the checkpoint).

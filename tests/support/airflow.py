@@ -1,8 +1,8 @@
 """Airflow in the process of the tests: a home of its own and one migrated database, without scheduler and server.
 
-`AIRFLOW_HOME` is read when Airflow is first imported, so it is set here, before any test module is. All other settings
-go to the home's `airflow.cfg` and not to the environment, where tests that start an Airflow of their own would
-inherit them.
+`AIRFLOW_HOME` is read when Airflow is first imported, so it is set here, which the provider's conftests
+import first. All other settings go to the home's `airflow.cfg` and not to the environment, where tests that start an
+Airflow of their own would inherit them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linq_client import RetrySettings
-from tests.emulator_process import Emulator, running_emulator
+from tests.support.emulator_process import Emulator, running_emulator
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 BUNDLES = {
     "examples": ROOT / "dags_examples",
-    "tests": Path(__file__).parent / "dags",
+    "tests": ROOT / "tests" / "integration" / "provider" / "dags",
     "documentation": HOME / "documentation",
 }
 BUNDLES["documentation"].mkdir()
@@ -124,7 +124,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
-    """Run a DAG of `dags_examples` or `tests/airflow/dags` with these params to its end, task after task."""
+    """Run a DAG of `dags_examples` or the tests with these params to its end, task after task."""
 
     def run_dag(dag_id: str, **params: Any) -> Run:
         return Run(load_dag(dag_id).test(run_conf=params))
@@ -133,7 +133,7 @@ def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run
 
 
 def load_dag(dag_id: str) -> DAG:
-    """Import a DAG file of `dags_examples` or `tests/airflow/dags` as Airflow does."""
+    """Import a DAG file of `dags_examples` or `tests/integration/provider/dags` as Airflow does."""
     (path,) = (path for folder in BUNDLES.values() for path in folder.glob(f"{dag_id}.py"))
     return dags_of(path)[dag_id]
 

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import psutil
 import requests
 
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -35,7 +35,7 @@ class Airflow:
         self.url = f"http://127.0.0.1:{port}"
         # Nothing of the Airflow that other tests run in this process, whose home may be in the environment.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        folders = {"examples": ROOT / "dags_examples", "e2e": ROOT / "tests/e2e/dags"}
+        folders = {"examples": ROOT / "dags_examples", "e2e": ROOT / "tests/system/airflow/dags"}
         bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
         bundles = [
             {"name": name, "classpath": bundle, "kwargs": {"path": str(path), "refresh_interval": 3600}}

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 SENDS = "^/v3/(chats|messages)$"
 POOL = ["+12025550101", "+12025550102", "+12025550103"]

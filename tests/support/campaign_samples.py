@@ -2,7 +2,7 @@
 
 They stay as they are once a format is released, and are read for ever: this is for a new one, which gets new names.
 
-    AIRFLOW_HOME=$(mktemp -d) python -m tests.airflow.campaign_samples
+    AIRFLOW_HOME=$(mktemp -d) python -m tests.support.campaign_samples
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ KEY = "spring"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 PEOPLE = ["ann", "ben", "cat", "dan", "eve", "fay", "gus", "hal", "ida"]
 
-#: The task instance that the campaign is sent by, as `tests.airflow.campaigns.context` has it.
+#: The task instance that the campaign is sent by, as `tests.support.campaigns.context` has it.
 INSTANCE = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 10}
 
 _LOST = LinqError("no answer")

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._model import Outcome, Status
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
-from tests.airflow import conftest
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support import airflow as airflow_support
+from tests.support.airflow import Store
+from tests.support.emulator_process import Emulator
 
 A, B, C = "+12025550101", "+12025550102", "+12025550103"
 
 
 def context(store: Store | None = None, **instance: Any) -> Any:
     """Of a task with retries left."""
-    return conftest.context(store, **{"max_tries": 10, **instance})
+    return airflow_support.context(store, **{"max_tries": 10, **instance})
 
 
 def people(number: int) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator
-from tests.tap.running import Output, run_tap, set_window
+from tests.support.emulator_process import Emulator
+from tests.support.running import Output, run_tap, set_window
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 PEOPLE = 6

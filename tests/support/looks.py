@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from airflow_provider_linq._internal.in_doubt import ChatLookup, Content, Found, Resolution
 from linq_client import LinqClient, RetentionWindow
 from linq_client.models import CreatedChat
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12025550121", "+12025550122", "+12025550123"
 #: One phone in two forms: as it was dialled for years, and as platforms show it now.

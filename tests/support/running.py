@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tap_linq.tap import TapLinq
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 if TYPE_CHECKING:
-    from tests.tap.small_api import SmallAPI
+    from tests.support.small_api import SmallAPI
 
 FIRST_LINE = "+12025550101"
 SECOND_LINE = "+12025550102"

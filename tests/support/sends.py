@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
-from tests.airflow.conftest import Store, context
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN = "+12125550121", "+12125550122", "+12125550123", "+12125550124"
 

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.tap.running import FIRST_LINE, PERSON
+from tests.support.running import FIRST_LINE, PERSON
 
 Answer = Callable[["Handler", dict[str, str]], Any]
 

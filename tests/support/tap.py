@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator, running_emulator
+from tests.support.emulator_process import Emulator, running_emulator
 
 NOON = "2026-03-01T12:00:00Z"
 

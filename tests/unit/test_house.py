@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from linq_client import ErrorCode
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OURS = {"linq_client", "linq_emulator", "airflow_provider_linq", "tap_linq"}
 FRAMEWORKS = {"airflow", "singer_sdk"}
 
@@ -86,15 +86,11 @@ def test_every_decision_is_listed() -> None:
 #: Tests of what is inside a package, which no public name shows well enough, and what they import of it.
 TESTS_OF_INTERNALS = {
     # How many reads are allowed after which responses: through requests, it would be a matter of timing.
-    "tests/client/test_concurrency.py": {"linq_client._concurrency", "linq_client._deadline"},
-    # Which bytes are read as what: thousands of bodies, which would each take a request.
-    "tests/client/test_decode.py": {"linq_client._decode"},
+    "tests/integration/client/test_concurrency.py": {"linq_client._concurrency", "linq_client._deadline"},
     # A `Date` that is far off, and what the clock makes of the next one: no clock has to wait for it.
-    "tests/client/test_clock.py": {"linq_client._clock"},
-    # Which hosts are this machine's or a private network's: no request may go to any of them.
-    "tests/client/test_network.py": {"linq_client._network"},
+    "tests/integration/client/test_clock.py": {"linq_client._clock"},
     # Something happens just before a pass becomes a sweep: no run from outside can choose that time.
-    "tests/tap/test_passes.py": {"tap_linq.extraction.line_pass.LinePass._turn_into_sweep"},
+    "tests/integration/tap/test_passes.py": {"tap_linq.extraction.line_pass.LinePass._turn_into_sweep"},
     # Where the drills against the contract shorten pauses.
     "tests/support/provider.py": {
         "airflow_provider_linq.campaigns._dispatcher",
@@ -102,8 +98,19 @@ TESTS_OF_INTERNALS = {
     },
 }
 
-#: The provider's unit tests: decisions that Airflow's door shows only at the price of a task for each case.
-UNIT_TESTS = {"tests/airflow": "airflow_provider_linq"}
+#: Unit tests may look inside their package. So may those of the provider that need an emulator, and what they share:
+#: they are about decisions that Airflow's door shows only at the price of a task for each case.
+UNIT_TESTS = {
+    "tests/unit/client": "linq_client",
+    "tests/unit/tap": "tap_linq",
+    "tests/unit/emulator": "linq_emulator",
+    "tests/unit/provider": "airflow_provider_linq",
+    "tests/integration/provider": "airflow_provider_linq",
+    "tests/support/airflow.py": "airflow_provider_linq",
+    "tests/support/campaign_samples.py": "airflow_provider_linq",
+    "tests/support/campaigns.py": "airflow_provider_linq",
+    "tests/support/looks.py": "airflow_provider_linq",
+}
 
 
 def private_imports(file: Path) -> set[str]:
@@ -133,7 +140,7 @@ def test_nothing_outside_imports_what_is_private() -> None:
     for folder in (*OURS, "tests", "demo", "benchmarks", "dags_examples"):
         for file in (ROOT / folder).rglob("*.py"):
             name = str(file.relative_to(ROOT))
-            own = UNIT_TESTS.get(name.rpartition("/")[0])
+            own = UNIT_TESTS.get(name.rpartition("/")[0]) or UNIT_TESTS.get(name)
             private = {path for path in private_imports(file) if path.partition(".")[0] != own}
             if private:
                 found[name] = private

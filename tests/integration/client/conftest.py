@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from linq_client import ClientClosedError, Effect, LinqClient, RetrySettings
-from tests.client.server import (
+from tests.support.scripted_server import (
     KEY,
     OK,
     Handler,

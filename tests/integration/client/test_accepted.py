@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from linq_client import APIConnectionError, Effect, LinqClient
-from tests.client.server import ANN, OK, Server, client_of, serving
+from tests.support.scripted_server import ANN, OK, Server, client_of, serving
 
 LINE = "+12025550101"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

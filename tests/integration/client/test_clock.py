@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from linq_client import LinqClient, _clock
 from linq_client._clock import TOLERANCE, BelievedClock
-from tests.client.server import OK, Handler, Response, Server, client_of, serving
+from tests.support.scripted_server import OK, Handler, Response, Server, client_of, serving
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)

@@ -13,8 +13,8 @@ import pytest
 from linq_client import LinqClient, RateLimitedError, RetrySettings
 from linq_client._concurrency import AdaptiveConcurrency
 from linq_client._deadline import Lifetime
-from tests.client.server import KEY, OK, serving
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
+from tests.support.scripted_server import KEY, OK, serving
 
 
 def concurrency(most: int, longest_pause: float, pause: float) -> AdaptiveConcurrency:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from linq_client import APIConnectionError, Effect, LinqClient
-from tests.client.server import (
+from tests.support.scripted_server import (
     KEY,
     NO_WAIT,
     OK,

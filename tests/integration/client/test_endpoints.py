@@ -18,7 +18,7 @@ from linq_client import (
     OptedOutError,
 )
 from linq_client.models import LinkPart, MediaPart, TextPart
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN = "+12025550121", "+12025550122", "+12025550123", "+12025550124"
 

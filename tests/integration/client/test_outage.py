@@ -26,7 +26,7 @@ from linq_client import (
     RetrySettings,
     ServerError,
 )
-from tests.client.server import KEY, OK, Handler, Response, Server, envelope, serving
+from tests.support.scripted_server import KEY, OK, Handler, Response, Server, envelope, serving
 
 EMPTY: Response = (200, {}, b'{"messages": [], "next_cursor": null}')
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from linq_client import APIConnectionError, APIResponse, CursorExpiredError, LinqClient, PaginationError, Paginator
-from tests.client.server import Response, client_of, envelope, serving
+from tests.support.scripted_server import Response, client_of, envelope, serving
 
 
 def page(field: str, items: list[Any], **more: Any) -> Response:

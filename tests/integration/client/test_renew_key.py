@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 
 from linq_client import AuthenticationError, Effect, LinqClient
-from tests.client.server import KEY, OK, Handler, Response, Server, client_of, envelope, serving
-from tests.client.test_verdict import CALLS
+from tests.integration.client.test_verdict import CALLS
+from tests.support.scripted_server import KEY, OK, Handler, Response, Server, client_of, envelope, serving
 
 NEW = "the-renewed-key"
 REFUSED = envelope(401, 2004)

@@ -32,8 +32,8 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
-from tests.client.server import ANN, KEY, OK, Server, client_of, serving
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
+from tests.support.scripted_server import ANN, KEY, OK, Server, client_of, serving
 
 
 def page(items: str, cursor: str | None) -> tuple[int, dict[str, str], bytes]:

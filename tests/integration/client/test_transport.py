@@ -22,8 +22,8 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
-from tests.client.server import ANN, KEY, OK, Handler, client_of, serving
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
+from tests.support.scripted_server import ANN, KEY, OK, Handler, client_of, serving
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
-from tests.client.server import KEY, NO_WAIT, OK, Handler, Response, Server, client_of, envelope, serving
+from tests.support.scripted_server import KEY, NO_WAIT, OK, Handler, Response, Server, client_of, envelope, serving
 
 CALLS: dict[RequestKind, Callable[[LinqClient], object]] = {
     RequestKind.READ: lambda client: client.phone_numbers.list(),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "linq_emulator"
 # What may start an emulator. Packages that users install are not among them.
 USERS = ("tests", "demo", "benchmarks")

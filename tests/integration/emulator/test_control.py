@@ -14,7 +14,7 @@ import requests
 from linq_emulator.testing import ControlError
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
-DOCS = Path(__file__).parents[2] / "docs" / "reference" / "emulator.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
 
 
 def text(value, **more):

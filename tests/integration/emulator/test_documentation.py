@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = (Path(__file__).parents[2] / "docs" / "reference" / "emulator.md").read_text()
+DOCS = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text()
 
 
 def examples(language, server):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from linq_emulator.testing import ControlError, Emulator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LINE, ANN = "+12025550101", "+12025550150"
 CONTROL = [("GET", "/_emulator/ledger"), ("POST", "/_emulator/reset"), ("GET", "/_media/x/y"), ("PUT", "/_upload/x")]
 

@@ -17,7 +17,7 @@ import requests
 
 from linq_emulator.testing import ControlError, Emulator, EmulatorProcess, EmulatorThread
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LINE, ANN, BOB = "+12025550177", "+12025550150", "+12025550151"
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -15,9 +15,9 @@ from airflow.sdk import DAG, task_group
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 
 from airflow_provider_linq.operators.ask import LinqAskOperator
-from tests.airflow.conftest import Store, context
-from tests.airflow.sends import ANN, lost_answers, posts
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
+from tests.support.sends import ANN, lost_answers, posts
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

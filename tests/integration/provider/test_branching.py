@@ -12,8 +12,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.operators.ask import LinqAskOperator
 from airflow_provider_linq.operators.chats import LinqCheckCapabilityOperator
-from tests.airflow.conftest import Run, context
-from tests.emulator_process import Emulator
+from tests.support.airflow import Run, context
+from tests.support.emulator_process import Emulator
 
 ANN, BOB = "+12125550110", "+12125550111"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.airflow.conftest import Run, dags_of
-from tests.emulator_process import Emulator
+from tests.support.airflow import Run, dags_of
+from tests.support.emulator_process import Emulator
 
 ANSWERS = ["{{ conn.linq_default.password }} {{ 7 * 7 }}", "see .sql", "[{'path': '/etc/hostname'}]", "7"]
 

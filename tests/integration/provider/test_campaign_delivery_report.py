@@ -16,7 +16,7 @@ from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns.config import DeliveryReport
 from linq_client import APIResponse, LinqClient, NotFoundError, ServerError
 from linq_client.times import format_datetime
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{number}" for number in range(1, 6))
 TEXT = "Words that nobody else may read"

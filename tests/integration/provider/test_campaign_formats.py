@@ -17,10 +17,10 @@ from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from airflow_provider_linq.campaigns._state import RecipientState
 from linq_client import LinqClient
-from tests.airflow.campaign_samples import FOLDER, KEY, PEOPLE, recipients
-from tests.airflow.campaigns import A, B, campaign, context, once, outcomes, posts, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaign_samples import FOLDER, KEY, PEOPLE, recipients
+from tests.support.campaigns import A, B, campaign, context, once, outcomes, posts, sent_to
+from tests.support.emulator_process import Emulator
 
 #: In the names of the files of the campaign "spring"; files with other names would not be found again.
 SPRING = "622a494d3ea8c7ba"

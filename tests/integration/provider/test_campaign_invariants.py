@@ -18,9 +18,9 @@ from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq.campaigns import Campaign, _run, _state
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._sender import Sender
-from tests.airflow.campaigns import A, B, campaign, context, fault, once, outcomes, people, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaigns import A, B, campaign, context, fault, once, outcomes, people, sent_to
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 

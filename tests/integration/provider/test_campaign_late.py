@@ -24,9 +24,9 @@ from airflow_provider_linq.campaigns._state import (
     next_step,
     transition,
 )
-from tests.airflow.campaigns import campaign, context, fault, people, posts, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaigns import campaign, context, fault, people, posts, sent_to
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 

@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from airflow_provider_linq.campaigns import RateLimits, _dispatcher, _state
 from airflow_provider_linq.campaigns._lines import NoLineError
-from tests.airflow.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 

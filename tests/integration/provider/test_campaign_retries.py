@@ -22,9 +22,9 @@ from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import SendJob
 from airflow_provider_linq.campaigns.config import Campaign
 from linq_client import LinqError
-from tests.airflow.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 

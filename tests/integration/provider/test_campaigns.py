@@ -15,9 +15,9 @@ from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, _run
 from airflow_provider_linq.campaigns._model import recipient_key
 from airflow_provider_linq.campaigns.config import Campaign
-from tests.airflow.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
-from tests.airflow.conftest import Store
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store
+from tests.support.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
 

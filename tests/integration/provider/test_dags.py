@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.airflow.conftest import Run
-from tests.emulator_process import Emulator
+from tests.support.airflow import Run
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
 TEXT = "Your table is number seventeen"

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
-from tests.airflow.conftest import BUNDLES, ROOT, Run, dags_of
-from tests.airflow.test_dags import answering
-from tests.emulator_process import Emulator
+from tests.integration.provider.test_dags import answering
+from tests.support.airflow import BUNDLES, ROOT, Run, dags_of
+from tests.support.emulator_process import Emulator
 
 ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)

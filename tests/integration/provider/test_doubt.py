@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE
 from linq_client import APIConnectionError
-from tests.airflow.conftest import Store
-from tests.airflow.sends import (
+from tests.support.airflow import Store
+from tests.support.emulator_process import Emulator
+from tests.support.sends import (
     ANN,
     BOB,
     cleared,
@@ -25,7 +26,6 @@ from tests.airflow.sends import (
     send,
     sent_to,
 )
-from tests.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

@@ -21,7 +21,7 @@ from airflow_provider_linq._internal.polling import SharedReads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client.models import Message
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 ANN, BOB = "+12125550121", "+12125550122"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

@@ -16,9 +16,9 @@ import pytest
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
 from airflow_provider_linq.operators import campaigns
-from tests.airflow.conftest import BUNDLES, Run, load_dag
-from tests.airflow.test_dags import answering
-from tests.emulator_process import Emulator
+from tests.integration.provider.test_dags import answering
+from tests.support.airflow import BUNDLES, Run, load_dag
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
 RunDag = Callable[..., Run]
@@ -106,7 +106,7 @@ def test_linq_check_capability(emulator: Emulator, run_dag: RunDag, services: li
 
 
 def test_linq_on_inbound_message(emulator: Emulator, run_dag: RunDag) -> None:
-    """Started by hand, it has no events; tests/e2e runs it on a real Airflow with some."""
+    """Started by hand, it has no events; tests/system/airflow runs it on a real Airflow with some."""
     assert run_dag("linq_on_inbound_message").xcom("answer") == 0
 
 

@@ -19,8 +19,8 @@ from airflow.sdk.io import attach
 from fsspec import filesystem
 
 from airflow_provider_linq.operators.extract import LinqExtractOperator
-from tests.airflow.conftest import context
-from tests.emulator_process import Emulator
+from tests.support.airflow import context
+from tests.support.emulator_process import Emulator
 
 #: Stores lines in a file, and says so, as a target does; ends with code 3 after some lines if it is to fail.
 TARGET = """

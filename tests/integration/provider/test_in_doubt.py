@@ -20,8 +20,8 @@ from airflow_provider_linq._internal.in_doubt import (
 )
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW, LIST_LAG
 from linq_client import LinqClient, RetentionWindow, models
-from tests.airflow.looks import ABSENT, ANN, BOB, CAT, MOBILE, SHOWN, TEXT, UNCLEAR, Look, Send, inbound, sender, words
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
+from tests.support.looks import ABSENT, ANN, BOB, CAT, MOBILE, SHOWN, TEXT, UNCLEAR, Look, Send, inbound, sender, words
 
 
 @pytest.fixture

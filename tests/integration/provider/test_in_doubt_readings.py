@@ -15,9 +15,9 @@ from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._sender import reading_counts_from
 from airflow_provider_linq.campaigns._state import SendJob
 from linq_client import LinqClient, LinqError
-from tests.airflow.looks import ABSENT, ANN, BOB, CAT, MOBILE, SHOWN, UNCLEAR, Look, Send, sender, words
-from tests.emulator_process import Emulator
 from tests.support.contract_server import ContractServer
+from tests.support.emulator_process import Emulator
+from tests.support.looks import ABSENT, ANN, BOB, CAT, MOBILE, SHOWN, UNCLEAR, Look, Send, sender, words
 
 
 @pytest.fixture

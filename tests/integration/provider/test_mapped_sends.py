@@ -15,9 +15,9 @@ from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 from linq_client import APIConnectionError, LinqClient, LinqError
-from tests.airflow.conftest import Store, context
-from tests.airflow.sends import ANN, BOB, CAT, DAN, lost_answers, send, sent_to
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
+from tests.support.sends import ANN, BOB, CAT, DAN, lost_answers, send, sent_to
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

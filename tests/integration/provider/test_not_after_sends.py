@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow_provider_linq.operators.chats import LinqRequestLocationOperator, LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 from linq_client import APIConnectionError
-from tests.airflow.conftest import Store, context
-from tests.airflow.sends import ANN, lost_answers, lost_requests, posts, retry, send
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
+from tests.support.sends import ANN, lost_answers, lost_requests, posts, retry, send
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

@@ -22,8 +22,8 @@ from linq_client import (
     RateLimitedError,
     ServerError,
 )
-from tests.airflow.gateway import silent_server
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
+from tests.support.gateway import silent_server
 
 ANN, BOB = "+12125550121", "+12125550122"
 

@@ -17,9 +17,9 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from linq_client import APIConnectionError, LineIneligibleError, LinqClient
-from tests.airflow.conftest import Store, context
-from tests.airflow.sends import ANN, BOB, cleared, fault, lost_answers, posts, retry, send, sent_to
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
+from tests.support.sends import ANN, BOB, cleared, fault, lost_answers, posts, retry, send, sent_to
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

@@ -14,10 +14,10 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
-from tests.airflow.conftest import context
-from tests.airflow.sends import ANN, send
-from tests.airflow.test_waiting import EARLY, event_of, inbound
-from tests.emulator_process import Emulator
+from tests.integration.provider.test_waiting import EARLY, event_of, inbound
+from tests.support.airflow import context
+from tests.support.emulator_process import Emulator
+from tests.support.sends import ANN, send
 
 
 @pytest.fixture

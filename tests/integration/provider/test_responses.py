@@ -13,10 +13,10 @@ from airflow_provider_linq._internal.destination import Accepted, Destination
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE
 from airflow_provider_linq.operators.chats import LinqRequestLocationOperator, LinqSendVoiceMemoOperator
 from linq_client import InvalidRequestError, LinqClient, LinqError, models
-from tests.airflow.conftest import Store, context
-from tests.airflow.gateway import Gateway, running_gateway
-from tests.airflow.sends import ANN, BOB, CAT, cleared, retry, send, sent_to
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
+from tests.support.gateway import Gateway, running_gateway
+from tests.support.sends import ANN, BOB, CAT, cleared, retry, send, sent_to
 
 pytestmark = pytest.mark.usefixtures("impatient")
 

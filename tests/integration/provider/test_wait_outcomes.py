@@ -23,11 +23,11 @@ from airflow_provider_linq.hooks import linq as hooks
 from airflow_provider_linq.sensors import linq as sensors
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
-from tests.airflow.conftest import Run, context
-from tests.airflow.gateway import silent_server
-from tests.airflow.hostile_api import NOON, HostileAPI, running_hostile_api
-from tests.airflow.test_waiting import event_of, resume
-from tests.airflow.test_watcher import AssetStore, Watching
+from tests.integration.provider.test_waiting import event_of, resume
+from tests.integration.provider.test_watcher import AssetStore, Watching
+from tests.support.airflow import Run, context
+from tests.support.gateway import silent_server
+from tests.support.inbound_api import NOON, HostileAPI, running_hostile_api
 
 EARLY = "2026-03-01T00:00:00Z"
 

@@ -24,8 +24,8 @@ from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
 from linq_client import APIConnectionError, LinqClient
-from tests.airflow.conftest import Store, context
-from tests.emulator_process import Emulator
+from tests.support.airflow import Store, context
+from tests.support.emulator_process import Emulator
 
 ANN, BOB, CAT = "+12125550121", "+12125550122", "+12125550123"
 EARLY = "2026-03-01T00:00:00Z"

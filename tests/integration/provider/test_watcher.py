@@ -17,8 +17,8 @@ from airflow_provider_linq._internal.polling import Failures
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client import RateLimitedError
 from linq_client.models import Message
-from tests.airflow.hostile_api import HOUR, NOON, HostileAPI, running_hostile_api
-from tests.airflow.test_events import AssetStore, message
+from tests.integration.provider.test_events import AssetStore, message
+from tests.support.inbound_api import HOUR, NOON, HostileAPI, running_hostile_api
 
 KEY = LinqInboundMessageTrigger()._cursor_name
 

@@ -11,8 +11,8 @@ import pytest
 from linq_client import AuthenticationError, LinqClient
 from tap_linq.extraction import records
 from tap_linq.extraction.session import IncompleteRunError
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, SECOND_LINE, chat_ids, history, inbound, run_tap, seed, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, SECOND_LINE, chat_ids, history, inbound, run_tap, seed, succeed
 
 NOON = {FIRST_LINE: "2026-03-01T12:00:00Z", SECOND_LINE: "2026-03-01T12:00:00Z"}
 BAD_GATEWAY = {"kind": "status", "status": 502, "retry_after": 0}

@@ -16,9 +16,9 @@ from singer_sdk.exceptions import ConfigValidationError
 from linq_client import InvalidRequestError
 from tap_linq.cli import exit_with_message, read_json_object
 from tap_linq.tap import TapLinq
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, TAP, cli, config_for, seed, succeed
-from tests.tap.small_api import SmallAPI, small_api
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, TAP, cli, config_for, seed, succeed
+from tests.support.small_api import SmallAPI, small_api
 
 NOWHERE = {"api_key": "secret-key", "base_url": "http://127.0.0.1:9/api/partner"}
 

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, PERSON, chat_ids, run_tap, seed, served, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, PERSON, chat_ids, run_tap, seed, served, succeed
 
 ORDERS = ("newest", "oldest", "unordered")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tap_linq.extraction.session import GapError
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, SECOND_LINE, history, inbound, run_tap, set_window, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, SECOND_LINE, history, inbound, run_tap, set_window, succeed
 
 HOUR = 3600
 

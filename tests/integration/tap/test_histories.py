@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_linq.extraction import line_pass
-from tests.emulator_process import Emulator
-from tests.tap.histories import START, World, live_on
+from tests.support.emulator_process import Emulator
+from tests.support.histories import START, World, live_on
 
 ORDERS = ["newest", "oldest", "unordered"]
 POSITIONS: dict[str, list[Any]] = {

@@ -9,8 +9,8 @@ import pytest
 
 from linq_client import AuthenticationError, LinqError
 from tap_linq.extraction.session import IncompleteRunError, NoLineError
-from tests.tap.running import FIRST_LINE, PERSON, SECOND_LINE, Output, run_api
-from tests.tap.small_api import Handler, SmallAPI, small_api
+from tests.support.running import FIRST_LINE, PERSON, SECOND_LINE, Output, run_api
+from tests.support.small_api import Handler, SmallAPI, small_api
 
 
 @pytest.fixture

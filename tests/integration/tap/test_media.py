@@ -13,8 +13,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 from linq_client import LinqClient
 from tap_linq.extraction.media import without_user_info
 from tap_linq.extraction.session import IncompleteRunError
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, Output, history, inbound, run_tap, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, Output, history, inbound, run_tap, succeed
 
 CONTENT = b"placeholder of the emulator, which downloads nothing\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -11,8 +11,8 @@ import pytest
 
 from tap_linq.extraction.line_pass import LinePass
 from tap_linq.extraction.state import Coverage, LineState
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, Output, chat_ids, history, inbound, run_tap, seed, set_window, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, Output, chat_ids, history, inbound, run_tap, seed, set_window, succeed
 
 HOUR = 3600
 

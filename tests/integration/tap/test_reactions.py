@@ -23,9 +23,9 @@ from tap_linq.extraction.shown_reactions import (
     reactions_to_json,
 )
 from tap_linq.extraction.state import bound_reactions
-from tests.emulator_process import Emulator
-from tests.tap.histories import World
-from tests.tap.running import FIRST_LINE, PERSON, Output, history, inbound, run_tap, set_window, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.histories import World
+from tests.support.running import FIRST_LINE, PERSON, Output, history, inbound, run_tap, set_window, succeed
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 HOUR = 3600

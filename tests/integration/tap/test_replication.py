@@ -11,8 +11,8 @@ import pytest
 
 from linq_client import LinqClient
 from tap_linq.tap import TapLinq
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, Output, cli, config_for, history, inbound, run_tap, set_window, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, Output, cli, config_for, history, inbound, run_tap, set_window, succeed
 
 HOUR = 3600
 CHANGES = {

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, TAP, config_for, run_tap, seed
-from tests.tap.small_api import Handler, small_api
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, TAP, config_for, run_tap, seed
+from tests.support.small_api import Handler, small_api
 
 MESSAGES = r"/v3/chats/c00001/messages"
 

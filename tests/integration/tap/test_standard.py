@@ -11,8 +11,8 @@ from singer_sdk.testing import get_tap_test_class
 from linq_client import LinqClient
 from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
-from tests.emulator_process import running_emulator
-from tests.tap.running import PERSON, config_for, inbound, seed
+from tests.support.emulator_process import running_emulator
+from tests.support.running import PERSON, config_for, inbound, seed
 
 # The SDK makes its tests when this module is imported; the emulator's address comes later.
 CONFIG: dict[str, Any] = {"api_key": "replaced-later"}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator
-from tests.tap.running import FIRST_LINE, PERSON, inbound, run_tap, seed, served, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import FIRST_LINE, PERSON, inbound, run_tap, seed, served, succeed
 
 PICTURE = {"type": "media", "url": "https://example.com/a.png"}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.airflow_process import Airflow, wait_until
-from tests.emulator_process import Emulator, running_emulator
+from tests.support.airflow_process import Airflow, wait_until
+from tests.support.emulator_process import Emulator, running_emulator
 
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.contract_server import ContractServer
-from tests.tap.conftest import emulator, emulator_process
+from tests.support.tap import emulator, emulator_process
 
 __all__ = ["emulator", "emulator_process"]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.campaigns import FULL, Figures, seeded, slow
-from tests.e2e.airflow_process import Airflow, wait_until
-from tests.emulator_process import running_emulator
+from tests.support.airflow_process import Airflow, wait_until
+from tests.support.campaign_drills import FULL, Figures, seeded, slow
+from tests.support.emulator_process import running_emulator
 
 KILLS = 100
 #: Airflow needs some seconds from a death to the next try; after so many of them it is killed no more.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.drills.campaigns import (
+from tests.support.campaign_drills import (
     FULL,
     LINES,
     POOL,
@@ -28,7 +28,7 @@ from tests.drills.campaigns import (
     sent_to,
     slow,
 )
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("workers")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.drills.campaigns import FULL, LINES, SCOPES, TEXT, Figures, Task, kill_often, people, prepare, seeded
-from tests.emulator_process import Emulator
+from tests.support.campaign_drills import FULL, LINES, SCOPES, TEXT, Figures, Task, kill_often, people, prepare, seeded
+from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("workers")
 

@@ -9,8 +9,8 @@ import pytest
 
 from linq_client import LinqClient, RetrySettings
 from tap_linq.extraction import session
-from tests.emulator_process import Emulator
-from tests.tap.running import run_tap, seed, succeed
+from tests.support.emulator_process import Emulator
+from tests.support.running import run_tap, seed, succeed
 
 FAULTS: dict[str, dict[str, Any]] = {
     "500": {"kind": "status", "status": 500},

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.emulator_process import Emulator
-from tests.tap.running import PERSON, config_for, inbound, seed, set_window
+from tests.support.emulator_process import Emulator
+from tests.support.running import PERSON, config_for, inbound, seed, set_window
 
 TAP = Path(sys.executable).with_name("tap-linq")
 KILLS = {True: 50, False: 10}

@@ -11,8 +11,8 @@ import pytest
 
 from linq_client import APIUnavailableError, LinqClient, RetrySettings
 from tap_linq.extraction import session
-from tests.tap.running import FIRST_LINE, run_api
-from tests.tap.small_api import Handler, SmallAPI, small_api
+from tests.support.running import FIRST_LINE, run_api
+from tests.support.small_api import Handler, SmallAPI, small_api
 
 CHATS = 150
 

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from linq_client import LinqClient
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 from tests.support.postgres import for_sqlalchemy
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 Run = Callable[..., None]
 

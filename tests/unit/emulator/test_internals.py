@@ -16,7 +16,7 @@ from linq_emulator.domain.ordered_index import OrderedIndex
 from linq_emulator.errors import ApiError
 from linq_emulator.switches import declarations
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference" / "emulator.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
 ORDERS = ("newest", "oldest", "unordered")
 KINDS = ("offset", "key")
 

@@ -21,7 +21,7 @@ from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
 from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns._rows import Row, rows_from
 from linq_client import InvalidRequestError
-from tests.airflow.campaigns import OUTCOMES, STORES, folder_in, names
+from tests.support.campaigns import OUTCOMES, STORES, folder_in, names
 
 ANN, BOB = "+12025550121", "+12025550122"
 SENT = Outcome(1, (ANN,), "sent", idempotency_key="k1", line="+12025550101", chat_id="c1", message_id="m1")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._limits import Quota, RateLimits, SendWindow
-from tests.airflow.conftest import context  # noqa: F401 keeps Airflow's home apart from that of the user
+from tests.support.airflow import context  # noqa: F401 keeps Airflow's home apart from that of the user
 
 UTC = timezone.utc
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from airflow_provider_linq._internal.durable import FormatError, StateStore
 from airflow_provider_linq.campaigns._model import recipient_key
 from airflow_provider_linq.campaigns._packed_states import RANGES, PackedStates, shards_for
 from airflow_provider_linq.campaigns._state import RecipientState
-from tests.airflow.conftest import Store, context
+from tests.support.airflow import Store, context
 
 NAME = "linq_campaign"
 PENDING, SENT, FAILED, UNKNOWN = (

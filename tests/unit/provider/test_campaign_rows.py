@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq.campaigns._rows import NULL_VALUES, BadRow, Row, is_missing, rows_from
 from linq_client import InvalidRequestError
-from tests.airflow.campaigns import campaign
+from tests.support.campaigns import campaign
 
 ANN, BOB = "+12025550121", "+12025550122"
 

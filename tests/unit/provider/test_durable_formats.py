@@ -14,7 +14,7 @@ from airflow_provider_linq._internal import durable
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import COLUMNS, Claim
 from airflow_provider_linq.campaigns._state import RecipientState
-from tests.airflow.conftest import ROOT
+from tests.support.airflow import ROOT
 
 DOCUMENT = (ROOT / "docs" / "reference" / "durable-formats.md").read_text()
 SAMPLES = ROOT / "tests" / "data" / "formats"

@@ -18,9 +18,9 @@ from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client.times import parse_datetime
-from tests.airflow.conftest import Store, context
+from tests.support.airflow import Store, context
 
-SAMPLES = Path(__file__).parents[1] / "data" / "formats"
+SAMPLES = Path(__file__).parents[3] / "data" / "formats"
 ANN = "+12125550121"
 BLANKS = {
     "linq_message": IdempotencyRecord(status=Status.NOT_SENT, recipient="r", max_tries=0, key="k"),

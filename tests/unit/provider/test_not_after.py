@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_linq._internal.not_after import check_not_after, latest_moment, why_late
 from linq_client import InvalidRequestError
-from tests.airflow.conftest import context
+from tests.support.airflow import context
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -12,7 +12,7 @@ import yaml
 
 from tap_linq.tap import TapLinq
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILE = ROOT / "docs" / "meltano-hub.yml"
 HUB = yaml.safe_load(FILE.read_text())
 MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text())

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.airflow.dags.foreign_text import made
+from tests.integration.provider.dags.foreign_text import made
 
 dag = made("foreign_text_native", native=True)

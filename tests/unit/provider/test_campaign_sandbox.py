@@ -1,0 +1,184 @@
+"""What the template of a campaign's message can't do: reach what is not data, or use up time and memory."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
+from airflow_provider_linq.campaigns._templates import compiled, names_in_messages
+from linq_client import InvalidRequestError
+from tests.support.airflow import Store
+from tests.support.campaigns import campaign, context, people
+from tests.support.emulator_process import Emulator
+
+ROW = {
+    "name": "Ann",
+    "items": ["a", "b"],
+    "price": Decimal("12.5"),
+    "day": datetime(2026, 3, 1, 12, tzinfo=timezone.utc),
+    "module": os,
+    "class": dict,
+    "function": os.system,
+    "huge": Decimal("1E+999999"),
+    "long": "x" * 9_000,
+}
+
+
+def render(text: str, dag: DAG | None = None, **names: Any) -> Any:
+    known = names_in_messages(names, names.get("values"))
+    return compiled(text, MessageEnvironment(dag), names, known)(ROW)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("{{ row.name.upper() }} {{ row.name | lower }} {{ ', '.join(row['items']) }}", "ANN ann a, b"),
+        (
+            "{{ '%.2f' % row.price }} {{ '%.2f' | format(row.price) }} {{ '{:,.2f}'.format(row.price) }}",
+            "12.50 12.50 12.50",
+        ),
+        ("{% for x in row['items'] %}{{ loop.index }}{{ x }}{{ loop.cycle('-', '') }}{% endfor %}", "1a-2b"),
+        ("{% set ns = namespace(n=0) %}{% for i in range(3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "3"),
+        ("{% macro hi(who) %}Hi {{ who }}{% endmacro %}{{ hi(row.name) ~ '!' }}", "Hi Ann!"),
+        ("{{ row.day.strftime('%d.%m.%Y') }} {{ row.day | ds }}", "01.03.2026 2026-03-01"),
+        ("{{ logical_date.add(days=1).in_timezone('Europe/Berlin').strftime('%d %H') }}", "02 13"),
+        ("{{ row['items'] | map('upper') | join('/') }} {{ 2 ** 10 }} {{ 'ab' * 2 }}", "A/B 1024 abab"),
+        ("{{ params.shop.name }} {{ values.dish | title }}", "A1 Soup"),
+    ],
+)
+def test_what_messages_are_made_of(text: str, made: str) -> None:
+    names = {
+        "params": {"shop": {"name": "A1"}},
+        "values": {"dish": "soup"},
+        "logical_date": pendulum.datetime(2026, 3, 1, 12),
+    }
+    assert render(text, **names) == made
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ row.module.system('true') }}",
+        "{{ row.module.environ }}",
+        "{{ row['class'].mro() }}",
+        "{{ row['class'](a=1) }}",
+        "{{ row.function('true') }}",
+        "{{ row.name.__class__ }}",
+        "{{ row.name['__class__'] }}",
+        "{{ row.name | attr('__class__') }}",
+        "{{ row['items'].append('c') }}",
+        "{{ '{0.__class__}'.format(row.name) }}",
+        "{{ ['x'] | map(attribute='__class__') | join }}",
+        "{{ row.day.fromtimestamp(0) }}",
+        "{{ range.__self__ }}",
+        "{{ namespace.__init__.__globals__ }}",
+        "{{ loop }}{{ self.__dict__ }}",
+        "{{ cycler.__init__ }}",
+        "{{ lipsum(n=100000) }}",
+        "{{ values.macros.json }}",
+    ],
+)
+def test_what_is_no_data_is_out_of_reach(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match="^message"):
+        render(text, params={}, values={"macros": os})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'x' * 1000000000 }}",
+        "{{ [0] * 1000000000 }}",
+        "{{ 10 ** 1000000000 }}",
+        "{{ (10 ** 900) ** 900 }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%*d' % (1000000000, 1) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 1000000000) }}",
+        "{{ '{:f}'.format(row.huge) }}",
+        "{{ row.huge | int }}",
+        "{{ 'x'.zfill(1000000000) }}",
+        "{{ row.day.strftime('%1000000000d') }}",
+        "{{ 'x' | center(1000000000) }}",
+        "{{ 'x' | indent(1000000000) }}",
+        "{{ [1] | batch(1000000000, 'x') | list }}",
+        "{{ 1 | round(1000000000, 'ceil') }}",
+        "{{ row.long | replace('x', row.long) }}",
+        "{{ row.long.replace('x', row.long) }}",
+        "{{ row.long.join(row.long) }}",
+        "{{ row.long | join(row.long) }}",
+        "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+        "{% for a in range(1000000000) %}{% endfor %}",
+        "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
+        "{% set ns = namespace(t='xx') %}{% for a in range(99) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}",
+        "{% set ns = namespace(t=[1]) %}{% for a in range(99) %}{% set ns.t = ns.t + ns.t %}{% endfor %}",
+        "{% for a in range(9999) %}{{ row.long }}{% endfor %}",
+        "{% set t %}{% for a in range(9999) %}{{ row.long }}{% endfor %}{% endset %}{{ t | length }}",
+    ],
+)
+def test_a_template_costs_neither_time_nor_memory(text: str) -> None:
+    with pytest.raises(InvalidRequestError, match="^message"):
+        render(text, params={})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% include 'secrets.txt' %}",
+        "{% import 'x' as x %}",
+        "{% extends 'x' %}",
+        "{% for a in row.b recursive %}{% endfor %}",
+    ],
+)
+def test_what_a_message_may_not_have_is_refused_before_there_is_a_row(text: str) -> None:
+    with pytest.raises(
+        InvalidRequestError, match="message: line 1 of the template: the message of a campaign can't have"
+    ):
+        render(text)
+
+
+@pytest.mark.parametrize("name", ["conn", "var", "ti", "macros", "dag_run", "task"])
+def test_airflows_other_names_are_refused_before_there_is_a_row(name: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"message: must be made of row, params, values .*, got '{name}'"):
+        compiled(f"{{{{ {name}.x }}}}", MessageEnvironment(None), {name: object()}, {})
+
+
+def test_functions_of_the_dag_are_there_and_modules_are_not() -> None:
+    dag = DAG("shop", user_defined_macros={"shout": str.upper, "os": os, "shop": "A1"})
+    assert render("{{ shout(row.name) }} {{ shop }}", dag) == "ANN A1"
+    with pytest.raises(InvalidRequestError, match="'os' is undefined"):
+        render("{{ os.environ }}", dag)
+
+
+@pytest.mark.usefixtures("connect")
+class TestFiles:
+    """Which files of the worker a row may name."""
+
+    def test_a_file_that_a_row_names_has_to_lie_in_a_folder_that_is_allowed(
+        self, emulator: Emulator, tmp_path: Path
+    ) -> None:
+        allowed, secret = tmp_path / "menus", tmp_path / "secret.png"
+        allowed.mkdir()
+        for file in (allowed / "a.png", secret):
+            file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)
+        (allowed / "link.png").symlink_to(secret)
+        bad = (secret, allowed / "link.png", allowed / ".." / "secret.png", "/etc/hostname")
+        files = [allowed / "a.png", *bad]
+        rows = [{**row, "file": str(file)} for row, file in zip(people(5), files, strict=True)]
+        message = ["Hello", {"type": "media", "path": "{{ row.file }}"}]
+        task = campaign(rows=rows, message=message, files_under=str(allowed), on_invalid="skip")
+        result = task.execute(context(Store()))
+        assert (result["sent"], result["skipped"]["invalid"]) == (1, 4)
+        with pytest.raises(
+            AirflowFailException, match=r"message.parts\[1\].path: must be written as it is in the DAG file"
+        ):
+            campaign(rows=rows, message=message).execute(context(Store(), task_id="other"))
