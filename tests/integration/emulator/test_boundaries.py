@@ -15,7 +15,7 @@ PACKAGE = ROOT / "linq_emulator"
 # What may start an emulator. Packages that users install are not among them.
 USERS = ("tests", "demo", "benchmarks")
 # The one file that may import other modules, for what HTTP cannot show.
-INTERNAL_TESTS = ROOT / "tests" / "emulator" / "test_internals.py"
+INTERNAL_TESTS = ROOT / "tests" / "unit" / "emulator" / "test_internals.py"
 
 
 def sources(*folders: str) -> list[Path]:

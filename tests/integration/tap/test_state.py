@@ -18,7 +18,7 @@ from tap_linq.tap import TapLinq
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, SECOND_LINE, cli, config_for, history, run_tap, succeed
 
-SAMPLES = Path(__file__).parents[3] / "data" / "formats" / "singer_state"
+SAMPLES = Path(__file__).parents[2] / "data" / "formats" / "singer_state"
 CONFIG = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
 TEN_PAST = datetime(2026, 3, 1, 12, 10, tzinfo=timezone.utc)
 WINDOW = RetentionWindow(24)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 from datetime import datetime, timezone
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pendulum
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
 from airflow_provider_linq.campaigns._templates import compiled, names_in_messages
 from linq_client import InvalidRequestError
-from tests.support.airflow import Store
-from tests.support.campaigns import campaign, context, people
-from tests.support.emulator_process import Emulator
 
 ROW = {
     "name": "Ann",
@@ -157,28 +152,3 @@ def test_functions_of_the_dag_are_there_and_modules_are_not() -> None:
     assert render("{{ shout(row.name) }} {{ shop }}", dag) == "ANN A1"
     with pytest.raises(InvalidRequestError, match="'os' is undefined"):
         render("{{ os.environ }}", dag)
-
-
-@pytest.mark.usefixtures("connect")
-class TestFiles:
-    """Which files of the worker a row may name."""
-
-    def test_a_file_that_a_row_names_has_to_lie_in_a_folder_that_is_allowed(
-        self, emulator: Emulator, tmp_path: Path
-    ) -> None:
-        allowed, secret = tmp_path / "menus", tmp_path / "secret.png"
-        allowed.mkdir()
-        for file in (allowed / "a.png", secret):
-            file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 100)
-        (allowed / "link.png").symlink_to(secret)
-        bad = (secret, allowed / "link.png", allowed / ".." / "secret.png", "/etc/hostname")
-        files = [allowed / "a.png", *bad]
-        rows = [{**row, "file": str(file)} for row, file in zip(people(5), files, strict=True)]
-        message = ["Hello", {"type": "media", "path": "{{ row.file }}"}]
-        task = campaign(rows=rows, message=message, files_under=str(allowed), on_invalid="skip")
-        result = task.execute(context(Store()))
-        assert (result["sent"], result["skipped"]["invalid"]) == (1, 4)
-        with pytest.raises(
-            AirflowFailException, match=r"message.parts\[1\].path: must be written as it is in the DAG file"
-        ):
-            campaign(rows=rows, message=message).execute(context(Store(), task_id="other"))

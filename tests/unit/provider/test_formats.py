@@ -20,7 +20,7 @@ from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigge
 from linq_client.times import parse_datetime
 from tests.support.airflow import Store, context
 
-SAMPLES = Path(__file__).parents[3] / "data" / "formats"
+SAMPLES = Path(__file__).parents[2] / "data" / "formats"
 ANN = "+12125550121"
 BLANKS = {
     "linq_message": IdempotencyRecord(status=Status.NOT_SENT, recipient="r", max_tries=0, key="k"),

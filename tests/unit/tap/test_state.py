@@ -22,7 +22,7 @@ from tap_linq.extraction.state import FORMAT, Coverage, LineState, StateFormatEr
 from tap_linq.tap import TapLinq
 from tests.support.running import FIRST_LINE, SECOND_LINE
 
-SAMPLES = Path(__file__).parents[3] / "data" / "formats" / "singer_state"
+SAMPLES = Path(__file__).parents[2] / "data" / "formats" / "singer_state"
 CONFIG = {"api_key": "key", "base_url": "http://127.0.0.1:9/api/partner"}
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

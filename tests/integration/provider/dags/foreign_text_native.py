@@ -1,4 +1,4 @@
-"""A stranger's text on all ways from one task to another, with native rendering."""
+"""A stranger's text on all ways from one Airflow task to another, with native rendering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger's text on all ways from one task to another."""
+"""A stranger's text on all ways from one Airflow task to another."""
 
 from __future__ import annotations
 
