@@ -118,10 +118,11 @@ class ReactionEvent(models.APIModel):
 
 
 class ParticipantEvent(models.APIModel):
-    """`data` of participant.added and .removed."""
+    """`data` of participant.added and .removed; `handle` is that of `participant`."""
 
     chat_id: str | None = None
     participant: models.ChatHandle | None = None
+    handle: Informative[str] = None
     added_at: Informative[UTCDatetime] = None
     removed_at: Informative[UTCDatetime] = None
 

@@ -100,16 +100,17 @@ class Messages(Resource):
         self._do("DELETE", path_to("/v3/messages/{}", message_id=message_id))
 
     def thread(
-        self, message_id: str, *, order: Literal["asc", "desc"] = "asc", limit: int = 100
+        self, message_id: str, *, order: Literal["asc", "desc"] = "asc", limit: int = 100, cursor: str | None = None
     ) -> Paginator[models.Message]:
         """List a message and the replies to it (GET /v3/messages/{id}/thread).
 
         Args:
             order: by time, ascending or descending.
             limit: items a page, 1 to 100.
+            cursor: `next_cursor` of a page, to continue after it; from the front if None.
         """
         path = path_to("/v3/messages/{}/thread", message_id=message_id)
-        return self._list(models.Message, path, "messages", limit=limit, order=order)
+        return self._list(models.Message, path, "messages", limit=limit, cursor=cursor, order=order)
 
     def react(
         self,
