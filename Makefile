@@ -7,7 +7,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills lint format docs bench newest clean help
+.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills drift lint format docs bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
@@ -38,6 +38,10 @@ e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some mi
 drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, and the loaders, at their full length
 	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders
 
+drift: $(VENV)/.installed  ## What the newest release of the vendor's client offers, and this one does not
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .drift linq-python
+	PYTHONPATH=.drift $(BIN)/python -m pytest -q tests/integration/client/test_vendor_surface.py
+
 lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,7 +68,7 @@ newest: $(VENV)/.installed  ## The newest versions of all libraries, in the plac
 	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .test-*.log .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .test-*.log .drift .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list

@@ -12,25 +12,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from linq_client._cards import AppCard, AppClip, CardApp, CardLayout, Experience
+from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender
 from linq_client._outgoing import (
-    MAX_TEXT,
     Decoration,
+    InlineSticker,
     Link,
     Media,
     Message,
     MessageEffect,
     MessageLike,
+    Placement,
     ReactionType,
     ReplyTo,
     Service,
     Text,
-    check_handle,
-    check_line,
-    check_recipients,
-    check_sender,
     message_from,
 )
-from linq_client._pagination import APIResponse, Page, Paginator
+from linq_client._pagination import Page, Paginator
+from linq_client._response import APIResponse
 from linq_client._retention import RetentionWindow
 from linq_client._retry import RequestStats, RetrySettings
 from linq_client.client import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, LinqClient
@@ -70,8 +70,12 @@ __all__ = [
     "APIConnectionError",
     "APIResponse",
     "APIUnavailableError",
+    "AppCard",
+    "AppClip",
     "AuthenticationError",
     "BlockedError",
+    "CardApp",
+    "CardLayout",
     "ChatNotFoundError",
     "ClientClosedError",
     "ConflictError",
@@ -79,6 +83,8 @@ __all__ = [
     "Decoration",
     "Effect",
     "ErrorCode",
+    "Experience",
+    "InlineSticker",
     "InvalidRequestError",
     "LastingConflictError",
     "LineIneligibleError",
@@ -97,6 +103,7 @@ __all__ = [
     "PaginationError",
     "Paginator",
     "PermissionDeniedError",
+    "Placement",
     "RateLimitedError",
     "ReactionType",
     "ReplyTo",

@@ -1,7 +1,7 @@
-"""A message before it is sent: its parts and effects, its handles, and the rules that they must keep.
+"""A message before it is sent: its parts and effects, and the rules that they must keep.
 
-Everything is checked here before any request, and every refusal is an `InvalidRequestError` that names the field,
-the rule and the value (for message text: its length, never the text). A plain string stands for a text-only message.
+Everything is checked here before any request, see `_checks`; a refusal never shows text of a message. A plain string
+stands for a text-only message. Cards are in `_cards`.
 
 Source: API reference, "Message content rules"; linq-python 0.65.0 `types/message_content_param.py`.
 """
@@ -9,37 +9,28 @@ Source: API reference, "Message content rules"; linq-python 0.65.0 `types/messag
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from linq_client._cards import AppCard, AppClip, Experience
+from linq_client._checks import MAX_TEXT, Handle, HttpsURL, IdempotencyKey, LinkURL
+from linq_client._strict import StrictModel
 from linq_client.errors import InvalidRequestError
 
 Service: TypeAlias = Literal["iMessage", "RCS", "SMS"]
-#: Stickers can be received, but not sent from here: they need an image and a place.
-ReactionType: TypeAlias = Literal["love", "like", "dislike", "laugh", "emphasize", "question", "custom"]
+ReactionType: TypeAlias = Literal["love", "like", "dislike", "laugh", "emphasize", "question", "custom", "sticker"]
 
-#: Characters that a text part may have.
-MAX_TEXT: Final = 10_000
 MAX_PARTS: Final = 100
 MAX_MEDIA_BY_URL: Final = 40
-MAX_RECIPIENTS: Final = 31
-MAX_IDEMPOTENCY_KEY: Final = 255
+MAX_STICKERS: Final = 100
+MAX_STICKER_IMAGES: Final = 10
 
-_E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
-_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-#: Carriers allow 11 letters, digits, spaces and a few signs, with at least one letter; what is digits alone is a code.
-_SENDER_ID: Final = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 _.&+-]{0,14}")
 _URL: Final = re.compile(r"https?://|\bwww\.", re.IGNORECASE)
 _WHOLE_URL: Final = re.compile(rf"(?:{_URL.pattern})\S*", re.IGNORECASE)
-_PART_TYPES: Final = ("text", "media", "link")
-#: Fields whose values a refusal may show: what is wrong in them is a word, not a text.
-_SHOWN: Final = ("style", "animation", "preferred_service")
-_HANDLE_RULE: Final = "must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address"
 _EFFECTS: Final[Mapping[str, Sequence[str]]] = {
     "screen": (
         *("confetti", "fireworks", "lasers", "sparkles", "celebration", "hearts", "love"),
@@ -49,60 +40,7 @@ _EFFECTS: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-def _is_handle(value: object) -> bool:
-    return isinstance(value, str) and bool(_E164.fullmatch(value) or _EMAIL.fullmatch(value))
-
-
-def _shown_handle(value: object) -> str:
-    """A refused handle as it is, if it looks like a mistyped one; what may be a text in the wrong place, by length."""
-    if isinstance(value, str) and not re.fullmatch(r"[+\d\s().-]{0,40}|\S{1,64}@\S{0,64}|\S{0,8}", value):
-        return f"{len(value):,} characters"
-    return repr(value)[:80]
-
-
-def _handle(value: str) -> str:
-    if not _is_handle(value):
-        raise ValueError(f"{_HANDLE_RULE}, got {_shown_handle(value)}")
-    return value
-
-
-def _https(url: str) -> str:
-    if not re.fullmatch(r"https://[^\s/]\S*", url, re.IGNORECASE):
-        # Of what is no URL only the beginning is shown: it may be text in the wrong place.
-        raise ValueError(f"must be an https URL without spaces, got {url[:8]!r} and {len(url[8:])} more characters")
-    return url
-
-
-def _link(url: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/]\S*", url, re.IGNORECASE):
-        raise ValueError(f"must be an http or https URL without spaces, got {len(url):,} characters")
-    return url
-
-
-def _key(key: str) -> str:
-    # Some calls carry it in a header, which takes nothing but printable ASCII.
-    if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key) or len(key) > MAX_IDEMPOTENCY_KEY:
-        rule = f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without space at the ends"
-        raise ValueError(f"{rule}, got {key[:40]!r} of {len(key)}")
-    return key
-
-
-Handle: TypeAlias = Annotated[str, AfterValidator(_handle)]
-
-
-class _Outgoing(BaseModel):
-    """Base of what callers build: immutable, no unknown fields, and one kind of error however it is built."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    def __init__(self, **data: Any) -> None:
-        try:
-            super().__init__(**data)
-        except ValidationError as error:
-            raise _refusal(error) from None
-
-
-class Decoration(_Outgoing):
+class Decoration(StrictModel):
     """A style or an animation on a range of a text (iMessage only).
 
     Args:
@@ -124,12 +62,39 @@ class Decoration(_Outgoing):
         return self
 
 
-class Text(_Outgoing):
+class InlineSticker(StrictModel):
+    """An image in the line of a text (iMessage only; elsewhere the text is sent as it is).
+
+    Args:
+        range: `(start, end)` of the characters that it stands for, end exclusive, in UTF-16 code units.
+        url: `download_url` of an attachment; excludes `attachment_id`.
+        attachment_id: excludes `url`; see `LinqClient.attachments.upload`.
+    """
+
+    range: tuple[Annotated[int, Field(ge=0)], int]
+    url: HttpsURL | None = None
+    attachment_id: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.range[0] >= self.range[1]:
+            raise ValueError(f"range: must end after it starts, got {list(self.range)}")
+        _check_one_source(self.url, self.attachment_id)
+        return self
+
+
+def _check_one_source(url: str | None, attachment_id: str | None) -> None:
+    if (url is None) == (attachment_id is None):
+        raise ValueError(f"url: give it or attachment_id, not both, got {url!r} and {attachment_id!r}")
+
+
+class Text(StrictModel):
     """Text, sent as it is (no Markdown).
 
     Args:
         value: 1 to 10,000 characters.
         text_decorations: styles and animations on ranges of `value`.
+        inline_stickers: up to 100, of 10 images at most, on ranges of `value` that overlap nothing; not with `mention`.
         mention: handle of a group member to mention.
         mention_range: the part of `value` that shows as the mention, in UTF-16 code units; all of it if absent.
     """
@@ -137,6 +102,7 @@ class Text(_Outgoing):
     type: Literal["text"] = "text"
     value: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     text_decorations: tuple[Decoration, ...] | None = None
+    inline_stickers: tuple[InlineSticker, ...] | None = None
     mention: Handle | None = None
     mention_range: tuple[int, int] | None = None
 
@@ -152,13 +118,40 @@ class Text(_Outgoing):
         for (start, end, animation), (start2, end2, animation2) in combinations(styled, 2):
             if (animation or animation2) and start < end2 and start2 < end:
                 raise ValueError(f"text_decorations: an animation must not overlap, got {[start, end], [start2, end2]}")
+        ranges += [("inline_stickers", sticker.range) for sticker in self.inline_stickers or ()]
         for field, (start, end) in ranges:
             if not 0 <= start < end <= units:
                 raise ValueError(f"{field}: must lie within the {units} UTF-16 units of value, got {[start, end]}")
+        self._check_stickers()
         return self
 
+    def _check_stickers(self) -> None:
+        stickers = self.inline_stickers or ()
+        if not stickers:
+            return
+        if self.mention is not None:
+            raise ValueError(f"inline_stickers: not together with a mention, got {len(stickers)}")
+        images = len({(sticker.url, sticker.attachment_id) for sticker in stickers})
+        if len(stickers) > MAX_STICKERS or images > MAX_STICKER_IMAGES:
+            rule = f"must be {MAX_STICKERS} of {MAX_STICKER_IMAGES} images at most"
+            raise ValueError(f"inline_stickers: {rule}, got {len(stickers)} of {images}")
+        encoded = self.value.encode("utf-16-le", "surrogatepass")
+        decorated = [decoration.range for decoration in self.text_decorations or ()]
+        covered = [sticker.range for sticker in stickers]
+        for index, (start, end) in enumerate(covered):
+            for start2, end2 in (*covered[:index], *decorated):
+                if start < end2 and start2 < end:
+                    raise ValueError(f"inline_stickers: must overlap nothing, got {[start, end], [start2, end2]}")
+            if any(_is_within_pair(encoded, place) for place in (start, end)):
+                raise ValueError(f"inline_stickers: must not split a character, got {[start, end]}")
 
-class Media(_Outgoing):
+
+def _is_within_pair(encoded: bytes, place: int) -> bool:
+    """Whether a place in UTF-16 (little-endian) lies between the two halves of a surrogate pair."""
+    return 0xDC <= encoded[2 * place + 1 : 2 * place + 2].ljust(1)[0] <= 0xDF
+
+
+class Media(StrictModel):
     """A file: by public https URL (10 MB at most) or as an attachment uploaded before (100 MB at most).
 
     Args:
@@ -168,18 +161,17 @@ class Media(_Outgoing):
     """
 
     type: Literal["media"] = "media"
-    url: Annotated[str, AfterValidator(_https)] | None = None
+    url: HttpsURL | None = None
     attachment_id: Annotated[str, Field(min_length=1)] | None = None
     sticker: bool | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.url is None) == (self.attachment_id is None):
-            raise ValueError(f"url: give it or attachment_id, not both, got {self.url!r} and {self.attachment_id!r}")
+        _check_one_source(self.url, self.attachment_id)
         return self
 
 
-class Link(_Outgoing):
+class Link(StrictModel):
     """A link with a rich preview; it must be the only part of its message.
 
     Args:
@@ -187,10 +179,10 @@ class Link(_Outgoing):
     """
 
     type: Literal["link"] = "link"
-    value: Annotated[str, Field(max_length=2_048), AfterValidator(_link)]
+    value: Annotated[LinkURL, Field(max_length=2_048)]
 
 
-class MessageEffect(_Outgoing):
+class MessageEffect(StrictModel):
     """How the message makes its entrance (iMessage only, ignored elsewhere).
 
     Args:
@@ -209,7 +201,7 @@ class MessageEffect(_Outgoing):
         return self
 
 
-class ReplyTo(_Outgoing):
+class ReplyTo(StrictModel):
     """The message that this one replies to, as a thread.
 
     Args:
@@ -221,39 +213,74 @@ class ReplyTo(_Outgoing):
     part_index: Annotated[int, Field(ge=0)] | None = None
 
 
+class Placement(StrictModel):
+    """Where a sticker is on a message; what is None is as usual, or (of a sticker that is moved) as it was.
+
+    Args:
+        x: from -1 (left) to 1 (right); 0 is the middle.
+        y: from -1 (top) to 1 (bottom); 0 is the middle.
+        scale: 1 is the usual size of an image, 0.5 that of an emoji; the API keeps it within 0.05 and 2.5.
+        rotation: clockwise, in degrees.
+    """
+
+    x: Annotated[float, Field(ge=-1, le=1)] | None = None
+    y: Annotated[float, Field(ge=-1, le=1)] | None = None
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rotation: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON object that the API takes."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
 def _text_from_string(value: object) -> object:
     return {"type": "text", "value": value} if isinstance(value, str) else value
 
 
 Part: TypeAlias = Annotated[
-    Annotated[Text | Media | Link, Field(discriminator="type")], BeforeValidator(_text_from_string)
+    Annotated[Text | Media | Link | AppCard | AppClip, Field(discriminator="type")], BeforeValidator(_text_from_string)
 ]
 
+#: Parts that are a whole message.
+_ALONE: Final[Mapping[str, str]] = {"link": "a link", "imessage_app": "an app card", "app_clip": "an App Clip"}
+#: What names no service but iMessage: the API would refuse it, and never sends it by another one.
+_IMESSAGE_ONLY: Final = frozenset({"imessage_app", "app_clip"})
 
-class Message(_Outgoing):
+
+class Message(StrictModel):
     """A message to send.
 
     Args:
-        parts: 1 to 100 in order; no two texts in a row; a link stands alone. See `message_from` for shorter forms.
+        parts: 1 to 100 in order; no two texts in a row; a link or a card stands alone. See `message_from` for shorter
+            forms.
+        experience: in the place of parts.
         effect: entrance effect.
         reply_to: the message replied to.
         preferred_service: `iMessage` (no fallback), `RCS` or `SMS` (never iMessage); absent: the best there is.
         idempotency_key: at most 255 ASCII characters. The API sends one message for a key, however often it is asked.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] = ()
+    experience: Experience | None = None
     effect: MessageEffect | None = None
     reply_to: ReplyTo | None = None
     preferred_service: Service | None = None
-    idempotency_key: Annotated[str, AfterValidator(_key)] | None = None
+    idempotency_key: IdempotencyKey | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         kinds = [part.type for part in self.parts]
-        if not 1 <= len(kinds) <= MAX_PARTS:
+        if self.experience is not None and kinds:
+            raise ValueError(f"experience: give it or parts, not both, got it and {len(kinds)}")
+        if self.experience is None and not 1 <= len(kinds) <= MAX_PARTS:
             raise ValueError(f"parts: must be 1 to {MAX_PARTS}, got {len(kinds)}")
-        if "link" in kinds and len(kinds) > 1:
-            raise ValueError(f"parts: a link must be the only part, got {kinds}")
+        for kind, name in _ALONE.items():
+            if kind in kinds and len(kinds) > 1:
+                raise ValueError(f"parts: {name} must be the only part, got {kinds}")
+        if self.preferred_service not in (None, "iMessage") and (
+            self.experience is not None or not _IMESSAGE_ONLY.isdisjoint(kinds)
+        ):
+            raise ValueError(f"preferred_service: a card goes by iMessage alone, got {self.preferred_service!r}")
         for index, pair in enumerate(pairwise(kinds)):
             if pair == ("text", "text"):
                 raise ValueError(f"parts: two texts must not follow each other, got them at {index} and {index + 1}")
@@ -290,7 +317,7 @@ class Message(_Outgoing):
         Args:
             mark: stands in the place of each URL in a text, and of a link.
         """
-        parts: list[Text | Media | Link] = []
+        parts: list[Text | Media | Link | AppCard | AppClip] = []
         for part in self.parts:
             if isinstance(part, Link):
                 parts.append(Text(value=mark))
@@ -303,7 +330,7 @@ class Message(_Outgoing):
 
     def to_wire(self) -> dict[str, Any]:
         """The JSON object that the API takes."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True, exclude=None if self.parts else {"parts"})
 
 
 #: What every sending method takes: text, parts, the JSON form of a message, or a `Message`.
@@ -329,122 +356,3 @@ def message_from(value: MessageLike) -> Message:
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return Message(parts=tuple(value))
     raise InvalidRequestError(f"message: must be text, parts or a message, got {type(value).__name__}")
-
-
-def check_line(value: str, field: str = "from") -> str:
-    """Return an own phone number unchanged if it is in E.164 form, else raise `InvalidRequestError`."""
-    if not isinstance(value, str) or not _E164.fullmatch(value):
-        raise InvalidRequestError(
-            f"{field}: must be E.164, + and 2 to 15 digits without spaces, got {_shown_handle(value)}"
-        )
-    return value
-
-
-def check_handle(value: str, field: str = "handle") -> str:
-    """Return a handle unchanged if it is an E.164 number or an e-mail address, else raise `InvalidRequestError`."""
-    if not _is_handle(value):
-        raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, got {_shown_handle(value)}")
-    return value
-
-
-def check_sender(value: str, field: str = "sender") -> str:
-    """Return what a message can come from unchanged, else raise `InvalidRequestError`.
-
-    That is a handle; or what can be received from but not written to: an SMS short code of 3 to 8 digits, or an
-    alphanumeric sender id. Source: linq-python 0.65.0, `resources/blocked_handles.py`.
-    """
-    if not _is_handle(value) and not (isinstance(value, str) and _SENDER_ID.fullmatch(value)):
-        raise InvalidRequestError(f"{field}: {_HANDLE_RULE}, a short code or a sender id, got {_shown_handle(value)}")
-    return value
-
-
-def check_recipients(value: str | Sequence[str], field: str = "to") -> list[str]:
-    """Return 1 to 31 handles as a list (one string stands for one handle), else raise `InvalidRequestError`."""
-    if not isinstance(value, str) and (isinstance(value, Mapping) or not isinstance(value, Iterable)):
-        raise InvalidRequestError(f"{field}: must be a handle or a list of them, got {type(value).__name__}")
-    handles = [value] if isinstance(value, str) else list(value)
-    if not 1 <= len(handles) <= MAX_RECIPIENTS:
-        raise InvalidRequestError(f"{field}: must be 1 to {MAX_RECIPIENTS} handles, got {len(handles)}")
-    return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]
-
-
-def check_https(value: str, field: str) -> str:
-    """Return an https URL unchanged, else raise `InvalidRequestError`."""
-    try:
-        return _https(value)
-    except (ValueError, TypeError) as error:
-        refused = InvalidRequestError(f"{field}: {error}")
-    raise refused
-
-
-def check_text(value: str, field: str) -> str:
-    """Return a text unchanged if it has 1 to 10,000 characters, else raise `InvalidRequestError`."""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_TEXT:
-        shown = f"{len(value):,} characters" if isinstance(value, str) else type(value).__name__
-        raise InvalidRequestError(f"{field}: must be text of 1 to {MAX_TEXT:,} characters, got {shown}")
-    return value
-
-
-def check_encodable(value: object, field: str = "") -> None:
-    """Refuse texts that no encoder can write, wherever they stand in the parameters or the body of a request.
-
-    Raises:
-        InvalidRequestError: there is half a surrogate pair.
-    """
-    if isinstance(value, str):
-        try:
-            value.encode()
-            return
-        except UnicodeEncodeError as error:
-            place = error.start
-        raise InvalidRequestError(f"{field}: must be Unicode text, got half a surrogate pair at character {place}")
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            check_encodable(name, field or "name of a field")
-            check_encodable(item, f"{field}.{name}" if field else name)
-    elif isinstance(value, Sequence) and not isinstance(value, bytes):
-        for index, item in enumerate(value):
-            check_encodable(item, f"{field}[{index}]")
-
-
-def _refusal(error: ValidationError) -> InvalidRequestError:
-    """Say what pydantic found in our form: `parts[0].value: rule, got value`."""
-    lines = []
-    for found in error.errors(include_url=False):
-        inner = found.get("ctx", {}).get("error")
-        path = _path(found["loc"])
-        if isinstance(inner, InvalidRequestError):
-            lines.append(f"{path}.{inner}" if path else str(inner))
-        elif inner is not None:
-            lines.append(f"{path}: {inner}" if path else str(inner))
-        else:
-            lines.append(f"{path}: {_rule(found)}, got {_shown(found['loc'], found['input'])}")
-    return InvalidRequestError("; ".join(lines))
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    path = ""
-    for before, step in zip((None, *loc), loc, strict=False):
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif isinstance(before, int) and step in _PART_TYPES:  # the union's tag is no field
-            continue
-        else:
-            name = step if re.fullmatch(r"[a-z_]{1,30}", step) else "(unknown field)"
-            path += f".{name}" if path else name
-    return path
-
-
-def _rule(found: ErrorDetails) -> str:
-    if found["type"].startswith("union_tag"):  # its own words would quote the value
-        return f"type must be one of {', '.join(_PART_TYPES)}"
-    return found["msg"][:1].lower() + found["msg"][1:]
-
-
-def _shown(loc: tuple[int | str, ...], value: object) -> str:
-    """The value, where it can't be the text of a message in the wrong place; else its kind and length."""
-    if value is None or isinstance(value, int | float) or (loc and loc[-1] in _SHOWN):
-        return repr(value)[:80]
-    if isinstance(value, str):
-        return f"{len(value):,} characters"
-    return f"{type(value).__name__} of {len(value)}" if isinstance(value, Mapping | Sequence) else type(value).__name__

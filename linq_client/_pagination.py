@@ -1,4 +1,4 @@
-"""One response of the API, and lists that read themselves page by page."""
+"""Lists that read themselves page by page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
+from linq_client._response import APIResponse
 from linq_client.errors import (
     ChatNotFoundError,
     CursorExpiredError,
@@ -15,7 +16,6 @@ from linq_client.errors import (
     LinqError,
     MessageNotFoundError,
     PaginationError,
-    RequestKind,
 )
 
 MAX_PAGE: Final = 100
@@ -27,30 +27,6 @@ MAX_IDLE_PAGES: Final = 1000
 _CURSOR_REFUSED: Final = frozenset({400, 404, 410})
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class APIResponse:
-    """One response of the API.
-
-    Attributes:
-        body: the decoded JSON object, {} if there was none.
-        status: HTTP status.
-        trace_id: the API's id for the request, to quote to its support.
-        server_time: the server's clock (UTC).
-        kind: of the request; it decides what is certain if the body turns out to be another than was asked for.
-    """
-
-    body: dict[str, Any]
-    status: int
-    trace_id: str | None
-    server_time: datetime
-    kind: RequestKind = RequestKind.READ
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the API has said that the request succeeded, and nothing more (204)."""
-        return self.status == 204
 
 
 @dataclass(frozen=True)

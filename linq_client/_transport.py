@@ -31,7 +31,7 @@ from linq_client._credentials import BearerAuth
 from linq_client._deadline import Exchange, Lifetime
 from linq_client._decode import Decoded, decode_json
 from linq_client._network import FileHosts, Proxies
-from linq_client._pagination import APIResponse
+from linq_client._response import APIResponse
 from linq_client._retry import RequestCounter
 from linq_client._verdict import checked_trace_id, error_from_response, problem_with_success
 from linq_client.errors import (
@@ -121,6 +121,7 @@ class Transport:
         kind: RequestKind,
         has_text: bool,
         list_field: str | None,
+        may_be_empty: bool,
         **request: Any,
     ) -> APIResponse:
         """Send one request to the API; arguments as of `LinqClient.request`."""
@@ -147,7 +148,9 @@ class Transport:
         status, trace_id = response.status_code, checked_trace_id(response.headers.get("X-Trace-ID"), auth.key)
         named = parse_http_date(response.headers.get("Date"))
         server_time = self._clock.note(named) if named is not None else None
-        decoded = self._decoded(status, raw, label)
+        # Nothing, from a proxy, is no success of the API, which names its trace in all that it says.
+        is_empty = status == 204 or (may_be_empty and status < 300 and not raw and trace_id is not None)
+        decoded = Decoded({}, repaired=False) if is_empty else self._decoded(raw, label)
         body: Any = decoded.value if decoded is not None else None
         if response.is_redirect:
             message = f"base_url: must be that of the API, got a redirect (HTTP {status})"
@@ -169,10 +172,8 @@ class Transport:
             raise failure
         return APIResponse(body, status, trace_id, server_time, kind)
 
-    def _decoded(self, status: int, content: bytes, label: str) -> Decoded | None:
+    def _decoded(self, content: bytes, label: str) -> Decoded | None:
         """The JSON of a body, or None if it is none, which may be a proxy's page."""
-        if status == 204:
-            return Decoded({}, repaired=False)
         try:
             decoded = decode_json(content)
         except ValueError:

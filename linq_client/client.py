@@ -17,16 +17,16 @@ from typing import IO, Any, Final
 from typing_extensions import Self
 
 from linq_client import resources
+from linq_client._checks import check_encodable, check_key, check_path
 from linq_client._concurrency import AdaptiveConcurrency
 from linq_client._credentials import Credentials
 from linq_client._deadline import Lifetime
 from linq_client._network import Proxies, ca_certificates, check_base_url
 from linq_client._outage import Outages
-from linq_client._outgoing import check_encodable
-from linq_client._pagination import APIResponse
+from linq_client._response import APIResponse
 from linq_client._retry import CallEffect, RequestCounter, RequestStats, Retries, RetrySettings
 from linq_client._transport import Transport
-from linq_client.errors import ChatNotFoundError, Effect, NotFoundError, RequestKind, SettingsError
+from linq_client.errors import ChatNotFoundError, Effect, LinqError, NotFoundError, RequestKind, SettingsError
 
 __all__ = ["DEFAULT_BASE_URL", "DEFAULT_TIMEOUT", "LinqClient"]
 
@@ -128,13 +128,18 @@ class LinqClient:
         )
 
         self.attachments = resources.Attachments(self)
+        self.available_number = resources.AvailableNumbers(self)
+        self.background = resources.Backgrounds(self)
+        self.blocked_handles = resources.BlockedHandles(self)
         self.capability = resources.Capabilities(self)
         self.chats = resources.Chats(self)
         self.contact_card = resources.ContactCards(self)
+        self.experiences = resources.Experiences(self)
         self.location = resources.LocationSharing(self)
         self.messages = resources.Messages(self)
         self.participants = resources.Participants(self)
         self.phone_numbers = resources.PhoneNumbers(self)
+        self.polls = resources.Polls(self)
         self.typing = resources.Typing(self)
         self.webhook_events = resources.WebhookEvents(self)
         self.webhook_subscriptions = resources.WebhookSubscriptions(self)
@@ -194,24 +199,39 @@ class LinqClient:
         repeatable: bool | None = None,
         has_text: bool = False,
         list_field: str | None = None,
+        idempotency_key: str | None = None,
+        may_be_empty: bool = False,
     ) -> APIResponse:
         """Send one request to the API, and again while that is safe and may help.
 
+        All methods of the resources end here, and endpoints without such a method are called by it: errors, retries and
+        pauses are the same, and `APIResponse.parse` makes a model of what comes back.
+
         Args:
-            path: from `/v3` on.
-            kind: what the request can do; by default a GET reads, and anything else changes something.
+            path: from `/v3/` on, without a query.
+            params: the query; None values are left out, and a list is repeated.
+            kind: what the request can do; by default a GET reads, a request with an `idempotency_key` sends, and
+                anything else changes something.
             repeatable: whether a second copy of the request does no harm; by default that of a read, a send, PUT and
                 DELETE.
             has_text: the request carries message text, so the API's words about it are not quoted in errors.
             list_field: the field of the response that holds a list. A response without it is an `APIConnectionError`:
                 it must not pass for an empty list.
+            idempotency_key: sent in the header `Idempotency-Key`, which makes the request repeatable. Only for
+                endpoints that document this header: others do a second time what is asked a second time.
+            may_be_empty: whether a success without a body is one, with another status than 204 too.
 
         Raises:
-            InvalidRequestError: a text holds half a surrogate pair.
+            InvalidRequestError: the path is none of the API's, or a text holds half a surrogate pair.
             LinqError: the class says what to do about it, see `linq_client.errors`.
         """
+        method = method.upper()
+        check_path(path)
+        if idempotency_key is not None:
+            headers = {**(headers or {}), "Idempotency-Key": check_key(idempotency_key)}
         if kind is None:
-            kind = RequestKind.READ if method == "GET" else RequestKind.CHANGE
+            keyless = RequestKind.READ if method == "GET" else RequestKind.CHANGE
+            kind = keyless if idempotency_key is None else RequestKind.SEND
         if repeatable is None:
             repeatable = kind is not RequestKind.CHANGE or method in ("PUT", "DELETE")
         params = {name: value for name, value in (params or {}).items() if value is not None}
@@ -224,6 +244,7 @@ class LinqClient:
             kind=kind,
             has_text=has_text,
             list_field=list_field,
+            may_be_empty=may_be_empty,
             params=params,
             json=json,
             headers=headers,
@@ -239,13 +260,17 @@ class LinqClient:
                     raise
                 return APIResponse({}, error.status or 404, error.trace_id, self.server_time, kind)
 
-        if method == "GET" and self._outages is not None:
-            return self._outages.read(path, once)
-        attempt = partial(self._reads.run, once) if method == "GET" else once
-        if not repeatable:
-            return attempt()
-        with effect.one_try():  # also of an error between two tries
-            return self._retries.run(attempt)
+        try:
+            if method == "GET" and self._outages is not None:
+                return self._outages.read(path, once)
+            attempt = partial(self._reads.run, once) if method == "GET" else once
+            if not repeatable:
+                return attempt()
+            with effect.one_try():  # also of an error between two tries
+                return self._retries.run(attempt)
+        except LinqError as error:
+            error.idempotency_key = idempotency_key
+            raise
 
     def transfer(
         self,

@@ -1,7 +1,7 @@
 """The receiving side of webhooks: is a delivery from the platform, and what does it say.
 
 `receive(body, headers, secret)` does both. Deliveries come at least once and in any order: keep the `event_id` of what
-you have handled. Of an event only what identifies it is needed: a time that can't be read is None.
+you have handled. `Event.data` is one of the models here.
 
 Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.py`, `resources/webhooks.py`.
 """
@@ -13,28 +13,68 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
-from pydantic import Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import ValidationError
 
-from linq_client import models
 from linq_client._decode import decode_json
+from linq_client._events import (
+    AccountEvent,
+    Actor,
+    Background,
+    ChatBackgroundEvent,
+    ChatChangedEvent,
+    ChatChangeFailedEvent,
+    ContactCardReceivedEvent,
+    EditedPart,
+    Event,
+    EventChat,
+    LocationSharingEvent,
+    MessageEditedEvent,
+    MessageEvent,
+    MessageFailedEvent,
+    OtherEvent,
+    ParticipantEvent,
+    PaymentEvent,
+    PhoneNumberEvent,
+    PollEvent,
+    PollFailure,
+    PollUpdatedEvent,
+    PollVoteEvent,
+    ReactionEvent,
+    TypingEvent,
+    data_of,
+)
 from linq_client.errors import Effect, InvalidRequestError, LinqError, SettingsError
-from linq_client.models import Informative, UTCDatetime
 
 __all__ = [
     "TOLERANCE_SECONDS",
+    "AccountEvent",
+    "Actor",
+    "Background",
     "Body",
+    "ChatBackgroundEvent",
+    "ChatChangeFailedEvent",
+    "ChatChangedEvent",
+    "ContactCardReceivedEvent",
     "EditedPart",
     "Event",
     "EventChat",
+    "LocationSharingEvent",
     "MessageEditedEvent",
     "MessageEvent",
     "MessageFailedEvent",
     "OtherEvent",
     "ParticipantEvent",
+    "PaymentEvent",
+    "PhoneNumberEvent",
+    "PollEvent",
+    "PollFailure",
+    "PollUpdatedEvent",
+    "PollVoteEvent",
     "ReactionEvent",
     "SignatureError",
+    "TypingEvent",
     "check_secret",
     "parse",
     "receive",
@@ -53,145 +93,6 @@ class SignatureError(LinqError):
     """A delivery is not from the platform, was changed, or is more than 5 minutes old: respond 4xx and drop it."""
 
     effect = Effect.NONE
-
-
-class EventChat(models.APIModel):
-    """The chat of an event; `owner_handle` is the own line."""
-
-    id: str
-    is_group: bool | None = None
-    owner_handle: models.ChatHandle | None = None
-    health_status: models.Health | None = None
-
-
-class MessageEvent(models.APIModel):
-    """`data` of message.sent, .received, .delivered and .read, in the form of version 2026-02-03.
-
-    A payload of version 2025-01-01 is brought into the same form; what it does not say is None. `direction` is inbound
-    or outbound. On a line that keeps nothing, `parts` is empty and `zero_retention` is True.
-    """
-
-    id: str
-    chat: EventChat
-    direction: str | None
-    sender_handle: models.ChatHandle | None = None
-    parts: list[models.Part] = Field(default_factory=list)
-    service: Informative[str] = None
-    sent_at: Informative[UTCDatetime] = None
-    delivered_at: Informative[UTCDatetime] = None
-    read_at: Informative[UTCDatetime] = None
-    received_at: Informative[UTCDatetime] = None
-    effect: Informative[models.MessageEffect] = None
-    reply_to: Informative[models.MessageReply] = None
-    preferred_service: Informative[str] = None
-    idempotency_key: str | None = None
-    reconciled_at: Informative[UTCDatetime] = None
-    zero_retention: bool | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_2025(cls, value: Any) -> Any:
-        if not (isinstance(value, dict) and isinstance(message := value.get("message"), dict)):
-            return value
-        from_me = value.get("is_from_me")
-        around = {key: field for key, field in value.items() if key not in ("message", "chat_id", "is_group")}
-        return {
-            **around,
-            **message,
-            "direction": "outbound" if from_me else None if from_me is None else "inbound",
-            "sender_handle": value.get("from_handle"),
-            "chat": {
-                "id": value.get("chat_id"),
-                "is_group": value.get("is_group"),
-                "owner_handle": value.get("from_handle" if from_me else "recipient_handle"),
-            },
-        }
-
-
-class EditedPart(models.APIModel):
-    """The part that was edited, and its new text."""
-
-    index: int
-    text: str
-
-
-class MessageEditedEvent(models.APIModel):
-    """`data` of message.edited (version 2026-02-03 alone)."""
-
-    id: str
-    chat: EventChat
-    direction: str
-    edited_at: Informative[UTCDatetime] = None
-    part: EditedPart
-    sender_handle: models.ChatHandle | None = None
-
-
-class MessageFailedEvent(models.APIModel):
-    """`data` of message.failed; a delivery can still follow."""
-
-    code: int
-    failed_at: Informative[UTCDatetime] = None
-    chat_id: str | None = None
-    message_id: str | None = None
-    reason: str | None = None
-    service: str | None = None
-
-
-class ReactionEvent(models.APIModel):
-    """`data` of reaction.added and .removed."""
-
-    reaction_type: str
-    is_from_me: bool
-    chat_id: str | None = None
-    message_id: str | None = None
-    part_index: int | None = None
-    custom_emoji: str | None = None
-    from_handle: models.ChatHandle | None = None
-    reacted_at: Informative[UTCDatetime] = None
-    reaction_id: str | None = None
-
-
-class ParticipantEvent(models.APIModel):
-    """`data` of participant.added and .removed."""
-
-    chat_id: str | None = None
-    participant: models.ChatHandle | None = None
-    added_at: Informative[UTCDatetime] = None
-    removed_at: Informative[UTCDatetime] = None
-
-
-class OtherEvent(models.APIModel):
-    """`data` of any other event, or in an unknown form; its fields are in `model_extra`, or all of it in `value`."""
-
-
-class Event(models.APIModel):
-    """One event. `data` is of the class that belongs to `event_type`, or an `OtherEvent`.
-
-    `event_id` is the same in all deliveries of the event: use it to handle each once.
-    """
-
-    event_id: str
-    event_type: str
-    created_at: Informative[UTCDatetime] = None
-    webhook_version: Informative[str] = None
-    trace_id: Informative[str] = None
-    partner_id: Informative[str | int] = None
-    data: SerializeAsAny[models.APIModel]
-
-
-_DATA: Final[Mapping[str, type[models.APIModel]]] = {
-    "message.sent": MessageEvent,
-    "message.received": MessageEvent,
-    "message.delivered": MessageEvent,
-    "message.read": MessageEvent,
-    "message.edited": MessageEditedEvent,
-    "message.failed": MessageFailedEvent,
-    "reaction.added": ReactionEvent,
-    "reaction.removed": ReactionEvent,
-    "participant.added": ParticipantEvent,
-    "participant.removed": ParticipantEvent,
-    "chat.created": models.Chat,
-}
 
 
 def receive(body: Body, headers: Mapping[str, str], secret: str) -> Event:
@@ -299,16 +200,8 @@ def parse(body: Body) -> Event:
     wrong = "body"
     if isinstance(fields, dict):
         try:
-            return Event.model_validate({**fields, "data": _data(fields.get("event_type"), fields.get("data"))})
+            return Event.model_validate({**fields, "data": data_of(fields.get("event_type"), fields.get("data"))})
         except ValidationError as error:
             found = error.errors(include_input=False)
         wrong = ", ".join(".".join(map(str, one["loc"])) for one in found)
     raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}", effect=Effect.NONE)
-
-
-def _data(event_type: object, data: object) -> models.APIModel:
-    kind = _DATA.get(event_type, OtherEvent) if isinstance(event_type, str) else OtherEvent
-    try:
-        return kind.model_validate(data)
-    except ValidationError:  # the platform has changed the form: what it said must not be lost for that
-        return OtherEvent.model_validate(data if isinstance(data, dict) else {"value": data})

@@ -194,7 +194,9 @@ class KeyedSend:
                 "returned. Nothing was sent. Give a key that names the recipient"
             )
         digest = content_digest(accepted.message.parts)
-        if accepted.message.parts and digest not in (self._digest, attempt.content):
+        # The card of an experience is made by the platform: nothing tells which one it was.
+        is_comparable = bool(accepted.message.parts and self._checked.parts)
+        if is_comparable and digest not in (self._digest, attempt.content):
             # Without a store, a retry can't know that the text has changed since its own first try.
             if self.shares_key and (self.store or not self.decision.is_unrecorded):
                 self.store.save(otherwise)

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
 from linq_client import models
 from linq_client._outgoing import Message
-from linq_client._pagination import APIResponse, Paginator
-from linq_client._verdict import MAX_QUOTED, quoted
-from linq_client.errors import APIConnectionError, Effect, InvalidRequestError, LinqError, RequestKind
+from linq_client._pagination import Paginator
+from linq_client._response import parse
+from linq_client._verdict import MAX_QUOTED
+from linq_client.errors import InvalidRequestError, LinqError, RequestKind
 
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
@@ -35,8 +34,11 @@ class Resource:
             APIConnectionError: the API says that it succeeded, and nothing more: the one such response that is known
                 stands for a request that did nothing.
         """
-        response = self._client.request(method, path, **request)
-        return parse(model, response.body, response)
+        return self._client.request(method, path, **request).parse(model)
+
+    def _do(self, method: str, path: str, **request: Any) -> None:
+        """Send a request whose success says nothing; `request` as `LinqClient.request` takes it."""
+        self._client.request(method, path, may_be_empty=True, **request)
 
     def _list(self, model: type[M], path: str, field: str, **params: Any) -> Paginator[M]:
         """Make a list that reads its pages from `field` of the responses."""
@@ -61,19 +63,38 @@ class Resource:
         override_optout: bool | None,
         key_in_header: bool = False,
     ) -> M:
-        """Send a message, with an idempotency key made for this call if it has none: only so may it be repeated.
+        """Send a message, with an idempotency key made for this call if it has none: only so may it be repeated."""
+        return self._send_keyed(
+            model,
+            path,
+            {**(fields or {}), "message": message.to_wire(), **omit_none(override_optout=override_optout)},
+            "message",
+            kind=RequestKind.SEND if message.reply_to is None else RequestKind.REPLY,
+            key_in_header=key_in_header,
+        )
+
+    def _send_keyed(
+        self,
+        model: type[M],
+        path: str,
+        body: dict[str, Any],
+        keyed: str,
+        *,
+        kind: RequestKind = RequestKind.SEND,
+        key_in_header: bool = False,
+    ) -> M:
+        """Send a body whose field `keyed` carries the idempotency key, which is made here if there is none.
 
         The key is part of the result, and of an error too, so that the caller can ask again.
         """
-        key = message.idempotency_key or str(uuid.uuid4())
-        body = {**(fields or {}), "message": {**message.to_wire(), "idempotency_key": key}}
+        key = body[keyed].get("idempotency_key") or str(uuid.uuid4())
         try:
             response = self._client.request(
                 "POST",
                 path,
-                json={**body, **omit_none(override_optout=override_optout)},
-                headers={"Idempotency-Key": key} if key_in_header else None,
-                kind=RequestKind.SEND if message.reply_to is None else RequestKind.REPLY,
+                json={**body, keyed: {**body[keyed], "idempotency_key": key}},
+                idempotency_key=key if key_in_header else None,
+                kind=kind,
                 has_text=True,
             )
             return parse(model, {**response.body, "idempotency_key": key, "trace_id": response.trace_id}, response)
@@ -82,46 +103,21 @@ class Resource:
             raise
 
 
-def path_to(template: str, **id_: str) -> str:
-    """Put an id into a path; whatever it holds, it stays one segment of the path."""
-    ((field, value),) = id_.items()
+def path_to(template: str, **ids: str) -> str:
+    """Put ids into a path, in the order of their places; whatever one holds, it stays one segment of the path."""
+    return template.format(*(_segment(field, value) for field, value in ids.items()))
+
+
+def _segment(field: str, value: str) -> str:
     try:
         segment = quote(value, safe="") if isinstance(value, str) and value.strip("./ ") else ""
     except UnicodeEncodeError:  # half a surrogate pair
         segment = ""
     if not segment:
         raise InvalidRequestError(f"{field}: must be an id, got {value!r}"[:MAX_QUOTED])
-    return template.format(segment)
+    return segment
 
 
 def omit_none(**fields: Any) -> dict[str, Any]:
     """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def parse(model: type[M], body: object, response: APIResponse | None = None) -> M:
-    """Read the body of a response, or one item of it.
-
-    Args:
-        response: where the body comes from; of an item of a list, it may be None.
-
-    Raises:
-        APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
-    """
-    if response is not None and response.is_empty:
-        problem = "it has no body (HTTP 204)"
-    else:
-        try:
-            return model.model_validate(body, context=response.server_time if response else None)
-        except ValidationError as error:
-            # Some of it can be the other side's: the names in an object whose names are free.
-            names = (".".join(map(str, found["loc"])) or "all of it" for found in error.errors(include_input=False))
-            problem = f"wrong or missing {quoted(', '.join(names))}"
-    failure = APIConnectionError(
-        f"the response is not a {model.__name__}: {problem}",
-        status=response.status if response else None,
-        trace_id=response.trace_id if response else None,
-        effect=Effect.NONE if response is None or response.kind is RequestKind.READ else Effect.UNKNOWN,
-    )
-    failure.retryable = False
-    raise failure

@@ -80,4 +80,4 @@ class Attachments(Resource):
 
     def delete(self, attachment_id: str) -> None:
         """Delete a file for good; messages that carry it stay (DELETE /v3/attachments/{id})."""
-        self._client.request("DELETE", path_to("/v3/attachments/{}", attachment_id=attachment_id))
+        self._do("DELETE", path_to("/v3/attachments/{}", attachment_id=attachment_id))

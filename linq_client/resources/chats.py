@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linq_client import models
-from linq_client._outgoing import (
-    MessageLike,
-    check_https,
-    check_line,
-    check_recipients,
-    check_sender,
-    message_from,
-)
+from linq_client._checks import check_https, check_line, check_recipients, check_sender
+from linq_client._outgoing import MessageLike, message_from
 from linq_client._pagination import Paginator
+from linq_client._response import parse
 from linq_client.errors import InvalidRequestError
-from linq_client.resources._base import Resource, omit_none, parse, path_to
+from linq_client.resources._base import Resource, omit_none, path_to
 
 __all__ = ["Chats"]
 
@@ -84,11 +79,11 @@ class Chats(Resource):
 
     def share_contact_card(self, chat_id: str) -> None:
         """Share the line's contact card, once in 5 minutes at most (POST /v3/chats/{id}/share_contact_card)."""
-        self._client.request("POST", path_to("/v3/chats/{}/share_contact_card", chat_id=chat_id))
+        self._do("POST", path_to("/v3/chats/{}/share_contact_card", chat_id=chat_id))
 
     def mark_read(self, chat_id: str) -> None:
         """Mark the whole chat as read, without effect in groups (POST /v3/chats/{id}/read)."""
-        self._client.request("POST", path_to("/v3/chats/{}/read", chat_id=chat_id), repeatable=True)
+        self._do("POST", path_to("/v3/chats/{}/read", chat_id=chat_id), repeatable=True)
 
     def send_voice_memo(
         self,

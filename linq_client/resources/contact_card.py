@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linq_client import models
-from linq_client._outgoing import check_line
+from linq_client._checks import check_line
 from linq_client.resources._base import Resource, omit_none
 
 __all__ = ["ContactCards"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from linq_client import models
-from linq_client._outgoing import check_handle
+from linq_client._checks import check_handle
 from linq_client._pagination import Page
+from linq_client._response import parse
 from linq_client.errors import APIConnectionError, Effect
-from linq_client.resources._base import Resource, parse, path_to
+from linq_client.resources._base import Resource, path_to
 
 __all__ = ["LocationSharing"]
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from linq_client import models
-from linq_client._outgoing import (
-    MessageLike,
-    ReactionType,
-    check_line,
-    check_recipients,
-    check_text,
-    message_from,
-)
+from linq_client._cards import CardApp, CardChange, CardLayout, Experience
+from linq_client._checks import check_choice, check_https, check_index, check_line, check_recipients, check_text
+from linq_client._outgoing import MessageLike, Placement, ReactionType, message_from
 from linq_client._pagination import Paginator
 from linq_client.errors import Effect, InvalidRequestError, MessageNotFoundError
-from linq_client.resources._base import M, Resource, omit_none, parse, path_to
+from linq_client.resources._base import M, Resource, omit_none, path_to
 
 __all__ = ["Messages"]
 
@@ -97,26 +92,25 @@ class Messages(Resource):
             MessageNotFoundError: it never was, was deleted, or has expired.
         """
         path = path_to("/v3/messages/{}", message_id=message_id)
-        if part_index < 0:
-            raise InvalidRequestError(f"part_index: must be 0 or more, got {part_index}")
-        body = {"text": check_text(text, "text"), "part_index": part_index}
+        body = {"text": check_text(text, "text"), "part_index": check_index(part_index, "part_index")}
         return self._change(models.Message, "PATCH", path, json=body, has_text=True)
 
     def delete(self, message_id: str) -> None:
         """Delete the platform's record of a message (DELETE /v3/messages/{id}). The recipient keeps theirs."""
-        self._client.request("DELETE", path_to("/v3/messages/{}", message_id=message_id))
+        self._do("DELETE", path_to("/v3/messages/{}", message_id=message_id))
 
     def thread(
-        self, message_id: str, *, order: Literal["asc", "desc"] = "asc", limit: int = 100
+        self, message_id: str, *, order: Literal["asc", "desc"] = "asc", limit: int = 100, cursor: str | None = None
     ) -> Paginator[models.Message]:
         """List a message and the replies to it (GET /v3/messages/{id}/thread).
 
         Args:
             order: by time, ascending or descending.
             limit: items a page, 1 to 100.
+            cursor: `next_cursor` of a page, to continue after it; from the front if None.
         """
         path = path_to("/v3/messages/{}/thread", message_id=message_id)
-        return self._list(models.Message, path, "messages", limit=limit, order=order)
+        return self._list(models.Message, path, "messages", limit=limit, cursor=cursor, order=order)
 
     def react(
         self,
@@ -126,28 +120,102 @@ class Messages(Resource):
         operation: Literal["add", "remove"] = "add",
         custom_emoji: str | None = None,
         part_index: int | None = None,
+        emoji: str | None = None,
+        url: str | None = None,
+        attachment_id: str | None = None,
+        placement: Placement | None = None,
     ) -> models.Accepted:
         """Add a reaction to a part of a message, or take it back (POST /v3/messages/{id}/reactions).
+
+        A sticker (iMessage only) is put onto the message and can't be taken back, only moved: see `move_sticker`.
 
         Args:
             custom_emoji: the emoji, with type `custom`.
             part_index: from 0; the first part if None.
+            emoji: the emoji that is the sticker; excludes `url` and `attachment_id`.
+            url: of the image of the sticker: `download_url` of an attachment.
+            attachment_id: of the image of the sticker, see `LinqClient.attachments.upload`.
+            placement: of a sticker; in the middle if None.
 
         Raises:
             MessageNotFoundError: it never was, was deleted, or has expired.
         """
+        check_choice(type, get_args(ReactionType), "type")
+        check_choice(operation, ("add", "remove"), "operation")
         if (type == "custom") != (custom_emoji is not None):
             raise InvalidRequestError(f"custom_emoji: goes with type custom alone, got {custom_emoji!r} with {type!r}")
-        optional = omit_none(custom_emoji=custom_emoji, part_index=part_index)
-        body = {"operation": operation, "type": type, **optional}
+        sticker = omit_none(emoji=emoji, url=url, attachment_id=attachment_id)
+        if len(sticker) != (type == "sticker"):
+            rule = "give one of emoji, url and attachment_id with type sticker, and none of them otherwise"
+            raise InvalidRequestError(f"emoji: {rule}, got {sorted(sticker)} with {type!r}")
+        if type == "sticker" and operation == "remove":
+            raise InvalidRequestError("operation: a sticker can't be removed, got remove")
+        if placement is not None and type != "sticker":
+            raise InvalidRequestError(f"placement: goes with type sticker alone, got it with {type!r}")
+        if url is not None:
+            check_https(url, "url")
+        optional = omit_none(
+            custom_emoji=custom_emoji,
+            part_index=None if part_index is None else check_index(part_index, "part_index"),
+            placement=None if placement is None else placement.to_wire(),
+        )
+        body = {"operation": operation, "type": type, **optional, **sticker}
         path = path_to("/v3/messages/{}/reactions", message_id=message_id)
         return self._change(models.Accepted, "POST", path, json=body)
+
+    def move_sticker(self, message_id: str, reaction_id: str, placement: Placement) -> models.Accepted:
+        """Move, resize or turn a sticker on a message (PATCH /v3/messages/{id}/reactions/{reaction_id}).
+
+        Args:
+            reaction_id: `id` of the reaction, or `reaction_id` of its event.
+            placement: what is None stays as it is.
+
+        Raises:
+            NotFoundError: there is no such sticker, or it is one from before the API could move them.
+        """
+        path = path_to("/v3/messages/{}/reactions/{}", message_id=message_id, reaction_id=reaction_id)
+        body = {"placement": placement.to_wire()}
+        return self._change(models.Accepted, "PATCH", path, json=body, repeatable=True)
+
+    def update_card(
+        self,
+        message_id: str,
+        layout: CardLayout | Mapping[str, Any],
+        *,
+        url: str | None = None,
+        fallback_text: str | None = None,
+        interactive: bool | None = None,
+        app: CardApp | Mapping[str, Any] | None = None,
+        experience: Experience | Mapping[str, Any] | None = None,
+    ) -> models.CardUpdate:
+        """Replace what a card of your own shows (POST /v3/messages/{id}/update).
+
+        It is a new message, delivered as such; the next update has to name that one. The API takes no idempotency key
+        here, so this call is never retried: after an error whose `effect` is UNKNOWN the card may have been replaced.
+
+        Args:
+            message_id: of the card, or of its latest update.
+            layout: what it shows from now on.
+            url: what the app opens; excludes `experience`.
+            fallback_text: for notifications and the lock screen; the caption if None.
+            interactive: True if None, whatever it was before.
+            app: stays what it was, whatever is given.
+            experience: the action that makes the card.
+
+        Raises:
+            ConflictError: the card is not sent yet: try again after its message.sent.
+            InvalidRequestError: the message is no card that was sent from here.
+        """
+        given = omit_none(url=url, fallback_text=fallback_text, interactive=interactive, app=app, experience=experience)
+        body = CardChange(layout=layout, **given).model_dump(mode="json", exclude_none=True)
+        path = path_to("/v3/messages/{}/update", message_id=message_id)
+        return self._change(models.CardUpdate, "POST", path, json=body, has_text=True)
 
     def _change(self, model: type[M], method: str, path: str, **request: Any) -> M:
         """Send a change of a message; `request` as `LinqClient.request` takes it."""
         response = self._client.request(method, path, **request)
         if not response.is_empty:
-            return parse(model, response.body, response)
+            return response.parse(model)
         # Seen on the live API of an edit; the reference has 404 instead.
         deleted = MessageNotFoundError(
             f"{method} {path}: the message is deleted, since the API did nothing and gave no body (HTTP 204)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linq_client import models
-from linq_client._outgoing import check_handle
+from linq_client._checks import check_handle
 from linq_client.resources._base import Resource, path_to
 
 __all__ = ["Participants"]

@@ -6,7 +6,7 @@ import builtins
 from typing import Any, Final
 
 from linq_client import models
-from linq_client._outgoing import check_line
+from linq_client._checks import check_line
 from linq_client.resources._base import Resource, path_to
 
 __all__ = ["PhoneNumbers"]
@@ -35,3 +35,23 @@ class PhoneNumbers(Resource):
             check_line(forwarding_number, "forwarding_number")
         path = path_to("/v3/phone_numbers/{}", phone_number_id=phone_number_id)
         return self._call(models.PhoneNumber, "PUT", path, json={"forwarding_number": forwarding_number})
+
+    def start_reputation_audit(self, phone_number: str) -> models.ReputationAudit:
+        """Let the platform find out what harms a line (POST /v3/phone_numbers/{number}/reputation_audit).
+
+        Keep the `audit_id`: the audit can be read for 24 hours. While one runs, this returns that one.
+
+        Raises:
+            RateLimitedError: the latest audit of this line is not long enough ago.
+        """
+        path = path_to("/v3/phone_numbers/{}/reputation_audit", phone_number=check_line(phone_number, "phone_number"))
+        return self._call(models.ReputationAudit, "POST", path, repeatable=True)
+
+    def get_reputation_audit(self, phone_number: str, audit_id: str) -> models.ReputationAudit:
+        """Get an audit and, when its status is complete, its report.
+
+        GET /v3/phone_numbers/{number}/reputation_audit/{audit_id}.
+        """
+        line = check_line(phone_number, "phone_number")
+        path = path_to("/v3/phone_numbers/{}/reputation_audit/{}", phone_number=line, audit_id=audit_id)
+        return self._call(models.ReputationAudit, "GET", path)

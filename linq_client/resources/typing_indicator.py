@@ -12,8 +12,8 @@ class Typing(Resource):
 
     def start(self, chat_id: str) -> None:
         """Show it; repeat every 60 seconds to keep it (POST /v3/chats/{id}/typing)."""
-        self._client.request("POST", path_to("/v3/chats/{}/typing", chat_id=chat_id), repeatable=True)
+        self._do("POST", path_to("/v3/chats/{}/typing", chat_id=chat_id), repeatable=True)
 
     def stop(self, chat_id: str) -> None:
         """Hide it (DELETE /v3/chats/{id}/typing)."""
-        self._client.request("DELETE", path_to("/v3/chats/{}/typing", chat_id=chat_id))
+        self._do("DELETE", path_to("/v3/chats/{}/typing", chat_id=chat_id))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from linq_client import models
-from linq_client._outgoing import check_line
+from linq_client._checks import check_line
 from linq_client.errors import InvalidRequestError
 from linq_client.resources._base import Resource, omit_none, path_to
 
@@ -92,7 +92,7 @@ class WebhookSubscriptions(Resource):
 
     def delete(self, subscription_id: str) -> None:
         """End a subscription (DELETE /v3/webhook-subscriptions/{id})."""
-        self._client.request("DELETE", path_to("/v3/webhook-subscriptions/{}", subscription_id=subscription_id))
+        self._do("DELETE", path_to("/v3/webhook-subscriptions/{}", subscription_id=subscription_id))
 
 
 def _checked_lines(lines: Sequence[str] | None) -> list[str] | None:
