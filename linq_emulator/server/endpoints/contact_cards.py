@@ -32,9 +32,9 @@ def create_card(request: Request) -> Response:
     line = sending.own_line(request.backend, validate.required(body, "phone_number", str), "phone_number")
     validate.required(body, "first_name", str)
     fields = _card_fields(body)
+    request.backend.rate_limits.acquire("contact_card", line.phone_number, request.backend.now())
     if line.card is not None:
         raise ApiError(2014)
-    request.backend.rate_limits.acquire("contact_card", line.phone_number, request.backend.now())
     new_id = request.backend.store.new_id()
     line.card = ContactCard(new_id, fields["first_name"], fields.get("last_name"), fields.get("image_url"))
     account_events.emit_card_created(request.backend, line, line.card)
@@ -48,9 +48,9 @@ def update_card(request: Request) -> Response:
         raise ApiError(1001, "phone_number is required")
     line = sending.own_line(request.backend, number, "phone_number")
     fields = _card_fields(request.json())
+    request.backend.rate_limits.acquire("contact_card", line.phone_number, request.backend.now())
     if line.card is None:
         raise ApiError(2012)
-    request.backend.rate_limits.acquire("contact_card", line.phone_number, request.backend.now())
     before = {name: getattr(line.card, name) for name in fields}
     for name, value in fields.items():
         setattr(line.card, name, value)

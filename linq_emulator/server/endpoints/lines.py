@@ -83,8 +83,8 @@ def available_number(request: Request) -> Response:
     if line is None:
         raise ApiError(4004, "no phone number is available")
     sending.mark_line_used(backend, line)
-    vcf = f"{backend.settings.origin}/_media/vcard/{line.id}.vcf"
-    return json_response(200, {"phone_number": line.phone_number, "vcf_url": vcf})
+    vcf_url = backend.media.vcard_url(line.id, excluded)
+    return json_response(200, {"phone_number": line.phone_number, "vcf_url": vcf_url})
 
 
 def _check_capability(request: Request) -> tuple[str, Line]:
