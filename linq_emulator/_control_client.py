@@ -199,7 +199,7 @@ class Emulator:
         self._command("POST", "typing", {"chat_id": chat_id, "from": sender, "started": started})
 
     def set_background(self, chat_id: str, sender: str, **background: object) -> None:
-        """Let a contact set the background of a chat, or remove it: `type`, `variant`, `shades`, `style`, `image_url`."""
+        """Let a contact set the background of a chat, in the fields of the API; without them it is removed."""
         self._command("POST", "backgrounds", {"chat_id": chat_id, "from": sender, **background})
 
     def share_contact_card(

@@ -198,7 +198,10 @@ def emit_participant(backend: Backend, event_type: str, chat: Chat, participant:
 
 def emit_chat_created(backend: Backend, chat: Chat) -> None:
     """Emit chat.created."""
-    emit(backend, "chat.created", chat, any_version(serializers.chat_fields(chat)))
+    data = serializers.chat_fields(chat)
+    for name in ("is_archived", "group_chat_icon"):
+        del data[name]
+    emit(backend, "chat.created", chat, any_version(data))
 
 
 def emit_group_updated(backend: Backend, field: str, chat: Chat, old: str | None, new: str | None) -> None:

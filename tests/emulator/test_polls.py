@@ -12,7 +12,14 @@ FIRST = ["Friday", "Saturday"]
 
 @pytest.fixture
 def chat(server):
-    return server.create(ANN, BOB)["id"]
+    return delivered_chat(server, ANN, BOB)
+
+
+def delivered_chat(server, *to):
+    """A chat whose first message has been delivered."""
+    made = server.create(*to)["id"]
+    server.advance(60)
+    return made
 
 
 def options(*texts):
@@ -100,7 +107,7 @@ def test_events_of_an_outbound_poll(server, chat):
 
 
 def test_a_direct_poll_is_delivered_and_can_fail(server):
-    chat = server.create(ANN)["id"]
+    chat = delivered_chat(server, ANN)
     subscribe(server)
     server.set_switches(read_share=1)
     create(server, chat)
@@ -150,7 +157,7 @@ def test_a_key_makes_one_poll(server, chat):
 
 def test_without_retention_only_the_one_who_writes_them_sees_the_texts(server):
     server.set_line(LINE, zero_retention=True)
-    chat = server.create(ANN)["id"]
+    chat = delivered_chat(server, ANN)
     subscribe(server)
     poll = create(server, chat)
     path = f"/v3/messages/{poll['message_id']}/poll"
