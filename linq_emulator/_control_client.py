@@ -174,11 +174,19 @@ class Emulator:
         *,
         operation: Literal["add", "remove"] = "add",
         custom_emoji: str | None = None,
+        emoji: str | None = None,
+        url: str | None = None,
         part_index: int = 0,
     ) -> dict[str, Any]:
-        """Add or remove a contact's tapback, and return the message."""
+        """Add or remove a contact's tapback, or add its sticker (`emoji`, or `url`), and return the message."""
         fields = _present(
-            message_id=message_id, type=type, operation=operation, custom_emoji=custom_emoji, part_index=part_index
+            message_id=message_id,
+            type=type,
+            operation=operation,
+            custom_emoji=custom_emoji,
+            emoji=emoji,
+            url=url,
+            part_index=part_index,
         )
         return self._command("POST", "reactions", {"from": sender, **fields})
 
@@ -190,15 +198,49 @@ class Emulator:
         """Let a contact start or stop typing."""
         self._command("POST", "typing", {"chat_id": chat_id, "from": sender, "started": started})
 
+    def set_background(self, chat_id: str, sender: str, **background: object) -> None:
+        """Let a contact set the background of a chat, in the fields of the API; without them it is removed."""
+        self._command("POST", "backgrounds", {"chat_id": chat_id, "from": sender, **background})
+
+    def share_contact_card(
+        self, sender: str, line: str, *, first_name: str, last_name: str | None = None, media_url: str | None = None
+    ) -> None:
+        """Let a contact share its own card with a line."""
+        fields = _present(line=line, first_name=first_name, last_name=last_name, media_url=media_url)
+        self._command("POST", "contact_cards", {"from": sender, **fields})
+
+    def receive_poll(
+        self, sender: str, options: Sequence[str], *, line: str | None = None, chat_id: str | None = None
+    ) -> dict[str, Any]:
+        """Receive a poll in a chat, or in the direct chat with a line (the first one if omitted), and return it."""
+        line = self.lines[0] if line is None and chat_id is None else line
+        fields = _present(options=list(options), line=line, chat_id=chat_id)
+        return self._command("POST", "polls", {"from": sender, **fields})
+
+    def add_poll_options(self, message_id: str, sender: str, options: Sequence[str]) -> dict[str, Any]:
+        """Let a contact add options to a poll, and return the poll."""
+        return self._command(
+            "POST", "poll_options", {"message_id": message_id, "from": sender, "options": list(options)}
+        )
+
+    def vote(
+        self, message_id: str, sender: str, option: str, *, operation: Literal["add", "remove"] = "add"
+    ) -> dict[str, Any]:
+        """Add or remove a contact's vote for the option of a text, and return the poll."""
+        fields = {"message_id": message_id, "from": sender, "option": option, "operation": operation}
+        return self._command("POST", "votes", fields)
+
     def report_receipt(
         self,
         message_id: str,
         status: Literal["queued", "sent", "delivered", "read", "failed"],
         *,
         code: int | None = None,
+        detail_code: int | None = None,
     ) -> dict[str, Any]:
-        """Report the status of an outbound message; `code` is for failed. Returns the message."""
-        return self._command("POST", "receipts", _present(message_id=message_id, status=status, code=code))
+        """Report the status of an outbound message; the codes are for failed. Returns the message."""
+        fields = _present(message_id=message_id, status=status, code=code, detail_code=detail_code)
+        return self._command("POST", "receipts", fields)
 
     def set_handle(
         self,
@@ -245,6 +287,18 @@ class Emulator:
     def set_chat_health(self, chat_id: str, health: ChatHealth) -> None:
         """Set the health that a chat shows."""
         self._command("POST", "chats", {"chat_id": chat_id, "health": health})
+
+    def order_event(
+        self,
+        type: str,
+        data: Mapping[str, object] | None = None,
+        *,
+        line: str | None = None,
+        chat_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Send an event of any type to its subscribers; `data` may be omitted for those that nothing here causes."""
+        fields = _present(type=type, data=None if data is None else dict(data), line=line, chat_id=chat_id)
+        return self._command("POST", "events", fields)
 
     # --- faults ---
 

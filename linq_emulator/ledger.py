@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from linq_emulator.clock import iso, iso_or_none
-from linq_emulator.domain.models import Message, Part
+from linq_emulator.domain.models import Message, Part, Poll, Reaction
 from linq_emulator.json_codec import encode
 
 __all__ = ["ledger_entry"]
@@ -15,22 +15,37 @@ def _text(message: Message) -> str:
     return "\n".join(part.value for part in message.parts if part.type in ("text", "link"))
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: Part, poll: Poll | None) -> dict[str, Any]:
     fields: dict[str, Any] = {"type": part.type}
     if part.attachment is not None:
         fields["attachment_id"] = part.attachment.id
         fields["filename"] = part.attachment.filename
+    elif part.type == "poll":
+        fields["options"] = [
+            {"text": option.text, "by": option.creator.handle, "votes": list(option.votes)}
+            for option in (poll.options if poll else ())
+        ]
     else:
         fields["value"] = part.value
+    return fields
+
+
+def _reaction(index: int, reaction: Reaction) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "id": reaction.id,
+        "part_index": index,
+        "from": reaction.participant.handle,
+        "type": reaction.type,
+    }
+    if reaction.placement is not None:
+        fields["placement"] = reaction.placement
     return fields
 
 
 def ledger_entry(message: Message) -> bytes:
     """One message as JSON. `text` joins its text and link parts with newlines."""
     reactions = [
-        {"id": reaction.id, "part_index": index, "from": reaction.participant.handle, "type": reaction.type}
-        for index, part in enumerate(message.parts)
-        for reaction in part.reactions or ()
+        _reaction(index, reaction) for index, part in enumerate(message.parts) for reaction in part.reactions or ()
     ]
     return encode(
         {
@@ -41,7 +56,7 @@ def ledger_entry(message: Message) -> bytes:
             "from": message.sender.handle,
             "to": message.to,
             "text": _text(message),
-            "parts": [_part(part) for part in message.parts],
+            "parts": [_part(part, message.poll) for part in message.parts],
             "service": message.service,
             "delivery_status": message.status,
             "accepted_at": iso(message.accepted_at),

@@ -12,7 +12,18 @@ from typing import Any
 import msgspec
 
 from linq_emulator.clock import iso, iso_or_none
-from linq_emulator.domain.models import Attachment, Chat, ContactCard, Line, Message, Part, Participant, Reaction
+from linq_emulator.domain.models import (
+    Attachment,
+    Chat,
+    ContactCard,
+    Line,
+    Message,
+    Part,
+    Participant,
+    Poll,
+    PollOption,
+    Reaction,
+)
 from linq_emulator.errors import DOCS
 from linq_emulator.json_codec import encode
 
@@ -22,6 +33,7 @@ __all__ = [
     "chat_bytes",
     "chat_fields",
     "chat_handles",
+    "chat_reference",
     "contact_card_fields",
     "display_name",
     "handle_fields",
@@ -31,6 +43,9 @@ __all__ = [
     "message_bytes",
     "message_fields",
     "part_fields",
+    "poll_envelope",
+    "poll_fields",
+    "poll_option_fields",
     "reaction_fields",
     "reply_to_fields",
     "sent_message_fields",
@@ -90,6 +105,11 @@ def chat_fields(chat: Chat) -> JSON:
     }
 
 
+def chat_reference(chat: Chat) -> JSON:
+    """A chat, as events name it."""
+    return {"id": chat.id, "is_group": chat.is_group, "owner_handle": handle_fields(chat.me)}
+
+
 def chat_bytes(chat: Chat) -> bytes:
     """`chat_fields` as JSON, cached until the chat changes."""
     if chat.encoded is None:
@@ -107,7 +127,13 @@ def reaction_fields(reaction: Reaction, media_url: MediaUrl) -> JSON:
         "type": reaction.type,
         "custom_emoji": reaction.custom_emoji,
         "sticker": sticker
-        and {"url": media_url(sticker), "file_name": sticker.filename, "mime_type": sticker.content_type},
+        and {
+            "url": media_url(sticker),
+            "file_name": sticker.filename,
+            "mime_type": sticker.content_type,
+            "height": None,
+            "width": None,
+        },
     }
 
 
@@ -128,6 +154,38 @@ def part_fields(part: Part, media_url: MediaUrl, *, with_reactions: bool = True)
         reactions = part.reactions
         fields["reactions"] = [reaction_fields(reaction, media_url) for reaction in reactions] if reactions else None
     return fields
+
+
+def poll_option_fields(option: PollOption, *, with_text: bool) -> JSON:
+    """One option of a poll."""
+    return {
+        "option_id": option.id,
+        "text": option.text if with_text else "",
+        # iMessage never lets anyone change an option.
+        "can_be_edited": False,
+        "creator_handle": handle_fields(option.creator),
+        "voters": [{"handle": handle, "voted_at": iso(at)} for handle, at in option.votes.items()],
+    }
+
+
+def poll_fields(poll: Poll, *, with_texts: bool) -> JSON:
+    """The content of a poll."""
+    return {
+        "options": [poll_option_fields(option, with_text=with_texts) for option in poll.options],
+        "total_voters": len(poll.voters()),
+    }
+
+
+def poll_envelope(message: Message, poll: Poll, media_url: MediaUrl, *, with_texts: bool) -> JSON:
+    """A PollEnvelope, as every operation on a poll returns it (linq-python 0.65.0 types/chats/poll_envelope.py)."""
+    return {
+        "chat_id": message.chat.id,
+        "message_id": message.id,
+        "created_at": iso(message.created_at),
+        "updated_at": iso(message.updated_at),
+        "poll": poll_fields(poll, with_texts=with_texts),
+        "reactions": [reaction_fields(reaction, media_url) for reaction in message.parts[0].reactions or ()],
+    }
 
 
 def reply_to_fields(message: Message) -> JSON | None:

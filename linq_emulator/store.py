@@ -14,6 +14,7 @@ from linq_emulator.domain.models import (
     IMESSAGE,
     SMS,
     Attachment,
+    Audit,
     Block,
     Chat,
     Contact,
@@ -48,6 +49,7 @@ class Store:
         self.contacts: dict[str, Contact] = {}
         self.blocks: dict[str, Block] = {}
         self.attachments: dict[str, Attachment] = {}
+        self.audits: dict[str, Audit] = {}
         self.chats: dict[str, Chat] = {}
         self.messages: dict[str, Message] = {}
         self.deleted: dict[str, Message] = {}
@@ -169,7 +171,9 @@ class Store:
         self.messages[message.id] = message
         if not message.is_system_event:
             self.ledger.append(message)
-        if not message.zero_retention:
+        if message.is_unlisted:
+            message.chat.unlisted.append(message)
+        elif not message.zero_retention:
             message.chat.messages.add(message)
         root = thread_root(message)
         if root is not message:
@@ -179,14 +183,24 @@ class Store:
 
     def remove_message(self, message: Message, *, leaves_tombstone: bool) -> None:
         """Remove a message that is marked as deleted from the API, or all but its tombstone. The ledger keeps it."""
-        if not (leaves_tombstone or message.zero_retention):
+        if message.is_unlisted:
+            message.chat.unlisted.remove(message)
+        elif not (leaves_tombstone or message.zero_retention):
             message.chat.messages.remove(message)
         self.deleted[message.id] = message
         self._unlink(message)
 
-    def remove_oldest(self, chat: Chat, count: int) -> list[Message]:
-        """Remove and return the first messages of a chat. The caller marks them as gone."""
-        removed = chat.messages.remove_oldest(count)
+    def remove_until(self, chat: Chat, created_at: int) -> list[Message]:
+        """Remove and return the messages of a chat up to a time. The caller marks them as gone."""
+        count = 0
+        for message in chat.messages:
+            if message.created_at > created_at:
+                break
+            count += 1
+        removed = chat.messages.remove_oldest(count) if count else []
+        if chat.unlisted:
+            removed += [message for message in chat.unlisted if message.created_at <= created_at]
+            chat.unlisted = [message for message in chat.unlisted if message.created_at > created_at]
         for message in removed:
             self._unlink(message)
         return removed

@@ -127,9 +127,17 @@ class Switches:
         "Whether the list of a group's messages has an item with parts null for who joined or left and for a new name "
         "or icon: seen on the live API in April 2026.",
     )
+    poll_messages: bool = _flag(
+        True,
+        "Whether the list of a chat's messages has an item with parts null for a poll is not documented: messages have "
+        "no part for one, and polls have endpoints of their own.",
+    )
     message_moves_chat: bool = _flag(True, "Whether a new message moves the chat's updated_at is not documented.")
     edit_moves_message: bool = _flag(True, "Whether an edit moves the message's updated_at is not documented.")
     reaction_moves_message: bool = _flag(True, "Whether a reaction moves the message's updated_at is not documented.")
+    poll_moves_message: bool = _flag(
+        True, "Whether a vote or a new option moves the poll's updated_at is not documented."
+    )
     delivery_moves_message: bool = _flag(
         True, "Whether sent, delivered, read and failed move the message's updated_at is not documented."
     )
@@ -180,6 +188,20 @@ class Switches:
     leave_status: int = _choice(202, (202, 200), "Status of POST /v3/chats/{id}/leave: sources disagree.")
     edit_status: int = _choice(200, (200, 202), "Status of PATCH /v3/messages/{id}: not documented.")
     reaction_status: int = _choice(202, (202, 200), "Status of POST reactions: 202 now, 200 in February 2026.")
+    sticker_placement_status: int = _choice(
+        202, (202, 200), "Status of PATCH reactions, which moves a sticker: not documented; reactions have 202."
+    )
+    poll_status: int = _choice(201, (201, 200, 202), "Status of POST /v3/chats/{id}/polls: not documented.")
+    poll_change_status: int = _choice(
+        200, (200, 201, 202), "Status of a vote and of new options of a poll: not documented."
+    )
+    background_removal_status: int = _choice(
+        202, (202, 204), "Status of DELETE /v3/chats/{id}/background: not documented; setting one has 202."
+    )
+    app_card_update_status: int = _choice(
+        202, (202, 200, 201), "Status of POST /v3/messages/{id}/update: not documented; other sends have 202."
+    )
+    block_status: int = _choice(200, (200, 201), "Status of POST /v3/blocked_handles: not documented.")
     attachment_status: int = _choice(200, (200, 201), "Status of POST /v3/attachments: sources disagree.")
     contact_card_status: int = _choice(
         200,
@@ -202,6 +224,16 @@ class Switches:
         0,
         600,
         "Group names, icons, participants and leaving apply later; how much later is not documented.",
+    )
+    background_seconds: float = _number(
+        1, 0, 600, "A background applies later, and an event says so; how much later is not documented."
+    )
+    audit_seconds: float = _number(5, 0, 3600, "How long a reputation audit takes is not documented.")
+    audit_cooldown_seconds: float = _number(
+        3600, 0, 86400, "How long after an audit another one of the line is refused (429) is not documented."
+    )
+    audit_outcome: Literal["complete", "error"] = _choice(
+        "complete", ("complete", "error"), "An audit can end without a report; what makes it so is not documented."
     )
     edit_seconds: float = _number(0, 0, 600, "Whether an edit is visible immediately or later is not documented.")
     reaction_seconds: float = _number(

@@ -1,4 +1,4 @@
-"""Commands for what contacts do: messages, reactions, edits, typing, and what is known of a handle."""
+"""Commands for what contacts do: messages, reactions, edits, typing, backgrounds, cards, and what a handle is."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from linq_emulator.control import lookup
 from linq_emulator.control.base import Command, CommandError, Handler, parse_time
-from linq_emulator.domain import events, inbound, mutations, validate
+from linq_emulator.domain import account_events, backgrounds, blocklist, events, inbound, mutations, stickers
 from linq_emulator.domain.locations import share_location
-from linq_emulator.domain.models import Block, Location, Reaction, Service
+from linq_emulator.domain.models import Location, Reaction, Service
 
 __all__ = ["HANDLERS"]
-
-
-def _sender(text: str, field: str) -> str:
-    if not validate.is_sender(text):
-        rule = "must be an E.164 phone number, an e-mail address, a short code or an alphanumeric sender id"
-        raise CommandError(field, rule)
-    return text
 
 
 class InboundMessage(Struct, forbid_unknown_fields=True):
@@ -41,29 +34,20 @@ def receive(command: Command) -> object:
     """Receive a message. The response is the message, or ``{"dropped": true}`` for a blocked sender."""
     body = command.parse(InboundMessage)
     backend = command.backend
-    handle = _sender(body.sender, "from")
     if (body.text is None) == (body.parts is None):
         raise CommandError("text", "give either text or parts")
-    if (body.line is None) == (body.chat_id is None):
-        raise CommandError("line", "give either line or chat_id")
     sent_at = None if body.sent_at is None else parse_time(body.sent_at, "sent_at")
     if sent_at is not None and sent_at > backend.now():
         raise CommandError("sent_at", "must not lie in the future")
     parts: list[dict[str, Any]] = body.parts or [{"type": "text", "value": body.text}]
     draft = backend.message_parser.parse({"parts": parts})
-    if handle in backend.store.blocks:
+    if blocklist.is_blocked(backend, body.sender):
         return {"dropped": True}
-    if body.chat_id is not None:
-        chat = lookup.find_chat(command, body.chat_id)
-        if chat.left:
-            raise CommandError("chat_id", "the line has left this chat")
-    else:
-        line = lookup.find_line(command, body.line or "")
-        chat = inbound.find_or_add_chat(backend, line, handle, body.service)
+    chat, sender = lookup.find_inbound_chat(command, body.sender, body.line, body.chat_id, body.service)
     message = inbound.receive(
         backend,
         chat,
-        lookup.find_participant(chat, handle),
+        sender,
         draft.parts,
         service=body.service,
         reply_to=None if body.reply_to is None else lookup.find_message(command, body.reply_to, "reply_to"),
@@ -81,23 +65,33 @@ class ReactionChange(Struct, forbid_unknown_fields=True):
     type: str
     operation: Literal["add", "remove"] = "add"
     custom_emoji: str | None = None
+    emoji: str | None = None
+    url: str | None = None
     part_index: Annotated[int, Meta(ge=0)] = 0
 
 
 def react(command: Command) -> object:
-    """Add or remove a contact's tapback."""
+    """Add or remove a contact's tapback, or add a sticker of an emoji or a stored image."""
     body = command.parse(ReactionChange)
     backend = command.backend
     message = lookup.find_message(command, body.message_id)
     participant = lookup.find_participant(message.chat, body.sender)
-    if body.type not in mutations.TAPBACKS:
-        raise CommandError("type", f"must be one of {', '.join(mutations.TAPBACKS)}")
+    kinds = (*mutations.TAPBACKS, mutations.STICKER)
+    if body.type not in kinds:
+        raise CommandError("type", f"must be one of {', '.join(kinds)}")
     if (body.type == "custom") != (body.custom_emoji is not None):
         raise CommandError("custom_emoji", "goes with type custom, and only with that")
     if body.part_index >= len(message.parts):
         raise CommandError("part_index", "is not a part of this message")
+    reaction = Reaction(backend.store.new_id(), participant, body.type, body.custom_emoji)
+    if body.type == mutations.STICKER:
+        if body.operation == "remove":
+            raise CommandError("operation", "a sticker cannot be removed")
+        image = {"emoji": body.emoji, "url": body.url}
+        reaction.sticker, reaction.placement = stickers.image(backend, image), stickers.placement(image)
+    elif body.emoji is not None or body.url is not None:
+        raise CommandError("type", "emoji and url go with type sticker")
     if body.operation == "add":
-        reaction = Reaction(backend.store.new_id(), participant, body.type, body.custom_emoji)
         mutations.add_reaction(backend, message, body.part_index, reaction)
     else:
         mutations.remove_reaction(backend, message, body.part_index, participant, body.type, body.custom_emoji)
@@ -140,6 +134,48 @@ def typing(command: Command) -> object:
     return {"chat_id": chat.id, "started": body.started}
 
 
+class BackgroundChange(Struct, forbid_unknown_fields=True):
+    """Body of POST backgrounds; without a type, the background is removed."""
+
+    chat_id: str
+    sender: str = msgspec.field(name="from")
+    type: str | None = None
+    variant: str | None = None
+    shades: list[str] | None = None
+    style: str | None = None
+    image_url: str | None = None
+
+
+def change_background(command: Command) -> object:
+    """Let a contact set or remove the background of a chat."""
+    body = command.parse(BackgroundChange)
+    backend = command.backend
+    chat = lookup.find_chat(command, body.chat_id)
+    participant = lookup.find_participant(chat, body.sender)
+    background = None if body.type is None else backgrounds.parse(backend, msgspec.structs.asdict(body))
+    backgrounds.change(backend, chat, participant, background)
+    return {"chat_id": chat.id}
+
+
+class SharedCard(Struct, forbid_unknown_fields=True):
+    """Body of POST contact_cards."""
+
+    line: str
+    sender: str = msgspec.field(name="from")
+    first_name: str
+    last_name: str = ""
+    media_url: str | None = None
+
+
+def share_card(command: Command) -> object:
+    """Let a contact share its own card with a line. It only emits a webhook."""
+    body = command.parse(SharedCard)
+    line = lookup.find_line(command, body.line)
+    handle = lookup.sender(body.sender, "from")
+    account_events.emit_card_received(command.backend, line, handle, body.first_name, body.last_name, body.media_url)
+    return {"line": line.phone_number, "from": handle}
+
+
 class Place(Struct, forbid_unknown_fields=True):
     """A location in degrees and metres."""
 
@@ -163,23 +199,23 @@ class HandleChange(Struct, forbid_unknown_fields=True):
 def change_handle(command: Command) -> object:
     """Change a contact's services, opt-out, block or location."""
     body = command.parse(HandleChange)
-    store, now = command.backend.store, command.backend.now()
-    contact = store.contact(_sender(body.handle, "handle"))
+    store = command.backend.store
+    contact = store.contact(lookup.sender(body.handle, "handle"))
     if body.services is not None:
         contact.services = tuple(body.services)
     if body.opted_out is not None:
         contact.opted_out = body.opted_out
     if body.blocked:
-        store.blocks.setdefault(contact.handle, Block(contact.handle, now, None))
+        blocklist.block(command.backend, contact.handle)
     elif body.blocked is False:
-        store.blocks.pop(contact.handle, None)
+        blocklist.unblock(command.backend, contact.handle)
     if not isinstance(body.location, UnsetType):
         _share_location(command, contact.handle, body.location)
     return {
         "handle": contact.handle,
         "services": contact.services,
         "opted_out": contact.opted_out,
-        "blocked": contact.handle in store.blocks,
+        "blocked": blocklist.is_blocked(command.backend, contact.handle),
         "shares_location": contact.location is not None,
     }
 
@@ -202,5 +238,7 @@ HANDLERS: list[tuple[str, str, Handler]] = [
     ("POST", "reactions", react),
     ("POST", "edits", edit),
     ("POST", "typing", typing),
+    ("POST", "backgrounds", change_background),
+    ("POST", "contact_cards", share_card),
     ("POST", "handles", change_handle),
 ]

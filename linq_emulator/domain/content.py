@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from linq_emulator.clock import Clock
-from linq_emulator.domain import validate
+from linq_emulator.domain import app_cards, experiences, validate
 from linq_emulator.domain.media import CONTENT_TYPES, MAX_UPLOAD, Media
 from linq_emulator.domain.models import ALL_SERVICES, Attachment, Draft, Part
 from linq_emulator.errors import ApiError
@@ -21,7 +21,8 @@ from linq_emulator.store import Store
 __all__ = [
     "ANIMATIONS",
     "EFFECTS",
-    "IMESSAGE_ONLY_TYPES",
+    "IMAGE_TYPES",
+    "IMESSAGE_ONLY",
     "MAX_LINK",
     "MAX_PARTS",
     "MAX_TEXT",
@@ -44,7 +45,9 @@ EFFECTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 STYLES = ("bold", "italic", "strikethrough", "underline")
 ANIMATIONS = ("big", "small", "shake", "nod", "explode", "ripple", "bloom", "jitter")
-IMESSAGE_ONLY_TYPES = ("imessage_app", "app_clip")
+IMESSAGE_ONLY = {"imessage_app": 2018, "app_clip": 2028, "poll": 2017}
+"""The code with which each type is refused that no other service can carry."""
+IMAGE_TYPES = [name for name in CONTENT_TYPES if name.startswith("image/")]
 
 _URL_IN_TEXT = re.compile(r"\b(?:https?://|www\.)\S", re.IGNORECASE)
 _LINK = re.compile(r"https?://\S+", re.IGNORECASE)
@@ -81,9 +84,12 @@ class MessageParser:
         if message.get("experience") is not None:
             if message.get("parts"):
                 raise ApiError(1004, "message takes parts or experience, not both")
-            raise ApiError(2011, "experiences are not emulated")
-        parts = self._parts(message)
-        draft = Draft(parts=parts, effect=_effect(validate.optional(message, "effect", dict, "message.")))
+            experience = validate.required(message, "experience", dict, "message.")
+            parts = [Part("imessage_app", extra=experiences.card(experience, "message.experience."))]
+        else:
+            parts = self._parts(message)
+        draft = Draft(parts, _effect(validate.optional(message, "effect", dict, "message.")))
+        draft.has_experience = message.get("experience") is not None
         for part in parts:
             draft.mentions.extend(mention["handle"] for mention in (part.extra or {}).get("mentions") or ())
         preferred = validate.optional(message, "preferred_service", str, "message.")
@@ -109,7 +115,7 @@ class MessageParser:
             if first.type == second.type == "text":
                 raise ApiError(1004, f"message.parts[{index + 1}] is a second text part in a row")
         if len(parts) > 1:
-            single = next((part.type for part in parts if part.type in ("link", *IMESSAGE_ONLY_TYPES)), None)
+            single = next((part.type for part in parts if part.type in ("link", *IMESSAGE_ONLY)), None)
             if single is not None:
                 raise ApiError(1004, f"a {single} part must be the only part of a message")
         if sum("url" in raw for raw in raw_parts if raw["type"] == "media") > MAX_URL_MEDIA:
@@ -130,10 +136,9 @@ class MessageParser:
                 raise ApiError(1004, f"{prefix}value must be an http or https URL of at most {MAX_LINK} characters")
             return Part("link", value)
         if kind == "imessage_app":
-            return Part("imessage_app", extra=_app(raw, prefix))
+            return app_cards.app_card(raw, prefix, self.host_image)
         if kind == "app_clip":
-            value = validate.https_url(validate.required(raw, "value", str, prefix), f"{prefix}value")
-            return Part("app_clip", value)
+            return app_cards.app_clip(raw, prefix)
         raise ApiError(1004, f"{prefix}type is not a known part type")
 
     def _text(self, raw: Mapping[str, Any], prefix: str) -> Part:
@@ -166,11 +171,12 @@ class MessageParser:
         for index, raw in enumerate(raw_stickers):
             if not isinstance(raw, dict):
                 raise ApiError(1003, f"{name}[{index}] must be an object")
-            image = self.file(raw, "url", f"{name}[{index}].", CONTENT_TYPES)
+            image = self.stored_image(raw, f"{name}[{index}].")
+            text_range = validate.required(raw, "range", list, f"{name}[{index}].")
             stickers.append(
                 {
                     "id": image.id,
-                    "range": _range(validate.required(raw, "range", list), length, f"{name}[{index}].range"),
+                    "range": _range(text_range, length, f"{name}[{index}].range"),
                     "file_name": image.filename,
                     "mime_type": image.content_type,
                     "url": self._media.download_url(image),
@@ -201,6 +207,18 @@ class MessageParser:
             self._media.fetch(url)
         return self._media.find_or_add(self._store, url, allowed, self._clock.now())
 
+    def stored_image(self, raw: Mapping[str, Any], prefix: str) -> Attachment:
+        """The image of a sticker, which must be stored here already: by its attachment_id, or its download_url."""
+        url = validate.optional(raw, "url", str, prefix)
+        if url is not None and self._media.find(self._store, url) is None:
+            raise ApiError(1005, f"{prefix}url must be the download_url of an attachment")
+        return self.file(raw, "url", prefix, IMAGE_TYPES)
+
+    def host_image(self, url: str) -> str:
+        """The URL of the copy that the platform makes of an image."""
+        self._media.fetch(url)
+        return self._media.download_url(self._media.find_or_add(self._store, url, IMAGE_TYPES, self._clock.now()))
+
     def _uploaded(self, attachment_id: str, prefix: str, allowed: list[str]) -> Attachment:
         attachment = self._store.attachments.get(attachment_id)
         if attachment is None or attachment.deleted:
@@ -225,8 +243,8 @@ def _effect(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _check_app_service(kind: str, preferred: str) -> None:
-    if preferred != "iMessage" and kind in IMESSAGE_ONLY_TYPES:
-        raise ApiError(2018 if kind == "imessage_app" else 2028)
+    if preferred != "iMessage" and kind in IMESSAGE_ONLY:
+        raise ApiError(IMESSAGE_ONLY[kind])
 
 
 def _range(raw: list[Any], length: int, name: str) -> list[int]:
@@ -265,20 +283,3 @@ def _decorations(raw_decorations: list[Any], length: int, name: str) -> list[dic
                 if other is not decoration:
                     _refuse_overlap([decoration["range"], other["range"]], name)
     return decorations
-
-
-def _app(raw: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    app = validate.required(raw, "app", dict, prefix)
-    for name in ("bundle_id", "name", "team_id"):
-        validate.required(app, name, str, f"{prefix}app.")
-    layout = validate.required(raw, "layout", dict, prefix)
-    if not any(
-        layout.get(name) for name in ("caption", "subcaption", "trailing_caption", "trailing_subcaption", "image_url")
-    ):
-        raise ApiError(1008, f"{prefix}layout shows nothing")
-    return {
-        "app": app,
-        "layout": layout,
-        "url": validate.optional(raw, "url", str, prefix) or "",
-        "fallback_text": validate.optional(raw, "fallback_text", str, prefix) or layout.get("caption"),
-    }

@@ -16,6 +16,8 @@ from linq_emulator.domain.webhooks import VERSION_2025, PayloadBuilder
 
 __all__ = [
     "EVENT_TYPES",
+    "any_version",
+    "emit",
     "emit_chat_created",
     "emit_group_update_failed",
     "emit_group_updated",
@@ -54,24 +56,21 @@ EVENT_TYPES = (
 """linq-python 0.65.0 types/webhook_event_type.py, in the same order."""
 
 
-def _any_version(data: dict[str, Any]) -> PayloadBuilder:
+def any_version(data: dict[str, Any]) -> PayloadBuilder:
+    """The same `data` in every version of the payload."""
     return lambda version: data
 
 
-def _emit(
+def emit(
     backend: Backend, event_type: str, chat: Chat, build_payload: PayloadBuilder, trace_id: str | None = None
 ) -> None:
+    """Emit an event of a chat; its trace id is that of the current request unless one is given."""
     trace_id = backend.trace_id if trace_id is None else trace_id
     backend.webhooks.emit(event_type, chat.line.phone_number, build_payload, trace_id, chat.id)
 
 
 def _chat_context(chat: Chat) -> dict[str, Any]:
-    return {
-        "id": chat.id,
-        "is_group": chat.is_group,
-        "owner_handle": serializers.handle_fields(chat.me),
-        "health_status": serializers.health_fields(chat),
-    }
+    return {**serializers.chat_reference(chat), "health_status": serializers.health_fields(chat)}
 
 
 def _content(backend: Backend, message: Message) -> dict[str, Any]:
@@ -123,10 +122,10 @@ def emit_message(backend: Backend, event_type: str, message: Message) -> None:
             data["reconciled_at"] = iso(message.reconciled_at)
         return data
 
-    _emit(backend, event_type, message.chat, build_payload, message.trace_id)
+    emit(backend, event_type, message.chat, build_payload, message.trace_id)
 
 
-def emit_message_failed(backend: Backend, message: Message, code: int, reason: str) -> None:
+def emit_message_failed(backend: Backend, message: Message, code: int, reason: str, detail_code: int | None) -> None:
     """Emit message.failed."""
     data = {
         "code": code,
@@ -136,8 +135,9 @@ def emit_message_failed(backend: Backend, message: Message, code: int, reason: s
         "message_id": message.id,
         "service": message.service,
         "preferred_service": message.preferred_service or "auto",
+        "detail_code": detail_code,
     }
-    _emit(backend, "message.failed", message.chat, _any_version(data), message.trace_id)
+    emit(backend, "message.failed", message.chat, any_version(data), message.trace_id)
 
 
 def emit_message_edited(backend: Backend, message: Message, part_index: int) -> None:
@@ -157,11 +157,15 @@ def emit_message_edited(backend: Backend, message: Message, part_index: int) -> 
     }
     if message.zero_retention:
         data["zero_retention"] = True
-    _emit(backend, "message.edited", message.chat, lambda version: None if version == VERSION_2025 else data)
+    emit(backend, "message.edited", message.chat, lambda version: None if version == VERSION_2025 else data)
 
 
 def emit_reaction(backend: Backend, event_type: str, message: Message, part_index: int, reaction: Reaction) -> None:
-    """Emit reaction.added or reaction.removed."""
+    """Emit reaction.added or reaction.removed. Of a poll it is poll.reaction.added; no event says that one is gone."""
+    if message.poll is not None:
+        event_type = f"poll.{event_type}"
+        if event_type not in EVENT_TYPES:
+            return
     fields = serializers.reaction_fields(reaction, backend.media.url)
     data = {
         "reaction_id": reaction.id,
@@ -177,7 +181,7 @@ def emit_reaction(backend: Backend, event_type: str, message: Message, part_inde
         "reacted_at": iso(backend.now()),
         "service": message.service,
     }
-    _emit(backend, event_type, message.chat, _any_version(data))
+    emit(backend, event_type, message.chat, any_version(data))
 
 
 def emit_participant(backend: Backend, event_type: str, chat: Chat, participant: Participant) -> None:
@@ -189,12 +193,15 @@ def emit_participant(backend: Backend, event_type: str, chat: Chat, participant:
         "chat_id": chat.id,
         time_field: iso(backend.now()),
     }
-    _emit(backend, event_type, chat, _any_version(data))
+    emit(backend, event_type, chat, any_version(data))
 
 
 def emit_chat_created(backend: Backend, chat: Chat) -> None:
     """Emit chat.created."""
-    _emit(backend, "chat.created", chat, _any_version(serializers.chat_fields(chat)))
+    data = serializers.chat_fields(chat)
+    for name in ("is_archived", "group_chat_icon"):
+        del data[name]
+    emit(backend, "chat.created", chat, any_version(data))
 
 
 def emit_group_updated(backend: Backend, field: str, chat: Chat, old: str | None, new: str | None) -> None:
@@ -206,20 +213,20 @@ def emit_group_updated(backend: Backend, field: str, chat: Chat, old: str | None
         "old_value": old,
         "new_value": new,
     }
-    _emit(backend, f"chat.group_{field}_updated", chat, _any_version(data))
+    emit(backend, f"chat.group_{field}_updated", chat, any_version(data))
 
 
 def emit_group_update_failed(backend: Backend, field: str, chat: Chat) -> None:
     """Emit chat.group_name_update_failed or chat.group_icon_update_failed."""
     data = {"chat_id": chat.id, "error_code": 4001, "failed_at": iso(backend.now())}
-    _emit(backend, f"chat.group_{field}_update_failed", chat, _any_version(data))
+    emit(backend, f"chat.group_{field}_update_failed", chat, any_version(data))
 
 
 def emit_typing(backend: Backend, chat: Chat, participant: Participant, started: bool) -> None:
     """Emit chat.typing_indicator.started or .stopped for another participant."""
     name = "chat.typing_indicator.started" if started else "chat.typing_indicator.stopped"
     data = {"chat_id": chat.id, "actor_handle": serializers.handle_fields(participant)}
-    _emit(backend, name, chat, _any_version(data))
+    emit(backend, name, chat, any_version(data))
 
 
 def emit_line_status(backend: Backend, line: Line, before: tuple[str, bool]) -> None:
@@ -233,7 +240,7 @@ def emit_line_status(backend: Backend, line: Line, before: tuple[str, bool]) -> 
         "changed_at": iso(backend.now()),
     }
     name = "phone_number.status_updated"
-    backend.webhooks.emit(name, line.phone_number, _any_version(data), backend.trace_id)
+    backend.webhooks.emit(name, line.phone_number, any_version(data), backend.trace_id)
 
 
 def emit_location(backend: Backend, line: Line, handle: str, location: Location, *, started: bool) -> None:
@@ -249,4 +256,4 @@ def emit_location(backend: Backend, line: Line, handle: str, location: Location,
     else:
         data["ended_at"] = iso(backend.now())
     name = "location.sharing.started" if started else "location.sharing.stopped"
-    backend.webhooks.emit(name, line.phone_number, _any_version(data), backend.trace_id)
+    backend.webhooks.emit(name, line.phone_number, any_version(data), backend.trace_id)

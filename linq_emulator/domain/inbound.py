@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from linq_emulator.backend import Backend
-from linq_emulator.domain import delivery, events
-from linq_emulator.domain.models import SMS, Chat, Line, Message, Part, Participant
+from linq_emulator.domain import delivery, events, poll_events
+from linq_emulator.domain.models import SMS, Chat, Line, Message, Part, Participant, Poll
 from linq_emulator.domain.sending import add_to_chat
 
 __all__ = ["find_or_add_chat", "mark_read", "receive", "set_health"]
@@ -31,6 +31,7 @@ def receive(
     reply_to: Message | None = None,
     sent_at: int | None = None,
     reconciled: bool = False,
+    poll: Poll | None = None,
 ) -> Message:
     """Accept an inbound message.
 
@@ -43,6 +44,7 @@ def receive(
         reply_to: The message to which it replies.
         sent_at: When it was sent, if that was earlier.
         reconciled: Whether it was recovered late and did not arrive live.
+        poll: What it offers, if it is a poll.
     """
     store, now = backend.store, backend.now()
     sent = now if sent_at is None else sent_at
@@ -65,11 +67,16 @@ def receive(
         reply_to=reply_to,
         reconciled_at=now if reconciled else None,
         zero_retention=chat.line.zero_retention,
+        poll=poll,
+        is_unlisted=poll is not None and not backend.switches.poll_messages,
     )
     store.contact(sender.handle).has_written = True
     add_to_chat(backend, message)
     _apply_opt_out(backend, chat, sender.handle, parts)
-    events.emit_message(backend, "message.received", message)
+    if poll is None:
+        events.emit_message(backend, "message.received", message)
+    else:
+        poll_events.emit_received(backend, message)
     return message
 
 

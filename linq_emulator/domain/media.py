@@ -9,11 +9,12 @@ from __future__ import annotations
 import hmac
 import mimetypes
 import secrets
+from collections.abc import Iterable
 from hashlib import sha256
 from posixpath import basename
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from linq_emulator.clock import HOUR, MINUTE, SECOND, Clock
+from linq_emulator.clock import DAY, HOUR, MINUTE, SECOND, Clock
 from linq_emulator.domain.models import Attachment
 from linq_emulator.errors import ApiError
 from linq_emulator.store import Store
@@ -24,6 +25,8 @@ __all__ = ["CONTENT_TYPES", "MAX_BY_URL", "MAX_UPLOAD", "UPLOAD_WINDOW", "VOICE_
 UPLOAD_WINDOW = 15 * MINUTE
 EPHEMERAL_URL = 15 * MINUTE
 EPHEMERAL_FILE = 24 * HOUR
+VCARD_URL = DAY
+"""That it expires is documented, and not when."""
 MAX_UPLOAD = 104_857_600
 MAX_BY_URL = 10 * 1024 * 1024
 
@@ -138,6 +141,7 @@ class Media:
         self._secret = secrets.token_bytes(32)
         self._fetched: set[str] = set()
         self._fetch_seconds = 0.0
+        self._added: list[Attachment] = []
 
     @property
     def _is_ephemeral(self) -> bool:
@@ -159,13 +163,23 @@ class Media:
             self._fetched.add(url)
             self._fetch_seconds += self._switches.media_fetch_seconds
 
+    def begin_request(self) -> None:
+        """Forget what earlier requests and contacts have fetched and added."""
+        self._fetch_seconds = 0.0
+        self._added.clear()
+
+    def undo_request(self, store: Store) -> None:
+        """Remove the placeholders of a request that was refused in the end."""
+        for placeholder in self._added:
+            del store.attachments[placeholder.id]
+
     def take_fetch_seconds(self) -> float:
         """Real seconds that the fetches since the last call take."""
         seconds, self._fetch_seconds = self._fetch_seconds, 0.0
         return seconds
 
-    def _token(self, purpose: str, attachment_id: str, valid_until: int) -> str:
-        text = f"{purpose}/{attachment_id}/{valid_until}"
+    def _token(self, purpose: str, name: str, valid_until: int) -> str:
+        text = f"{purpose}/{name}/{valid_until}"
         return hmac.new(self._secret, text.encode(), sha256).hexdigest()
 
     def url(self, attachment: Attachment) -> str:
@@ -188,12 +202,20 @@ class Media:
         token = self._token("put", attachment.id, attachment.upload_until)
         return f"{self.origin}/_upload/{attachment.id}?until={attachment.upload_until}&token={token}"
 
-    def allows(self, purpose: str, attachment_id: str, until: str, token: str) -> bool:
-        """Whether a URL was signed here for ``get`` or ``put`` and has not expired."""
+    def vcard_url(self, line_id: str, left_out: Iterable[str]) -> str:
+        """The URL of the contact card of a line, without the other lines that are left out. It expires."""
+        valid_until = self._clock.now() + VCARD_URL
+        exclude = ",".join(sorted(left_out))
+        token = self._token("vcard", f"{line_id}/{exclude}", valid_until)
+        query = urlencode({"exclude": exclude, "until": valid_until, "token": token})
+        return f"{self.origin}/_media/vcard/{line_id}.vcf?{query}"
+
+    def allows(self, purpose: str, name: str, until: str, token: str) -> bool:
+        """Whether a URL was signed here, for ``get``, ``put`` or ``vcard`` of this name, and has not expired."""
         if not (until.isascii() and until.isdigit() and len(until) < 16 and token.isascii()):
             return False
         valid_until = int(until)
-        is_signed = hmac.compare_digest(self._token(purpose, attachment_id, valid_until), token)
+        is_signed = hmac.compare_digest(self._token(purpose, name, valid_until), token)
         return is_signed and (valid_until == 0 or self._clock.now() < valid_until)
 
     def find(self, store: Store, url: str) -> Attachment | None:
@@ -222,4 +244,5 @@ class Media:
             store.new_id(), filename, content_type, len(content), now, content=content, uploaded_at=now
         )
         store.attachments[placeholder.id] = placeholder
+        self._added.append(placeholder)
         return placeholder

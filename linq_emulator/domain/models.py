@@ -14,6 +14,8 @@ from msgspec import Raw
 __all__ = [
     "ALL_SERVICES",
     "Attachment",
+    "Audit",
+    "Background",
     "Block",
     "Chat",
     "ChatHealth",
@@ -25,6 +27,9 @@ __all__ = [
     "Message",
     "Part",
     "Participant",
+    "Placement",
+    "Poll",
+    "PollOption",
     "Reaction",
     "Reputation",
     "Service",
@@ -46,6 +51,7 @@ ALL_SERVICES = (IMESSAGE, RCS, SMS)
 class ContactCard:
     """Name and photo that a line shares."""
 
+    id: str
     first_name: str
     last_name: str | None
     image_url: str | None
@@ -137,6 +143,16 @@ class Attachment:
 
 
 @dataclass(slots=True)
+class Placement:
+    """Where and how a sticker lies on a message: offsets from the middle in halves of the bubble, degrees clockwise."""
+
+    x: float = 0.0
+    y: float = 0.0
+    scale: float = 1.0
+    rotation: float = 0.0
+
+
+@dataclass(slots=True)
 class Reaction:
     """A tapback or sticker on one part of a message."""
 
@@ -145,6 +161,8 @@ class Reaction:
     type: str
     custom_emoji: str | None = None
     sticker: Attachment | None = None
+    placement: Placement | None = None
+    """Of a sticker only."""
 
 
 @dataclass(slots=True)
@@ -158,6 +176,28 @@ class Part:
     reactions: list[Reaction] | None = None
 
 
+@dataclass(slots=True)
+class PollOption:
+    """An answer that a poll offers."""
+
+    id: str
+    text: str
+    creator: Participant
+    votes: dict[str, int] = field(default_factory=dict)
+    """When each handle voted for it."""
+
+
+@dataclass(slots=True)
+class Poll:
+    """The content of a poll message. Options are only ever added."""
+
+    options: list[PollOption]
+
+    def voters(self) -> set[str]:
+        """The handles that have a vote on any option."""
+        return {handle for option in self.options for handle in option.votes}
+
+
 @dataclass(slots=True, eq=False)
 class Message:
     """An accepted message of either direction. It stays in the ledger for good."""
@@ -168,6 +208,7 @@ class Message:
     sender: Participant
     outbound: bool
     parts: list[Part]
+    """A poll has one, for the reactions to it, which the API does not show."""
     to: tuple[str, ...]
     accepted_at: int
     created_at: int
@@ -192,6 +233,9 @@ class Message:
     zero_retention: bool = False
     """Whether its line kept nothing when it was accepted: no read finds it, and events have none of its parts."""
     edits: list[dict[str, Any]] | None = None
+    poll: Poll | None = None
+    is_unlisted: bool = False
+    """Whether the list of its chat lacks it, although a read with its id finds it."""
     expired_at: int | None = None
     deleted_at: int | None = None
     encoded: bytes | None = None
@@ -199,8 +243,8 @@ class Message:
 
     @property
     def shows_no_parts(self) -> bool:
-        """Whether its parts are null: a system event, or the tombstone of a deleted message."""
-        return self.is_system_event or self.deleted_at is not None
+        """Whether its parts are null: a system event, a poll, or the tombstone of a deleted message."""
+        return self.is_system_event or self.poll is not None or self.deleted_at is not None
 
     @property
     def gone(self) -> bool:
@@ -211,6 +255,17 @@ class Message:
     def can_be_read(self) -> bool:
         """Whether the API shows it."""
         return not (self.gone or self.zero_retention)
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What a chat's messages are shown on. Which fields have a value depends on the type."""
+
+    type: Literal["color", "dynamic", "photo"]
+    variant: str | None = None
+    shades: tuple[str, ...] | None = None
+    style: str | None = None
+    image: Attachment | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -231,10 +286,13 @@ class Chat:
     display_name: str | None = None
     """Only a name that was set. The default name is made of the recipients."""
     icon: str | None = None
+    background: Background | None = None
     health: str = "HEALTHY"
     health_at: int = 0
     left: bool = False
     """Whether the line has left the group."""
+    unlisted: list[Message] = field(default_factory=list)
+    """The readable messages that its list lacks, oldest first."""
     identity: tuple[str, frozenset[str]] | None = None
     """Line and recipients by which a create finds this chat; None if no create finds it."""
     encoded: bytes | None = None
@@ -243,6 +301,10 @@ class Chat:
     def active_others(self) -> list[Participant]:
         """The active participants without the own line."""
         return [other for other in self.others if other.status == "active"]
+
+    def recipients(self) -> list[str]:
+        """The handles that a message into this chat goes to."""
+        return [other.handle for other in self.active_others()]
 
     def active_participant(self, handle: str) -> Participant | None:
         """The active participant with that handle."""
@@ -260,6 +322,26 @@ class Draft:
     preferred_service: str | None = None
     idempotency_key: str | None = None
     mentions: list[str] = field(default_factory=list)
+    poll: Poll | None = None
+    has_experience: bool = False
+    """Whether its card was made for an experience, which is for one recipient only."""
+
+    @property
+    def kind(self) -> str:
+        """The type of its first part: of an app card, an App Clip or a poll it is the only one."""
+        return self.parts[0].type
+
+
+@dataclass(slots=True)
+class Audit:
+    """A reputation audit of a line."""
+
+    id: str
+    line: Line
+    started_at: int
+    finished_at: int | None = None
+    report: dict[str, Any] | None = None
+    """None until it is finished, and if it failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE, iso
 from linq_emulator.domain import events, retention
-from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Reaction
+from linq_emulator.domain.models import IMESSAGE, Chat, Message, Participant, Placement, Reaction
 from linq_emulator.errors import ApiError
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "check_group",
     "edit",
     "leave",
+    "move_sticker",
     "remove_participant",
     "remove_reaction",
     "update_group",
@@ -99,6 +100,16 @@ def remove_reaction(
                 message.parts[part_index].reactions = [other for other in reactions if other is not reaction]
                 _reactions_changed(backend, message)
                 events.emit_reaction(backend, "reaction.removed", message, part_index, reaction)
+
+    backend.run_after(backend.switches.reaction_seconds, apply)
+
+
+def move_sticker(backend: Backend, message: Message, reaction: Reaction, placement: Placement) -> None:
+    """Change where a sticker lies, after `reaction_seconds`. No event says so."""
+
+    def apply() -> None:
+        reaction.placement = placement
+        _reactions_changed(backend, message)
 
     backend.run_after(backend.switches.reaction_seconds, apply)
 

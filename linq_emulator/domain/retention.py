@@ -41,7 +41,9 @@ def _first_expiry(backend: Backend) -> int | None:
     expiries = [
         oldest.created_at + chat.line.retention
         for chat in backend.store.chats.values()
-        if chat.line.retention is not None and (oldest := chat.messages.oldest()) is not None
+        if chat.line.retention is not None
+        for oldest in (chat.messages.oldest(), *chat.unlisted[:1])
+        if oldest is not None
     ]
     return min(expiries, default=None)
 
@@ -55,11 +57,6 @@ def _sweep(backend: Backend, due: int) -> None:
         retention = chat.line.retention
         if retention is None:
             continue
-        count = 0
-        for message in chat.messages:
-            if message.created_at + retention > due:
-                break
-            count += 1
-        for message in backend.store.remove_oldest(chat, count) if count else ():
+        for message in backend.store.remove_until(chat, due - retention):
             message.expired_at = due
     schedule_next_sweep(backend)

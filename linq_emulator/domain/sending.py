@@ -13,7 +13,8 @@ import msgspec
 
 from linq_emulator.backend import Backend
 from linq_emulator.clock import HOUR
-from linq_emulator.domain import delivery, events, retention, validate
+from linq_emulator.domain import blocklist, delivery, events, retention, validate
+from linq_emulator.domain.content import IMESSAGE_ONLY
 from linq_emulator.domain.models import IMESSAGE, SMS, Chat, Draft, Line, Message, StoredResponse
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import encode
@@ -31,6 +32,7 @@ __all__ = [
     "own_line",
     "run_idempotent",
     "send",
+    "send_into",
 ]
 
 
@@ -65,7 +67,7 @@ def check_recipients(backend: Backend, line: Line, recipients: Sequence[str], ov
     store, now = backend.store, backend.now()
     if len(recipients) == 1:
         # A block or an opt-out of a member does not restrict a group.
-        if recipients[0] in store.blocks:
+        if blocklist.is_blocked(backend, recipients[0]):
             raise ApiError(2026)
         if store.contact(recipients[0]).opted_out and not override_optout:
             raise ApiError(2024)
@@ -87,7 +89,11 @@ def check_draft(backend: Backend, chat: Chat | None, draft: Draft, is_group: boo
     """
     if draft.mentions and not is_group:
         raise ApiError(2023)
+    if draft.has_experience and is_group:
+        raise ApiError(2016, "an experience has exactly one recipient")
     if chat is not None:
+        if chat.service != IMESSAGE and draft.kind in IMESSAGE_ONLY:
+            raise ApiError(IMESSAGE_ONLY[draft.kind])
         for handle in draft.mentions:
             _check_mention(chat, handle)
     if draft.reply_to is not None:
@@ -107,6 +113,18 @@ def _check_mention(chat: Chat, handle: str) -> None:
     raise ApiError(1005, "mention must name a participant of the chat")
 
 
+def send_into(backend: Backend, chat: Chat, draft: Draft, *, override_optout: bool = False) -> Message:
+    """Check everything that an existing chat demands of a message, and accept it.
+
+    Raises:
+        ApiError: The chat, its line, a recipient, the content or a rate limit does not allow it.
+    """
+    check_chat(chat)
+    check_draft(backend, chat, draft, chat.is_group)
+    check_recipients(backend, chat.line, chat.recipients(), override_optout)
+    return send(backend, chat, draft, override_optout=override_optout)
+
+
 def send(
     backend: Backend, chat: Chat, draft: Draft, *, override_optout: bool = False, is_new_chat: bool = False
 ) -> Message:
@@ -120,8 +138,11 @@ def send(
         is_new_chat: Whether the chat was made for this message. Its updated_at is then already the current time.
     """
     store, now = backend.store, backend.now()
-    recipients = tuple(other.handle for other in chat.active_others())
-    service = delivery.choose_service(backend, chat.line, recipients, draft.preferred_service)
+    recipients = tuple(chat.recipients())
+    service = _choose_service(backend, chat.line, recipients, draft)
+    failure = None
+    if service is None:
+        failure = delivery.UNSUPPORTED_TYPE if draft.kind in IMESSAGE_ONLY else delivery.DELIVERY_FAILED
     reply_to = None if draft.reply_to is None else store.messages[draft.reply_to]
     message = Message(
         id=store.new_id(),
@@ -135,7 +156,7 @@ def send(
         created_at=now,
         updated_at=now,
         status="pending",
-        service=service or draft.preferred_service or SMS,
+        service=service or _wanted_service(draft) or SMS,
         trace_id=backend.trace_id,
         preferred_service=draft.preferred_service,
         # The other services ignore effects.
@@ -145,12 +166,14 @@ def send(
         idempotency_key=draft.idempotency_key,
         override_optout=override_optout,
         zero_retention=chat.line.zero_retention,
+        poll=draft.poll,
+        is_unlisted=draft.poll is not None and not backend.switches.poll_messages,
     )
     backend.rate_limits.acquire("pair", (chat.line.phone_number, frozenset(recipients)), now)
     backend.rate_limits.count_sandbox(now)
     mark_line_used(backend, chat.line)
     add_to_chat(backend, message, is_new_chat=is_new_chat)
-    delivery.schedule_delivery(backend, message, service is not None)
+    delivery.schedule_delivery(backend, message, failure)
     return message
 
 
@@ -172,10 +195,18 @@ def mark_line_used(backend: Backend, line: Line) -> None:
 
 def add_chat(backend: Backend, line: Line, recipients: tuple[str, ...], draft: Draft) -> Chat:
     """Add a chat for a first message, and emit chat.created."""
-    service = delivery.choose_service(backend, line, recipients, draft.preferred_service)
-    chat = backend.store.add_chat(line, recipients, service or draft.preferred_service or SMS, backend.now())
+    service = _choose_service(backend, line, recipients, draft) or _wanted_service(draft) or SMS
+    chat = backend.store.add_chat(line, recipients, service, backend.now())
     events.emit_chat_created(backend, chat)
     return chat
+
+
+def _wanted_service(draft: Draft) -> str | None:
+    return IMESSAGE if draft.kind in IMESSAGE_ONLY else draft.preferred_service
+
+
+def _choose_service(backend: Backend, line: Line, recipients: Sequence[str], draft: Draft) -> str | None:
+    return delivery.choose_service(backend, line, recipients, _wanted_service(draft))
 
 
 def run_idempotent(

@@ -43,6 +43,7 @@ _SENDER_ID = re.compile(r"[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9 _.&-]{0
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _TYPE_NAMES: dict[type, str] = {str: "a string", bool: "true or false", int: "a whole number", list: "an array"}
+_TYPE_NAMES[float] = "a number"
 _TYPE_NAMES[dict] = "an object"
 
 MAX_RECIPIENTS = 31
@@ -87,7 +88,8 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def _typed(value: object, kind: type, name: str) -> Any:
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    kinds = (int, float) if kind is float else kind
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
         raise ApiError(1003, f"{name} must be {_TYPE_NAMES[kind]}")
     return value
 

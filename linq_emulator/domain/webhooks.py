@@ -91,8 +91,8 @@ class Subscription:
     routing_tokens: dict[str, str] = field(default_factory=dict)
     """Token of each chat, as the subscriber returned it."""
 
-    def matches(self, event_type: str, phone_number: str) -> bool:
-        """Whether an event of a line goes to this subscriber."""
+    def matches(self, event_type: str, phone_number: str | None) -> bool:
+        """Whether an event of a line, or of no line (None), goes to this subscriber."""
         return (
             self.is_active
             and event_type in self.events
@@ -145,21 +145,22 @@ class Webhooks:
     def emit(
         self,
         event_type: str,
-        phone_number: str,
+        phone_number: str | None,
         build_payload: PayloadBuilder,
         trace_id: str,
         chat_id: str | None = None,
-    ) -> None:
-        """Send an event to every matching subscription.
+    ) -> list[Delivery]:
+        """Send an event to every matching subscription, and return its deliveries.
 
         Args:
             event_type: Its documented name.
-            phone_number: The line on which it happened.
+            phone_number: The line on which it happened; None for an event of the account.
             build_payload: Builds `data` for a payload version.
             trace_id: Of the request that caused it.
             chat_id: Chat of the routing headers.
         """
         event_id = ""
+        deliveries: list[Delivery] = []
         for subscription in self.subscriptions.values():
             if not subscription.matches(event_type, phone_number):
                 continue
@@ -181,11 +182,13 @@ class Webhooks:
                 }
             )
             delivery = Delivery(subscription, event_id, event_type, chat_id, body)
-            self.deliveries.append(delivery)
+            deliveries.append(delivery)
             if is_loopback(subscription.target_url):
                 self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
             else:
                 delivery.state = "undeliverable"
+        self.deliveries.extend(deliveries)
+        return deliveries
 
     def _attempt(self, delivery: Delivery) -> None:
         now = self._clock.now()

@@ -151,11 +151,12 @@ class Gateway:
         backend = self._backend
         backend.clock.run_due()
         backend.trace_id = trace_id
-        backend.media.take_fetch_seconds()  # of what contacts have sent before
+        backend.media.begin_request()
         try:
             parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
             return self._http_response(operation(parsed), trace_id)
         except ApiError as error:
+            backend.media.undo_request(backend.store)
             return self._error_response(error, trace_id)
         except Exception:
             log.exception("an operation failed: %s %s", request.method, request.url.path)

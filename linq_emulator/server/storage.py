@@ -56,11 +56,18 @@ class _Storage:
         return Response(content, headers=self._headers() | {"Content-Type": attachment.content_type})
 
     async def vcard(self, request: Request) -> Response:
+        self._backend.clock.run_due()
+        line_id, query = request.path_params["line_id"], request.query_params
+        exclude = query.get("exclude", "")
+        name = f"{line_id}/{exclude}"
+        if not self._backend.media.allows("vcard", name, query.get("until", ""), query.get("token", "")):
+            return self._error(403, _WRONG_SIGNATURE)
         lines = self._backend.store.lines.values()
-        line = next((line for line in lines if line.id == request.path_params["line_id"]), None)
+        line = next((line for line in lines if line.id == line_id), None)
         if line is None:
             return self._error(404, "no such object")
-        others = [other.phone_number for other in lines if other is not line and not other.ineligible]
+        left_out = {line.phone_number, *exclude.split(",")}
+        others = [other.phone_number for other in lines if not (other.ineligible or other.phone_number in left_out)]
         return Response(_vcard(line, others), headers=self._headers() | {"Content-Type": "text/vcard"})
 
     def _find(self, request: Request, purpose: str) -> Attachment | None:

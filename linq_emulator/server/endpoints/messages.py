@@ -1,16 +1,12 @@
-"""Accepted messages: list, get, edit, delete, thread, reactions."""
+"""Accepted messages: list, get, edit, delete, thread, update of an app card."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from linq_emulator.domain import mutations, sending, validate
+from linq_emulator.domain import app_cards, mutations, sending, validate
 from linq_emulator.domain.content import MAX_TEXT
-from linq_emulator.domain.media import CONTENT_TYPES
-from linq_emulator.domain.models import IMESSAGE, Attachment, Message, Reaction
-from linq_emulator.errors import ApiError
+from linq_emulator.domain.models import Draft, Message
 from linq_emulator.json_codec import encode
-from linq_emulator.serializers import message_fields
+from linq_emulator.serializers import message_fields, sent_message_fields
 from linq_emulator.server.endpoints import lookup, paging
 from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
 
@@ -78,43 +74,14 @@ def delete_message(request: Request) -> Response:
     return NO_CONTENT
 
 
-def react(request: Request) -> Response:
-    """POST /v3/messages/{message_id}/reactions."""
-    message = lookup.find_message(request)
-    body = request.json()
-    operation = validate.one_of(validate.required(body, "operation", str), ("add", "remove"), "operation")
-    kind = validate.one_of(validate.required(body, "type", str), (*mutations.TAPBACKS, mutations.STICKER), "type")
-    emoji = validate.required(body, "custom_emoji", str) if kind == "custom" else None
-    part_index = validate.optional(body, "part_index", int) or 0
-    if not 0 <= part_index < len(message.parts):
-        raise ApiError(1005, "part_index is not a part of this message")
-    sticker = _sticker(request, body) if kind == mutations.STICKER else None
-    if kind == mutations.STICKER and operation == "remove":
-        raise ApiError(1005, "a sticker cannot be removed")
-    sending.check_chat(message.chat)
-    if kind == mutations.STICKER and message.service != IMESSAGE:
-        raise ApiError(2017, "stickers need iMessage")
-    me = message.chat.me
-    if operation == "add":
-        reaction = Reaction(request.backend.store.new_id(), me, kind, emoji, sticker)
-        mutations.add_reaction(request.backend, message, part_index, reaction)
-    else:
-        mutations.remove_reaction(request.backend, message, part_index, me, kind, emoji)
-    body = {"status": "accepted", "message": "Reaction processed", "trace_id": request.trace_id}
-    return json_response(request.backend.switches.reaction_status, body)
-
-
-def _sticker(request: Request, body: dict[str, Any]) -> Attachment:
-    sources = [name for name in ("emoji", "url", "attachment_id") if body.get(name) is not None]
-    if len(sources) != 1:
-        raise ApiError(1005, "a sticker must have one of emoji, url and attachment_id")
+def update_app_card(request: Request) -> Response:
+    """POST /v3/messages/{message_id}/update: a new message, which takes the place of a card on the device."""
     backend = request.backend
-    if sources[0] == "emoji":
-        # The platform draws the emoji. Here a placeholder replaces the image.
-        return backend.media.find_or_add(backend.store, "https://emoji.invalid/emoji.png", CONTENT_TYPES, backend.now())
-    if sources[0] == "url" and backend.media.find(backend.store, validate.required(body, "url", str)) is None:
-        raise ApiError(1005, "url must be the download_url of an attachment")
-    return backend.message_parser.file(body, "url", "", CONTENT_TYPES)
+    original = lookup.find_message(request)
+    card = app_cards.replacement(request.json(), original, backend.message_parser.host_image)
+    message = sending.send_into(backend, original.chat, Draft([card]))
+    fields = sent_message_fields(message, backend.media.url)
+    return json_response(backend.switches.app_card_update_status, {"chat_id": message.chat.id, "message": fields})
 
 
 ROUTES: list[tuple[str, str, Operation]] = [
@@ -123,5 +90,5 @@ ROUTES: list[tuple[str, str, Operation]] = [
     ("GET", "/v3/messages/{message_id}/thread", get_thread),
     ("PATCH", "/v3/messages/{message_id}", edit_message),
     ("DELETE", "/v3/messages/{message_id}", delete_message),
-    ("POST", "/v3/messages/{message_id}/reactions", react),
+    ("POST", "/v3/messages/{message_id}/update", update_app_card),
 ]

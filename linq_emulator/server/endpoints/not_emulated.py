@@ -14,16 +14,6 @@ def refuse(request: Request) -> Response:
 
 
 ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/background", refuse),
-    ("DELETE", "/v3/chats/{chat_id}/background", refuse),
-    ("POST", "/v3/chats/{chat_id}/polls", refuse),
-    ("GET", "/v3/messages/{message_id}/poll", refuse),
-    ("POST", "/v3/messages/{message_id}/poll/options", refuse),
-    ("POST", "/v3/messages/{message_id}/poll/votes", refuse),
-    ("POST", "/v3/messages/{message_id}/update", refuse),
-    ("PATCH", "/v3/messages/{message_id}/reactions/{reaction_id}", refuse),
-    ("GET", "/v3/experiences", refuse),
-    ("GET", "/v3/experiences/{experience}", refuse),
     ("GET", "/v3/payment_requests", refuse),
     ("POST", "/v3/payment_requests", refuse),
     ("GET", "/v3/payment_requests/{payment_request_id}", refuse),
@@ -38,6 +28,4 @@ ROUTES: list[tuple[str, str, Operation]] = [
     ("GET", "/v3/payments/handles/{handle}/connection", refuse),
     ("DELETE", "/v3/payments/handles/{handle}/connection", refuse),
     ("POST", "/v3/payments/handles/{handle}/verify", refuse),
-    ("POST", "/v3/phone_numbers/{phone_number}/reputation_audit", refuse),
-    ("GET", "/v3/phone_numbers/{phone_number}/reputation_audit/{audit_id}", refuse),
 ]

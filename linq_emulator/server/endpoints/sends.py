@@ -83,18 +83,11 @@ def send_to_chat(request: Request) -> Response:
     override_optout = _override_optout(body)
 
     def accept() -> tuple[Message, dict[str, Any]]:
-        sending.check_chat(chat)
-        sending.check_draft(backend, chat, draft, chat.is_group)
-        sending.check_recipients(backend, chat.line, _handles(chat), override_optout)
-        message = sending.send(backend, chat, draft, override_optout=override_optout)
+        message = sending.send_into(backend, chat, draft, override_optout=override_optout)
         return message, {"chat_id": chat.id, "message": _sent_message(request, message)}
 
-    scope = sending.idempotency_scope(backend, chat.line, _handles(chat))
+    scope = sending.idempotency_scope(backend, chat.line, chat.recipients())
     return Response(*sending.run_idempotent(backend, scope, draft.idempotency_key, 202, accept))
-
-
-def _handles(chat: Chat) -> list[str]:
-    return [other.handle for other in chat.active_others()]
 
 
 def send_without_line(request: Request) -> Response:
@@ -168,9 +161,8 @@ def send_voice_memo(request: Request) -> Response:
     if memo.size_bytes > MAX_BY_URL:
         raise ApiError(5001, f"a voice memo has at most {MAX_BY_URL} bytes")
     override_optout = _override_optout(body)
-    sending.check_chat(chat)
-    sending.check_recipients(backend, chat.line, _handles(chat), override_optout)
-    message = sending.send(backend, chat, Draft([Part("media", attachment=memo)]), override_optout=override_optout)
+    draft = Draft([Part("media", attachment=memo)])
+    message = sending.send_into(backend, chat, draft, override_optout=override_optout)
     fields = {
         "id": message.id,
         "from": chat.line.phone_number,

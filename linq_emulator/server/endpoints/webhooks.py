@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from linq_emulator.clock import iso
-from linq_emulator.domain import validate
+from linq_emulator.domain import account_events, validate
 from linq_emulator.domain.events import EVENT_TYPES
 from linq_emulator.domain.webhooks import VERSIONS, Subscription, is_loopback, version_of
 from linq_emulator.errors import DOCS, ApiError
@@ -89,6 +89,7 @@ def create(request: Request) -> Response:
         updated_at=backend.now(),
     )
     backend.webhooks.subscriptions[subscription.id] = subscription
+    account_events.emit_subscription_created(backend, subscription)
     return json_response(201, _fields(subscription) | {"signing_secret": subscription.secret})
 
 
@@ -114,8 +115,10 @@ def update(request: Request) -> Response:
     key_header = _header_name(body, "routing_key_header")
     id_header = _header_name(body, "routing_id_header")
     events = None if names is None else _events(names)
+    target = None if target is None else _target_url(request, target, subscription)
+    before = account_events.subscription_state(subscription)
     if target is not None:
-        subscription.target_url = _target_url(request, target, subscription)
+        subscription.target_url = target
     if events is not None:
         subscription.events = events
     if active is not None:
@@ -128,12 +131,15 @@ def update(request: Request) -> Response:
     if "routing_id_header" in body:
         subscription.routing_id_header = id_header
     subscription.updated_at = request.backend.now()
+    account_events.emit_subscription_changes(request.backend, subscription, before)
     return json_response(200, _fields(subscription))
 
 
 def delete(request: Request) -> Response:
     """DELETE /v3/webhook-subscriptions/{subscription_id}."""
-    del request.backend.webhooks.subscriptions[_find(request).id]
+    subscription = _find(request)
+    del request.backend.webhooks.subscriptions[subscription.id]
+    account_events.emit_subscription_deleted(request.backend, subscription)
     return NO_CONTENT
 
 

@@ -228,8 +228,8 @@ def test_each_path_of_the_vendors_client_is_known(emulator: EmulatorProcess) -> 
         if response.status_code == 404 and (error := response.json()["error"])["code"] == 1005:
             assert "linq-emulator" in error["message"], (method, template)
             lacking.add(template)
-    assert {"/v3/chats/{chat_id}/polls", "/v3/payments"} < lacking
-    assert "/v3/chats/{chat_id}" not in lacking
+    assert lacking
+    assert all(template.startswith("/v3/payment") for template in lacking)
 
 
 def test_expired_messages_are_gone(client: LinqAPIV3, emulator: EmulatorProcess) -> None:

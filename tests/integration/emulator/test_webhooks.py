@@ -190,7 +190,7 @@ def test_a_line_without_retention_keeps_nothing(server, receiver):
 
 def test_every_kind_of_event(server, receiver):
     names = server.ok("GET", "/v3/webhook-events")["events"]
-    subscribe(server, receiver.url, *names)
+    subscribe(server, receiver.url, *(name for name in names if not name.startswith("webhook_subscription.")))
     server.set_switches(read_share=1, group_update_seconds=0)
     chat = server.create(ANN)
     server.advance(60)
