@@ -34,13 +34,15 @@ def event(number: int, body: bytes | None = None) -> StoredEvent:
 def ids_of(archive: Archive, since: str | None = None) -> tuple[list[str], str | None]:
     """The ids of the events after a position, and the position after them."""
     ids = []
-    for stored, since in archive.read(since):
+    position = since
+    for stored, after in archive.read(since):
         ids.append(stored.event_id)
-    return ids, since
+        position = after
+    return ids, position
 
 
 class ArchiveContract:
-    """What holds for archives wherever they are. A subclass has the fixtures `url` and `raw`, which reads all it holds."""
+    """What holds for archives wherever they are. A subclass has fixtures `url` and `raw`, which returns all bytes."""
 
     @pytest.fixture
     def opened(self, url: str) -> Iterator[Callable[..., Archive]]:

@@ -10,7 +10,7 @@ import pytest
 
 from linq_webhooks.archive import Archive
 from tests.support.postgres import for_sqlalchemy
-from tests.support.webhook_events import ArchiveContract, event
+from tests.support.webhook_events import ArchiveContract, event, ids_of
 
 
 class TestPostgreSQL(ArchiveContract):
@@ -41,10 +41,9 @@ class TestPostgreSQL(ArchiveContract):
         with ThreadPoolExecutor(4) as pool:
             writers = [pool.submit(write, writer) for writer in range(4)]
             while not all(writer.done() for writer in writers):
-                for stored, position in reader.read(position):
-                    seen.append(stored.event_id)
+                ids, position = ids_of(reader, position)
+                seen += ids
             for writer in writers:
                 writer.result()
-        for stored, position in reader.read(position):
-            seen.append(stored.event_id)
+        seen += ids_of(reader, position)[0]
         assert sorted(seen) == sorted(f"e{number + part * 1000}" for part in (0, 1) for number in range(200))
