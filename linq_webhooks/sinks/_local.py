@@ -6,7 +6,7 @@ import contextlib
 import os
 from uuid import uuid4
 
-__all__ = ["create", "remove", "replace", "sync_folder", "write"]
+__all__ = ["create", "remove", "rename", "replace", "write"]
 
 # Others on the machine have no business with what people wrote; a group may be let in to read.
 _FILE_MODE = 0o640
@@ -21,7 +21,7 @@ def create(path: str) -> int:
     """
     _make_folders(os.path.dirname(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, _FILE_MODE)
-    sync_folder(os.path.dirname(path))
+    _sync_folder(os.path.dirname(path))
     return descriptor
 
 
@@ -35,11 +35,16 @@ def replace(path: str, content: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(beside, path)
+        rename(beside, path)
     except BaseException:
         remove(beside)
         raise
-    sync_folder(os.path.dirname(path))
+
+
+def rename(path: str, to: str) -> None:
+    """Give a file another name, which survives too."""
+    os.replace(path, to)
+    _sync_folder(os.path.dirname(to))
 
 
 def write(descriptor: int, content: bytes) -> None:
@@ -57,10 +62,10 @@ def _make_folders(path: str) -> None:
     _make_folders(parent)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, _FOLDER_MODE)
-        sync_folder(parent)
+        _sync_folder(parent)
 
 
-def sync_folder(path: str) -> None:
+def _sync_folder(path: str) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

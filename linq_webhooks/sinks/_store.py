@@ -6,9 +6,10 @@ import contextlib
 import os
 import posixpath
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import IO, Any, Final
 from uuid import uuid4
 
 import fsspec
@@ -53,6 +54,8 @@ class Store:
             ) from None
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.root = str(root).rstrip("/")
+        protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
+        self._has_folders = bool(_WITH_FOLDERS.intersection(protocols))
 
     def path(self, relative: str) -> str:
         """Return the path of a file for the file system."""
@@ -101,16 +104,40 @@ class Store:
     def write_whole(self, relative: str, content: bytes) -> None:
         """Write a file such that all of it is under this name, durably, or nothing."""
         path = self.path(relative)
-        protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
         if self.is_local:
             _local.replace(path, content)
-        elif _WITH_FOLDERS.intersection(protocols):
+        elif self._has_folders:
             beside = f"{path}.{uuid4().hex}.new"
             self.fs.makedirs(posixpath.dirname(path), exist_ok=True)
             self.fs.pipe_file(beside, content)
             self.fs.mv(beside, path)
         else:  # an object appears when it is complete
             self.fs.pipe_file(path, content)
+
+    @contextlib.contextmanager
+    def writing(self, relative: str) -> Iterator[IO[bytes]]:
+        """Write a file of any size: all of it is under this name when the block has ended, and nothing if it raised."""
+        path = self.path(relative)
+        beside = f"{path}.{uuid4().hex}.new"
+        if self.is_local:
+            try:
+                with os.fdopen(_local.create(beside), "wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                _local.rename(beside, path)
+            except BaseException:
+                _local.remove(beside)
+                raise
+            return
+        with tempfile.NamedTemporaryFile(prefix="linq-webhooks-") as file:
+            yield file
+            file.flush()
+            if self._has_folders:
+                self.fs.put_file(file.name, beside)
+                self.fs.mv(beside, path)
+            else:
+                self.fs.put_file(file.name, path)
 
     def remove(self, relative: str) -> None:
         """Remove a file that may be gone already."""

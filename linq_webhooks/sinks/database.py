@@ -128,6 +128,19 @@ class DatabaseArchive:
             if len(page) < _PAGE:
                 return
 
+    def delete(self, event_ids: Sequence[str]) -> int:
+        """Remove events, and return how many there were.
+
+        Raises:
+            ArchiveError: the database can't be written to.
+        """
+        removed = 0
+        for start in range(0, len(event_ids), _PAGE):
+            query = sa.delete(_events).where(_events.c.event_id.in_(event_ids[start : start + _PAGE]))
+            with self._errors("write"), self._engine.begin() as connection:
+                removed += connection.execute(query).rowcount
+        return removed
+
     def check(self) -> None:
         with self._errors("write"):
             self._make_tables()

@@ -33,13 +33,13 @@ class FileArchive:
 
     def __init__(self, url: str, *, cipher: BodyCipher | None = None, writer: str | None = None) -> None:
         self._store = Store(url)
-        self._cipher = cipher
+        self.cipher = cipher
         self._writer: SegmentWriter = make_writer(self._store, writer)
         self._reader = SegmentReader(self._store)
 
     def append(self, events: Sequence[StoredEvent]) -> None:
         if events:
-            self._writer.append(b"".join(encode_event(event, self._cipher) + b"\n" for event in events))
+            self._writer.append(b"".join(encode_event(event, self.cipher) + b"\n" for event in events))
 
     def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
         position = Position.parse(since)
@@ -80,7 +80,7 @@ class FileArchive:
             position.begin_hour(segment.hour, settled)
             for line in self._reader.unread(segment, position):
                 where = f"webhook archive {self._store.name}: {segment.path}, up to byte {line.place.end}"
-                event = event_of(line.record, self._cipher, where)
+                event = event_of(line.record, self.cipher, where)
                 yield event, position.advance(line.writer, line.place)
 
     def check(self) -> None:
