@@ -1,9 +1,9 @@
 """The receiving side of webhooks: is a delivery from the platform, and what does it say.
 
 `receive(body, headers, secret)` does both. Who has several subscriptions finds the secret with `SigningSecrets`; who
-stores deliveries without understanding them finds what identifies one with `identify`. Deliveries come at least once and
-in any order: keep the `event_id` of what you have handled. Of an event only what identifies it is needed: a time that
-can't be read is None.
+stores deliveries without understanding them finds what identifies one with `identify`. Deliveries come at least once
+and in any order: keep the `event_id` of what you have handled. Of an event only what identifies it is needed: a time
+that can't be read is None.
 
 Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.py`, `resources/webhooks.py`.
 """
@@ -16,6 +16,7 @@ import hmac
 import time
 from collections.abc import Collection, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
@@ -395,6 +396,7 @@ def check_secret(secret: str) -> str:
     raise SettingsError("secret: must be the signing_secret of the subscription, whsec_ and base64, got something else")
 
 
+@lru_cache(maxsize=64)
 def _key_of(secret: str) -> bytes:
     key = secret.removeprefix(_SECRET_PREFIX)
     return base64.b64decode(key + "=" * (-len(key) % 4), validate=True)

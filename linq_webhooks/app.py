@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -100,7 +100,9 @@ def create_app(
         finally:
             await receiver.storage.close()
 
-    return Starlette(
+    return _App(
+        receiver,
+        path,
         routes=[
             Route(path, receiver, methods=["POST"]),
             Route("/healthz", _is_alive),
@@ -109,6 +111,21 @@ def create_app(
         ],
         lifespan=lifespan,
     )
+
+
+class _App(Starlette):
+    """The application. Deliveries take a short cut past its middleware, which would take a third of their time."""
+
+    def __init__(self, receiver: _Receiver, path: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._receiver = receiver
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST":
+            await self._receiver(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 async def _is_alive(_request: Request) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from uuid import uuid4
 
 from linq_webhooks._records import encode_line, event_of
@@ -27,6 +27,9 @@ _CLOSED_AFTER: Final = timedelta(hours=3)
 _COMPRESSION: Final = 6
 
 
+Erase: TypeAlias = Callable[[StoredEvent], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Compaction:
     """What was done.
@@ -44,9 +47,7 @@ class Compaction:
     erased: int
 
 
-def compact(
-    url: str, *, erase: Callable[[StoredEvent], bool] | None = None, cipher: BodyCipher | None = None
-) -> Compaction:
+def compact(url: str, *, erase: Erase | None = None, cipher: BodyCipher | None = None) -> Compaction:
     """Write the segments of each closed hour into one.
 
     Positions of readers hold afterwards. It may be ended at any time, and run again; readers and receivers may run
@@ -67,44 +68,38 @@ def compact(
         # An erasure has to look into all; else, one segment alone, compressed, is as it should be.
         if erase is None and len(found) == 1 and found[0].is_complete:
             continue
-        try:
+        with store.errors(f"merge {folder_of(hour)}"):
+            if erase is not None and not any(
+                _is_erased(line, erase, cipher, store) for line in _lines_of(store, found)
+            ):
+                continue
             kept, dropped = _merge(store, hour, found, erase, cipher)
-        except _NothingToEraseError:
-            continue
         hours, segments, events, erased = hours + 1, segments + len(found), events + kept, erased + dropped
     return Compaction(hours, segments, events, erased)
 
 
-class _NothingToEraseError(Exception):
-    """An hour has no event that is to be left out."""
+def _is_erased(line: Line, erase: Erase | None, cipher: BodyCipher | None, store: Store) -> bool:
+    return erase is not None and erase(event_of(line.record, cipher, f"webhook archive {store.name}"))
 
 
 def _merge(
-    store: Store,
-    hour: str,
-    segments: list[Segment],
-    erase: Callable[[StoredEvent], bool] | None,
-    cipher: BodyCipher | None,
+    store: Store, hour: str, segments: list[Segment], erase: Erase | None, cipher: BodyCipher | None
 ) -> tuple[int, int]:
-    folder = folder_of(hour)
     kept = dropped = 0
-    with store.errors(f"merge {folder}"):
-        with store.writing(f"{folder}/merged-{uuid4().hex}.jsonl.gz") as file:
-            with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION) as content:
-                for line in _lines_of(store, segments):
-                    if erase is not None and erase(
-                        event_of(line.record, cipher, f"webhook archive {store.name}: {folder}")
-                    ):
-                        dropped += 1
-                    else:
-                        kept += 1
-                        content.write(_with_origin(line))
-            if erase is not None and not dropped:
-                raise _NothingToEraseError
-        for segment in segments:
-            store.remove(segment.path)
-            if segment.is_complete and segment.writer is not None:
-                store.remove(segment.path.removesuffix(".gz"))
+    with (
+        store.writing(f"{folder_of(hour)}/merged-{uuid4().hex}.jsonl.gz") as file,
+        gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION) as content,
+    ):
+        for line in _lines_of(store, segments):
+            if _is_erased(line, erase, cipher, store):
+                dropped += 1
+            else:
+                kept += 1
+                content.write(_with_origin(line))
+    for segment in segments:
+        store.remove(segment.path)
+        if segment.is_complete and segment.writer is not None:
+            store.remove(segment.path.removesuffix(".gz"))
     return kept, dropped
 
 

@@ -2,9 +2,10 @@
 
 Writers don't wait for each other, and their clocks differ. So a position names, for each writer, how far its segments
 were read: writers number them, and never append to one after they have begun the next. Writers come and go, and a
-position must not grow with them: it also has a floor, an hour before which everything was read. A writer never begins a
-segment in an hour that is far behind the newest one (`_segment_writers`), so nothing appears before the floor that was
-not read.
+position must not grow with them: it also has a floor, an hour before which everything was read. Nothing appears before
+the floor that was not read: a receiver whose clock is off by more than 5 minutes accepts no delivery, since it takes
+their timestamps for wrong, and no writer begins a segment in an hour that is far behind the newest one
+(`_segment_writers`).
 """
 
 from __future__ import annotations
