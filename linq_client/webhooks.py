@@ -1,7 +1,9 @@
 """The receiving side of webhooks: is a delivery from the platform, and what does it say.
 
-`receive(body, headers, secret)` does both. Deliveries come at least once and in any order: keep the `event_id` of what
-you have handled. `Event.data` is one of the models here.
+`receive(body, headers, secret)` does both. Who has several subscriptions finds the secret with `SigningSecrets`; who
+stores deliveries without understanding them finds what identifies one with `identify`. Deliveries come at least once
+and in any order: keep the `event_id` of what you have handled. Of an event only what identifies it is needed: a time
+that can't be read is None.
 
 Source: API reference, "Webhooks"; linq-python 0.65.0, `types/message_event_v2.py`, `resources/webhooks.py`.
 """
@@ -12,8 +14,10 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
-from typing import Final, TypeAlias
+from collections.abc import Collection, Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -60,6 +64,8 @@ __all__ = [
     "EditedPart",
     "Event",
     "EventChat",
+    "EventIdentity",
+    "HeaderSet",
     "LocationSharingEvent",
     "MessageEditedEvent",
     "MessageEvent",
@@ -74,10 +80,13 @@ __all__ = [
     "PollVoteEvent",
     "ReactionEvent",
     "SignatureError",
+    "SigningSecrets",
     "TypingEvent",
     "check_secret",
+    "identify",
     "parse",
     "receive",
+    "subscription_of",
     "verify",
 ]
 
@@ -85,23 +94,80 @@ TOLERANCE_SECONDS: Final = 300
 
 _SECRET_PREFIX: Final = "whsec_"
 
+#: Characters of an id or a type that is kept as it is. Databases can't have a key of any length.
+_MAX_NAME: Final = 200
+
 #: What the HTTP server has received, as it came.
 Body: TypeAlias = bytes | bytearray | memoryview | str
 
 
 class SignatureError(LinqError):
-    """A delivery is not from the platform, was changed, or is more than 5 minutes old: respond 4xx and drop it."""
+    """A delivery is not from the platform, was changed, or is more than 5 minutes old: respond 4xx and drop it.
+
+    Attributes:
+        reason: `header_missing`, `wrong_time` or `wrong_signature`.
+    """
 
     effect = Effect.NONE
 
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(f"webhook delivery: refused, {message}")
+        self.reason = reason
 
-def receive(body: Body, headers: Mapping[str, str], secret: str) -> Event:
+
+class HeaderSet(str, Enum):
+    """Which of the two sets of headers a delivery was verified by."""
+
+    STANDARD = "standard"
+    """`webhook-id`, `webhook-timestamp` and `webhook-signature`, of the Standard Webhooks specification."""
+    DEPRECATED = "deprecated"
+    """`X-Webhook-Timestamp` and `X-Webhook-Signature`."""
+
+
+class SigningSecrets:
+    """The signing secrets in force, by the id of their subscription.
+
+    Args:
+        secrets: of each subscription one, or two while it is rotated. Those under `ANY` hold for every subscription.
+
+    Raises:
+        SettingsError: there is none, or one is none.
+    """
+
+    ANY: Final = ""
+
+    def __init__(self, secrets: Mapping[str, Collection[str]]) -> None:
+        self._by_subscription = {name: tuple(map(check_secret, some)) for name, some in secrets.items() if some}
+        if not self._by_subscription:
+            raise SettingsError("secret: no signing secret is given, and without one no delivery can be told genuine")
+        self._all = tuple(dict.fromkeys(secret for some in self._by_subscription.values() for secret in some))
+
+    def of(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the secrets that a delivery can be signed with, perhaps none.
+
+        The header that names the subscription is not signed, and some hop may drop it: then all secrets count.
+        """
+        subscription = subscription_of(headers)
+        if subscription is None:
+            return self._all
+        return self._by_subscription.get(subscription, ()) + self._by_subscription.get(self.ANY, ())
+
+
+class EventIdentity(NamedTuple):
+    """What identifies a delivery, whatever form its event has."""
+
+    event_id: str
+    event_type: str
+    subscription_id: str | None
+
+
+def receive(body: Body, headers: Mapping[str, str], secret: str | Collection[str]) -> Event:
     """Check a delivery and return its event.
 
     Args:
         body: the raw body. Of a text, the UTF-8 that it was decoded from has to be what was signed.
         headers: of the delivery, in any case.
-        secret: `signing_secret` of the subscription (`whsec_...`).
+        secret: `signing_secret` of the subscription (`whsec_...`), or several, of which each counts.
 
     Raises:
         SignatureError: see `verify`.
@@ -111,37 +177,88 @@ def receive(body: Body, headers: Mapping[str, str], secret: str) -> Event:
     return parse(body)
 
 
-def verify(body: Body, headers: Mapping[str, str], secret: str) -> None:
-    """Check that a delivery is from the platform and not more than 5 minutes old.
+def verify(
+    body: Body, headers: Mapping[str, str], secret: str | Collection[str], *, allow_deprecated: bool = True
+) -> HeaderSet:
+    """Check that a delivery is from the platform and not more than 5 minutes old, and return what showed it.
 
     The Standard Webhooks headers decide where they are given; else the platform's older, deprecated ones. Signed are
     bytes: their own library takes text alone, and would refuse a delivery with a byte that is no UTF-8 whoever signed
     it, for good.
 
+    Args:
+        body: as in `receive`.
+        headers: as in `receive`.
+        secret: as in `receive`.
+        allow_deprecated: whether the deprecated headers count.
+
     Raises:
         SignatureError: a header is missing, the signature does not fit, or the delivery is too old or too new.
-        SettingsError: the secret is none. No delivery can be judged with it: respond 5xx, so that all come again.
+        SettingsError: a secret is none. No delivery can be judged with it: respond 5xx, so that all come again.
         InvalidRequestError: the body is no `Body`.
     """
-    check_secret(secret)
+    secrets = [check_secret(one) for one in ([secret] if isinstance(secret, str) or secret is None else secret)]
     raw = _raw(body)
     lower = {name.lower(): value for name, value in headers.items()}
-    if "webhook-signature" in lower:
-        sent = _header(lower, "webhook-timestamp")
-        signed = f"{_header(lower, 'webhook-id')}.{sent}.".encode(errors="replace") + raw
-        mac = hmac.new(_key_of(secret), signed, hashlib.sha256).digest()
-        expected = f"v1,{base64.b64encode(mac).decode()}"
+    if "webhook-signature" in lower or not allow_deprecated:
+        used = HeaderSet.STANDARD
         # One for each secret that is valid at present, and maybe some of other versions.
         given = _header(lower, "webhook-signature").split()
+        sent = _header(lower, "webhook-timestamp")
+        signed = f"{_header(lower, 'webhook-id')}.{sent}.".encode(errors="replace") + raw
     else:
+        used = HeaderSet.DEPRECATED
         sent = _header(lower, "x-webhook-timestamp")
         signed = f"{sent}.".encode(errors="replace") + raw
-        expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
         given = [_header(lower, "x-webhook-signature")]
     if not _is_recent(sent):
-        raise SignatureError("webhook delivery: refused, too old or too new")
-    if not any(hmac.compare_digest(expected.encode(), one.encode(errors="replace")) for one in given):
-        raise SignatureError("webhook delivery: refused, no matching signature found")
+        raise SignatureError("too old or too new", "wrong_time")
+    presented = [one.encode(errors="replace") for one in given]
+    for one in secrets:
+        expected = _expected(used, one, signed)
+        if any(hmac.compare_digest(expected, found) for found in presented):
+            return used
+    raise SignatureError("no matching signature found", "wrong_signature")
+
+
+def _expected(used: HeaderSet, secret: str, signed: bytes) -> bytes:
+    if used is HeaderSet.DEPRECATED:
+        return hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode()
+    return b"v1," + base64.b64encode(hmac.digest(_key_of(secret), signed, hashlib.sha256))
+
+
+def subscription_of(headers: Mapping[str, str]) -> str | None:
+    """Return the id of the subscription that a delivery says it is for; None if it does not say. It is not signed."""
+    for name, value in headers.items():
+        if name.lower() == "x-webhook-subscription-id" and value:
+            return value
+    return None
+
+
+def identify(body: Body, headers: Mapping[str, str]) -> EventIdentity:
+    """Return what identifies a delivery that was verified, also where it is no event as they are known.
+
+    The id is that of the event, else the header `webhook-id`, which has the same, else a digest of the body. It has at
+    most 200 characters.
+
+    Raises:
+        LinqError: the body is no JSON.
+        InvalidRequestError: it is no `Body`.
+    """
+    raw = _raw(body)
+    try:
+        fields = decode_json(raw).value
+    except ValueError:
+        raise LinqError("webhook delivery: the body is not JSON", effect=Effect.NONE) from None
+    lower = {name.lower(): value for name, value in headers.items()}
+    named = fields if isinstance(fields, dict) else {}
+    ids = (named.get("event_id"), lower.get("webhook-id"), f"sha256-{hashlib.sha256(raw).hexdigest()}")
+    types = (named.get("event_type"), lower.get("x-webhook-event"), "unknown")
+    return EventIdentity(_first_name(ids), _first_name(types), subscription_of(lower))
+
+
+def _first_name(names: tuple[object, ...]) -> str:
+    return next(name for name in names if isinstance(name, str) and 0 < len(name) <= _MAX_NAME)
 
 
 def _raw(body: Body) -> bytes:
@@ -155,7 +272,7 @@ def _raw(body: Body) -> bytes:
 def _header(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name)
     if not isinstance(value, str):
-        raise SignatureError(f"webhook delivery: refused, header {name} is missing")
+        raise SignatureError(f"header {name} is missing", "header_missing")
     return value
 
 
@@ -180,6 +297,7 @@ def check_secret(secret: str) -> str:
     raise SettingsError("secret: must be the signing_secret of the subscription, whsec_ and base64, got something else")
 
 
+@lru_cache(maxsize=64)
 def _key_of(secret: str) -> bytes:
     key = secret.removeprefix(_SECRET_PREFIX)
     return base64.b64decode(key + "=" * (-len(key) % 4), validate=True)

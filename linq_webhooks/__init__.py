@@ -1,0 +1,20 @@
+"""The receiving side of webhooks: a server that stores what the platform delivers, and the archive that it fills.
+
+`archive` is what others read and write: `StoredEvent`, `Archive` and `open_archive`. `sinks` has one module a place
+where an archive can be, `app` the receiver, `cli` its command. The signatures are `linq_client.webhooks`' business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__: str
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # when it is asked for: the look-up reads files
+            from importlib.metadata import version
+
+            return version("linq-connectors")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,139 @@
+"""Compaction: of each closed hour, one segment; and erasure, which is the same without some events."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, TypeAlias
+from uuid import uuid4
+
+from linq_webhooks._records import encode_line, event_of
+from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.sinks._positions import Position, hour_of
+from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, list_segments, newest_hour
+from linq_webhooks.sinks._store import Store
+
+if TYPE_CHECKING:
+    from linq_webhooks._encryption import BodyCipher
+
+__all__ = ["Compaction", "compact"]
+
+#: An hour is closed when nobody writes into it any more, also with a clock that is behind (`MAX_LAG`).
+_CLOSED_AFTER: Final = timedelta(hours=3)
+
+_COMPRESSION: Final = 6
+
+
+Erase: TypeAlias = Callable[[StoredEvent], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What was done.
+
+    Attributes:
+        hours: hours whose segments were written again.
+        segments: segments that there were in them.
+        events: events that were kept.
+        erased: events that were left out.
+    """
+
+    hours: int
+    segments: int
+    events: int
+    erased: int
+
+
+def compact(url: str, *, erase: Erase | None = None, cipher: BodyCipher | None = None) -> Compaction:
+    """Write the segments of each closed hour into one.
+
+    Positions of readers hold afterwards. It may be ended at any time, and run again; readers and receivers may run
+    meanwhile, another compaction must not.
+
+    Args:
+        url: of the archive of files.
+        erase: which events to leave out; None for none. Every hour that has one is written again, also one that is a
+            single segment already. Events of the last hours can't be left out yet.
+        cipher: decrypts the bodies that `erase` is shown.
+
+    Raises:
+        ArchiveError: the archive can't be read or written, or a record is damaged; what is there stays.
+    """
+    store = Store(url)
+    hours = segments = events = erased = 0
+    for hour, found in _closed_hours(store):
+        # An erasure has to look into all; else, one segment alone, compressed, is as it should be.
+        if erase is None and len(found) == 1 and found[0].is_complete:
+            continue
+        with store.errors(f"merge {folder_of(hour)}"):
+            if erase is not None and not any(
+                _is_erased(line, erase, cipher, store) for line in _lines_of(store, found)
+            ):
+                continue
+            kept, dropped = _merge(store, hour, found, erase, cipher)
+        hours, segments, events, erased = hours + 1, segments + len(found), events + kept, erased + dropped
+    return Compaction(hours, segments, events, erased)
+
+
+def _is_erased(line: Line, erase: Erase | None, cipher: BodyCipher | None, store: Store) -> bool:
+    return erase is not None and erase(event_of(line.record, cipher, f"webhook archive {store.name}"))
+
+
+def _merge(
+    store: Store, hour: str, segments: list[Segment], erase: Erase | None, cipher: BodyCipher | None
+) -> tuple[int, int]:
+    kept = dropped = 0
+    with (
+        store.writing(f"{folder_of(hour)}/merged-{uuid4().hex}.jsonl.gz") as file,
+        gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_COMPRESSION) as content,
+    ):
+        for line in _lines_of(store, segments):
+            if _is_erased(line, erase, cipher, store):
+                dropped += 1
+            else:
+                kept += 1
+                content.write(_with_origin(line))
+    for segment in segments:
+        store.remove(segment.path)
+        if segment.is_complete and segment.writer is not None:
+            store.remove(segment.path.removesuffix(".gz"))
+    return kept, dropped
+
+
+def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
+    with store.errors("list it"):
+        newest = newest_hour(store)
+        if newest is None:
+            return
+        before = min(newest, hour_of(datetime.now(timezone.utc) - _CLOSED_AFTER))
+        days = [date for date in dates(store) if date <= before[:10]]
+    for day in days:
+        with store.errors("list it"):
+            segments = list_segments(store, f"date={day}")
+        for hour, found in groupby(segments, key=lambda segment: segment.hour):
+            if hour < before:
+                yield hour, list(found)
+
+
+def _lines_of(store: Store, segments: Iterable[Segment]) -> Iterator[Line]:
+    """Read the lines of segments once each, of each writer in its order, as a reader does."""
+    position = Position()
+    reader = SegmentReader(store)
+    try:
+        for segment in segments:
+            for line in reader.unread(segment, position):
+                position.advance(line.writer, line.place)
+                yield line
+    except FileNotFoundError:
+        raise ArchiveError(f"webhook archive {store.name}: its files go while they are merged") from None
+
+
+def _with_origin(line: Line) -> bytes:
+    if "origin" in line.record:
+        return line.raw
+    origin = encode_line({"writer": line.writer, "segment": line.place.segment, "end": line.place.end})
+    # The rest stays as it is, byte by byte.
+    return line.raw.rstrip()[:-1] + b',"origin":' + origin + b"}\n"

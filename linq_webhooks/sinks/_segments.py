@@ -1,0 +1,186 @@
+"""Segments: how they are named, listed and read.
+
+    date=2026-03-01/hour=12/<writer>.000000001.jsonl       being written, or left by a crash
+    date=2026-03-01/hour=12/<writer>.000000001.jsonl.gz    complete
+    date=2026-03-01/hour=12/merged-<random>.jsonl.gz       several of that hour in one, by `_compaction`
+
+A line of a merged segment says in `origin` where it was, so that a position made before the merger holds after it. The
+hour is that of writing, by the writer's clock; it is the hour of receipt, unless the event was in a spool meanwhile.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from linq_webhooks.archive import ArchiveError
+from linq_webhooks.sinks._positions import Place, Position
+from linq_webhooks.sinks._store import Store
+
+__all__ = ["Line", "Segment", "SegmentReader", "dates", "folder_of", "list_segments", "newest_hour", "segment_name"]
+
+log = logging.getLogger(__name__)
+
+_NAME: Final = re.compile(
+    r"date=(?P<date>\d{4}-\d\d-\d\d)/hour=(?P<hour>\d\d)/"
+    r"(?:(?P<writer>[A-Za-z0-9_-]+)\.(?P<number>\d{9,})|merged-[0-9a-f]+)\.jsonl(?P<gz>\.gz)?"
+)
+_DATE: Final = re.compile(r"date=(\d{4}-\d\d-\d\d)")
+_HOUR: Final = re.compile(r"hour=(\d\d)")
+
+
+def folder_of(hour: str) -> str:
+    """Return the folder of an hour."""
+    date, of_day = hour.split("T")
+    return f"date={date}/hour={of_day}"
+
+
+def segment_name(hour: str, writer: str, number: int) -> str:
+    """Return the path of a segment while it is written."""
+    return f"{folder_of(hour)}/{writer}.{number:09d}.jsonl"
+
+
+def dates(store: Store) -> list[str]:
+    """Return the dates that the archive has folders for, oldest first."""
+    return [match[1] for name in store.folders() if (match := _DATE.fullmatch(name))]
+
+
+def newest_hour(store: Store) -> str | None:
+    """Return the newest hour of the archive; None if it is empty."""
+    for date in reversed(dates(store)):
+        hours = [match[1] for name in store.folders(f"date={date}") if (match := _HOUR.fullmatch(name))]
+        if hours:
+            return f"{date}T{hours[-1]}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file of the archive.
+
+    Attributes:
+        path: relative to the archive.
+        hour: of its folder.
+        writer: None of a merged one.
+        number: 0 of a merged one.
+        is_complete: whether it is compressed, and does not change any more.
+    """
+
+    path: str
+    hour: str
+    writer: str | None
+    number: int
+    is_complete: bool
+
+
+def list_segments(store: Store, folder: str) -> list[Segment]:
+    """Return the segments in a folder, in the order in which they are to be read.
+
+    Merged ones come first: they hold what their hour had when they were made, and the rest of it is newer.
+    """
+    found: dict[object, Segment] = {}
+    for path in sorted(store.files(folder)):
+        match = _NAME.fullmatch(path)
+        if match is None:  # of a write that did not come to its end, or of somebody else
+            continue
+        hour = f"{match['date']}T{match['hour']}"
+        segment = Segment(path, hour, match["writer"], int(match["number"] or 0), bool(match["gz"]))
+        # While one is compressed, both are there. They sort such that the compressed one, which is written whole, wins.
+        found[(hour, segment.writer, segment.number) if segment.writer else path] = segment
+    return sorted(found.values(), key=lambda one: (one.hour, one.writer or "", one.number, one.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A record, and where its writer wrote it."""
+
+    record: dict[str, Any]
+    raw: bytes
+    writer: str
+    place: Place
+
+
+class SegmentReader:
+    """Reads the segments of one archive.
+
+    Args:
+        store: where they are.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        #: How far each complete segment goes, so that one that was read is not decompressed again at each poll.
+        self._ends: dict[str, dict[str, tuple[int, int]]] = {}
+
+    def unread(self, segment: Segment, position: Position) -> Iterator[Line]:
+        """Read the whole lines of a segment that are after a position.
+
+        Raises:
+            FileNotFoundError: it was compressed or merged meanwhile: list again.
+            ArchiveError: it can't be read, or a line is damaged.
+        """
+        ends = self._ends.get(segment.path)
+        if ends is not None and all(position.has_read(writer, *end) for writer, end in ends.items()):
+            return
+        if segment.writer is not None and position.has_read(segment.writer, segment.number + 1, 0):
+            return
+        place = position.places.get(segment.writer or "")
+        start = place.end if segment.writer and place and place.segment == segment.number else 0
+        ends = {segment.writer: (segment.number, start)} if segment.writer else {}
+        for line in self._lines(segment, start):
+            ends[line.writer] = line.place[1:]
+            if not position.has_read(line.writer, *line.place[1:]):
+                yield line
+        if segment.is_complete:
+            self._ends[segment.path] = ends
+
+    def forget_all_but(self, segments: Iterable[Segment]) -> None:
+        """Drop what is remembered of segments that are not listed any more."""
+        listed = {segment.path for segment in segments}
+        self._ends = {path: ends for path, ends in self._ends.items() if path in listed}
+
+    def _lines(self, segment: Segment, start: int) -> Iterator[Line]:
+        with self._store.errors(f"read {segment.path}"), self._store.open(segment.path) as file:
+            content = gzip.GzipFile(fileobj=file) if segment.is_complete else file
+            content.seek(start)
+            end = start
+            for raw in _whole_lines(content, segment, self._store.name):
+                end += len(raw)
+                yield _line_of(raw, segment, end, self._store.name)
+
+
+def _whole_lines(content: Any, segment: Segment, archive: str) -> Iterator[bytes]:
+    try:
+        for raw in content:
+            if not raw.endswith(b"\n"):  # being written, or cut by a crash before it was acknowledged
+                return
+            if raw.startswith(b"\0"):
+                # Pages that a loss of power kept from the disk; what comes after them was not synced either.
+                log.warning("webhook archive %s: %s ends in blank pages, after a crash", archive, segment.path)
+                return
+            yield raw
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        # Written by a store that shows what is not complete yet.
+        log.warning("webhook archive %s: %s is cut short", archive, segment.path)
+
+
+def _line_of(raw: bytes, segment: Segment, end: int, archive: str) -> Line:
+    where = f"webhook archive {archive}: {segment.path}, up to byte {end}"
+    try:
+        record = json.loads(raw)
+        if segment.writer is not None:
+            writer, place = segment.writer, Place(segment.hour, segment.number, end)
+        else:
+            origin = record["origin"]
+            writer, place = str(origin["writer"]), Place(segment.hour, int(origin["segment"]), int(origin["end"]))
+        if not isinstance(record, dict):
+            raise ValueError("must be an object")
+    except (ValueError, KeyError, TypeError):
+        raise ArchiveError(f"{where}: a record is damaged, it is no JSON object") from None
+    return Line(record, raw, writer, place)

@@ -1,0 +1,145 @@
+"""The file system of an archive, with errors of one kind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final
+from uuid import uuid4
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from linq_client.errors import SettingsError
+from linq_webhooks.archive import ArchiveError
+from linq_webhooks.sinks import _local
+
+__all__ = ["Store"]
+
+#: Where a folder has to be made before a file is written into it. Elsewhere, to make one may be to make a bucket, and a
+#: name with a typo would become one.
+_WITH_FOLDERS: Final = frozenset({"ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
+
+#: What stands before the host in a URL, up to the last @: `abfs://container@account` is none, it names no user.
+_USER_INFO: Final = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@")
+
+
+class Store:
+    """A folder of a file system or an object store. Paths are relative to it, with slashes.
+
+    Args:
+        url: a folder, or a URL that fsspec knows.
+
+    Attributes:
+        name: the URL without user and password, for messages.
+        is_local: whether its files are of this machine's file system, where they can be appended to and synced.
+
+    Raises:
+        SettingsError: fsspec does not know the URL's protocol.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = _USER_INFO.sub("://", url.rstrip("/"))
+        try:
+            self.fs, root = fsspec.core.url_to_fs(url)
+        except ValueError as error:
+            raise SettingsError(
+                "webhook archive: must be a folder, or a URL that fsspec or SQLAlchemy knows: "
+                f"{_USER_INFO.sub('://', str(error))}"
+            ) from None
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.root = str(root).rstrip("/")
+        protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
+        self._has_folders = bool(_WITH_FOLDERS.intersection(protocols))
+
+    def path(self, relative: str) -> str:
+        """Return the path of a file for the file system."""
+        return posixpath.join(self.root, relative)
+
+    @contextmanager
+    def errors(self, what: str) -> Iterator[None]:
+        """Turn what the file system raises into an `ArchiveError`, but not that a file does not exist."""
+        try:
+            yield
+        except (ArchiveError, SettingsError, FileNotFoundError):
+            raise
+        except Exception as error:
+            # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
+            kind = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+            raise ArchiveError(f"webhook archive {self.name}: cannot {what}: {kind}") from error
+
+    def folders(self, relative: str = "") -> list[str]:
+        """Return the names of the folders in a folder, sorted; none if it does not exist."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.ls(self.path(relative) if relative else self.root, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(posixpath.basename(str(one["name"]).rstrip("/")) for one in found if one["type"] == "directory")
+
+    def files(self, relative: str) -> list[str]:
+        """Return the paths of all files in a folder and below it; none if it does not exist."""
+        self.fs.invalidate_cache()
+        try:
+            found = self.fs.find(self.path(relative))
+        except FileNotFoundError:
+            return []
+        # What the file system returns may have a protocol or a root of its own in front.
+        return [f"{relative}{path[path.rindex(f'/{relative}/') + 1 + len(relative) :]}" for path in map(str, found)]
+
+    def open(self, relative: str) -> Any:
+        """Open a file for reading.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        path = self.path(relative)
+        return open(path, "rb") if self.is_local else self.fs.open(path, "rb")
+
+    def write_whole(self, relative: str, content: bytes) -> None:
+        """Write a file such that all of it is under this name, durably, or nothing."""
+        path = self.path(relative)
+        if self.is_local:
+            _local.replace(path, content)
+        elif self._has_folders:
+            beside = f"{path}.{uuid4().hex}.new"
+            self.fs.makedirs(posixpath.dirname(path), exist_ok=True)
+            self.fs.pipe_file(beside, content)
+            self.fs.mv(beside, path)
+        else:  # an object appears when it is complete
+            self.fs.pipe_file(path, content)
+
+    @contextlib.contextmanager
+    def writing(self, relative: str) -> Iterator[IO[bytes]]:
+        """Write a file of any size: all of it is under this name when the block has ended, and nothing if it raised."""
+        path = self.path(relative)
+        beside = f"{path}.{uuid4().hex}.new"
+        if self.is_local:
+            try:
+                with os.fdopen(_local.create(beside), "wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                _local.rename(beside, path)
+            except BaseException:
+                _local.remove(beside)
+                raise
+            return
+        with tempfile.NamedTemporaryFile(prefix="linq-webhooks-") as file:
+            yield file
+            file.flush()
+            if self._has_folders:
+                self.fs.put_file(file.name, beside)
+                self.fs.mv(beside, path)
+            else:
+                self.fs.put_file(file.name, path)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file that may be gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(relative))

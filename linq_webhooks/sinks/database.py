@@ -1,0 +1,246 @@
+"""An archive in a database: one table of events, in SQLite or PostgreSQL, by SQLAlchemy.
+
+    linq_webhook_events     event_id (key), position, event_type, subscription_id, received_at, headers, body, ...
+    linq_webhook_archive    one row: the format, and the last position
+
+Writers take their positions from the one row of the second table, in the transaction that inserts the events. Its lock
+makes them wait for each other, so positions become visible in their order, and a reader passes nothing over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from linq_client.errors import SettingsError
+from linq_client.times import to_utc
+from linq_webhooks._records import FORMAT, check_format
+from linq_webhooks.archive import ArchiveError, StoredEvent
+
+if TYPE_CHECKING:
+    from linq_webhooks._encryption import BodyCipher
+
+__all__ = ["DatabaseArchive"]
+
+_metadata: Final = sa.MetaData()
+
+#: What is in `body`.
+_PLAIN, _ENCRYPTED = "plain", "fernet"
+
+_events: Final = sa.Table(
+    "linq_webhook_events",
+    _metadata,
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("event_type", sa.Text, nullable=False),
+    sa.Column("subscription_id", sa.Text),
+    sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("encryption", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("format", sa.Integer, nullable=False),
+)
+
+_archive: Final = sa.Table(
+    "linq_webhook_archive",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+)
+
+_INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_PAGE: Final = 1000
+
+#: Seconds for a connection, and for one statement or the lock of another writer: a database that hangs is down.
+_TIMEOUT_SECONDS: Final = 5
+
+
+#: For a transaction alone, since a pooler may hand its connection to others. A server may be set to confirm what is not
+#: durable; a setting that is stricter than ours stays.
+_POSTGRESQL_SETTINGS: Final = sa.text(
+    f"select set_config('statement_timeout', '{_TIMEOUT_SECONDS}s', true),"
+    " set_config('synchronous_commit', case current_setting('synchronous_commit')"
+    " when 'off' then 'on' else current_setting('synchronous_commit') end, true)"
+)
+
+
+class DatabaseArchive:
+    """An archive in a database; see `linq_webhooks.archive.Archive`.
+
+    Args:
+        url: as SQLAlchemy takes it, `sqlite:///...` or `postgresql+psycopg://...`.
+        cipher: encrypts and decrypts bodies.
+
+    Raises:
+        SettingsError: the URL is none, or of another database.
+        ImportError: the driver of the database is not installed.
+    """
+
+    def __init__(self, url: str, *, cipher: BodyCipher | None = None) -> None:
+        try:
+            parsed = sa.make_url(url)
+            self._dialect = parsed.get_backend_name()
+            if self._dialect not in _INSERTS:
+                raise SettingsError(
+                    f"webhook archive: must be in SQLite or PostgreSQL, or in files, got {self._dialect}"
+                )
+            self._name = parsed.set(query={}).render_as_string(hide_password=True)
+            self._engine = sa.create_engine(
+                # Errors would show the bodies.
+                parsed, hide_parameters=True, pool_pre_ping=True, connect_args=_connect_arguments(parsed)
+            )  # fmt: skip
+        except sa.exc.ArgumentError:
+            raise SettingsError("webhook archive: is no URL of a database") from None
+        if self._dialect == "sqlite":
+            sa.event.listen(self._engine, "connect", _make_sqlite_durable)
+        self._cipher = cipher
+        self._has_tables = False
+
+    def append(self, events: Sequence[StoredEvent]) -> None:
+        if not events:
+            return
+        rows = [self._row_of(event) for event in events]
+        with self._errors("write"):
+            self._make_tables()
+            with self._engine.begin() as connection:
+                if self._dialect == "postgresql":
+                    connection.execute(_POSTGRESQL_SETTINGS)
+                self._insert(connection, rows)
+
+    def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
+        after = _parse_position(since)
+        query = sa.select(_events).order_by(_events.c.position).limit(_PAGE)
+        with self._errors("read"):
+            if not self._has_tables and not sa.inspect(self._engine).has_table(_events.name):
+                return
+        while True:
+            with self._errors("read"), self._engine.connect() as connection:
+                page = connection.execute(query.where(_events.c.position > after)).all()
+            for row in page:
+                after = row.position
+                yield self._event_of(row), f'{{"format":{FORMAT},"position":{after}}}'
+            if len(page) < _PAGE:
+                return
+
+    def delete(self, event_ids: Sequence[str]) -> int:
+        """Remove events, and return how many there were.
+
+        Raises:
+            ArchiveError: the database can't be written to.
+        """
+        removed = 0
+        for start in range(0, len(event_ids), _PAGE):
+            query = sa.delete(_events).where(_events.c.event_id.in_(event_ids[start : start + _PAGE]))
+            with self._errors("write"), self._engine.begin() as connection:
+                removed += connection.execute(query).rowcount
+        return removed
+
+    def check(self) -> None:
+        with self._errors("write"):
+            self._make_tables()
+            with self._engine.connect() as connection, connection.begin() as transaction:
+                connection.execute(sa.update(_archive).values(format=_archive.c.format))
+                transaction.rollback()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+        claim = (
+            sa.update(_archive)
+            .values(last_position=_archive.c.last_position + len(rows))
+            .returning(_archive.c.last_position, _archive.c.format)
+        )
+        last, number = connection.execute(claim).one()
+        check_format(number, f"webhook archive {self._name}")
+        for position, row in enumerate(rows, start=last - len(rows) + 1):
+            row["position"] = position
+        insert: Any = _INSERTS[self._dialect](_events)
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["event_id"]), rows)
+
+    def _make_tables(self) -> None:
+        if self._has_tables:
+            return
+        with self._engine.begin() as connection:
+            if self._dialect == "postgresql":
+                # Two that make a table at a time don't both succeed, whatever IF NOT EXISTS says.
+                connection.execute(sa.text("select pg_advisory_xact_lock(hashtext('linq_webhook_archive'))"))
+            _metadata.create_all(connection)
+            insert: Any = _INSERTS[self._dialect](_archive)
+            connection.execute(
+                insert.on_conflict_do_nothing(index_elements=["id"]), {"id": 1, "format": FORMAT, "last_position": 0}
+            )
+        self._has_tables = True
+
+    def _row_of(self, event: StoredEvent) -> dict[str, Any]:
+        body = event.body if self._cipher is None else self._cipher.encrypt(event.body).encode()
+        return {
+            "event_id": event.event_id,
+            "event_type": event.event_type,
+            "subscription_id": event.subscription_id,
+            "received_at": to_utc(event.received_at),
+            "headers": json.dumps(dict(event.headers)),
+            "encryption": _PLAIN if self._cipher is None else _ENCRYPTED,
+            "body": body,
+            "format": FORMAT,
+        }
+
+    def _event_of(self, row: sa.Row[Any]) -> StoredEvent:
+        where = f"webhook archive {self._name}: event {row.event_id}"
+        check_format(row.format, where)
+        body = bytes(row.body)
+        if row.encryption != _PLAIN:
+            if self._cipher is None:
+                raise SettingsError(f"{where}: it is encrypted, and no encryption key was given")
+            body = self._cipher.decrypt(body.decode())
+        return StoredEvent(
+            event_id=row.event_id,
+            event_type=row.event_type,
+            subscription_id=row.subscription_id,
+            received_at=to_utc(row.received_at),
+            headers=json.loads(row.headers),
+            body=body,
+        )
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            # Not its words: those of a database may quote rows or the address that it was reached by.
+            kind = type(getattr(error, "orig", None) or error).__name__
+            raise ArchiveError(f"webhook archive {self._name}: cannot {what}: {kind}") from None
+
+
+def _connect_arguments(url: sa.URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": _TIMEOUT_SECONDS}
+    # A server that does not answer at all can't end the statement itself.
+    return {"connect_timeout": _TIMEOUT_SECONDS, "tcp_user_timeout": _TIMEOUT_SECONDS * 1000}
+
+
+def _make_sqlite_durable(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    # Readers don't hold up the writer, and a commit survives a loss of power.
+    cursor.execute("pragma journal_mode=wal")
+    cursor.execute("pragma synchronous=full")
+    cursor.close()
+
+
+def _parse_position(since: str | None) -> int:
+    if since is None:
+        return 0
+    try:
+        fields = json.loads(since)
+        check_format(fields["format"], "position in the webhook archive")
+        return int(fields["position"])
+    except ArchiveError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise SettingsError("since: is no position in a database, it may be of another archive") from None

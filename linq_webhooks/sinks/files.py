@@ -1,0 +1,96 @@
+"""An archive of files: segments of JSON lines in folders by hour, in a folder or an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from linq_webhooks._records import encode_event, event_of
+from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.sinks._positions import Position, settled_hour
+from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
+from linq_webhooks.sinks._segments import Segment, SegmentReader, dates, list_segments, newest_hour
+from linq_webhooks.sinks._store import Store
+
+if TYPE_CHECKING:
+    from linq_webhooks._encryption import BodyCipher
+
+__all__ = ["FileArchive"]
+
+#: How often a read lists again because a segment was compressed or merged between listing and opening.
+_MAX_LISTINGS: Final = 20
+
+
+class FileArchive:
+    """An archive of files; see `linq_webhooks.archive.Archive`.
+
+    Args:
+        url: a folder, or a URL that fsspec knows.
+        cipher: encrypts and decrypts bodies.
+        writer: name of this writer in the names of files; the machine's by default.
+    """
+
+    def __init__(self, url: str, *, cipher: BodyCipher | None = None, writer: str | None = None) -> None:
+        self._store = Store(url)
+        self.cipher = cipher
+        self._writer: SegmentWriter = make_writer(self._store, writer)
+        self._reader = SegmentReader(self._store)
+
+    def append(self, events: Sequence[StoredEvent]) -> None:
+        if events:
+            self._writer.append(b"".join(encode_event(event, self.cipher) + b"\n" for event in events))
+
+    def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
+        position = Position.parse(since)
+        for _ in range(_MAX_LISTINGS):
+            try:
+                yield from self._read_listed(position)
+                return
+            except FileNotFoundError:  # the position has moved on: what was read is not read again
+                continue
+        raise ArchiveError(f"webhook archive {self._store.name}: its files go while they are read")
+
+    def _read_listed(self, position: Position) -> Iterator[tuple[StoredEvent, str]]:
+        with self._store.errors("list it"):
+            newest = newest_hour(self._store)
+            if newest is None:
+                return
+            settled = settled_hour(newest)
+            days = [date for date in dates(self._store) if date >= position.floor[:10]]
+        # What is settled can be listed and read day by day. Of the rest, all is listed before anything is read: where a
+        # writer's next segment is listed, the one before was complete.
+        for day in (date for date in days if date < settled[:10]):
+            with self._store.errors("list it"):
+                segments = list_segments(self._store, f"date={day}")
+            yield from self._read_segments(segments, position, settled)
+        with self._store.errors("list it"):
+            segments = [
+                segment for day in days if day >= settled[:10] for segment in list_segments(self._store, f"date={day}")
+            ]
+        self._reader.forget_all_but(segments)
+        yield from self._read_segments(segments, position, settled)
+
+    def _read_segments(
+        self, segments: Sequence[Segment], position: Position, settled: str
+    ) -> Iterator[tuple[StoredEvent, str]]:
+        for segment in segments:
+            if segment.hour < position.floor:
+                continue
+            position.begin_hour(segment.hour, settled)
+            for line in self._reader.unread(segment, position):
+                where = f"webhook archive {self._store.name}: {segment.path}, up to byte {line.place.end}"
+                event = event_of(line.record, self.cipher, where)
+                yield event, position.advance(line.writer, line.place)
+
+    def check(self) -> None:
+        path = f"probe-{uuid4().hex}.new"
+        try:
+            with self._store.errors("write"):
+                self._store.write_whole(path, b"probe")
+                self._store.remove(path)
+        except FileNotFoundError:
+            raise ArchiveError(f"webhook archive {self._store.name}: cannot write: it does not exist") from None
+
+    def close(self) -> None:
+        self._writer.close()

@@ -1,0 +1,313 @@
+"""An archive of files when writers crash, segments are compressed and merged, and clocks differ."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import fsspec
+import pytest
+import time_machine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from linq_client import SettingsError
+from linq_webhooks.archive import Archive, ArchiveError, open_archive
+from linq_webhooks.maintenance import compact, erase
+from tests.support.webhook_events import event, ids_of
+from tests.support.webhook_receiver import body_of
+
+START = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def append(folder: Path | str, *numbers: int) -> None:
+    """Append by a writer that is closed afterwards."""
+    with closing(open_archive(str(folder))) as archive:
+        archive.append([event(number) for number in numbers])
+
+
+def test_a_segment_that_a_crash_has_cut_is_read_to_its_last_whole_line(tmp_path: Path) -> None:
+    whole = open_archive(str(tmp_path))
+    whole.append([event(1), event(2)])
+    (path,) = segments(tmp_path)
+    content = path.read_bytes()
+    second = content.index(b"\n") + 1
+    for size in {*range(0, len(content), 23), second - 1, second, second + 1, len(content) - 1}:
+        path.write_bytes(content[:size])
+        assert ids_of(open_archive(str(tmp_path)))[0] == ["e1"] * (size >= second)
+    path.write_bytes(content[:second])
+    _, position = ids_of(open_archive(str(tmp_path)))
+    path.write_bytes(content)
+    assert ids_of(open_archive(str(tmp_path)), position)[0] == ["e2"]
+    whole.close()
+
+
+def test_blank_pages_that_a_loss_of_power_left_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1)])
+        (path,) = segments(tmp_path)
+        path.write_bytes(path.read_bytes() + b"\0" * 4096 + b'"rest"}\n')
+        with caplog.at_level(logging.WARNING):
+            assert ids_of(open_archive(str(tmp_path)))[0] == ["e1"]
+    assert "blank pages" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"garbage\n", b"[]\n", b'{"format": 1}\n', b"{}\n"])
+def test_a_damaged_record_is_never_passed_over_in_silence(tmp_path: Path, damage: bytes) -> None:
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1)])
+        (path,) = segments(tmp_path)
+        path.write_bytes(path.read_bytes() + damage)
+        archive.append([event(2)])
+        with pytest.raises(ArchiveError, match=path.name) as caught:
+            ids_of(open_archive(str(tmp_path)))
+    assert "damaged" in str(caught.value) or "format" in str(caught.value)
+
+
+def test_a_record_of_a_later_version_is_refused_and_unknown_fields_are_not(tmp_path: Path) -> None:
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1)])
+        (path,) = segments(tmp_path)
+        line = path.read_bytes()
+        path.write_bytes(line.replace(b'{"format":1,', b'{"format":1,"later":[{}],'))
+        assert [stored for stored, _ in open_archive(str(tmp_path)).read()] == [event(1)]
+        path.write_bytes(line.replace(b'"format":1', b'"format":2'))
+        with pytest.raises(ArchiveError, match="format 2, and this version reads up to 1"):
+            ids_of(open_archive(str(tmp_path)))
+
+
+def test_files_of_others_are_passed_over(tmp_path: Path) -> None:
+    append(tmp_path, 1)
+    (path,) = segments(tmp_path)
+    for name in ("readme.txt", "a.000000001.jsonl.gz.new", "a.jsonl", "b.1.jsonl"):
+        (path.parent / name).write_text("nothing of ours")
+    (tmp_path / "other").mkdir()
+    assert ids_of(open_archive(str(tmp_path)))[0] == ["e1"]
+
+
+def test_a_closed_segment_is_compressed_and_found_whichever_is_left(tmp_path: Path) -> None:
+    archive = open_archive(str(tmp_path))
+    archive.append([event(1), event(2)])
+    (open_segment,) = segments(tmp_path)
+    content = open_segment.read_bytes()
+    positions = [position for _, position in open_archive(str(tmp_path)).read()]
+    archive.close()
+    (closed,) = segments(tmp_path)
+    assert closed.name == f"{open_segment.name}.gz"
+    assert gzip.decompress(closed.read_bytes()) == content
+    open_segment.write_bytes(content)  # a crash between the two steps
+    for present in ([closed, open_segment], [closed], [open_segment]):
+        for path in (closed, open_segment):
+            path.rename(path.with_name(f"hidden-{path.name}-x"))
+        for path in present:
+            shutil.copy(path.with_name(f"hidden-{path.name}-x"), path)
+        assert ids_of(open_archive(str(tmp_path)))[0] == ["e1", "e2"]
+        assert ids_of(open_archive(str(tmp_path)), positions[0])[0] == ["e2"]
+        assert ids_of(open_archive(str(tmp_path)), positions[1])[0] == []
+        for path in (closed, open_segment):
+            path.with_name(f"hidden-{path.name}-x").rename(path)
+
+
+def test_a_write_that_fails_leaves_the_segment_and_what_was_written_before(tmp_path: Path) -> None:
+    """The disk is full in the middle of a batch, and has room again."""
+    pytest.importorskip("resource")
+    import resource
+    import signal
+
+    archive = open_archive(str(tmp_path))
+    archive.append([event(1)])
+    size = segments(tmp_path)[0].stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 300, before[1]))
+        with pytest.raises(ArchiveError, match="cannot write: File too large"):
+            archive.append([event(number) for number in range(2, 20)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert segments(tmp_path)[0].stat().st_size == size
+    archive.append([event(number) for number in range(2, 20)])
+    archive.close()
+    assert ids_of(open_archive(str(tmp_path)))[0] == [f"e{number}" for number in range(1, 20)]
+
+
+def test_the_size_of_a_position_does_not_grow_with_the_archive() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        longest = 0
+        position = None
+        for day in range(10):
+            with time_machine.travel(START + timedelta(days=day)):
+                append(folder, day)
+                ids, position = ids_of(open_archive(folder), position)
+                assert ids == [f"e{day}"]
+                longest = max(longest, len(position or ""))
+                _, afresh = ids_of(open_archive(folder))
+                longest = max(longest, len(afresh or ""))
+        assert longest < 300
+
+
+def test_a_writer_whose_clock_is_far_behind_is_not_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = open_archive(str(tmp_path))
+    with time_machine.travel(START):
+        append(tmp_path, 1)
+        _, position = ids_of(reader)
+    with time_machine.travel(START - timedelta(days=40)), caplog.at_level(logging.WARNING):
+        append(tmp_path, 2)
+    assert "a clock is wrong" in caplog.text
+    with time_machine.travel(START):
+        assert ids_of(reader, position)[0] == ["e2"]
+
+
+def test_a_writer_whose_clock_is_ahead_hides_no_other(tmp_path: Path) -> None:
+    reader = open_archive(str(tmp_path))
+    with time_machine.travel(START), closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1)])
+        with time_machine.travel(START + timedelta(days=400)):
+            append(tmp_path, 2)
+        _, position = ids_of(reader)
+        archive.append([event(3)])
+        assert ids_of(reader, position)[0] == ["e3"]
+        append(tmp_path, 4)
+        assert sorted(ids_of(reader, position)[0]) == ["e3", "e4"]
+
+
+@pytest.fixture(params=["folder", "objects"])
+def somewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        yield str(tmp_path)
+        return
+    yield "memory://webhooks"
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def test_small_files_of_closed_hours_are_merged_and_positions_hold(somewhere: str) -> None:
+    positions: list[tuple[set[str], str | None]] = []
+    files, root = fsspec.core.url_to_fs(somewhere)
+    with time_machine.travel(START) as clock:
+        for hour in range(4):
+            for number in range(3):
+                append(somewhere, 10 * hour + number, 100 + 10 * hour + number)
+                # Another reader at each step: what it has, and what is left for it.
+                ids, position = ids_of(open_archive(somewhere))
+                positions.append((set(ids), position))
+            clock.shift(timedelta(hours=1))
+        everything = set(ids_of(open_archive(somewhere))[0])
+        clock.shift(timedelta(hours=3))
+        append(somewhere, 999)
+        before = len(files.find(root))
+        done = compact(somewhere)
+        assert (done.hours, done.segments, done.events) == (4, 12, 24)
+        assert before - len(files.find(root)) == 8
+        assert compact(somewhere).hours == 0
+        for seen, position in positions:
+            rest = [stored.event_id for stored, _ in open_archive(somewhere).read(position)]
+            assert len(rest) == len(set(rest)), "nothing twice"
+            assert set(rest) == everything - seen | {"e999"}
+
+
+def test_what_was_merged_is_merged_with_what_came_later(somewhere: str) -> None:
+    with time_machine.travel(START) as clock, closing(open_archive(somewhere)) as late:
+        append(somewhere, 1)
+        append(somewhere, 2)
+        late.append([event(3)])
+        clock.shift(timedelta(hours=5))
+        append(somewhere, 4)
+        _, position = ids_of(open_archive(somewhere))
+        assert compact(somewhere).events == 3
+        assert sorted(ids_of(open_archive(somewhere))[0]) == ["e1", "e2", "e3", "e4"]
+        assert ids_of(open_archive(somewhere), position)[0] == []
+        late.append([event(5)])
+        assert ids_of(open_archive(somewhere), position)[0] == ["e5"]
+
+
+def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
+    ann, bob = "+12025550150", "+12025550151"
+    about = {1: ann, 2: bob, 3: ann}
+    with time_machine.travel(START) as clock:
+        with closing(open_archive(somewhere)) as archive:
+            for number, handle in about.items():
+                body = body_of(number, data={"sender_handle": {"handle": handle}, "parts": []})
+                archive.append([event(number, body)])
+        _, position = ids_of(open_archive(somewhere))
+        clock.shift(timedelta(hours=5))
+        append(somewhere, 4)
+        assert erase(somewhere, ann) == 2
+        assert ids_of(open_archive(somewhere))[0] == ["e2", "e4"]
+        assert ids_of(open_archive(somewhere), position)[0] == ["e4"]
+        assert erase(somewhere, ann) == 0
+
+
+def test_only_files_are_merged(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="only an archive of files"):
+        compact(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(0, 2), st.integers(1, 4)),
+        st.tuples(st.just("read"), st.integers(0, 1)),
+        st.tuples(st.just("close"), st.integers(0, 2)),
+        st.tuples(st.just("crash"), st.integers(0, 2)),
+        st.tuples(st.just("wait"), st.sampled_from([1, 7, 60, 25 * 60])),
+        st.tuples(st.just("compact")),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60)
+@given(steps=STEPS, skews=st.tuples(*[st.integers(-85, 85)] * 3))
+def test_no_history_loses_an_event(steps: list[tuple[object, ...]], skews: tuple[int, ...]) -> None:
+    """Writers with clocks that differ append, end and crash; two readers read now and then; hours are merged."""
+    with tempfile.TemporaryDirectory() as folder, time_machine.travel(START) as clock:
+        writers: list[Archive | None] = [None] * 3
+        stored: list[str] = []
+        seen: list[list[str]] = [[], []]
+        positions: list[str | None] = [None, None]
+        for name, *arguments in [*steps, ("read", 0), ("read", 1)]:
+            who = arguments[0] if arguments else None
+            assert who is None or isinstance(who, int)
+            if name == "append":
+                with time_machine.travel(clock_now() + timedelta(minutes=skews[who])):
+                    writer = writers[who] = writers[who] or open_archive(folder, writer=f"w{who}")
+                    batch = [event(len(stored) + number) for number in range(arguments[1])]
+                    writer.append(batch)
+                    stored += [one.event_id for one in batch]
+            elif name in ("close", "crash") and (writer := writers[who]) is not None:
+                if name == "crash":
+                    for path in Path(folder).rglob(f"w{who}-*.jsonl"):
+                        with path.open("ab") as file:
+                            file.write(b'{"format":1,"event_')
+                else:
+                    writer.close()
+                writers[who] = None
+            elif name == "read":
+                ids, positions[who] = ids_of(open_archive(folder), positions[who])
+                seen[who] += ids
+            elif name == "wait":
+                clock.shift(timedelta(minutes=who))
+            elif name == "compact":
+                compact(folder)
+        for ids in (*seen, ids_of(open_archive(folder))[0]):
+            assert sorted(ids) == sorted(stored), "each once, and none is missing"
+
+
+def clock_now() -> datetime:
+    return datetime.now(timezone.utc)

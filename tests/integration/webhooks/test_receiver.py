@@ -1,0 +1,352 @@
+"""What the receiver answers, and what it stores: over HTTP in, and what the archive has out."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
+from tests.support.webhook_events import ids_of
+from tests.support.webhook_receiver import SECRET, ReceiverThread, body_of, deliver, metrics_of, signed
+
+OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(tmp_path / "archive")
+
+
+@pytest.fixture
+def receiver(folder: str) -> Iterator[ReceiverThread]:
+    with ReceiverThread(open_archive(folder)) as running:
+        yield running
+
+
+def stored(folder: str) -> list[StoredEvent]:
+    return [event for event, _ in open_archive(folder).read()]
+
+
+def test_a_delivery_is_in_the_archive_when_it_is_acknowledged(receiver: ReceiverThread, folder: str) -> None:
+    body = body_of(1)
+    headers = signed(body, event_id="e1") | {"Linq-Chat-Id": "c1"}
+    assert requests.post(receiver.url, data=body, headers=headers, timeout=60).status_code == 200
+    (event,) = stored(folder)
+    assert (event.event_id, event.event_type, event.subscription_id) == ("e1", "message.received", "s1")
+    assert event.body == body
+    assert event.headers["webhook-id"] == "e1"
+    assert event.headers["linq-chat-id"] == "c1"
+    assert not any("signature" in name for name in event.headers)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "statuses"),
+    [
+        ({"": [SECRET, OTHER_SECRET]}, {"s1": (200, 200), "s9": (200, 200), None: (200, 200)}),
+        ({"s1": [SECRET, OTHER_SECRET]}, {"s1": (200, 200), "s9": (401, 401), None: (200, 200)}),
+        ({"s1": [SECRET], "s2": [OTHER_SECRET]}, {"s1": (200, 401), "s2": (401, 200), None: (200, 200)}),
+        ({"s1": [SECRET], "": [OTHER_SECRET]}, {"s1": (200, 200), "s2": (401, 200)}),
+    ],
+)
+@pytest.mark.parametrize("used", [{"standard": False}, {"deprecated": False}, {}])
+def test_the_secret_is_found_by_the_subscription(
+    folder: str,
+    secrets: dict[str, list[str]],
+    statuses: dict[str | None, tuple[int, int]],
+    used: dict[str, bool],
+) -> None:
+    with ReceiverThread(open_archive(folder), secrets) as receiver:
+        for subscription, expected in statuses.items():
+            got = tuple(
+                deliver(receiver.url, body_of(1), secret=secret, subscription=subscription, **used)
+                for secret in (SECRET, OTHER_SECRET)
+            )
+            assert got == expected, subscription
+
+
+def test_deprecated_headers_are_noted_and_can_be_refused(folder: str, caplog: pytest.LogCaptureFixture) -> None:
+    with ReceiverThread(open_archive(folder)) as receiver, caplog.at_level(logging.WARNING):
+        assert deliver(receiver.url, body_of(1), deprecated=False) == 200
+        assert "X-Webhook-*" not in caplog.text
+        assert deliver(receiver.url, body_of(2), standard=False) == 200
+        assert metrics_of(receiver.url)["linq_webhooks_deprecated_headers_total"] == 1
+    assert "X-Webhook-* headers alone" in caplog.text
+    with ReceiverThread(open_archive(folder), allow_deprecated_headers=False) as receiver:
+        assert deliver(receiver.url, body_of(3), standard=False) == 401
+        assert deliver(receiver.url, body_of(4)) == 200
+
+
+def test_what_is_not_genuine_gets_401_and_is_not_stored(
+    receiver: ReceiverThread, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = body_of(1)
+    headers = signed(body)
+    with caplog.at_level(logging.WARNING):
+        for wrong in (
+            {},
+            {"webhook-id": "e"},
+            signed(body, secret=OTHER_SECRET),
+            signed(body_of(2)),
+            *(signed(body, at=time.time() + shift) for shift in (-400, 400, 1e9, -1e9)),
+            *(headers | {"webhook-timestamp": stamp} for stamp in ("", "nan", "inf", "soon", "1e999", "-1", "0x7")),
+            *(headers | {"webhook-signature": value} for value in ("", "v1", "v1,", "v1,AAAA", "v2,x", "," * 9999)),
+            headers | {"webhook-signature": headers["webhook-signature"][:-3]},
+            {name: value for name, value in headers.items() if name != "webhook-timestamp"},
+        ):
+            response = requests.post(receiver.url, data=body, headers=wrong, timeout=60)
+            assert (response.status_code, response.content) == (401, b"")
+    assert stored(folder) == []
+    metrics = metrics_of(receiver.url)
+    refused = [count for name, count in metrics.items() if name.startswith("linq_webhooks_refused_total")]
+    assert sum(refused) == metrics["linq_webhooks_received_total"] == 23
+    assert len(refused) == 3, "by reason"
+    assert "see you at ten" not in caplog.text
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "event_id"),
+    [
+        (b"", 400, None),
+        (b"{", 400, None),
+        (b'{"event_id": "e1"} x', 400, None),
+        (b"\xff\xfe\x00", 400, None),
+        (b"[]", 200, "e"),
+        (b'{"event_id": 7, "event_type": []}', 200, "e"),
+        (b'{"event_id": "", "event_type": "parade.started"}', 200, "e"),
+        (b'{"event_id": "e1\\u0000\\ud83d", "event_type": "x"}', 200, "e1\ufffd\ufffd"),
+        (b'{"event_id": "' + b"x" * 5000 + b'"}', 200, "e"),
+        (b'{"event_id": "e1", "data": "caf\xe9"}', 200, "e1"),
+        (b'{"event_id": "e1", "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 200, "e1"),
+    ],
+)
+def test_any_json_that_is_genuine_is_stored_as_it_came(
+    receiver: ReceiverThread, folder: str, body: bytes, status: int, event_id: str | None
+) -> None:
+    assert deliver(receiver.url, body) == status
+    assert [(event.event_id, event.body) for event in stored(folder)] == ([(event_id, body)] if event_id else [])
+
+
+def test_an_id_that_nobody_signed_does_not_count(receiver: ReceiverThread, folder: str) -> None:
+    """Or one event could be stored under any number of ids."""
+    body = b'{"no": "id"}'
+    for chosen in ("a", "b"):
+        headers = signed(body, standard=False) | {"webhook-id": chosen}
+        assert requests.post(receiver.url, data=body, headers=headers, timeout=60).status_code == 200
+    assert len({event.event_id for event in stored(folder)}) == 1
+
+
+def test_a_body_over_the_limit_is_not_read(folder: str) -> None:
+    with ReceiverThread(open_archive(folder), max_body_bytes=10_000) as receiver:
+        assert deliver(receiver.url, body_of(1, pad="x" * 9000)) == 200
+        assert deliver(receiver.url, body_of(2, pad="x" * 10_000)) == 413
+        # By its header, and without one. The connection is closed while the client writes.
+        for request in (b"Content-Length: 100000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", receiver.port), 60) as connection:
+                connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\n" + request)
+                if b"chunked" in request:
+                    for chunk in [b"3e8\r\n" + b"x" * 1000 + b"\r\n"] * 11:
+                        connection.sendall(chunk)
+                assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+        assert [event.event_id for event in stored(folder)] == ["e1"]
+
+
+@pytest.mark.parametrize("method", ["get", "put", "delete", "head"])
+def test_only_post_delivers(receiver: ReceiverThread, method: str) -> None:
+    assert getattr(requests, method)(receiver.url, timeout=60).status_code == 405
+    assert getattr(requests, method)(f"{receiver.origin}/elsewhere", timeout=60).status_code == 404
+
+
+def test_slow_bodies_make_room_for_others(receiver: ReceiverThread, folder: str) -> None:
+    """More connections than bodies are read at a time, that all send a byte and wait."""
+    slow = []
+    for _ in range(600):
+        connection = socket.create_connection(("127.0.0.1", receiver.port), 60)
+        connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        slow.append(connection)
+    assert deliver(receiver.url, body_of(1)) == 200
+    answers = [connection.recv(100) for connection in slow]
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 503", b"HTTP/1.1 408"}
+    assert deliver(receiver.url, body_of(2)) == 200
+    for connection in slow:
+        connection.close()
+    assert [event.event_id for event in stored(folder)] == ["e1", "e2"]
+
+
+def test_endless_heads_are_cut_off(receiver: ReceiverThread) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.port), 60) as connection:
+        connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for _ in itertools.repeat(None):
+                connection.sendall(b"x" * 65536)
+    assert deliver(receiver.url, body_of(1)) == 200
+
+
+class Gate:
+    """An archive whose writes wait, fail or succeed as a test says; what it took is in `events`."""
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+        self.batches: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.waiting = threading.Event()
+        self.fails = False
+
+    def append(self, events: Sequence[StoredEvent]) -> None:
+        self.waiting.set()
+        self.open.wait(60)
+        if self.fails:
+            raise ArchiveError("webhook archive: down")
+        self.batches.append(len(events))
+        self.events += events
+
+    def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
+        raise NotImplementedError
+
+    def check(self) -> None:
+        if self.fails:
+            raise ArchiveError("webhook archive: down")
+
+    def close(self) -> None:
+        pass
+
+
+def test_deliveries_that_are_under_way_together_are_one_write() -> None:
+    gate = Gate()
+    gate.open.clear()
+    with ReceiverThread(gate) as receiver, ThreadPoolExecutor(21) as pool:
+        first = pool.submit(deliver, receiver.url, body_of(0))
+        assert gate.waiting.wait(60)
+        others = [pool.submit(deliver, receiver.url, body_of(number)) for number in range(1, 21)]
+        while metrics_of(receiver.url)["linq_webhooks_received_total"] < 21:
+            time.sleep(0.01)
+        assert not first.done(), "nothing is acknowledged before it is stored"
+        gate.open.set()
+        assert {one.result() for one in (first, *others)} == {200}
+    assert gate.batches[0] == 1
+    assert len(gate.batches) <= 3
+    assert sum(gate.batches) == 21
+
+
+def test_without_a_spool_what_cannot_be_stored_comes_again() -> None:
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate) as receiver:
+        response = requests.post(receiver.url, data=body_of(1), headers=signed(body_of(1)), timeout=60)
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert requests.get(f"{receiver.origin}/readyz", timeout=60).status_code == 503
+        assert requests.get(f"{receiver.origin}/healthz", timeout=60).status_code == 200
+        gate.fails = False
+        assert deliver(receiver.url, body_of(1)) == 200
+        assert requests.get(f"{receiver.origin}/readyz", timeout=60).json() == {"archive": "ok"}
+    assert [event.event_id for event in gate.events] == ["e1"]
+
+
+def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits() -> None:
+    gate = Gate()
+    gate.open.clear()
+    with ReceiverThread(gate) as receiver:
+        started = time.monotonic()
+        assert deliver(receiver.url, body_of(1)) == 503
+        assert time.monotonic() - started < 60
+        gate.open.set()
+        assert deliver(receiver.url, body_of(1)) == 200
+
+
+def drained(receiver: ReceiverThread) -> None:
+    while metrics_of(receiver.url)["linq_webhooks_spooled_events"]:
+        time.sleep(0.05)
+
+
+def test_a_spool_takes_events_while_the_archive_is_down_and_hands_them_on_in_order(tmp_path: Path) -> None:
+    gate = Gate()
+    spool = tmp_path / "spool"
+    with ReceiverThread(gate, spool=spool) as receiver:
+        assert deliver(receiver.url, body_of(0)) == 200
+        gate.fails = True
+        for number in range(1, 10):
+            assert deliver(receiver.url, body_of(number)) == 200
+        assert metrics_of(receiver.url)["linq_webhooks_spooled_events"] == 9
+        assert metrics_of(receiver.url)["linq_webhooks_oldest_spooled_age_seconds"] >= 0
+        assert requests.get(f"{receiver.origin}/readyz", timeout=60).json() == {"archive": "failed", "spool": "ok"}
+        gate.fails = False
+        drained(receiver)
+        assert deliver(receiver.url, body_of(10)) == 200
+        drained(receiver)
+        assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(11)]
+        assert list(spool.glob("date=*")) == []
+
+
+def test_what_is_in_the_spool_survives_a_restart(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        assert [deliver(receiver.url, body_of(number)) for number in range(5)] == [200] * 5
+    assert gate.events == []
+    gate.fails = False
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        while len(gate.events) < 5:
+            time.sleep(0.05)
+        drained(receiver)
+    assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(5)]
+
+
+def test_a_spool_takes_over_when_the_archive_hangs(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.open.clear()
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        assert [deliver(receiver.url, body_of(number)) for number in range(3)] == [200] * 3
+        gate.open.set()
+        drained(receiver)
+    assert {event.event_id for event in gate.events} == {"e0", "e1", "e2"}
+
+
+def test_a_spool_belongs_to_one_receiver(tmp_path: Path) -> None:
+    with ReceiverThread(Gate(), spool=tmp_path), pytest.raises(Exception, match="used by another receiver"):
+        ReceiverThread(Gate(), spool=tmp_path)
+
+
+def test_a_receiver_that_ends_finishes_what_waits(folder: str) -> None:
+    archive: Archive = open_archive(folder)
+    receiver = ReceiverThread(archive)
+    with ThreadPoolExecutor(8) as pool:
+        pending = [pool.submit(deliver, receiver.url, body_of(number)) for number in range(40)]
+        while not any(one.done() for one in pending):
+            time.sleep(0.01)
+        receiver.stop()
+        acknowledged = set()
+        for number, one in enumerate(pending):
+            if one.exception() is None and one.result() == 200:
+                acknowledged.add(f"e{number}")
+    assert acknowledged <= set(ids_of(open_archive(folder))[0])
+    assert acknowledged
+
+
+def test_many_lines_of_refusals_become_one(receiver: ReceiverThread, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(50):
+            assert requests.post(receiver.url, data=b"{}", timeout=60).status_code == 401
+    assert sum("refused" in record.getMessage() for record in caplog.records) < 50 / 2
+
+
+def test_metrics_are_in_the_form_of_prometheus(receiver: ReceiverThread) -> None:
+    assert deliver(receiver.url, body_of(1)) == 200
+    page = requests.get(f"{receiver.origin}/metrics", timeout=60)
+    assert page.headers["Content-Type"].startswith("text/plain; version=")
+    metrics = metrics_of(receiver.url)
+    assert metrics["linq_webhooks_received_total"] == 1
+    assert metrics['linq_webhooks_written_total{place="archive"}'] == 1
+    assert metrics["linq_webhooks_acknowledgement_seconds_count"] == 1
+    assert json.dumps(metrics)

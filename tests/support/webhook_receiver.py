@@ -1,0 +1,160 @@
+"""The receiver of webhooks as a process or a thread, and a platform that delivers to it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import requests
+from typing_extensions import Self
+
+from linq_client.webhooks import SigningSecrets
+from linq_webhooks._server import Server
+from linq_webhooks.app import create_app
+from linq_webhooks.archive import Archive
+
+__all__ = ["SECRET", "ReceiverProcess", "ReceiverThread", "body_of", "deliver", "metrics_of", "signed"]
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
+
+
+def body_of(number: int, **more: Any) -> bytes:
+    """The body of an event that differs from those of other numbers."""
+    fields = {
+        "api_version": "v3",
+        "webhook_version": "2026-02-03",
+        "event_id": f"e{number}",
+        "event_type": "message.received",
+        "created_at": "2026-03-01T12:00:00Z",
+        "data": {"id": f"m{number}", "parts": [{"type": "text", "value": "see you at ten"}]},
+    }
+    return json.dumps(fields | more).encode()
+
+
+def signed(
+    body: bytes,
+    *,
+    secret: str = SECRET,
+    at: float | None = None,
+    standard: bool = True,
+    deprecated: bool = True,
+    subscription: str | None = "s1",
+    event_id: str = "e",
+) -> dict[str, str]:
+    """The headers of a delivery, by the published recipe."""
+    stamp = str(int(time.time() if at is None else at))
+    headers = {"Content-Type": "application/json"}
+    if subscription is not None:
+        headers["X-Webhook-Subscription-ID"] = subscription
+    if standard:
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        mac = hmac.digest(key, f"{event_id}.{stamp}.".encode() + body, "sha256")
+        headers |= {
+            "webhook-id": event_id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
+        }
+    if deprecated:
+        mac_text = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        headers |= {
+            "X-Webhook-Event": "message.received",
+            "X-Webhook-Timestamp": stamp,
+            "X-Webhook-Signature": mac_text,
+        }
+    return headers
+
+
+def deliver(url: str, body: bytes, session: requests.Session | None = None, **options: Any) -> int:
+    """Deliver a body once, and return the status."""
+    post = (session or requests).post
+    return post(url, data=body, headers=signed(body, **options), timeout=60).status_code
+
+
+def metrics_of(url: str) -> dict[str, float]:
+    """The metrics of the receiver behind a target URL."""
+    origin = url.split("/webhooks")[0]
+    lines = requests.get(f"{origin}/metrics", timeout=60).text.splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+class ReceiverThread:
+    """A receiver in a thread of this process: it listens when the constructor returns."""
+
+    def __init__(self, archive: Archive, secrets: dict[str, list[str]] | None = None, **options: Any) -> None:
+        app = create_app(archive, SigningSecrets(secrets or {SigningSecrets.ANY: [SECRET]}), **options)
+        ready = threading.Event()
+        self._server = Server(app, "127.0.0.1", 0, on_ready=lambda port: ready.set())
+        self.port = self._server._socket.getsockname()[1]
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.origin}/webhooks/linq"
+        self._thread = threading.Thread(target=self._server.serve_until_stopped, daemon=True)
+        self._thread.start()
+        assert ready.wait(60), "the receiver did not start"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let it finish, and end."""
+        self._server.should_exit = True
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+
+class ReceiverProcess:
+    """`linq-webhooks serve` in a process of its own: it listens when the constructor returns."""
+
+    def __init__(self, archive: str, *options: str, secrets: str = SECRET, port: int = 0, log: Path | None = None):
+        command = [sys.executable, "-m", "linq_webhooks", "serve", "--archive", archive, "--port", str(port), *options]
+        environment = os.environ | {
+            "LINQ_WEBHOOK_SECRET": secrets,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        self._log = log.open("ab") if log else None
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the receiver did not start"
+        self.port = json.loads(line)["port"]
+        self.url = f"http://127.0.0.1:{self.port}/webhooks/linq"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def kill(self) -> None:
+        """End it as the kernel does when memory is short."""
+        self.process.kill()
+        self._ended()
+
+    def stop(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        self.process.terminate()
+        return self._ended()
+
+    def _ended(self) -> int:
+        code = self.process.wait(60)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        if self._log is not None:
+            self._log.close()
+        return code
