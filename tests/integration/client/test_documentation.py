@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from linq_emulator.testing import EmulatorProcess
-from tests.client.server import KEY, OK, Handler, Response, serving
+from tests.support.scripted_server import KEY, OK, Handler, Response, serving
 from tests.support.vendor_surface import events, operations
 
 EXAMPLES = re.findall(

@@ -9,7 +9,7 @@ import pytest
 
 from linq_client import APIConnectionError, ConflictError, Effect, LinqClient, ServerError
 from linq_client.models import APIModel
-from tests.client.server import client_of, envelope, serving
+from tests.support.scripted_server import client_of, envelope, serving
 
 PATH = "/v3/payment_requests"
 

@@ -32,7 +32,7 @@ from linq_client import (
     models,
     webhooks,
 )
-from tests.client.server import KEY, OK, Handler, Response, serving
+from tests.support.scripted_server import KEY, OK, Handler, Response, serving
 from tests.support.vendor_surface import LINE, Operation, events, fields_of, operations
 
 ANN = "+12025550121"
