@@ -61,7 +61,7 @@ def campaign() -> None:
         campaign_key=f"soup-{WEEK}",
         on_invalid="skip",
         max_invalid=0.5,
-        line_limits=RateLimits(messages_per_minute=60, messages_per_day=3_000, new_chats_per_day=200),
+        line_limits=RateLimits(messages_per_minute=60, messages_per_day=3_000, new_chats_per_day=50),
         send_window=("09:00", "20:00"),
         timezone="America/New_York",
         timezone_field="time_zone",

@@ -101,6 +101,7 @@ class IdempotencyRecord(RequestRecord):
     :param started_at: when the key was first sent, or may have been.
     :param requested_at: when the latest request was made that may have been accepted; None if that is not known.
     :param content: digest of the first request's content, see :func:`content_digest`.
+    :param first_key: the key before the first of its messages failed and was sent again; None if none was.
     """
 
     key: str
@@ -108,6 +109,7 @@ class IdempotencyRecord(RequestRecord):
     started_at: str | None = None
     requested_at: str | None = None
     content: str | None = None
+    first_key: str | None = None
 
     @classmethod
     def blank(cls, ti: TaskInstance, recipient: str, key: str | None = None) -> IdempotencyRecord:
@@ -118,6 +120,18 @@ class IdempotencyRecord(RequestRecord):
     def not_sent(self) -> IdempotencyRecord:
         """Return the record of a message that certainly was not sent."""
         return replace(self, status=Status.NOT_SENT, line=None, started_at=None, requested_at=None, content=None)
+
+    def renewed(self, failed: str) -> IdempotencyRecord:
+        """
+        Return the record of the message that is sent in the place of one that has failed.
+
+        Its key is made of the key and the id of that one. So a try that knows nothing of it, and asks with the first
+        key, is led to the same key again: the platform returns the failed message.
+
+        :param failed: id of the failed message.
+        """
+        first_key = self.first_key or self.key
+        return replace(self.not_sent(), key=derive_key(self.key, failed), first_key=first_key, result=None, ended=False)
 
     def in_progress(self, now: datetime, line: str | None, content: str) -> IdempotencyRecord:
         """
@@ -185,7 +199,7 @@ def decide_send(
             "An earlier try of this task was for another recipient, and its message was sent or may have been. "
             "Its result is not returned for this one, and nothing is sent. Make another run for it"
         )
-    has_other_key = given not in (None, record.key)
+    has_other_key = given not in (None, record.first_key or record.key)
     if is_cleared and has_other_key and record.status is Status.IN_PROGRESS:
         return Decision(fresh, note="The task was cleared, and its idempotency_key is new: sending another message")
     note = None

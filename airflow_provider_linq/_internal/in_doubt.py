@@ -112,14 +112,21 @@ class ChatLookup:
     :param client: makes the reads.
     :param own: returns all lines of the account.
     :param retention: how long the platform keeps a message; None if for ever.
+    :param passes_over: whether a message that was sent is as good as none; by default none is.
     """
 
     def __init__(
-        self, client: LinqClient, own: Callable[[], Collection[str]], retention: RetentionWindow | None
+        self,
+        client: LinqClient,
+        own: Callable[[], Collection[str]],
+        retention: RetentionWindow | None,
+        *,
+        passes_over: Callable[[models.Message], bool] = lambda message: False,
     ) -> None:
         self._client = client
         self._own = own
         self._retention = retention
+        self._passes_over = passes_over
         self._lines: dict[str | None, _LineChats] = {}
         self._lock = Lock()
 
@@ -200,7 +207,7 @@ class ChatLookup:
             messages = read_stable(self._client.messages.list(chat_id))
         except ChatNotFoundError:
             return None
-        return [message for message in messages if message.is_from_me]
+        return [message for message in messages if message.is_from_me and not self._passes_over(message)]
 
     def _may_be_in(
         self,

@@ -8,13 +8,14 @@ lost, and then the repeated request is refused.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, cast
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch
 from airflow_provider_linq._internal.destination import Accepted, Destination
 from airflow_provider_linq._internal.idempotency import Decision, IdempotencyRecord, content_digest, must_look
 from airflow_provider_linq._internal.in_doubt import (
@@ -32,7 +33,16 @@ from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq._internal.uploads import FileRules, check_message, upload, with_key, with_uploads
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import SendResult
-from linq_client import Effect, LinqClient, LinqError, Message, MessageLike, MessageNotFoundError
+from linq_client import (
+    Effect,
+    LinqClient,
+    LinqError,
+    Message,
+    MessageLike,
+    MessageNotFoundError,
+    NotFoundError,
+    models,
+)
 from linq_client.times import ServerClock, format_datetime, parse_datetime
 
 if TYPE_CHECKING:
@@ -59,6 +69,8 @@ class KeyedSend:
     :param context: of the task.
     :param not_after: when it must not be sent any more (UTC).
     :param shares_key: whether the key is made of the recipient, so that other instances of the task may use it.
+    :param resend_failed_after: for how long a failed message may still be delivered, after which it is sent again with
+        another key; None if it never is.
     """
 
     hook: LinqHook
@@ -70,16 +82,53 @@ class KeyedSend:
     context: Context
     shares_key: bool
     not_after: datetime | None = None
+    resend_failed_after: timedelta | None = None
+    #: What is on record if a message that was to take the place of a failed one certainly was not sent.
+    _failed: IdempotencyRecord | None = field(default=None, init=False)
 
     def run(self) -> SendResult:
         """
-        Send the message, unless it was sent, and return its result.
+        Send the message, unless it was sent, and return its result; a message that has failed may be sent again.
 
         :raises AirflowSkipException: it was not sent, and it is too late for it now.
         :raises AirflowFailException: it can't be known whether it was sent, or the key is that of another message.
         :raises AirflowException: it may have been sent, and the next try can know.
         :raises LinqError: it was not sent, or the platform failed.
         """
+        if self.resend_failed_after is None:
+            return self._send_or_find()
+        began = self._now()
+        result = self._send_or_find()
+        # More than once where nothing is on record: the first key leads from each failed message to the next one.
+        while self._is_earlier(result, began) and self._is_lost(str(result["message_id"]), self.resend_failed_after):
+            log.warning("Message %s has failed: it is sent again, with another key", result["message_id"])
+            record = replace(self.decision.record, key=str(result["idempotency_key"]))
+            self._failed = record.completed(result)
+            # Where there is no record, an earlier try may have come here, too.
+            self.decision = Decision(self._failed.renewed(str(result["message_id"])), is_unrecorded=not self.store)
+            result = self._send_or_find()
+        return result
+
+    def _is_earlier(self, result: SendResult, began: datetime) -> bool:
+        """Whether a message is not of this try, whose own can't have failed for good yet."""
+        is_on_record = self.decision.record.status is Status.COMPLETED
+        return is_on_record or parse_datetime(str(result["created_at"])) < began
+
+    def _is_lost(self, message_id: str, grace: timedelta) -> bool:
+        """Whether a message has failed for good, as far as anybody can know."""
+        try:
+            state, delivery = DeliveryWatch(message_id, "sent", grace).poll(self._client)
+        except NotFoundError:
+            log.warning("Message %s is gone, and nobody knows whether it has failed: it is not sent again", message_id)
+            return False
+        if delivery["delivery_status"] == "failed" and state is DeliveryState.WAITING:
+            raise AirflowException(
+                f"Message {message_id} has failed less than {grace} ago, and may still be delivered: a later try sends "
+                "it again"
+            )
+        return state is DeliveryState.FAILED
+
+    def _send_or_find(self) -> SendResult:
         record = self.decision.record
         if record.status is Status.COMPLETED and record.result is not None:
             log.info("Message %s was sent in an earlier try", record.result["message_id"])
@@ -96,7 +145,7 @@ class KeyedSend:
             if found is not None:
                 return self._complete(record, found)
         if late is not None:
-            self.store.save(record.not_sent())
+            self.store.save(self._failed or record.not_sent())
             raise AirflowSkipException(f"{late}. Nothing was sent")
         return self._send(record, in_doubt=in_doubt)
 
@@ -105,12 +154,12 @@ class KeyedSend:
         # Where nothing is kept, the time need not be known.
         attempt = record.in_progress(self._now(), self.destination.line, self._digest) if self.store else record
         try:
-            with once(self.store, attempt, otherwise=record):
+            with once(self.store, attempt, otherwise=self._failed or record):
                 accepted = self.destination.send(self._client, message)
         except LinqError as error:
             found = self._after(error, record, attempt, in_doubt=in_doubt)
             return self._complete(attempt, found)
-        self._check(accepted, attempt, otherwise=record)
+        self._check(accepted, attempt, otherwise=self._failed or record)
         return self._complete(attempt, accepted)
 
     def _complete(self, record: IdempotencyRecord, accepted: Accepted) -> SendResult:
@@ -181,7 +230,7 @@ class KeyedSend:
             log.warning("%s, and was", may)
             return Accepted(resolution.chat_id, resolution.message, record.key)
         if resolution is Resolution.ABSENT and not is_of_this_call and self._is_over(record, LATE_ACCEPTANCE):
-            self.store.save(record.not_sent())
+            self.store.save(self._failed or record.not_sent())
             raise error
         raise AirflowException(f"{may}, and the chat does not tell yet: the next try looks again") from None
 
@@ -207,14 +256,21 @@ class KeyedSend:
             log.warning("The platform has returned an earlier message of this key, which has other content")
         elif attempt.started_at is not None and accepted.message.created_at < parse_datetime(attempt.started_at):
             log.info("The message was sent before: nothing was sent now")
-        if accepted.message.delivery_status == "failed":
+        if accepted.message.delivery_status == "failed" and self.resend_failed_after is None:
             log.warning("The message of this key has failed, and is not sent again: that takes another key")
 
     def _look(self, record: IdempotencyRecord) -> Found | Resolution:
         now = self._now()
         since = now - _LONGEST_CALL if record.started_at is None else parse_datetime(record.started_at)
         log.info("Looking for a message that may have been sent since %s", format_datetime(since))
-        lookup = ChatLookup(self._client, lambda: self._own_lines, self.hook.settings.retention_window)
+        grace = self.resend_failed_after
+
+        def is_lost(message: models.Message) -> bool:
+            return grace is not None and message.delivery_status == "failed" and now - message.updated_at >= grace
+
+        lookup = ChatLookup(
+            self._client, lambda: self._own_lines, self.hook.settings.retention_window, passes_over=is_lost
+        )
         content = content_of(self._checked.parts)
         chat_id, line = self.destination.chat_id, self.destination.line
         if chat_id is not None:

@@ -58,6 +58,11 @@ class SendOperator(LinqOperator, ABC):
         self.poll_interval = as_timedelta(poll_interval).total_seconds()
         self.deferrable = deferrable
 
+    @property
+    def resend_failed_after(self) -> timedelta | None:
+        """For how long a failed message may still be delivered before it is sent again; None if it never is."""
+        return None
+
     @abstractmethod
     def destination(self) -> Destination:
         """
@@ -117,6 +122,7 @@ class SendOperator(LinqOperator, ABC):
                 context=context,
                 shares_key=is_mapped(ti) and given is None,
                 not_after=latest_moment(self.not_after, context),
+                resend_failed_after=self.resend_failed_after,
             )
             try:
                 return send.run()

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 #: What the platform recommends at most for a line and day, in both directions together.
 MESSAGES_PER_DAY: Final = 7000
+#: The same of chats that a line begins: more of them harm its reputation.
+NEW_CHATS_PER_DAY: Final = 50
 
 #: How many days of counts are kept.
 _KEPT_DAYS: Final = 2
@@ -33,6 +35,8 @@ class RateLimits:
     :param messages_per_minute: spread evenly: 30 is one every two seconds.
     :param messages_per_day: only the messages of this campaign are counted.
     :param new_chats_per_day: messages of this campaign that begin a chat.
+
+    Give all limits that are to hold: those of a default are not added.
     """
 
     messages_per_minute: float | None = None

@@ -84,8 +84,9 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
         named=columns_named(campaign.message, env),
         files=campaign.files,
     )
-    limits = (campaign.line_limits, campaign.total_limits)
-    if len(pool) > 1 or any(limit.new_chats_per_day is not None for limit in limits):
+    limits = (campaign.line_limits.new_chats_per_day, campaign.total_limits.new_chats_per_day)
+    # Where everybody may be somebody new, nobody has to know who is.
+    if len(pool) > 1 or any(limit is not None and limit < len(rows.recipients) for limit in limits):
         lines.find_chats({recipient.to for recipient in rows.recipients})
     return Prepared(campaign, key, lines, render, rows)
 

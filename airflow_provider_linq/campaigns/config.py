@@ -14,7 +14,7 @@ from airflow_provider_linq._internal.rendering import is_template
 from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
 from airflow_provider_linq.campaigns._files import check_output_path
-from airflow_provider_linq.campaigns._limits import MESSAGES_PER_DAY, RateLimits, SendWindow
+from airflow_provider_linq.campaigns._limits import MESSAGES_PER_DAY, NEW_CHATS_PER_DAY, RateLimits, SendWindow
 from airflow_provider_linq.campaigns._rows import Row
 from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError, MessageLike, check_line
@@ -26,7 +26,7 @@ OnInvalid: TypeAlias = Literal["fail", "skip"]
 #: In the place of a line: the platform chooses, whatever the connection's default line is.
 ANY: Final = "any"
 
-RECOMMENDED: Final = RateLimits(messages_per_day=MESSAGES_PER_DAY)
+RECOMMENDED: Final = RateLimits(messages_per_day=MESSAGES_PER_DAY, new_chats_per_day=NEW_CHATS_PER_DAY)
 NO_LIMITS: Final = RateLimits()
 
 

@@ -63,7 +63,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     :param on_invalid: what to do if rows are invalid or duplicates: "fail" before anything is sent, or "skip" them.
     :param max_invalid: how many rows "skip" may skip as invalid, as a number, or as a share (a float below 1), before
         the task fails and sends nothing; by default all but one.
-    :param line_limits: limits for each line; by default the 7,000 messages a day that the platform recommends.
+    :param line_limits: limits for each line; by default what the platform recommends: 7,000 messages and 50 new chats
+        a day. Who is over a limit is sent to on the next day. ``RateLimits()`` is no limit.
     :param total_limits: limits for all lines together.
     :param send_window: when people may be written to, ``("09:00", "20:00")`` or ``"09:00-20:00"``; it may go over
         midnight.

@@ -39,6 +39,7 @@ class _DeliveryOperator(SendOperator):
         wait_for_delivery: Until | None = None,
         delivery_timeout: timedelta | float = 3600,
         failure_grace: timedelta | float = FAILURE_GRACE,
+        resend_failed: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -47,6 +48,11 @@ class _DeliveryOperator(SendOperator):
         self.wait_for_delivery = wait_for_delivery
         self.delivery_timeout = as_timedelta(delivery_timeout)
         self.failure_grace = as_timedelta(failure_grace)
+        self.resend_failed = resend_failed
+
+    @property
+    def resend_failed_after(self) -> timedelta | None:
+        return self.failure_grace if self.resend_failed else None
 
     def after_send(self, context: Context, result: SendResult) -> SendResult:
         if self.wait_for_delivery is None or result["refused"] is not None:
@@ -94,8 +100,11 @@ class _DeliveryOperator(SendOperator):
 
     def _after(self, result: SendResult, state: str, delivery: Mapping[str, Any]) -> SendResult:
         if state == DeliveryState.FAILED.value:
+            failure = f"Message {delivery['message_id']} could not be delivered"
+            if self.resend_failed:
+                raise AirflowException(f"{failure}: the next try sends it again")
             # A retry would not send again, and so not help.
-            raise AirflowFailException(f"Message {delivery['message_id']} could not be delivered")
+            raise AirflowFailException(failure)
         self.log.info("Message %s: %s", delivery["message_id"], delivery["delivery_status"])
         return {**result, "delivery_status": delivery["delivery_status"], "service": delivery["service"]}
 
@@ -137,6 +146,9 @@ class LinqSendMessageOperator(_DeliveryOperator):
         SMS end at sent. By default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed, since it may still succeed.
+    :param resend_failed: whether a retry, or a cleared task, sends the message again, with another key, if it finds
+        that it has failed, and had ``failure_grace`` to arrive. The platform can report a failed message as delivered
+        later still: then the recipient has two.
     :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """
@@ -191,6 +203,7 @@ class LinqCreateChatOperator(_DeliveryOperator):
     :param wait_for_delivery: "sent", "delivered" or "read"; by default don't wait.
     :param delivery_timeout: how long to wait for that, in seconds or as a timedelta.
     :param failure_grace: for how long a failed delivery is not believed.
+    :param resend_failed: whether a later try sends a message again that has failed.
     :param poll_interval: seconds between two polls of the delivery, or a timedelta.
     :param deferrable: wait in the triggerer.
     """

@@ -12,6 +12,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import strategies as st
 
+from airflow_provider_linq.campaigns import RateLimits
 from airflow_provider_linq.campaigns._model import Outcome, Status
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.support import airflow as airflow_support
@@ -31,9 +32,14 @@ def people(number: int) -> list[dict[str, Any]]:
     return [{"to": f"person{index}@example.com", "name": f"Person {index}"} for index in range(number)]
 
 
+#: Tests send to more strangers on one day than the default lets them.
+WITHIN_A_DAY: Final = RateLimits(messages_per_day=7_000, new_chats_per_day=None)
+
+
 def campaign(**arguments: Any) -> LinqSendCampaignOperator:
     return LinqSendCampaignOperator(
-        task_id="campaign", **{"message": "Hello {{ row.name }}", "deferrable": True, **arguments}
+        task_id="campaign",
+        **{"message": "Hello {{ row.name }}", "deferrable": True, "line_limits": WITHIN_A_DAY, **arguments},
     )
 
 

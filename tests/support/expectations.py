@@ -38,6 +38,7 @@ def campaign(server: ContractServer, folder: Path, rows: list[dict[str, Any]], *
     """A campaign with an outcomes file; what is no argument of the operator is one of `Task`."""
     of_task = {name: arguments.pop(name) for name in TASK if name in arguments}
     given = {"message": TEXT, "rows": rows, "from_": LINES[0], "concurrency": 2, "deferrable": True, "groups": True}
+    given["line_limits"] = {"new_chats_per_day": None}
     return Task(server, folder, "campaign", {**given, "outcomes_path": str(folder / OUTCOMES), **arguments}, **of_task)
 
 

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from airflow_provider_linq.campaigns import RateLimits, _dispatcher, _state
 from airflow_provider_linq.campaigns._lines import NoLineError
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.support.airflow import Store
 from tests.support.campaigns import A, B, C, campaign, context, fault, lines_of, once, people, posts, sent_to
 from tests.support.emulator_process import Emulator
@@ -124,6 +125,31 @@ def test_new_chats_have_a_limit_of_their_own(emulator: Emulator) -> None:
     sent = Counter(message["to"][0] for message in emulator.ledger() if message["direction"] == "outbound")
     assert len(sent) == 7
     assert {row["to"] for row in rows[:4]} <= set(sent)
+
+
+def test_a_line_begins_fifty_chats_a_day_unless_somebody_says_otherwise(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, store = people(63), Store()
+    for row in rows[:10]:
+        emulator.control("POST", "inbound", {"line": A, "from": row["to"], "text": "Hi"})
+    task = LinqSendCampaignOperator(task_id="campaign", message="Hello {{ row.name }}", rows=rows, deferrable=True)
+    with caplog.at_level("INFO"), pytest.raises(TaskDeferred):
+        task.execute(context(store))
+    assert "each line at most 7,000 messages a day, 50 new chats a day" in caplog.text
+    assert f"the limit of new chats a day of {A} is reached" in caplog.text
+    assert sum(message["direction"] == "outbound" for message in emulator.ledger()) == 60
+    emulator.advance(24 * 3600)
+    assert task.execute_complete(context(store))["sent"] == 63
+    assert {handle: number for handle, number in sent_to(emulator).items() if handle != A} == once(rows)
+
+
+def test_where_all_may_be_strangers_no_chats_are_read(emulator: Emulator) -> None:
+    task = LinqSendCampaignOperator(task_id="campaign", message="Hello {{ row.name }}", rows=people(5))
+    assert task.execute(context(Store()))["sent"] == 5
+    assert [request for request in emulator.requests_served() if request["path"].endswith("/v3/chats")] == [
+        request for request in emulator.requests_served() if request["method"] == "POST"
+    ]
 
 
 def test_messages_are_spread_over_the_minute(emulator: Emulator) -> None:

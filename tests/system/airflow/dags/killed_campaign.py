@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import DAG
 
+from airflow_provider_linq.campaigns import RateLimits
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 
 
@@ -24,6 +25,7 @@ with DAG("killed_campaign", schedule=None, params={"pid_file": ""}):
         task_id="send",
         message="Hello {{ row.name }}",
         rows=[{"to": f"person{index}@example.com", "name": f"Person {index}"} for index in range(500)],
+        line_limits=RateLimits(new_chats_per_day=None),
         pre_execute=note_process,
         retries=200,
         retry_delay=timedelta(seconds=0.1),
