@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,parquet,dev]'
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,parquet,docs,dev]'
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills drift lint format docs bench newest clean help
+.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills drift lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
@@ -51,8 +51,12 @@ format: $(VENV)/.installed  ## Fixes of style that need no thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed  ## docs/reference/streams.md, from the catalog of the tap
-	$(BIN)/python docs/make_streams.py
+docs: $(VENV)/.installed  ## The documentation: its tables from the code, then the site, in the folder site
+	$(BIN)/python -m docs_tools
+	$(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.installed  ## The documentation on http://127.0.0.1:8000, made again with each change
+	$(BIN)/python -m mkdocs serve
 
 bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and the vendor's client: ratios, in half an hour
 	$(BIN)/python -m benchmarks
@@ -68,8 +72,8 @@ newest: $(VENV)/.installed  ## The newest versions of all libraries, in the plac
 	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .test-*.log .drift .meltano .demo output dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .test-*.log .drift .meltano .demo output dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "%-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

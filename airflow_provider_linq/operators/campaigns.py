@@ -36,7 +36,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     retry continues where the last try stopped; what waits for the send window, or for a limit, can wait without a
     worker.
     The task returns a :class:`~airflow_provider_linq.campaigns.CampaignResult`: how many were sent, skipped,
-    failed or are unknown. ``docs/reference/campaigns.md`` has the argument for exactly once, and its limits.
+    failed or are unknown. ``docs/explanation/exactly-once.md`` has the argument for exactly once, and its limits.
 
     :param message: template over the row: text, a list of parts, or the JSON form of a message, as
         :class:`LinqSendMessageOperator` takes it. ``{{ row.first_name }}`` is a column of the row; beside it there are

@@ -1,4 +1,4 @@
-"""The SQL of docs/explanation/extraction.md."""
+"""The SQL of the how-to guides."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def sql(dialect: str) -> str:
-    """The statements of the only block for this dialect."""
-    page = (ROOT / "docs" / "explanation" / "extraction.md").read_text()
-    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", page, re.DOTALL)
+def sql(dialect: str, page: str = "extract.md") -> str:
+    """The statements of the only block for this dialect in a how-to guide."""
+    text = (ROOT / "docs" / "how-to" / page).read_text()
+    (found,) = re.findall(rf"```sql {dialect}\n(.*?)```", text, re.DOTALL)
     return str(found)

@@ -1,4 +1,4 @@
-"""Every example of docs/reference/airflow.md, campaigns.md beside it, and the README runs as it is written there."""
+"""Every example of the README and the documentation that has a DAG runs as it is written there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.emulator_process import Emulator
 
 ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-DOCUMENTS = ("README.md", "docs/reference/airflow.md", "docs/reference/campaigns.md")
-CODE = [code for document in DOCUMENTS for code in BLOCK.findall((ROOT / document).read_text())]
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+CODE = [code for document in DOCUMENTS for code in BLOCK.findall(document.read_text())]
 EXAMPLES = {found.group(1): code for code in CODE if (found := re.search(r'with DAG\(\s*"(\w+)"', code))}
 DECORATED = [code for code in CODE if "\n@dag(" in code]
 
@@ -93,6 +93,12 @@ def test_the_one_that_extracts(run_example: Callable[..., Run], emulator: Emulat
     emulator.control("POST", "seed", {"chats": 3, "messages_per_chat": 5, "hours": 10, "seed": 1})
     run = run_example("extract", {"/srv": str(tmp_path)})
     assert run.xcom("extract")["records"]["messages"] == len(emulator.ledger())
+
+
+def test_the_one_of_the_readme(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    with answering(emulator, {ANN: "At five"}):
+        run = run_example("ask_for_a_time")
+    assert run.xcom("wait")["text"] == "At five"
 
 
 def test_the_one_that_waits(run_example: Callable[..., Run], emulator: Emulator) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import duckdb
 import psycopg
 
+from linq_client import LinqClient
 from tests.support.documented_sql import sql
 from tests.support.emulator_process import Emulator
 from tests.support.postgres import for_sqlalchemy
-from tests.support.running import PERSON, TAP, cli, inbound, succeed
-
-ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text()
+from tests.support.running import PERSON, TAP, Output, inbound, succeed
 
 
 def some_messages(emulator: Emulator) -> list[list[dict[str, Any]]]:
@@ -50,6 +47,51 @@ def check(parts: list[tuple[Any, ...]], count: int) -> None:
     assert [part[:2] for part in parts if part[1] == "media"] == [(1, "media")]
 
 
+def load(runs: list[Output], postgres: str, folder: Path) -> None:
+    """Load what runs emitted into the schema `linq`."""
+    config = folder / "config.json"
+    loading = {"sqlalchemy_url": for_sqlalchemy(postgres), "default_target_schema": "linq", "add_record_metadata": True}
+    config.write_text(json.dumps(loading))
+    for run in runs:
+        lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
+        command = [TAP.with_name("target-postgres"), "--config", config]
+        subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
+
+
+def test_a_person_is_erased(emulator: Emulator, postgres: str, tmp_path: Path) -> None:
+    """What they wrote, what was written to them alone, and who they are; others keep what they wrote."""
+    other = "+12125550177"
+    inbound(emulator, parts=[{"type": "text", "value": "mine"}, {"type": "media", "url": "https://example.com/a.png"}])
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        alone = client.chats.create(emulator.lines[0], other, "To another")
+        group = client.chats.create(emulator.lines[0], [PERSON, other], "Hello all")
+    for sender in (PERSON, other):
+        emulator.control(
+            "POST", "inbound", {"chat_id": group.id, "from": sender, "text": f"In the group, {sender[-4:]}"}
+        )
+    reaction = {"message_id": group.message.id, "type": "love"}
+    emulator.control("POST", "reactions", {**reaction, "from": PERSON})
+    emulator.advance(60)
+    load([succeed(emulator)], postgres, tmp_path)
+    tables = ("messages", "reactions", "attachments", "chats", "chat_participants")
+    with psycopg.connect(postgres) as connection:
+        before = [
+            connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
+            for table in tables
+        ]
+        assert all(before[0:2] + before[3:]), "there is something to erase in each"
+        connection.execute(sql("postgres", "erase-a-person.md").replace("+12025550123", PERSON))
+        for table in tables:
+            left = connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
+            assert left == [], table
+        texts = connection.execute("select text from linq.messages order by text").fetchall()
+        chats = connection.execute("select id from linq.chats").fetchall()
+        ((files,),) = connection.execute("select count(*) from linq.attachments").fetchall()
+    assert [text for (text,) in texts] == ["Hello all", "In the group, 0177", "To another"]
+    assert {chat for (chat,) in chats} == {alone.id, group.id}
+    assert files == 0
+
+
 def test_the_sql_for_postgresql(emulator: Emulator, postgres: str, tmp_path: Path) -> None:
     """On the tables that the loader makes."""
     message = inbound(emulator, "one")
@@ -62,13 +104,7 @@ def test_the_sql_for_postgresql(emulator: Emulator, postgres: str, tmp_path: Pat
     emulator.control("POST", "edits", {"message_id": message, "text": "three"})
     emulator.control("POST", "reactions", {**reaction, "operation": "remove"})
     runs.append(succeed(emulator, state=runs[0].state))
-    config = tmp_path / "config.json"
-    loading = {"sqlalchemy_url": for_sqlalchemy(postgres), "default_target_schema": "linq", "add_record_metadata": True}
-    config.write_text(json.dumps(loading))
-    for run in runs:
-        lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
-        command = [TAP.with_name("target-postgres"), "--config", config]
-        subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
+    load(runs, postgres, tmp_path)
     with psycopg.connect(postgres) as connection:
         connection.execute(sql("postgres"))
         parts = connection.execute("select part_index, type, value from message_parts").fetchall()
@@ -76,15 +112,3 @@ def test_the_sql_for_postgresql(emulator: Emulator, postgres: str, tmp_path: Pat
         reactions = connection.execute("select type from present_reactions").fetchall()
     check(parts, count)
     assert reactions == [("like",)]
-
-
-def settings_table(document: str) -> list[str]:
-    """The rows of the table of settings in a Markdown document."""
-    (table,) = re.findall(r"^\| Setting \|.*\n((?:\|.*\n)+)", document, re.MULTILINE)
-    return str(table).splitlines()
-
-
-def test_the_settings_table_is_what_the_tap_says() -> None:
-    """Row for row, so that nothing is missing on either side."""
-    about = cli("--about", "--format=markdown").stdout
-    assert settings_table(README) == settings_table(about)

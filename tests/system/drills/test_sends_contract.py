@@ -184,7 +184,7 @@ def test_5_a_known_key_is_refused_for_good(serve: Serve, tmp_path: Path) -> None
     [
         ("a line is at risk", None),
         ("a line is at risk", OUTCOMES),
-        # Without files it is a limit that docs/reference/campaigns.md names: nothing is there that both tasks see.
+        # Without files it is a limit that docs/explanation/exactly-once.md names: nothing is there that both tasks see.
         ("somebody writes to another line", OUTCOMES),
     ],
 )

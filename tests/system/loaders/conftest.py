@@ -6,7 +6,7 @@ What is shown here, by file:
 | --- | --- |
 | test_odd_records.py | one odd record costs no more than itself, through three loaders and DuckDB |
 | test_drawn_records.py | the same of records that Hypothesis draws |
-| test_documented_sql.py | the SQL of docs/explanation/extraction.md, on what loaders have made |
+| test_documented_sql.py | the SQL of docs/how-to/extract.md, on what loaders have made |
 | test_odd_state.py | STATE and catalogs as other programs leave them |
 | test_outages.py | an API that is down for a while |
 | test_refusals.py | an API that says no for ever, or something else than it should |

@@ -1,4 +1,4 @@
-"""The SQL of docs/explanation/extraction.md, on the tables and files that loaders have made of two runs of the tap."""
+"""The SQL of docs/how-to/extract.md, on the tables and files that loaders have made of two runs of the tap."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 FILE = ROOT / "docs" / "meltano-hub.yml"
 HUB = yaml.safe_load(FILE.read_text())
 MELTANO = yaml.safe_load((ROOT / "meltano.yml").read_text())
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "docs/how-to/extract.md")
 
 TEXT: Final = {"type": "string"}
 TEXTS: Final = {"type": "array", "items": TEXT}
@@ -138,15 +138,16 @@ def test_meltano_yml_says_the_same() -> None:
     assert HUB["supported_python_versions"] == [f"3.{minor}" for minor in range(*map(int, versions))]
 
 
-@pytest.fixture
-def snippet() -> dict[str, Any]:
-    (text,) = re.findall(r"```yaml\n((?:(?!```).*\n)*?.*- name: tap-linq\n(?:(?!```).*\n)*)```", README)
+@pytest.fixture(params=DOCUMENTS)
+def snippet(request: pytest.FixtureRequest) -> dict[str, Any]:
+    page = (ROOT / request.param).read_text()
+    (text,) = re.findall(r"```yaml\n((?:(?!```).*\n)*?.*- name: tap-linq\n(?:(?!```).*\n)*)```", page)
     (plugin,) = yaml.safe_load(text)["plugins"]["extractors"]
     found: dict[str, Any] = plugin
     return found
 
 
-def test_the_readme_says_the_same(snippet: dict[str, Any]) -> None:
+def test_the_documents_say_the_same(snippet: dict[str, Any]) -> None:
     settings = {setting["name"]: setting for setting in HUB["settings"]}
     for name, value in snippet.items():
         if name != "settings":

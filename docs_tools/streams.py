@@ -1,42 +1,14 @@
-"""Writes docs/reference/streams.md from the catalog of the tap: `python docs/make_streams.py`, or `make docs`."""
+"""The streams of the tap, with their columns and a sample row, from the catalog."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from docs_tools.markdown import table as markdown_table
 from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
-
-PAGE: Final = Path(__file__).with_name("reference") / "streams.md"
-
-HEAD: Final = """\
-# Streams
-
-<!-- Made by `make docs` from the catalog of the tap; a test says when it is out of date. -->
-
-What each stream of `tap-linq` has, made from its catalog. All times are RFC 3339 in UTC. Columns without a mark may be
-null. How the rows come about is in [extraction.md](../explanation/extraction.md).
-
-**INCREMENTAL**: a run emits what is new or has changed, and a full sweep everything that lives; a loader has to update
-rows by key, or append. Never let it replace what earlier runs have brought: what has expired is in no later run.
-`"replication-method": "FULL_TABLE"` for `messages`, `reactions` or `attachments` in the catalog (or in `metadata` of
-Meltano) makes each run a full sweep, and for `chats` or `chat_participants` brings all of them in each run.
-**FULL_TABLE**: each run emits all rows.
-
-**`_extra`** holds what the API says and no column takes: what is not declared, and values of another type than their
-column's, which is null then. Its names are paths: `poll`, `from_handle.nickname`, `parts.0.poll`, counted from 0; where
-two are the same, the second ends with `~`. Numbers beyond 64 bits, and those that are no JSON, are text; what has more
-than 64 levels is JSON text from there on. An item of `parts`, `handles` or `reactions` that is no object is an empty
-one in its place, so that the others keep their numbers. A record without its key is left out, and counted in the log.
-
-**To keep a column out of your warehouse**, deselect it, and think of what says the same: the text of a message stands
-in `messages.text` *and* in `messages.parts`; who sent it in `from`, `from_handle` and `chat_participants`; what is new
-in the API in `_extra`. A column that is not selected does not come out by way of `_extra` either, but names that the
-tap does not know do. To select `messages.id` and `messages.created_at` alone gives these, and the replication key.
-"""
 
 LINE: Final = "+12025550101"
 PERSON: Final = "+12125550100"
@@ -167,11 +139,22 @@ def sample(stream: LinqStream) -> dict[str, Any]:
     return {name: given[name] for name in stream.schema["properties"] if name in given}
 
 
-def page() -> str:
-    """Return the page as it should be."""
+def overview() -> str:
+    """Return a row for each stream."""
+    lines = [("stream", "key", "replication", "a row is")]
     streams = TapLinq(config={"api_key": "key"}).streams
-    sections = ["\n".join(_section(streams[name])) for name in SAMPLES]  # type: ignore[arg-type]  # all are ours
-    return "\n".join([HEAD, *sections])
+    for stream in (streams[name] for name in SAMPLES):
+        key = ", ".join(f"`{name}`" for name in stream.primary_keys)
+        lines.append(
+            (f"[`{stream.name}`](#{stream.name})", key, stream.replication_method, stream.schema["description"])
+        )
+    return markdown_table(*lines)
+
+
+def table() -> str:
+    """Return a section for each stream."""
+    streams = TapLinq(config={"api_key": "key"}).streams
+    return "\n".join("\n".join(_section(streams[name])) for name in SAMPLES)  # type: ignore[arg-type]  # all are ours
 
 
 def _section(stream: LinqStream) -> Iterator[str]:
@@ -202,7 +185,3 @@ def _rows(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
             yield from _rows(one, f"{prefix}{name}.")
         elif "properties" in items:
             yield from _rows(items, f"{prefix}{name}[].")
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page())

@@ -1,0 +1,1 @@
+"""What makes the documentation: tables from the code (`python -m docs_tools`), and hooks of mkdocs."""
