@@ -43,7 +43,7 @@ def start_up(program: list[str], by: Callable[[Run], float]) -> Run:
 
 def slow_down(emulator: EmulatorProcess, seconds: float) -> None:
     """Let each request to the API wait, as long as the network would."""
-    emulator.add_fault("latency", seconds=seconds)
+    emulator.fault("latency", seconds=seconds)
 
 
 def get(emulator: EmulatorProcess, path: str, **params: Any) -> Any:

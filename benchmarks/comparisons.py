@@ -165,7 +165,7 @@ def _receive(emulator: EmulatorProcess, count: int) -> None:
         page = get(emulator, "chats", limit=100, cursor=cursor)
         chat, cursor = page["chats"][-1], page["next_cursor"]
         sender = next(handle["handle"] for handle in chat["handles"] if not handle["is_me"])
-        emulator.receive_message(sender, "Are you there?", chat_id=chat["id"])
+        emulator.inbound(sender, "Are you there?", chat_id=chat["id"])
 
 
 def _describe_message(emulator: EmulatorProcess) -> str:

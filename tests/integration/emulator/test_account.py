@@ -140,7 +140,7 @@ def test_an_audit_runs_ends_and_rests(server):
 
 def test_what_an_audit_finds(server):
     stop = server.create(ANN)["id"]
-    server.receive_message(ANN, "STOP", chat_id=stop)
+    server.inbound(ANN, "STOP", chat_id=stop)
     server.advance(61)
     for _ in range(2):
         body = {"message": {"parts": [{"type": "text", "value": "but"}]}, "override_optout": True}
@@ -193,7 +193,7 @@ def test_blocks_are_normalized_and_listed_newest_first(server):
         "ann@example.com",
         ANN,
     ]
-    assert server.receive_message("ANN@example.com", "hi", line=LINE) == {"dropped": True}
+    assert server.inbound("ANN@example.com", "hi", line=LINE) == {"dropped": True}
     body = {"to": ["aNN@example.com"], "message": {"parts": [{"type": "text", "value": "hi"}]}}
     assert server.refused("POST", "/v3/messages", body) == (403, 2026)
     server.ok("DELETE", "/v3/blocked_handles", {"handle": "ANN@EXAMPLE.COM"})

@@ -192,7 +192,7 @@ def test_faults_are_removed(server):
 
 def test_the_ledger_keeps_everything(server):
     chat = server.create(ANN, text="one", idempotency_key="k")
-    server.receive_message(ANN, "two")
+    server.inbound(ANN, "two")
     server.ok("PATCH", f"/v3/messages/{chat['message']['id']}", {"text": "uno"})
     server.ok("POST", f"/v3/messages/{chat['message']['id']}/reactions", {"operation": "add", "type": "like"})
     first, second = server.ledger()
@@ -234,7 +234,7 @@ def test_reset_forgets_everything_but_the_time(server):
 
 @pytest.mark.parametrize("sender", ["262966", "729", "ACME Bank"])
 def test_senders_that_cannot_be_written_to(server, sender):
-    inbound = server.receive_message(sender, "Your code is 1234")
+    inbound = server.inbound(sender, "Your code is 1234")
     assert (inbound["from_handle"]["handle"], inbound["service"]) == (sender, "SMS")
     assert [chat["id"] for chat in server.ok("GET", "/v3/chats", params={"to": sender})["chats"]] == [
         inbound["chat_id"]
@@ -242,7 +242,7 @@ def test_senders_that_cannot_be_written_to(server, sender):
     body = {"from": LINE, "to": [sender], "message": {"parts": [{"type": "text", "value": "hi"}]}}
     assert server.refused("POST", "/v3/chats", body) == (400, 1002)
     server.ok("POST", "/v3/blocked_handles", {"handle": sender})
-    assert server.receive_message(sender, "again") == {"dropped": True}
+    assert server.inbound(sender, "again") == {"dropped": True}
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_the_clock_ends_before_its_calendar(server):
 
 @pytest.mark.parametrize("pattern", ["(/?[a-z0-9_]*)*$", "(a+)+$", "(a|aa)+$", "^(.*a){20}$"])
 def test_no_pattern_of_a_fault_stops_the_server(server, pattern):
-    server.add_fault("status", path=pattern, method="GET")
+    server.fault("status", path=pattern, method="GET")
     assert server.call("GET", "/v3/" + "a" * 3000 + "!").status_code in (404, 500)
     assert server.call("POST", "/v3/chats", {}).status_code == 400
 
@@ -355,7 +355,7 @@ def test_a_token_guards_the_commands_and_names_guard_the_rest():
             assert refused.value.status == 401
             with pytest.raises(ControlError):
                 Emulator(**address, token="another-token-of-it").reset()
-            assert Emulator(**address, token=TOKEN).receive_message(ANN, "hello")["id"]
+            assert Emulator(**address, token=TOKEN).inbound(ANN, "hello")["id"]
             path = "/api/partner/v3/phone_numbers"
             statuses = {
                 name: raw(server, "GET", path, [("Host", name), key(server)])[0]

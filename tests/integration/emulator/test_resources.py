@@ -89,7 +89,7 @@ def test_a_slow_first_fetch_of_media_by_url(server):
     server.set_switches(media_fetch_seconds=600)  # far longer than `send` and `ok` wait
     chat = server.create(ANN)["id"]
     picture = {"type": "media", "url": "https://example.com/a.png"}
-    server.receive_message(ANN, parts=[picture | {"url": "https://example.com/inbound.png"}])
+    server.inbound(ANN, parts=[picture | {"url": "https://example.com/inbound.png"}])
     server.send(chat, "what a contact sends makes no request wait")
     sticker = {"operation": "add", "type": "sticker", "emoji": "🎂"}
     server.ok("POST", f"/v3/messages/{server.send(chat)['id']}/reactions", sticker)

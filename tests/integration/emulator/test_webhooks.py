@@ -157,7 +157,7 @@ def text(value, **more):
 
 def test_the_older_version_lacks_edits(server, receiver):
     subscribe(server, f"{receiver.url}?version=2025-01-01", "message.received", "message.edited")
-    inbound = server.receive_message(ANN, "helo")
+    inbound = server.inbound(ANN, "helo")
     server.edit_message(inbound["id"], "hello")
     event = receiver.wait(1)[0]
     assert event["webhook_version"] == "2025-01-01"
@@ -172,7 +172,7 @@ def test_a_line_without_retention_keeps_nothing(server, receiver):
     sent = f"/v3/messages/{chat['message']['id']}"
     assert chat["message"]["parts"][0]["value"] == "secret"
     assert server.ok("PATCH", sent, {"text": "secret edit"})["parts"][0]["value"] == "secret edit"
-    inbound = server.receive_message(ANN, "secret")
+    inbound = server.inbound(ANN, "secret")
     server.advance(60)
     for path in (sent, f"{sent}/thread", f"/v3/messages/{inbound['id']}"):
         assert server.refused("GET", path) == (404, 2002)
@@ -199,7 +199,7 @@ def test_every_kind_of_event(server, receiver):
     for operation in ("add", "remove"):
         server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": operation, "type": "love"})
     server.report_receipt(message, "failed", code=4002)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.set_typing(chat["id"], ANN)
     server.set_typing(chat["id"], ANN, started=False)
     for place in ({"longitude": 1, "latitude": 2}, {"longitude": 2, "latitude": 2}, None):
@@ -234,8 +234,8 @@ def test_an_update_that_fails(server, receiver):
 
 def test_filters(server, receiver):
     subscribe(server, receiver.url, "message.received", phone_numbers=[OTHER_LINE])
-    server.receive_message(ANN, "hi")
-    server.receive_message(ANN, "this one", line=OTHER_LINE)
+    server.inbound(ANN, "hi")
+    server.inbound(ANN, "this one", line=OTHER_LINE)
     assert receiver.wait(1)[0]["data"]["chat"]["owner_handle"]["handle"] == OTHER_LINE
     assert len(settled(server)) == 1
 
@@ -255,7 +255,7 @@ def until(server, count):
 def test_retries_are_on_the_virtual_clock(server, receiver, answer):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [answer, answer]
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     assert len(until(server, 1)) == 1
     server.advance(4)
     assert len(attempts(server)) == 1
@@ -276,7 +276,7 @@ def test_the_end_of_retries(server, receiver, schedule, tries, last):
     server.set_switches(webhook_retries=schedule)
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [500] * 20
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.advance(4000)
     delivery = settled(server)[0]
     assert (delivery["state"], len(delivery["attempts"])) == ("failed", tries)
@@ -288,7 +288,7 @@ def test_ten_retries_up_to_a_fifth_early_or_late(server, receiver):
     server.set_switches(webhook_retries="ten")
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [500] * 20
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.advance(4000)
     delivery = settled(server)[0]
     times = [datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp() for one in delivery["attempts"]]
@@ -304,10 +304,10 @@ def test_ten_retries_up_to_a_fifth_early_or_late(server, receiver):
 def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [404]
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     assert [one["state"] for one in settled(server)] == ["failed"]
     receiver.stop()
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     deadline = time.monotonic() + 10
     while not (tried := server.webhook_deliveries()[1]["attempts"]):
         assert time.monotonic() < deadline
@@ -318,7 +318,7 @@ def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
 
 def test_nothing_leaves_the_machine(server):
     subscribe(server, "https://example.com/hook", "message.received")
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     delivery = server.webhook_deliveries()[0]
     assert (delivery["state"], delivery["attempts"]) == ("undeliverable", [])
     server.advance(4000)
@@ -328,10 +328,10 @@ def test_nothing_leaves_the_machine(server):
 def test_affinity(server, receiver):
     subscribe(server, receiver.url, "message.received", routing_key_header="X-Cluster")
     receiver.headers = {"X-Cluster": "blue"}
-    first = server.receive_message(ANN, "hi")
+    first = server.inbound(ANN, "hi")
     receiver.wait(1)
     settled(server)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     receiver.wait(2)
     headers = [{name.lower(): value for name, value in one.items()} for one, _ in receiver.got]
     assert [one["linq-chat-id"] for one in headers] == [first["chat_id"]] * 2
