@@ -7,12 +7,14 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from tests.support.campaign_drills import FULL, Figures, chance, slow
 from tests.support.airflow_process import Airflow, wait_until
-from tests.support.campaign_drills import FULL, Figures, seeded, slow
 from tests.support.emulator_process import running_emulator
+from tests.support.seeds import seed
 
 KILLS = 100
 #: Airflow needs some seconds from a death to the next try; after so many of them it is killed no more.
@@ -54,7 +56,7 @@ class Worker:
 
 @pytest.mark.skipif(not FULL, reason="takes a quarter of an hour: LINQ_DRILLS=full")
 def test_each_recipient_once_under_airflow(tmp_path: Path) -> None:
-    rng = seeded()
+    rng = Random(seed())
     rows = [{"to": f"person{index}@example.com"} for index in range(500)]
     home = tmp_path / "airflow"
     home.mkdir()
@@ -67,7 +69,9 @@ def test_each_recipient_once_under_airflow(tmp_path: Path) -> None:
             kills = 0
             deadline = time.monotonic() + TIME_TO_KILL
             while kills < KILLS and time.monotonic() < deadline and (process := worker.next_process()):
-                time.sleep(rng.uniform(0, 1.2))
+                event = chance(emulator, rng, 20)
+                while not event() and worker.task()["state"] == "running":
+                    pass
                 if worker.task()["state"] == "running":
                     with suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)

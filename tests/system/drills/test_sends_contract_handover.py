@@ -249,7 +249,7 @@ def test_all_lines_are_lost_while_some_are_in_doubt(serve: Serve, tmp_path: Path
     server.at("answered", 8, lambda: server.ineligible.update(LINES), lambda request: request.send is not None)
     task = runs(server, tmp_path, rows, "first", from_=LINES, concurrency=4)
     began = time.monotonic()
-    ending = task.go(limit=60)
+    ending = task.go()
     print(ending, time.monotonic() - began, len(server.requests))
     assert ending.state == "up_for_retry"
     assert len(server.requests) < 200
@@ -266,7 +266,7 @@ def test_an_api_that_never_stops_asking_to_wait(serve: Serve, tmp_path: Path) ->
     server = serve()
     server.rule(Fate("never", refused(429, 1007, retry_after=0)))
     task = runs(server, tmp_path, rows_for(3), "first")
-    ending = task.go(limit=60)
+    ending = task.go()
     assert ending.state == "up_for_retry"
     assert len(server.posts) <= 3 * 21
 
