@@ -9,8 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +19,7 @@ import psutil
 import requests
 
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -66,7 +66,7 @@ class Airflow:
 
     def start(self) -> None:
         self._process = self._spawn("standalone")
-        wait_until(self._is_healthy, 180, "Airflow is healthy")
+        wait_until(self._is_healthy, "Airflow is healthy")
         token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
         self._headers = {"Authorization": f"Bearer {token}"}
 
@@ -94,7 +94,7 @@ class Airflow:
         return answer.json()
 
     def unpause(self, dag_id: str) -> None:
-        wait_until(lambda: dag_id in {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}, 120, dag_id)
+        wait_until(lambda: dag_id in {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}, dag_id)
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
 
     def asset_state(self, name: str) -> Any:
@@ -115,7 +115,7 @@ class Airflow:
         found: Mapping[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return found
 
-    def until(self, dag_id: str, run_id: str, task_id: str, *states: str, seconds: float = 120) -> Mapping[str, Any]:
+    def until(self, dag_id: str, run_id: str, task_id: str, *states: str) -> Mapping[str, Any]:
         """Wait until a task is in one of these states, and return it."""
 
         def arrived() -> Mapping[str, Any] | None:
@@ -123,7 +123,7 @@ class Airflow:
             assert found["state"] != "failed" or "failed" in states, f"{dag_id}.{task_id} has failed"
             return found if found["state"] in states else None
 
-        return wait_until(arrived, seconds, f"{dag_id}.{task_id} is {' or '.join(states)}")
+        return wait_until(arrived, f"{dag_id}.{task_id} is {' or '.join(states)}")
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
@@ -164,15 +164,6 @@ class Airflow:
         beats = [health[part].get(f"latest_{part}_heartbeat") for part in ("scheduler", "triggerer", "dag_processor")]
         # A row of an Airflow that is gone could look healthy: the heartbeat has to be of this one.
         return all(beat is not None and datetime.fromisoformat(beat) > self._started for beat in beats)
-
-
-def wait_until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
-    """Return what the condition returns as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"after {seconds:g} seconds it is still not so that {what}"
-        time.sleep(0.5)
-    return found
 
 
 def free_ports(count: int) -> list[int]:

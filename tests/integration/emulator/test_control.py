@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import http.client
 import json
 import re
 import time
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from linq_emulator.testing import ControlError
+from tests.support.waiting import wait_until
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
@@ -154,18 +157,20 @@ def test_a_truncated_list_promises_more_than_it_sends(server):
     assert promised > 100
 
 
+def test_latency_makes_a_request_wait(server):
+    server.fault("latency", seconds=0.2)
+    began = time.monotonic()
+    server.ok("GET", "/v3/chats")
+    assert time.monotonic() - began >= 0.2
+
+
 def test_latency_holds_up_nobody_else(server):
-    server.control("POST", "faults", {"kind": "latency", "path": "^/v3/phone_numbers$", "seconds": 1, "count": 1})
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        began = time.monotonic()
-        slow = pool.submit(lambda: server.call("GET", "/v3/phone_numbers"))
-        while server.faults()[0]["hits"] == 0:
-            assert time.monotonic() - began < 0.9
-        headers = {"Authorization": server.session.headers["Authorization"]}
-        assert requests.get(f"{server.base_url}/v3/chats", headers=headers, timeout=5).ok
-        assert time.monotonic() - began < 0.9
-        assert slow.result().ok
-        assert time.monotonic() - began >= 1
+    server.fault("latency", path="^/v3/phone_numbers$", seconds=600)
+    address = urlsplit(server.base_url)
+    with closing(http.client.HTTPConnection(address.netloc)) as slow:
+        slow.request("GET", f"{address.path}/v3/phone_numbers", headers={"Authorization": f"Bearer {server.api_key}"})
+        wait_until(lambda: server.faults()[0]["hits"], "the slow request has come")
+        assert server.ok("GET", "/v3/chats") == {"chats": [], "next_cursor": None}
 
 
 def test_a_probability(server):

@@ -6,13 +6,14 @@ import base64
 import hmac
 import json
 import threading
-import time
 from datetime import datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
 
@@ -45,9 +46,7 @@ class Receiver:
 
     def wait(self, count):
         """The bodies, once so many have come."""
-        deadline = time.monotonic() + 10
-        while len(self.got) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(self.got) >= count, f"{count} events have come")
         assert len(self.got) == count, [json.loads(body)["event_type"] for _, body in self.got]
         return [json.loads(body) for _, body in self.got]
 
@@ -72,13 +71,12 @@ def subscribe(server, url, *events, **more):
 
 def settled(server):
     """The deliveries, once none is on its way."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        deliveries = server.webhook_deliveries()
-        if all(one["state"] != "pending" for one in deliveries):
-            return deliveries
-        time.sleep(0.01)
-    raise AssertionError(deliveries)
+
+    def is_settled():
+        return all(one["state"] != "pending" for one in server.webhook_deliveries())
+
+    wait_until(is_settled, "no delivery is on its way")
+    return server.webhook_deliveries()
 
 
 def test_subscriptions(server):
@@ -245,9 +243,7 @@ def attempts(server):
 
 
 def until(server, count):
-    deadline = time.monotonic() + 10
-    while len(attempts(server)) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(attempts(server)) >= count, f"there are {count} attempts")
     return attempts(server)
 
 
@@ -308,10 +304,7 @@ def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
     assert [one["state"] for one in settled(server)] == ["failed"]
     receiver.stop()
     server.inbound(ANN, "hi")
-    deadline = time.monotonic() + 10
-    while not (tried := server.webhook_deliveries()[1]["attempts"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    tried = wait_until(lambda: server.webhook_deliveries()[1]["attempts"], "it was tried")
     assert tried[0]["status"] is None
     receiver.__init__()
 

@@ -68,7 +68,7 @@ def test_the_sql_for_postgresql(emulator: Emulator, postgres: str, tmp_path: Pat
     for run in runs:
         lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
         command = [TAP.with_name("target-postgres"), "--config", config]
-        subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
+        subprocess.run(command, input=lines, check=True, text=True, timeout=300, capture_output=True)
     with psycopg.connect(postgres) as connection:
         connection.execute(sql("postgres"))
         parts = connection.execute("select part_index, type, value from message_parts").fetchall()

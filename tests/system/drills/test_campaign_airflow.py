@@ -12,9 +12,10 @@ from random import Random
 import pytest
 
 from tests.support.campaign_drills import FULL, Figures, chance, slow
-from tests.support.airflow_process import Airflow, wait_until
+from tests.support.airflow_process import Airflow
 from tests.support.emulator_process import running_emulator
 from tests.support.seeds import seed
+from tests.support.waiting import wait_until
 
 KILLS = 100
 #: Airflow needs some seconds from a death to the next try; after so many of them it is killed no more.
@@ -36,7 +37,7 @@ class Worker:
 
     def next_process(self) -> int | None:
         """The process of the next try; None if the task has succeeded."""
-        try_number, process = wait_until(self._noted, 120, "there is another try")
+        try_number, process = wait_until(self._noted, "there is another try")
         self._latest = try_number
         return process
 
@@ -49,7 +50,7 @@ class Worker:
 
     def result(self) -> dict[str, int]:
         """Wait for the end, and return what the task did."""
-        self._airflow.until(DAG, self._run, TASK, "success", seconds=180)
+        self._airflow.until(DAG, self._run, TASK, "success")
         found: dict[str, int] = self._airflow.xcom(DAG, self._run, TASK)
         return found
 
