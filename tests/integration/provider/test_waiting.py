@@ -376,6 +376,7 @@ def test_triggers_share_their_polls(emulator: Emulator, place: str) -> None:
         tasks = [asyncio.create_task(event_of(trigger)) for trigger in triggers]
         await until(lambda: len(emulator.requests_served()) >= before + 6)
         tasks.pop().cancel()  # the others go on
+        await asyncio.to_thread(emulator.advance, 1)
         await asyncio.to_thread(inbound, emulator, ANN, "At last")
         events = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
         assert len({event["message_id"] for event in events}) == 1
