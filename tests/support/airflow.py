@@ -24,6 +24,7 @@ import pytest
 
 from linq_client import RetrySettings
 from tests.support.emulator_process import Emulator, running_emulator
+from tests.support.locks import one_at_a_time
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -63,10 +64,18 @@ dag_bundle_config_list = {json.dumps(bundles)}
 
 
 @pytest.fixture(scope="session")
-def airflow_db() -> Iterator[None]:
-    """The metadata database, migrated once."""
-    airflow = Path(sys.executable).with_name("airflow")
-    subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL, timeout=300)
+def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The metadata database, migrated once for all processes of a parallel run."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    migrated, database = shared / "airflow.db", HOME / "airflow.db"
+    with one_at_a_time(shared / "airflow.lock"):
+        if not migrated.exists():
+            airflow = Path(sys.executable).with_name("airflow")
+            subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
+            shutil.copy(database, migrated)
+        else:
+            shutil.copy(migrated, database)
     yield
     shutil.rmtree(HOME, ignore_errors=True)
 

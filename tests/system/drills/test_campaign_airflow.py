@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from tests.support.campaign_drills import FULL, Figures, chance, slow
 from tests.support.airflow_process import Airflow
+from tests.support.campaign_drills import FULL, Figures, chance, slow
 from tests.support.emulator_process import running_emulator
 from tests.support.seeds import seed
 from tests.support.waiting import wait_until
