@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from benchmarks import reference
 from benchmarks.account import LINE, account, slow_down
+from benchmarks.airflow_process import Airflow
 from benchmarks.measure import ROOT, Run, RunError, run
 from benchmarks.table import Found, at_least, at_most, beside
 from linq_emulator.testing import EmulatorProcess
-from tests.support.airflow_process import Airflow, wait_until
 
 CAMPAIGN = [sys.executable, "-m", "benchmarks.campaign_task"]
 VENDOR_SEND = [sys.executable, "-m", "benchmarks.vendor_send"]
@@ -159,12 +159,10 @@ def _mapped(recipients: int) -> float:
     """Return the seconds of a mapped task, from the first start of an instance to the last end, on a real Airflow."""
     with EmulatorProcess(lines=[LINE]) as emulator, tempfile.TemporaryDirectory() as home:
         slow_down(emulator, LATENCY)
-        airflow = Airflow(Path(home), emulator)
-        bundle = {"classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(DAGS)}}
+        airflow = Airflow(Path(home), emulator, {"benchmarks": DAGS})
         airflow.environment |= {
             "AIRFLOW__CORE__PARALLELISM": str(CONCURRENCY),
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(CONCURRENCY),
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([{"name": "benchmarks", **bundle}]),
             "PYTHONPATH": str(ROOT),
         }
         try:
@@ -178,7 +176,7 @@ def _mapped(recipients: int) -> float:
 
 def _seconds_of(airflow: Airflow, recipients: int) -> float:
     run_id = airflow.run("mapped_send", recipients=recipients)
-    wait_until(lambda: airflow.runs("mapped_send")[0]["state"] in ("success", "failed"), 900, "the run has ended")
+    airflow.wait_until(lambda: airflow.runs("mapped_send")[0]["state"] in ("success", "failed"), "the run has ended")
     answer = airflow.call("GET", f"dags/mapped_send/dagRuns/{run_id}/taskInstances?task_id=send&limit=100")
     instances = [one for one in answer["task_instances"] if one["task_id"] == "send" and one["state"] == "success"]
     if len(instances) != recipients:

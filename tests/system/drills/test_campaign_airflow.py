@@ -11,16 +11,16 @@ from random import Random
 
 import pytest
 
-from tests.support.airflow_process import Airflow
+from benchmarks.airflow_process import Airflow
 from tests.support.campaign_drills import FULL, Figures, chance, slow
 from tests.support.emulator_process import running_emulator
 from tests.support.seeds import seed
-from tests.support.waiting import wait_until
 
 KILLS = 100
 #: Airflow needs some seconds from a death to the next try; after so many of them it is killed no more.
 TIME_TO_KILL = 12 * 60
 DAG, TASK = "killed_campaign", "send"
+DAGS = Path(__file__).parents[1] / "airflow" / "dags"
 
 
 class Worker:
@@ -37,7 +37,7 @@ class Worker:
 
     def next_process(self) -> int | None:
         """The process of the next try; None if the task has succeeded."""
-        try_number, process = wait_until(self._noted, "there is another try")
+        try_number, process = self._airflow.wait_until(self._noted, "there is another try")
         self._latest = try_number
         return process
 
@@ -63,7 +63,7 @@ def test_each_recipient_once_under_airflow(tmp_path: Path) -> None:
     home.mkdir()
     with running_emulator() as emulator:
         slow(emulator, 0.5)
-        airflow = Airflow(home, emulator)
+        airflow = Airflow(home, emulator, {"killed": DAGS})
         try:
             airflow.start()
             worker = Worker(airflow, tmp_path / "process")
