@@ -48,7 +48,7 @@ def test_a_background_is_set_later_and_removed(server, background, shown):
     assert (data["chat"]["id"], data["actor_handle"]["is_me"]) == (chat, True)
     assert shown.items() <= data["background"].items()
     if background["type"] == "photo":
-        assert server.session.get(data["background"]["image_url"], timeout=30).ok
+        assert server.session.get(data["background"]["image_url"], timeout=300).ok
     assert server.call("DELETE", path).status_code == 202
     server.advance(2)
     assert events(server, "chat.background")[1][1]["background"] is None
@@ -213,11 +213,11 @@ def test_available_number(server):
     assert server.refused("GET", "/v3/available_number", params={"type": "RCS"}) == (503, 4004)
     assert server.refused("GET", "/v3/available_number", params={"exclude_from": f"{LINE},{OTHER_LINE}"}) == (400, 1005)
     card = server.ok("GET", "/v3/available_number", params={"exclude_from": OTHER_LINE})
-    shown = server.session.get(card["vcf_url"], timeout=30).text
+    shown = server.session.get(card["vcf_url"], timeout=300).text
     assert LINE in shown
     assert OTHER_LINE not in shown, "what is excluded is no second number either"
     server.advance(2 * 24 * 3600)
-    assert server.session.get(card["vcf_url"], timeout=30).status_code == 403, "the link expires"
+    assert server.session.get(card["vcf_url"], timeout=300).status_code == 403, "the link expires"
 
 
 # --- events of the account ---

@@ -33,7 +33,7 @@ def test_a_card_is_shown_as_it_was_sent(server, chat):
     assert part["layout"]["caption"] == "Your move"
     hosted = part["layout"]["image_url"]
     assert hosted != layout["image_url"]
-    assert server.session.get(hosted, timeout=30).ok, "the platform serves a copy of the image"
+    assert server.session.get(hosted, timeout=300).ok, "the platform serves a copy of the image"
     assert send(server, chat, card())["parts"][0]["fallback_text"] == "Your move"
 
 

@@ -54,7 +54,7 @@ def test_what_a_sender_wrote_is_served_as_an_escape(server, text, escape):
 
 def test_the_api_accepts_no_half_of_a_character(server):
     body = json.dumps({"from": LINE, "to": [ANN], "message": {"parts": [{"type": "text", "value": HALF_EMOJI}]}})
-    response = server.session.post(f"{server.base_url}/v3/chats", data=body, timeout=30)
+    response = server.session.post(f"{server.base_url}/v3/chats", data=body, timeout=300)
     assert (response.status_code, response.json()["error"]["code"]) == (400, 1003)
 
 

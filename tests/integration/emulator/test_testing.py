@@ -40,7 +40,7 @@ def send(emulator, to, text="Hello"):
 
 def is_listening(emulator):
     try:
-        requests.get(emulator.base_url, timeout=5)
+        requests.get(emulator.base_url, timeout=60)
     except requests.ConnectionError:
         return False
     return True
