@@ -4,33 +4,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,parquet,docs,dev]'
 
+WORKERS ?= 4
+# The longest come first. The tests of a file share what it has started, so they stay in one process.
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
+	tests/system tests/integration tests/unit --ignore tests/system/airflow
+
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-provider test-drills test-tap test-rest unit e2e drills drift lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit e2e drills drift lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make e2e`, in four processes: they wait more than they work
-	@for part in provider drills tap rest; do $(MAKE) --no-print-directory test-$$part > .test-$$part.log 2>&1 & parts="$$parts $$part:$$!"; done; \
-	for part in $$parts; do wait $${part#*:} || failed="$$failed $${part%:*}"; cat .test-$${part%:*}.log; done; \
-	if [ -n "$$failed" ]; then echo "Failed:$$failed"; exit 1; fi
-
-test-provider:
-	$(BIN)/python -m pytest tests/unit/provider tests/integration/provider
-
-test-drills:
-	$(BIN)/python -m pytest tests/system/drills
-
-test-tap:
-	$(BIN)/python -m pytest tests/unit/tap tests/integration/tap tests/system/meltano
-
-test-rest:
-	$(BIN)/python -m pytest $(foreach part,unit/provider integration/provider unit/tap integration/tap system/drills system/meltano system/airflow,--ignore tests/$(part))
+test: $(VENV)/.installed  ## All tests but those of `make e2e`, in WORKERS processes: they wait more than they work
+	$(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(VENV)/.installed  ## The tests that need no process and no server
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest --durations 10 tests/unit
+
+coverage: $(VENV)/.installed  ## `make test`, and which lines and branches it did not come by
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PARALLEL)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/system/airflow
@@ -72,7 +69,7 @@ newest: $(VENV)/.installed  ## The newest versions of all libraries, in the plac
 	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .test-*.log .drift .meltano .demo output dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .coverage .coverage.* .drift .meltano .demo output dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list

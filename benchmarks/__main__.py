@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter
 
+from benchmarks.account import SEED
 from benchmarks.campaigns import campaigns
 from benchmarks.comparisons import cpu, latency, many_chats, memory
 from benchmarks.measure import RunError
@@ -34,7 +35,7 @@ def main() -> int:
         parser.error(f"no comparison is called {', '.join(unknown)}; there are {', '.join(COMPARISONS)}")
     rows: list[Row] = []
     failed = [name for name in arguments.names or COMPARISONS if not compare(name, arguments.quick, rows)]
-    print(f"{os.cpu_count()} cores{', --quick' if arguments.quick else ''}\n\n{table(rows)}")
+    print(f"{os.cpu_count()} cores, LINQ_SEED={SEED}{', --quick' if arguments.quick else ''}\n\n{table(rows)}")
     if failed:
         print(f"\nFAILED: {', '.join(failed)}; see above.")
     return 1 if failed else 0

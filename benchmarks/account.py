@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from benchmarks.measure import Run, best_run
 from linq_emulator.testing import EmulatorOptions, EmulatorProcess
 
 LINE = "+12025550101"
+SEED = int(os.environ.get("LINQ_SEED", "1"))
+"""Of the messages of every account."""
 #: With this text, a message is 1 kB of JSON: 18 fields, one of them a handle of 8 and one a part of 3.
 KILOBYTE_TEXT = 310
 
@@ -26,12 +29,12 @@ def account(
     ephemeral_hours: float | None = None,
 ) -> Iterator[EmulatorProcess]:
     """An emulator with one line and so many chats with so many messages each, encoded beforehand."""
-    options: EmulatorOptions = {"seed": 1, "lines": [LINE]}
+    options: EmulatorOptions = {"seed": SEED, "lines": [LINE]}
     if ephemeral_hours is not None:
         options["ephemeral_hours"] = ephemeral_hours
     with EmulatorProcess(**options) as emulator:
         if chats:
-            emulator.seed(chats, messages_per_chat=per_chat, text_bytes=text_bytes, hours=hours, warm=True)
+            emulator.seed(chats, messages_per_chat=per_chat, text_bytes=text_bytes, hours=hours, seed=SEED, warm=True)
         yield emulator
 
 
@@ -43,7 +46,7 @@ def start_up(program: list[str], by: Callable[[Run], float]) -> Run:
 
 def slow_down(emulator: EmulatorProcess, seconds: float) -> None:
     """Let each request to the API wait, as long as the network would."""
-    emulator.add_fault("latency", seconds=seconds)
+    emulator.fault("latency", seconds=seconds)
 
 
 def get(emulator: EmulatorProcess, path: str, **params: Any) -> Any:

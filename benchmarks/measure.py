@@ -148,7 +148,7 @@ def setting_default(name: str) -> Any:
     Raises:
         RunError: the tap does not even start.
     """
-    about = subprocess.run([*TAP, "--about", "--format=json"], capture_output=True, timeout=60)
+    about = subprocess.run([*TAP, "--about", "--format=json"], capture_output=True, timeout=300)
     if about.returncode:
         raise RunError(f"the tap does not say what it is: {about.stderr.decode(errors='replace')[-500:]}")
     return json.loads(about.stdout)["settings"]["properties"].get(name, {}).get("default")
@@ -189,7 +189,7 @@ def _finish(command: Sequence[str], rate: int | None) -> tuple[Usage, Written]:
             raise
         finally:
             watchdog.cancel()
-        listener.join(timeout=10)
+        listener.join(timeout=60)
     if not figures or figures[0] != "0":
         last = b"".join(last_words).decode(errors="replace")
         raise RunError(f"{command[:3]} ended with {figures[0] if figures else 'a signal'}:\n{last}")

@@ -107,7 +107,7 @@ def recipients_who_answer(emulator: EmulatorProcess) -> Iterator[set[str]]:
                     continue
                 answered.add(row["id"])
                 text = ("YES", "NO", "Is there parking?")[len(answered) % 3]
-                emulator.receive_message(row["to"][0], text, chat_id=row["chat_id"])
+                emulator.inbound(row["to"][0], text, chat_id=row["chat_id"])
                 say(f"  {row['to'][0]} has a message and answers it.")
 
     thread = threading.Thread(target=answer, daemon=True)
@@ -141,8 +141,8 @@ def life_goes_on(emulator: EmulatorProcess) -> None:
     line = emulator.lines[0]
     inbound = [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
     for row in inbound[:5]:
-        emulator.receive_message(row["from"], "One more thing.", chat_id=row["chat_id"])
-    emulator.receive_message("+12025550199", "Hello, is this the shop?", line=line)
+        emulator.inbound(row["from"], "One more thing.", chat_id=row["chat_id"])
+    emulator.inbound("+12025550199", "Hello, is this the shop?", line=line)
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         sent = client.messages.send(inbound[0]["chat_id"], "We open at nihne.").message
         emulator.advance(60)

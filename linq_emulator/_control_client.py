@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from http.client import HTTPConnection
 from typing import Any, Literal
@@ -18,6 +19,7 @@ __all__ = ["ControlError", "Emulator"]
 
 # A seed of a million messages takes about a minute.
 _TIMEOUT_SECONDS = 120
+_POLL_SECONDS = 0.01
 
 
 class ControlError(Exception):
@@ -75,9 +77,9 @@ class Emulator:
         """The virtual time."""
         return datetime.fromisoformat(self.control("GET", "clock")["now"].replace("Z", "+00:00"))
 
-    def advance(self, seconds: float) -> None:
-        """Move the clock forward and run everything that becomes due."""
-        self.set_clock(advance=seconds)
+    def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
+        """Move the clock forward by the sum of the arguments, and run everything that becomes due."""
+        self.set_clock(advance=seconds + 60 * (minutes + 60 * (hours + 24 * days)))
 
     def set_clock(
         self,
@@ -134,7 +136,7 @@ class Emulator:
         )
         return self._command("POST", "seed", fields)
 
-    def receive_message(
+    def inbound(
         self,
         sender: str,
         text: str | None = None,
@@ -302,7 +304,7 @@ class Emulator:
 
     # --- faults ---
 
-    def add_fault(
+    def fault(
         self,
         kind: FaultKind,
         *,
@@ -353,9 +355,51 @@ class Emulator:
 
     # --- ledger and logs ---
 
-    def ledger(self) -> list[dict[str, Any]]:
-        """Every message that was ever accepted, in order, also deleted and expired ones."""
-        return self._entries("ledger")
+    def ledger(self, *, skip: int = 0) -> list[dict[str, Any]]:
+        """Every message that was ever accepted, in order, also deleted and expired ones; without the first `skip`."""
+        return self._entries("ledger", skip=skip)
+
+    def wait_for(
+        self, number: int, *, direction: Literal["inbound", "outbound"] | None = None, timeout: float = 60
+    ) -> list[dict[str, Any]]:
+        """Wait until so many messages have been accepted since the start or the last reset.
+
+        Args:
+            number: How many messages.
+            direction: Only messages of this direction count; None counts all.
+            timeout: Real seconds.
+
+        Returns:
+            Their entries of the ledger, which may be more than `number`.
+
+        Raises:
+            TimeoutError: They were not accepted in time.
+        """
+        seen = 0
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            nonlocal seen
+            entries = self.ledger(skip=seen)
+            seen += len(entries)
+            found.extend(entry for entry in entries if direction in (None, entry["direction"]))
+            return len(found) >= number
+
+        if not _wait(enough, timeout):
+            raise TimeoutError(f"{len(found)} of {number} messages were accepted within {timeout:g} seconds")
+        return found
+
+    def wait_until_idle(self, *, timeout: float = 60) -> None:
+        """Wait until no request of the API is under way, for instance of a process that was killed.
+
+        Args:
+            timeout: Real seconds.
+
+        Raises:
+            TimeoutError: There were requests all the time.
+        """
+        if not _wait(lambda: not self.control("GET", "requests", summary=1)["under_way"], timeout):
+            raise TimeoutError(f"requests of the API were under way for {timeout:g} seconds")
 
     def requests_served(self) -> list[dict[str, Any]]:
         """The last 100,000 requests of the API, oldest first."""
@@ -379,8 +423,8 @@ class Emulator:
         result: list[dict[str, Any]] = self.control("GET", path, **query)[name]
         return result
 
-    def _entries(self, path: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._request("GET", path, None, {}).splitlines()]
+    def _entries(self, path: str, **query: object) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._request("GET", path, None, query).splitlines()]
 
     def _request(self, method: str, path: str, body: object, query: Mapping[str, object]) -> bytes:
         # A plain connection: it needs no client library, and no proxy of the environment applies.
@@ -407,6 +451,16 @@ def _control_error(status: int, content: bytes) -> ControlError:
         return ControlError(status, error["field"], error["rule"])
     except (ValueError, LookupError, TypeError):
         return ControlError(status, "path", content.decode(errors="replace"))
+
+
+def _wait(is_so: Callable[[], bool], timeout: float) -> bool:
+    """Whether it is so, now or within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not is_so():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 def _present(**fields: Any) -> dict[str, Any]:

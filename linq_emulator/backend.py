@@ -64,6 +64,8 @@ class Backend:
         self.clock = clock
         self.trace_id = ""
         """Of the current request. The webhooks that it causes carry the same one."""
+        self.requests_under_way = 0
+        """Requests of the API that have come and are not in the log yet."""
         self.reset()
 
     def reset(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import settings
 from linq_emulator.testing import EmulatorOptions, EmulatorProcess
 from tests.support.postgres import new_database, running_postgres
 
-pytest_plugins = ["linq_emulator.testing"]
+pytest_plugins = ["linq_emulator.pytest_plugin"]
 
 # A busy machine is no failure.
 settings.register_profile("unhurried", deadline=None)

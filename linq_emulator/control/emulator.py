@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
@@ -171,16 +172,19 @@ def _stream(entries: Iterable[bytes]) -> Response:
 
 
 def get_ledger(command: Command) -> object:
-    """Every message that was ever accepted as NDJSON, in the order of acceptance."""
+    """Every message that was ever accepted as NDJSON, in the order of acceptance, without the first ``?skip=``."""
     ledger = command.backend.store.ledger
-    return _stream(ledger_entry(message) for message in islice(ledger, len(ledger)))
+    skip = command.request.query_params.get("skip", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", skip):
+        raise CommandError("skip", "must be a number of messages, 0 or more")
+    return _stream(ledger_entry(message) for message in islice(ledger, int(skip), len(ledger)))
 
 
 def get_requests(command: Command) -> object:
-    """The last requests as NDJSON; with ``?summary=1`` exact counts of all."""
+    """The last requests as NDJSON; with ``?summary=1`` exact counts of all, and how many are under way."""
     log = command.backend.request_log
     if command.request.query_params.get("summary") in ("1", "true"):
-        return {"summary": log.summary()}
+        return {"summary": log.summary(), "under_way": command.backend.requests_under_way}
     return _stream(log.entries())
 
 

@@ -94,32 +94,39 @@ class Gateway:
         """
 
         async def serve(request: HTTPRequest) -> HTTPResponse:
-            started = time.perf_counter()
-            trace_id = f"{self._random.getrandbits(128):032x}"
-            path = request.url.path.removeprefix(PREFIX)
-            body, run = b"", operation
+            self._backend.requests_under_way += 1
             try:
-                body = await self._admit(request)
-            except ApiError as error:
-                run = _refusing(error)
-            faults = self._backend.faults.select(request.method, path)
-            response, status = await self._respond(request, run, body, trace_id, faults)
-            self._backend.request_log.add(
-                LoggedRequest(
-                    at=self._backend.now(),
-                    method=request.method,
-                    path=path,
-                    query=request.url.query,
-                    route=route,
-                    status=status,
-                    trace_id=trace_id,
-                    milliseconds=(time.perf_counter() - started) * 1000,
-                    fault=",".join(f"{fault.kind}/{fault.when}" for fault in faults) or None,
-                )
-            )
-            return response
+                return await self._serve(request, route, operation)
+            finally:
+                self._backend.requests_under_way -= 1
 
         return serve
+
+    async def _serve(self, request: HTTPRequest, route: str, operation: Operation) -> HTTPResponse:
+        started = time.perf_counter()
+        trace_id = f"{self._random.getrandbits(128):032x}"
+        path = request.url.path.removeprefix(PREFIX)
+        body, run = b"", operation
+        try:
+            body = await self._admit(request)
+        except ApiError as error:
+            run = _refusing(error)
+        faults = self._backend.faults.select(request.method, path)
+        response, status = await self._respond(request, run, body, trace_id, faults)
+        self._backend.request_log.add(
+            LoggedRequest(
+                at=self._backend.now(),
+                method=request.method,
+                path=path,
+                query=request.url.query,
+                route=route,
+                status=status,
+                trace_id=trace_id,
+                milliseconds=(time.perf_counter() - started) * 1000,
+                fault=",".join(f"{fault.kind}/{fault.when}" for fault in faults) or None,
+            )
+        )
+        return response
 
     async def _admit(self, request: HTTPRequest) -> bytes:
         """Check the key and then read the body."""

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from linq_client import RetrySettings
-from tests.support.emulator_process import Emulator, running_emulator
+from tests.support.emulator_process import Emulator
+from tests.support.locks import one_at_a_time
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -63,32 +64,28 @@ dag_bundle_config_list = {json.dumps(bundles)}
 
 
 @pytest.fixture(scope="session")
-def airflow_db() -> Iterator[None]:
-    """The metadata database, migrated once."""
-    airflow = Path(sys.executable).with_name("airflow")
-    subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL, timeout=300)
+def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The metadata database, migrated once for all processes of a parallel run."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    migrated, database = shared / "airflow.db", HOME / "airflow.db"
+    with one_at_a_time(shared / "airflow.lock"):
+        if not migrated.exists():
+            airflow = Path(sys.executable).with_name("airflow")
+            subprocess.run([airflow, "db", "migrate"], check=True, stdout=subprocess.DEVNULL)
+            shutil.copy(database, migrated)
+        else:
+            shutil.copy(migrated, database)
     yield
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def _emulator() -> Iterator[Emulator]:
-    with running_emulator() as started:
-        yield started
-
-
-@pytest.fixture
-def emulator(_emulator: Emulator) -> Emulator:
-    """The emulator as if it had just been started, frozen at noon of 2026-03-01; one process serves all tests.
-
-    Hooks share their clients for the life of a process, and a client doubts a clock that was set back.
-    """
+@pytest.fixture(autouse=True)
+def new_clients() -> None:
+    """Let hooks make new clients: they share them for the life of a process, and a client doubts a clock set back."""
     from airflow_provider_linq.hooks import linq
 
     linq._shared_client.cache_clear()
-    _emulator.control("POST", "reset")
-    _emulator.control("POST", "clock", {"freeze": True, "now": "2026-03-01T12:00:00Z", "speed": 1})
-    return _emulator
 
 
 @pytest.fixture

@@ -12,12 +12,11 @@ import os
 import random
 import shutil
 import signal
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +36,9 @@ SCOPES = ["account", "line", "chat"]
 #: Seconds between two tries, as Airflow has by default, and one more.
 RETRY_DELAY = 301
 TEXT = "Hello {{ row.name }}"
+
+#: Whether something has happened by now.
+Event = Callable[[], bool]
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 
 _processes = multiprocessing.get_context("forkserver")
@@ -146,20 +148,22 @@ class Try:
 
     def until_it_executes(self) -> None:
         if not self._began:
-            assert self._connection.poll(60), "the try did not begin"
+            assert self._connection.poll(600), "the try did not begin"
             assert self._connection.recv() == "executing"
             self._began = True
 
-    def end(
-        self, kill_after: float | None = None, kill_when: Callable[[], bool] | None = None, limit: float = 120
-    ) -> Ending:
-        """Wait for the end; kill it if it has not come so many seconds after the start of `execute`, or when told."""
+    def reaches(self, event: Event) -> bool:
+        """Wait for an event; False if the try ends before."""
         self.until_it_executes()
-        if kill_after is not None and not self._connection.poll(kill_after):
-            self._process.kill()
-        if kill_when is not None:
-            while not kill_when() and not self._connection.poll(0.01):
-                pass
+        while not event():
+            if self._connection.poll(0.01):
+                return False
+        return True
+
+    def end(self, killed_at: Event | None = None, limit: float = 600) -> Ending:
+        """Wait for the end, and kill it at an event."""
+        self.until_it_executes()
+        if killed_at is not None and self.reaches(killed_at):
             self._process.kill()
         try:
             assert self._connection.poll(limit), f"a try does not end within {limit:g} seconds"
@@ -194,13 +198,13 @@ class Task:
     def __post_init__(self) -> None:
         if "outcomes" in self.record:
             self.arguments.setdefault("outcomes_path", str(self.folder / self.name / "outcomes.jsonl"))
-        began = now(self.emulator) + AHEAD
+        began = self.emulator.now() + AHEAD
         self._run = {"run_after": began, "start_date": began, "clear_number": 0}
         self._resumed = False
 
     def clear(self) -> None:
         """What a user does to a task that has ended: its run starts anew."""
-        self._run |= {"start_date": now(self.emulator) + AHEAD, "clear_number": 1}
+        self._run |= {"start_date": self.emulator.now() + AHEAD, "clear_number": 1}
         self._resumed = False
 
     def start(self, *, dies_at_write: float | None = None) -> Try:
@@ -223,20 +227,9 @@ class Task:
         )
         return Try(order)
 
-    def go(
-        self,
-        kill_after: float | None = None,
-        *,
-        kill_when: Callable[[], bool] | None = None,
-        dies_at_write: float | None = None,
-    ) -> Ending:
+    def go(self, *, killed_at: Event | None = None, dies_at_write: float | None = None) -> Ending:
         """One try, from its start or where it was deferred to."""
-        return self.ended(self.start(dies_at_write=dies_at_write).end(kill_after, kill_when))
-
-    def go_until_sent(self, number: int) -> Ending:
-        """One try that is killed when so many messages more are in the ledger."""
-        before = sent_to(self.emulator).total()
-        return self.go(kill_when=lambda: sent_to(self.emulator).total() >= before + number)
+        return self.ended(self.start(dies_at_write=dies_at_write).end(killed_at))
 
     def ended(self, ending: Ending) -> Ending:
         """Take note of how a try has ended."""
@@ -257,15 +250,35 @@ class Task:
         raise AssertionError(f"not done after {tries} tries: {ending.error}")
 
 
-def seeded() -> random.Random:
-    """A generator whose seed stands in the output of a drill that fails: put it here to repeat it."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    return random.Random(seed)
+def messages(emulator: Emulator, number: int) -> Event:
+    """So many more messages have been accepted, of which some may not have been answered."""
+    before = len(emulator.ledger())
+    return lambda: len(emulator.ledger(skip=before)) >= number
 
 
-def now(emulator: Emulator) -> datetime:
-    return datetime.fromisoformat(emulator.control("GET", "clock")["now"].replace("Z", "+00:00"))
+def sends(emulator: Emulator, number: int) -> Event:
+    """So many more sends have come, of which some may not have been accepted. See `slow`."""
+
+    def come() -> int:
+        return sum(fault["hits"] for fault in emulator.faults() if fault["kind"] == "latency")
+
+    before = come()
+    return lambda: come() >= before + number
+
+
+def responses(emulator: Emulator, number: int) -> Event:
+    """So many more requests of any kind have been answered."""
+
+    def answered() -> int:
+        return sum(row["count"] for row in emulator.request_summary())
+
+    before = answered()
+    return lambda: answered() >= before + number
+
+
+def chance(emulator: Emulator, rng: random.Random, most: int) -> Event:
+    """Up to so many of one of these."""
+    return rng.choice([messages, sends, responses])(emulator, rng.randint(0, most))
 
 
 def people(number: int, first: int = 0) -> list[dict[str, Any]]:
@@ -301,7 +314,7 @@ def prepare(
 
 def pass_time(emulator: Emulator, seconds: float) -> None:
     """Move the clock, when the requests of a worker that was killed are done: the API does not hold them for hours."""
-    time.sleep(0.3)
+    emulator.wait_until_idle()
     emulator.advance(seconds)
 
 
@@ -328,6 +341,7 @@ class Figures:
     def of(
         cls, emulator: Emulator, rows: Sequence[Mapping[str, Any]], *tasks: Task, kills: int = 0, retries: int = 0
     ) -> Figures:
+        emulator.wait_until_idle()  # a worker that was killed may have left some
         sent = sent_to(emulator)
         accepted = [
             row
@@ -356,15 +370,15 @@ def kill_often(
     rows: Sequence[Mapping[str, Any]],
     step: Callable[[], None] = lambda: None,
 ) -> None:
-    """Kill tries at random moments, spread over the campaign, until it was killed so often or is done.
+    """Kill tries at random events, spread over the campaign, until it was killed so often or is done.
 
     :param step: what else happens in the world between two tries.
     """
     before = task.kills
     while task.kills - before < kills:
-        sent = sent_to(task.emulator).total()
-        # Twice the mean; the first half second goes for reading the lines, the rows and the chats.
-        spread = 0.5 + 2 * max(0, len(rows) - sent) * LATENCY / 8 / (kills - task.kills + before)
-        if task.go(kill_after=rng.uniform(0, spread)).state == "success":
+        left = max(0, len(rows) - sent_to(task.emulator).total())
+        # Twice the mean, and some are left for after the last one.
+        most = 2 * left // (kills - task.kills + before + 1)
+        if task.go(killed_at=chance(task.emulator, rng, most)).state == "success":
             break
         step()

@@ -130,7 +130,7 @@ class Event:
     match: Match
     happened: threading.Event = field(default_factory=threading.Event)
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = 300) -> None:
         assert self.happened.wait(seconds), f"{self.what} has not happened"
 
 
@@ -151,9 +151,9 @@ class Hold:
 
     def wait(self) -> None:
         self._held.set()
-        assert self._released.wait(120), "a request is held for ever"
+        assert self._released.wait(600), "a request is held for ever"
 
-    def until_held(self, seconds: float = 60) -> None:
+    def until_held(self, seconds: float = 300) -> None:
         assert self._held.wait(seconds), "no request has come that is held"
 
     def release(self) -> None:

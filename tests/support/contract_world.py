@@ -247,7 +247,7 @@ class World:
                     break
                 if self.knobs.key_under_way != "wait":
                     raise Refusal(409, self.knobs.key_under_way)
-                if not self._lock.wait(2):
+                if not self._lock.wait(60):
                     raise Refusal(504, 3005)
             self._refuse(send)
             return self._accept(send, self.clock.now()), True

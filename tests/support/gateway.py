@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -13,10 +13,25 @@ import requests
 
 
 @contextmanager
-def silent_server() -> Iterator[str]:
-    """Yield the base URL of a server that accepts connections and never answers."""
+def silent_server() -> Iterator[tuple[str, Callable[[], int]]]:
+    """Yield the base URL of a server that accepts connections and never answers, and how many they are by now."""
+    connections: list[socket.socket] = []
+
+    def accept() -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                connections.append(server.accept()[0])
+
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}/api/partner"
+        thread = Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/api/partner", lambda: len(connections)
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in connections:
+                connection.close()
 
 
 @dataclass
@@ -48,7 +63,7 @@ def running_gateway(upstream: str) -> Iterator[Gateway]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             gateway.before(self.command, path)
             headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-            response = requests.request(self.command, upstream + path, data=body, headers=headers, timeout=30)
+            response = requests.request(self.command, upstream + path, data=body, headers=headers, timeout=300)
             gateway.served.append((self.command, path))
             status = gateway.page(self.command, path)
             content = response.content if status is None else b"<html>Blocked by the gateway</html>"

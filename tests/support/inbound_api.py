@@ -87,7 +87,7 @@ def running_hostile_api() -> Iterator[HostileAPI]:
             api.served.append(path)
             status = api.refuse(path)
             if status == 0:
-                api.release.wait(60)
+                api.release.wait(600)
                 status = None
             body = api.body(path)
             if status is None and body is None:

@@ -110,7 +110,7 @@ def run_config(
 
 def cli(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the tap as a program."""
-    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=60)
+    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
 
 
 def succeed(emulator: Emulator, **options: Any) -> Output:

@@ -160,5 +160,5 @@ def envelope(status: int, code: int, /, **fields: object) -> Response:
 NO_WAIT = RetrySettings(first_wait=0, pause=0)
 
 
-def client_of(server: Server, retry_budget: float = 10.0) -> LinqClient:
-    return LinqClient(KEY, base_url=server.url, retry_budget=retry_budget, timeout=(2, 2), retry=NO_WAIT)
+def client_of(server: Server, retry_budget: float = 300.0) -> LinqClient:
+    return LinqClient(KEY, base_url=server.url, retry_budget=retry_budget, timeout=(60, 60), retry=NO_WAIT)

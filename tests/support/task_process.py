@@ -24,6 +24,9 @@ from tests.support.task_child import Deferral, Ending, Order, run_try
 
 _processes = multiprocessing.get_context("forkserver")
 
+#: Seconds after which what has not come never comes, also on a busy machine.
+PATIENCE = 600
+
 
 class Try:
     """A try that is under way."""
@@ -41,7 +44,7 @@ class Try:
         acks.close()
 
     def until_it_executes(self) -> None:
-        assert self._connection.poll(60), "the try did not begin"
+        assert self._connection.poll(PATIENCE), "the try did not begin"
         assert self._connection.recv() == "executing"
 
     def send_signal(self, number: int) -> None:
@@ -63,10 +66,10 @@ class Try:
     def renewed(self) -> None:
         """The connection in Airflow has changed: return when the process would see it."""
         self.send_signal(signal.SIGUSR1)
-        assert self._acks.poll(20), "the try did not look at its connection"
+        assert self._acks.poll(PATIENCE), "the try did not look at its connection"
         self._acks.recv()
 
-    def end(self, limit: float = 60) -> Ending:
+    def end(self, limit: float = PATIENCE) -> Ending:
         """Wait for the end."""
         try:
             if not self._connection.poll(limit):
@@ -158,7 +161,7 @@ class Task:
         self.under_way.until_it_executes()
         return self.under_way
 
-    def go(self, limit: float = 60, **how: Any) -> Ending:
+    def go(self, limit: float = PATIENCE, **how: Any) -> Ending:
         """One try, from its start or where it was deferred to, to its end."""
         return self.ended(self.start(**how).end(limit))
 

@@ -47,6 +47,11 @@ def test_arrows_run_down_only(package: str) -> None:
     assert imported(package) & (OURS | FRAMEWORKS) <= MAY_IMPORT[package]
 
 
+@pytest.mark.parametrize("folder", ["demo", "benchmarks"])
+def test_what_users_may_run_needs_no_tests(folder: str) -> None:
+    assert "tests" not in imported(folder)
+
+
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"]
 CHANGELOG = ROOT / "CHANGELOG.md"  # which speaks of what there was
 

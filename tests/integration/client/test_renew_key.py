@@ -14,6 +14,7 @@ import pytest
 from linq_client import AuthenticationError, Effect, LinqClient
 from tests.integration.client.test_verdict import CALLS
 from tests.support.scripted_server import KEY, OK, Handler, Response, Server, client_of, envelope, serving
+from tests.support.waiting import PATIENCE
 
 NEW = "the-renewed-key"
 REFUSED = envelope(401, 2004)
@@ -135,7 +136,7 @@ def test_threads_renew_a_key_together() -> None:
     class Together(Renewed):
         def response(self) -> Response:
             if self.headers["Authorization"] == f"Bearer {KEY}":
-                together.wait(10)
+                together.wait(PATIENCE)
             return super().response()
 
     source = Source(NEW)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
-from email.utils import format_datetime
+from datetime import datetime, timezone
 from http.server import ThreadingHTTPServer
 
 import pytest
@@ -105,16 +104,13 @@ def test_what_may_not_be_repeated_is_not_retried(emulator: Emulator) -> None:
     assert [row["path"].endswith("/voicememo") for row in emulator.requests_served()].count(True) == 1
 
 
-@pytest.mark.parametrize(
-    "header",
-    [lambda: "1", lambda: format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)],
-    ids=["seconds", "date"],
-)
-def test_retry_after_is_waited_for(header: Callable[[], str]) -> None:
-    with serving((429, {"Retry-After": header()}, b"{}"), OK) as server, client_of(server) as client:
+@pytest.mark.parametrize("header", ["1", "Sun, 01 Mar 2026 12:00:01 GMT"], ids=["seconds", "date"])
+def test_retry_after_is_waited_for(header: str) -> None:
+    limited = (429, {"Retry-After": header, "Date": "Sun, 01 Mar 2026 12:00:00 GMT"}, b"{}")
+    with serving(limited, OK) as server, client_of(server) as client:
         started = time.monotonic()
         client.phone_numbers.list()
-        assert 0.9 < time.monotonic() - started < 8
+        assert 0.9 < time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("header", ["-1", "nan", "soon"])

@@ -268,7 +268,7 @@ def test_a_connection_that_was_made_may_have_done_it(reset: bool) -> None:
         thread = threading.Thread(target=take)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with LinqClient(KEY, base_url=url, max_retries=0, timeout=(2, 5 if reset else 0.2)) as client:
+        with LinqClient(KEY, base_url=url, max_retries=0, timeout=(60, 60 if reset else 0.2)) as client:
             error = fails(client, RequestKind.SEND)
         thread.join()
         taken[0].close()
@@ -299,7 +299,7 @@ def filtering(filter_: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
 def test_what_was_lost_stays_lost_when_the_connection_fails_later() -> None:
     with (
         Server([CUT]) as server,
-        LinqClient(KEY, base_url=server.url, max_retries=1, timeout=(2, 2), retry=NO_WAIT) as client,
+        LinqClient(KEY, base_url=server.url, max_retries=1, timeout=(60, 60), retry=NO_WAIT) as client,
     ):
         thread = threading.Thread(target=server.handle_request)
         thread.start()
@@ -321,7 +321,10 @@ def test_a_refusal_after_no_connection_is_one() -> None:
             stack.callback(server.server_close)
             stack.callback(thread.join)
 
-        with LinqClient(KEY, base_url=url, timeout=(2, 2), retry=NO_WAIT) as client, filtering(after_first_try(listen)):
+        with (
+            LinqClient(KEY, base_url=url, timeout=(60, 60), retry=NO_WAIT) as client,
+            filtering(after_first_try(listen)),
+        ):
             error = fails(client, RequestKind.SEND)
     assert (type(error), error.effect) == (OptedOutError, Effect.NONE)
 

@@ -31,7 +31,7 @@ class Server(EmulatorProcess):
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """A request of the API; `path` starts with ``/v3``."""
-        return self.session.request(method, self.base_url + path, json=body, timeout=30, **options)
+        return self.session.request(method, self.base_url + path, json=body, timeout=300, **options)
 
     def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """The JSON of a request that must succeed."""
@@ -51,7 +51,7 @@ class Server(EmulatorProcess):
     def wrong(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         """The error of a control request that must be refused with 400."""
         url = f"{self.base_url.removesuffix('/api/partner')}/_emulator/{path}"
-        response = self.session.request(method, url, json=body, timeout=30)
+        response = self.session.request(method, url, json=body, timeout=300)
         assert response.status_code == 400, response.text
         error: dict[str, Any] = response.json()["error"]
         return error

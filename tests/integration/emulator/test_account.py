@@ -48,7 +48,7 @@ def test_a_background_is_set_later_and_removed(server, background, shown):
     assert (data["chat"]["id"], data["actor_handle"]["is_me"]) == (chat, True)
     assert shown.items() <= data["background"].items()
     if background["type"] == "photo":
-        assert server.session.get(data["background"]["image_url"], timeout=30).ok
+        assert server.session.get(data["background"]["image_url"], timeout=300).ok
     assert server.call("DELETE", path).status_code == 202
     server.advance(2)
     assert events(server, "chat.background")[1][1]["background"] is None
@@ -140,7 +140,7 @@ def test_an_audit_runs_ends_and_rests(server):
 
 def test_what_an_audit_finds(server):
     stop = server.create(ANN)["id"]
-    server.receive_message(ANN, "STOP", chat_id=stop)
+    server.inbound(ANN, "STOP", chat_id=stop)
     server.advance(61)
     for _ in range(2):
         body = {"message": {"parts": [{"type": "text", "value": "but"}]}, "override_optout": True}
@@ -193,7 +193,7 @@ def test_blocks_are_normalized_and_listed_newest_first(server):
         "ann@example.com",
         ANN,
     ]
-    assert server.receive_message("ANN@example.com", "hi", line=LINE) == {"dropped": True}
+    assert server.inbound("ANN@example.com", "hi", line=LINE) == {"dropped": True}
     body = {"to": ["aNN@example.com"], "message": {"parts": [{"type": "text", "value": "hi"}]}}
     assert server.refused("POST", "/v3/messages", body) == (403, 2026)
     server.ok("DELETE", "/v3/blocked_handles", {"handle": "ANN@EXAMPLE.COM"})
@@ -213,11 +213,11 @@ def test_available_number(server):
     assert server.refused("GET", "/v3/available_number", params={"type": "RCS"}) == (503, 4004)
     assert server.refused("GET", "/v3/available_number", params={"exclude_from": f"{LINE},{OTHER_LINE}"}) == (400, 1005)
     card = server.ok("GET", "/v3/available_number", params={"exclude_from": OTHER_LINE})
-    shown = server.session.get(card["vcf_url"], timeout=30).text
+    shown = server.session.get(card["vcf_url"], timeout=300).text
     assert LINE in shown
     assert OTHER_LINE not in shown, "what is excluded is no second number either"
     server.advance(2 * 24 * 3600)
-    assert server.session.get(card["vcf_url"], timeout=30).status_code == 403, "the link expires"
+    assert server.session.get(card["vcf_url"], timeout=300).status_code == 403, "the link expires"
 
 
 # --- events of the account ---

@@ -33,7 +33,7 @@ def test_a_card_is_shown_as_it_was_sent(server, chat):
     assert part["layout"]["caption"] == "Your move"
     hosted = part["layout"]["image_url"]
     assert hosted != layout["image_url"]
-    assert server.session.get(hosted, timeout=30).ok, "the platform serves a copy of the image"
+    assert server.session.get(hosted, timeout=300).ok, "the platform serves a copy of the image"
     assert send(server, chat, card())["parts"][0]["fallback_text"] == "Your move"
 
 
@@ -91,7 +91,7 @@ def test_a_card_is_replaced_by_a_new_message(server, chat):
     assert server.ok("GET", f"/v3/messages/{first}")["parts"][0]["url"] == "https://game.example/1"
     server.advance(10)
     text = server.send(chat)["id"]
-    inbound = server.receive_message(ANN, parts=card()["message"]["parts"], chat_id=chat)["id"]
+    inbound = server.inbound(ANN, parts=card()["message"]["parts"], chat_id=chat)["id"]
     for other in (text, inbound):
         assert server.refused("POST", f"/v3/messages/{other}/update", move) == (400, 1005)
     assert server.refused("POST", f"/v3/messages/{UUID}/update", move) == (404, 2002)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import http.client
 import json
 import re
 import time
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from linq_emulator.testing import ControlError
+from tests.support.waiting import wait_until
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
@@ -154,18 +157,20 @@ def test_a_truncated_list_promises_more_than_it_sends(server):
     assert promised > 100
 
 
+def test_latency_makes_a_request_wait(server):
+    server.fault("latency", seconds=0.2)
+    began = time.monotonic()
+    server.ok("GET", "/v3/chats")
+    assert time.monotonic() - began >= 0.2
+
+
 def test_latency_holds_up_nobody_else(server):
-    server.control("POST", "faults", {"kind": "latency", "path": "^/v3/phone_numbers$", "seconds": 1, "count": 1})
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        began = time.monotonic()
-        slow = pool.submit(lambda: server.call("GET", "/v3/phone_numbers"))
-        while server.faults()[0]["hits"] == 0:
-            assert time.monotonic() - began < 0.9
-        headers = {"Authorization": server.session.headers["Authorization"]}
-        assert requests.get(f"{server.base_url}/v3/chats", headers=headers, timeout=5).ok
-        assert time.monotonic() - began < 0.9
-        assert slow.result().ok
-        assert time.monotonic() - began >= 1
+    server.fault("latency", path="^/v3/phone_numbers$", seconds=600)
+    address = urlsplit(server.base_url)
+    with closing(http.client.HTTPConnection(address.netloc)) as slow:
+        slow.request("GET", f"{address.path}/v3/phone_numbers", headers={"Authorization": f"Bearer {server.api_key}"})
+        wait_until(lambda: server.faults()[0]["hits"], "the slow request has come")
+        assert server.ok("GET", "/v3/chats") == {"chats": [], "next_cursor": None}
 
 
 def test_a_probability(server):
@@ -192,7 +197,7 @@ def test_faults_are_removed(server):
 
 def test_the_ledger_keeps_everything(server):
     chat = server.create(ANN, text="one", idempotency_key="k")
-    server.receive_message(ANN, "two")
+    server.inbound(ANN, "two")
     server.ok("PATCH", f"/v3/messages/{chat['message']['id']}", {"text": "uno"})
     server.ok("POST", f"/v3/messages/{chat['message']['id']}/reactions", {"operation": "add", "type": "like"})
     first, second = server.ledger()
@@ -234,7 +239,7 @@ def test_reset_forgets_everything_but_the_time(server):
 
 @pytest.mark.parametrize("sender", ["262966", "729", "ACME Bank"])
 def test_senders_that_cannot_be_written_to(server, sender):
-    inbound = server.receive_message(sender, "Your code is 1234")
+    inbound = server.inbound(sender, "Your code is 1234")
     assert (inbound["from_handle"]["handle"], inbound["service"]) == (sender, "SMS")
     assert [chat["id"] for chat in server.ok("GET", "/v3/chats", params={"to": sender})["chats"]] == [
         inbound["chat_id"]
@@ -242,7 +247,7 @@ def test_senders_that_cannot_be_written_to(server, sender):
     body = {"from": LINE, "to": [sender], "message": {"parts": [{"type": "text", "value": "hi"}]}}
     assert server.refused("POST", "/v3/chats", body) == (400, 1002)
     server.ok("POST", "/v3/blocked_handles", {"handle": sender})
-    assert server.receive_message(sender, "again") == {"dropped": True}
+    assert server.inbound(sender, "again") == {"dropped": True}
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def cause_messages(server):
         server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": operation, "type": "love"})
     server.react(message, ANN, "sticker", emoji="🎂")
     server.report_receipt(message, "failed", code=4005, detail_code=12)
-    chat = server.receive_message(ANN, "Hi")["chat_id"]
+    chat = server.inbound(ANN, "Hi")["chat_id"]
     for started in (True, False):
         server.set_typing(chat, ANN, started=started)
     for place in ({"longitude": 1, "latitude": 2}, None):

@@ -30,11 +30,11 @@ def reply(server, chat, message):
 
 
 def answer(server, chat, message):
-    server.receive_message(ANN, "hi", chat_id=chat)
+    server.inbound(ANN, "hi", chat_id=chat)
 
 
 def stop(server, chat, message):
-    server.receive_message(ANN, "STOP", chat_id=chat)
+    server.inbound(ANN, "STOP", chat_id=chat)
 
 
 def read(server, chat, message):

@@ -20,7 +20,7 @@ def test_key_cursors_do_not_shift_and_offsets_do(server):
     for kind, wanted in (("key", ["3", "2"]), ("offset", ["4", "3"])):
         server.set_switches(cursor=kind)
         first = server.ok("GET", path, params={"limit": 2})
-        added = server.receive_message("+12025550150", "new")
+        added = server.inbound("+12025550150", "new")
         second = server.ok("GET", path, params={"limit": 2, "cursor": first["next_cursor"]})
         assert [one["parts"][0]["value"] for one in second["messages"]] == wanted
         server.call("DELETE", f"/v3/messages/{added['id']}")
@@ -98,7 +98,7 @@ def test_whether_a_message_moves_its_chat(server, moves, first):
     server.advance(10)
     chats["new"] = server.create("+12025550151")["id"]
     server.advance(10)
-    server.receive_message("+12025550150", "hi")
+    server.inbound("+12025550150", "hi")
     listed = server.ok("GET", "/v3/chats")["chats"]
     assert listed[0]["id"] == chats[first]
     moved = next(chat for chat in listed if chat["id"] == chats["old"])

@@ -32,7 +32,7 @@ def test_five_edits_within_fifteen_minutes(server):
 
 def test_what_cannot_be_edited(server):
     chat = server.create(ANN)["id"]
-    inbound = server.receive_message(ANN, "hi")
+    inbound = server.inbound(ANN, "hi")
     assert server.refused("PATCH", f"/v3/messages/{inbound['id']}", {"text": "x"}) == (403, 2005)
     sms = server.send(chat, preferred_service="SMS")["id"]
     assert server.refused("PATCH", f"/v3/messages/{sms}", {"text": "x"}) == (400, 1005)
@@ -70,7 +70,7 @@ def test_edits_and_reactions_can_become_visible_later(server):
 
 
 def test_a_contact_edits_its_message(server):
-    inbound = server.receive_message(ANN, "helo")
+    inbound = server.inbound(ANN, "helo")
     edited = server.edit_message(inbound["id"], "hello")
     assert edited["parts"][0]["value"] == "hello"
 
@@ -138,7 +138,7 @@ def test_a_thread_is_its_first_message_and_all_answers(server):
     newest = server.walk(f"/v3/messages/{root}/thread", "messages", limit=3, order="desc")
     assert [one["id"] for one in newest] == ids[::-1]
     assert server.refused("GET", f"/v3/messages/{root}/thread", params={"order": "up"}) == (400, 1005)
-    lone = server.receive_message(ANN, "hi")
+    lone = server.inbound(ANN, "hi")
     assert [one["id"] for one in server.ok("GET", f"/v3/messages/{lone['id']}/thread")["messages"]] == [lone["id"]]
 
 
@@ -162,12 +162,12 @@ def test_a_deleted_message_is_gone_and_in_the_ledger(server):
 
 
 def test_marking_a_chat_as_read(server):
-    inbound = server.receive_message(ANN, "hi")
+    inbound = server.inbound(ANN, "hi")
     assert server.call("POST", f"/v3/chats/{inbound['chat_id']}/read").status_code == 204
     answer = shown(server, inbound["id"])
     assert (answer["delivery_status"], answer["is_read"]) == ("read", True)
     group = server.create(ANN, BOB)["id"]
-    unread = server.receive_message(ANN, "hi", chat_id=group)
+    unread = server.inbound(ANN, "hi", chat_id=group)
     server.call("POST", f"/v3/chats/{group}/read")
     assert shown(server, unread["id"])["delivery_status"] == "received"
 

@@ -163,7 +163,7 @@ KEYWORDS = ("STOP", "UNSUBSCRIBE", "OPTOUT", "CANCEL", "END", "QUIT")
 def opts_out(server, text):
     """Whether a message opts its sender out, who had not opted out before."""
     server.set_handle(ANN, opted_out=False)
-    server.receive_message(ANN, text)
+    server.inbound(ANN, text)
     return server.set_handle(ANN)["opted_out"]
 
 
@@ -191,7 +191,7 @@ def test_opt_out_in_any_case(server, word, uppers):
 def test_opting_out_blocks_every_line_and_marks_one_chat(server):
     chat, other = server.create(ANN)["id"], server.create(ANN, line=OTHER_LINE)["id"]
     group = server.create(ANN, BOB)["id"]
-    server.receive_message(ANN, " STOP ")
+    server.inbound(ANN, " STOP ")
     health = {one["id"]: one["health_status"]["status"] for one in server.ok("GET", "/v3/chats")["chats"]}
     assert health == {chat: "OPTED_OUT", other: "HEALTHY", group: "HEALTHY"}
     for refused in (chat, other):
@@ -206,17 +206,17 @@ def test_opting_out_blocks_every_line_and_marks_one_chat(server):
 
 def test_any_later_message_opts_in_again(server):
     chat, group = server.create(ANN)["id"], server.create(ANN, BOB)["id"]
-    server.receive_message(ANN, "opt-out")
-    server.receive_message(ANN, "QUIT")
+    server.inbound(ANN, "opt-out")
+    server.inbound(ANN, "QUIT")
     assert server.refused("POST", f"/v3/chats/{chat}/messages", {"message": text("hi")}) == (403, 2024)
-    server.receive_message(ANN, "hello all", chat_id=group)
+    server.inbound(ANN, "hello all", chat_id=group)
     assert server.ok("GET", f"/v3/chats/{chat}")["health_status"]["status"] == "HEALTHY"
     assert server.send(chat)
 
 
 def test_a_keyword_in_a_group_is_nothing(server):
     chat, group = server.create(ANN)["id"], server.create(ANN, BOB)["id"]
-    server.receive_message(ANN, "STOP", chat_id=group)
+    server.inbound(ANN, "STOP", chat_id=group)
     assert server.ok("GET", f"/v3/chats/{group}")["health_status"]["status"] == "HEALTHY"
     assert server.send(chat)
 
@@ -228,7 +228,7 @@ def test_blocked_handles(server):
     assert server.ok("GET", "/v3/blocked_handles")["blocked_handles"] == [entry]
     assert server.refused("POST", f"/v3/chats/{chat}/messages", {"message": text("hi")}) == (403, 2026)
     assert server.send(group)
-    assert server.receive_message(ANN, "hi") == {"dropped": True}
+    assert server.inbound(ANN, "hi") == {"dropped": True}
     assert server.call("DELETE", "/v3/blocked_handles", {"handle": ANN}).status_code == 204
     assert server.send(chat)
 
@@ -302,7 +302,7 @@ def test_thirty_messages_in_a_minute_and_pair(server):
 def test_a_sandbox(server):
     server.set_switches(sandbox=True)
     assert server.refused("POST", "/v3/chats", creation(ANN)) == (403, 2008)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     for number in range(100):
         if number % 30 == 29:
             server.advance(60)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -26,7 +28,7 @@ both = pytest.mark.parametrize("start", [EmulatorProcess, EmulatorThread])
 
 def ask(emulator, method, path, body=None, key=None):
     headers = {"Authorization": f"Bearer {key or emulator.api_key}"}
-    response = requests.request(method, f"{emulator.base_url}/v3/{path}", json=body, headers=headers, timeout=10)
+    response = requests.request(method, f"{emulator.base_url}/v3/{path}", json=body, headers=headers, timeout=60)
     assert response.ok, response.text
     return response.json()
 
@@ -38,7 +40,7 @@ def send(emulator, to, text="Hello"):
 
 def is_listening(emulator):
     try:
-        requests.get(emulator.base_url, timeout=5)
+        requests.get(emulator.base_url, timeout=60)
     except requests.ConnectionError:
         return False
     return True
@@ -91,7 +93,7 @@ def test_restart_is_as_good_as_new(start, freeze):
     with start(switches={"cursor": "key"}, **({"freeze": freeze} if freeze else {})) as emulator:
         send(emulator, ANN)
         emulator.set_switches(cursor="offset")
-        emulator.add_fault("reset")
+        emulator.fault("reset")
         emulator.set_clock(freeze=True, advance=3600, speed=7)
         emulator.restart()
         assert emulator.ledger() == emulator.faults() == []
@@ -173,7 +175,7 @@ def test_the_clock(emulator):
 
 def test_a_refused_command(emulator):
     with pytest.raises(ControlError, match="must be an outbound message") as caught:
-        emulator.report_receipt(emulator.receive_message(ANN, "Hi")["id"], "read")
+        emulator.report_receipt(emulator.inbound(ANN, "Hi")["id"], "read")
     assert (caught.value.status, caught.value.field) == (400, "message_id")
     with pytest.raises(ControlError) as caught:
         emulator.set_switches(cursor="sideways")
@@ -188,10 +190,10 @@ def test_a_refused_command(emulator):
 
 def test_contacts(emulator):
     line = emulator.lines[1]
-    first = emulator.receive_message(ANN, "Hi", line=line, service="RCS")
+    first = emulator.inbound(ANN, "Hi", line=line, service="RCS")
     assert (emulator.ledger()[0]["line"], first["service"]) == (line, "RCS")
     emulator.advance(10)
-    late = emulator.receive_message(
+    late = emulator.inbound(
         ANN,
         chat_id=first["chat_id"],
         parts=[{"type": "text", "value": "Late"}],
@@ -216,7 +218,7 @@ def test_contacts(emulator):
         "blocked": True,
         "shares_location": False,
     }
-    assert emulator.receive_message(ANN, "Dropped") == {"dropped": True}
+    assert emulator.inbound(ANN, "Dropped") == {"dropped": True}
     place = {"longitude": 1.5, "latitude": 2}
     assert emulator.set_handle(ANN, location=place, blocked=False)["shares_location"]
     assert emulator.set_handle(ANN, opted_out=False)["shares_location"], "what is not named stays"
@@ -256,7 +258,7 @@ def test_seeds(emulator):
 
 
 def test_faults(emulator):
-    fault = emulator.add_fault(
+    fault = emulator.fault(
         "status",
         path="^/v3/chats$",
         method="get",
@@ -267,7 +269,7 @@ def test_faults(emulator):
         code=1007,
         retry_after=3,
     )
-    slow = emulator.add_fault("latency", seconds=0)
+    slow = emulator.fault("latency", seconds=0)
     with pytest.raises(AssertionError, match="injected fault"):
         ask(emulator, "GET", "chats")
     assert [(each["id"], each["hits"]) for each in emulator.faults()] == [(fault["id"], 1), (slow["id"], 1)]
@@ -281,7 +283,7 @@ def test_faults(emulator):
 def test_ledger_and_logs(emulator):
     body = {"target_url": "https://hooks.example/linq", "subscribed_events": ["message.received"]}
     ask(emulator, "POST", "webhook-subscriptions", body)
-    emulator.receive_message(ANN, "Hi")
+    emulator.inbound(ANN, "Hi")
     assert [entry["text"] for entry in emulator.ledger()] == ["Hi"]
     assert [(each["method"], each["path"]) for each in emulator.requests_served()] == [
         ("POST", "/v3/webhook-subscriptions")
@@ -308,12 +310,50 @@ def test_a_proxy_of_the_environment_is_not_asked(emulator, monkeypatch):
     assert emulator.now() == START
 
 
+# --- waiting ----------------------------------------------------------------------------------------------------
+
+
+def test_messages_are_waited_for(emulator):
+    emulator.inbound(ANN, "Hi")
+    senders = [threading.Thread(target=send, args=(emulator, to)) for to in (ANN, BOB)]
+    for sender in senders:
+        sender.start()
+    assert {entry["to"][0] for entry in emulator.wait_for(2, direction="outbound")} == {ANN, BOB}
+    assert [entry["text"] for entry in emulator.wait_for(1, direction="inbound")] == ["Hi"]
+    assert len(emulator.wait_for(3)) == 3
+    assert emulator.ledger(skip=1) == emulator.ledger()[1:]
+    assert emulator.ledger(skip=9) == []
+    for sender in senders:
+        sender.join()
+    with pytest.raises(TimeoutError, match="3 of 4 messages were accepted within 0 seconds"):
+        emulator.wait_for(4, timeout=0)
+    with pytest.raises(ControlError, match="skip: must be a number"):
+        emulator.ledger(skip=-1)
+
+
+def test_requests_under_way_are_waited_for(emulator):
+    """Also one whose client is gone, which nobody else can wait for."""
+    address = urlsplit(emulator.base_url)
+    lines = (
+        f"POST {address.path}/v3/chats HTTP/1.1",
+        f"Host: {address.netloc}",
+        f"Authorization: Bearer {emulator.api_key}",
+        "Content-Length: 9",  # of which none comes
+    )
+    with socket.create_connection((address.hostname, address.port)) as client:
+        client.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
+        while not emulator.control("GET", "requests", summary=1)["under_way"]:
+            pass
+        with pytest.raises(TimeoutError, match="under way for 0 seconds"):
+            emulator.wait_until_idle(timeout=0)
+    emulator.wait_until_idle()
+
+
 # --- fixtures ---------------------------------------------------------------------------------------------------
 
 CONFTEST = """
     import pytest
     from linq_emulator.testing import EmulatorOptions
-    pytest_plugins = ["linq_emulator.testing"]
 
     @pytest.fixture(scope="session")
     def linq_emulator_options() -> EmulatorOptions:
@@ -328,8 +368,15 @@ TESTS = """
         assert linq_emulator.lines == ["+12025550177"]
         assert linq_emulator.now().isoformat() == "2026-03-01T12:00:00+00:00"
         assert linq_emulator.ledger() == []
-        linq_emulator.receive_message("+12025550150", "Hi")
-        linq_emulator.advance(60)
+        linq_emulator.inbound("+12025550150", "Hi")
+        linq_emulator.advance(hours=25)
+        assert linq_emulator.now().isoformat() == "2026-03-02T13:00:00+00:00"
+"""
+#: As if the distribution had been installed without the extra.
+NO_EXTRA = """
+    import sys
+    for module in ("msgspec", "starlette", "uvicorn", "httptools"):
+        sys.modules[module] = None
 """
 
 
@@ -340,26 +387,57 @@ def documented():
 
 
 def test_the_documented_start():
-    exec(documented()[0], {})
+    exec(documented()[3], {})
 
 
-def run_pytest(folder, tests=TESTS, **environment):
-    (folder / "test_it.py").write_text(textwrap.dedent(tests))
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120).stdout
+@pytest.fixture
+def run_pytest(tmp_path):
+    """Run pytest where a distribution has the entry point that pyproject.toml declares."""
+    declared = re.search(
+        r"\[project\.entry-points\.pytest11\]\n\"(\S+)\" = \"(\S+)\"\n", (ROOT / "pyproject.toml").read_text()
+    )
+    folder = tmp_path / "site" / "declared-1.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: declared\nVersion: 1\n")
+    (folder / "entry_points.txt").write_text("[pytest11]\n{} = {}\n".format(*declared.groups()))
+
+    def run_pytest(tests, conftest="", *options):
+        (tmp_path / "conftest.py").write_text(textwrap.dedent(conftest))
+        (tmp_path / "test_it.py").write_text(textwrap.dedent(tests))
+        command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder.parent}"}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        ).stdout
+
+    return run_pytest
 
 
-def test_the_fixtures_of_the_plugin(tmp_path):
-    (tmp_path / "conftest.py").write_text(textwrap.dedent(CONFTEST))
-    assert "2 passed" in run_pytest(tmp_path, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+def test_the_fixtures_of_the_plugin(run_pytest):
+    assert "2 passed" in run_pytest(TESTS, CONFTEST)
 
 
-def test_the_documented_fixtures(tmp_path):
-    _, conftest, tests = documented()
-    (tmp_path / "conftest.py").write_text(conftest)
-    assert "1 passed" in run_pytest(tmp_path, tests, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+def test_the_plugin_can_also_be_named(run_pytest):
+    assert "2 passed" in run_pytest(TESTS, CONFTEST + '\n    pytest_plugins = ["linq_emulator.pytest_plugin"]\n')
 
 
-def test_the_plugin_is_loaded_on_request_only(tmp_path):
-    assert "fixture 'linq_emulator' not found" in run_pytest(tmp_path)
+def test_the_documented_fixtures(run_pytest):
+    opt_out, reminder, conftest, _ = documented()
+    assert "2 passed" in run_pytest(opt_out + reminder, conftest)
+
+
+def test_without_the_extra_only_tests_with_an_emulator_fail(run_pytest):
+    report = run_pytest(TESTS + "\n    def test_another(): pass\n", NO_EXTRA)
+    assert "1 passed, 2 errors" in report
+    assert "the emulator needs msgspec: install linq-connectors[emulator]" in report
+
+
+def test_the_plugin_costs_nothing_until_it_is_used():
+    code = """
+        import pytest, sys
+        before = set(sys.modules)
+        import linq_emulator.pytest_plugin
+        print(*sorted(set(sys.modules) - before))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["linq_emulator", "linq_emulator.pytest_plugin"]

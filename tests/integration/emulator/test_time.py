@@ -139,7 +139,7 @@ def test_expiry_comes_with_the_sweep_after_the_window(server):
 
 def test_inbound_and_seeded_messages_expire_too(server):
     server.seed(5, messages_per_chat=10, hours=20)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.set_line(LINE, retention_hours=24)
     server.set_line(OTHER_LINE, retention_hours=24)
     server.advance(12 * HOUR)
@@ -156,9 +156,9 @@ def test_inbound_and_seeded_messages_expire_too(server):
 @pytest.mark.parametrize(("created", "first"), [("ingested", "late"), ("sent", "live")])
 def test_messages_that_are_recovered_late(server, created, first):
     server.set_switches(reconciled_created_at=created)
-    live = server.receive_message(ANN, "live")
+    live = server.inbound(ANN, "live")
     server.advance(HOUR)
-    late = server.receive_message(ANN, "late", sent_at="2026-11-21T09:00:00Z", reconciled=True)
+    late = server.inbound(ANN, "late", sent_at="2026-11-21T09:00:00Z", reconciled=True)
     assert "reconciled_at" not in live
     assert late["reconciled_at"] == "2026-11-21T11:00:00.000Z"
     assert late["sent_at"] == "2026-11-21T09:00:00.000Z"

@@ -6,13 +6,14 @@ import base64
 import hmac
 import json
 import threading
-import time
 from datetime import datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
+
+from tests.support.waiting import wait_until
 
 LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
 
@@ -45,9 +46,7 @@ class Receiver:
 
     def wait(self, count):
         """The bodies, once so many have come."""
-        deadline = time.monotonic() + 10
-        while len(self.got) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(self.got) >= count, f"{count} events have come")
         assert len(self.got) == count, [json.loads(body)["event_type"] for _, body in self.got]
         return [json.loads(body) for _, body in self.got]
 
@@ -72,13 +71,12 @@ def subscribe(server, url, *events, **more):
 
 def settled(server):
     """The deliveries, once none is on its way."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        deliveries = server.webhook_deliveries()
-        if all(one["state"] != "pending" for one in deliveries):
-            return deliveries
-        time.sleep(0.01)
-    raise AssertionError(deliveries)
+
+    def is_settled():
+        return all(one["state"] != "pending" for one in server.webhook_deliveries())
+
+    wait_until(is_settled, "no delivery is on its way")
+    return server.webhook_deliveries()
 
 
 def test_subscriptions(server):
@@ -157,7 +155,7 @@ def text(value, **more):
 
 def test_the_older_version_lacks_edits(server, receiver):
     subscribe(server, f"{receiver.url}?version=2025-01-01", "message.received", "message.edited")
-    inbound = server.receive_message(ANN, "helo")
+    inbound = server.inbound(ANN, "helo")
     server.edit_message(inbound["id"], "hello")
     event = receiver.wait(1)[0]
     assert event["webhook_version"] == "2025-01-01"
@@ -172,7 +170,7 @@ def test_a_line_without_retention_keeps_nothing(server, receiver):
     sent = f"/v3/messages/{chat['message']['id']}"
     assert chat["message"]["parts"][0]["value"] == "secret"
     assert server.ok("PATCH", sent, {"text": "secret edit"})["parts"][0]["value"] == "secret edit"
-    inbound = server.receive_message(ANN, "secret")
+    inbound = server.inbound(ANN, "secret")
     server.advance(60)
     for path in (sent, f"{sent}/thread", f"/v3/messages/{inbound['id']}"):
         assert server.refused("GET", path) == (404, 2002)
@@ -199,7 +197,7 @@ def test_every_kind_of_event(server, receiver):
     for operation in ("add", "remove"):
         server.ok("POST", f"/v3/messages/{message}/reactions", {"operation": operation, "type": "love"})
     server.report_receipt(message, "failed", code=4002)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.set_typing(chat["id"], ANN)
     server.set_typing(chat["id"], ANN, started=False)
     for place in ({"longitude": 1, "latitude": 2}, {"longitude": 2, "latitude": 2}, None):
@@ -234,8 +232,8 @@ def test_an_update_that_fails(server, receiver):
 
 def test_filters(server, receiver):
     subscribe(server, receiver.url, "message.received", phone_numbers=[OTHER_LINE])
-    server.receive_message(ANN, "hi")
-    server.receive_message(ANN, "this one", line=OTHER_LINE)
+    server.inbound(ANN, "hi")
+    server.inbound(ANN, "this one", line=OTHER_LINE)
     assert receiver.wait(1)[0]["data"]["chat"]["owner_handle"]["handle"] == OTHER_LINE
     assert len(settled(server)) == 1
 
@@ -245,9 +243,7 @@ def attempts(server):
 
 
 def until(server, count):
-    deadline = time.monotonic() + 10
-    while len(attempts(server)) < count and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(attempts(server)) >= count, f"there are {count} attempts")
     return attempts(server)
 
 
@@ -255,7 +251,7 @@ def until(server, count):
 def test_retries_are_on_the_virtual_clock(server, receiver, answer):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [answer, answer]
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     assert len(until(server, 1)) == 1
     server.advance(4)
     assert len(attempts(server)) == 1
@@ -276,7 +272,7 @@ def test_the_end_of_retries(server, receiver, schedule, tries, last):
     server.set_switches(webhook_retries=schedule)
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [500] * 20
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.advance(4000)
     delivery = settled(server)[0]
     assert (delivery["state"], len(delivery["attempts"])) == ("failed", tries)
@@ -288,7 +284,7 @@ def test_ten_retries_up_to_a_fifth_early_or_late(server, receiver):
     server.set_switches(webhook_retries="ten")
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [500] * 20
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     server.advance(4000)
     delivery = settled(server)[0]
     times = [datetime.fromisoformat(one["at"].replace("Z", "+00:00")).timestamp() for one in delivery["attempts"]]
@@ -304,21 +300,18 @@ def test_ten_retries_up_to_a_fifth_early_or_late(server, receiver):
 def test_other_refusals_are_final_and_a_dead_host_is_not(server, receiver):
     subscribe(server, receiver.url, "message.received")
     receiver.answers = [404]
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     assert [one["state"] for one in settled(server)] == ["failed"]
     receiver.stop()
-    server.receive_message(ANN, "hi")
-    deadline = time.monotonic() + 10
-    while not (tried := server.webhook_deliveries()[1]["attempts"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    server.inbound(ANN, "hi")
+    tried = wait_until(lambda: server.webhook_deliveries()[1]["attempts"], "it was tried")
     assert tried[0]["status"] is None
     receiver.__init__()
 
 
 def test_nothing_leaves_the_machine(server):
     subscribe(server, "https://example.com/hook", "message.received")
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     delivery = server.webhook_deliveries()[0]
     assert (delivery["state"], delivery["attempts"]) == ("undeliverable", [])
     server.advance(4000)
@@ -328,10 +321,10 @@ def test_nothing_leaves_the_machine(server):
 def test_affinity(server, receiver):
     subscribe(server, receiver.url, "message.received", routing_key_header="X-Cluster")
     receiver.headers = {"X-Cluster": "blue"}
-    first = server.receive_message(ANN, "hi")
+    first = server.inbound(ANN, "hi")
     receiver.wait(1)
     settled(server)
-    server.receive_message(ANN, "hi")
+    server.inbound(ANN, "hi")
     receiver.wait(2)
     headers = [{name.lower(): value for name, value in one.items()} for one, _ in receiver.got]
     assert [one["linq-chat-id"] for one in headers] == [first["chat_id"]] * 2

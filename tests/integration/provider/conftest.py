@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.airflow import _emulator, airflow_db, connect, emulator, impatient, offline, run_dag
+from tests.support.airflow import airflow_db, connect, impatient, new_clients, offline, run_dag
 
-__all__ = ["_emulator", "airflow_db", "connect", "emulator", "impatient", "offline", "run_dag"]
+__all__ = ["airflow_db", "connect", "impatient", "new_clients", "offline", "run_dag"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -18,6 +17,7 @@ from airflow_provider_linq.operators.ask import LinqAskOperator
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator
 from tests.support.sends import ANN, lost_answers, posts
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -69,8 +69,7 @@ def answering(emulator: Emulator, *texts: str) -> Iterator[None]:
     """Answer as soon as the question is there."""
 
     def run() -> None:
-        while not emulator.ledger():
-            time.sleep(0.05)
+        emulator.wait_for(1, timeout=PATIENCE)
         for text in texts:
             emulator.advance(1)
             answer(emulator, text)

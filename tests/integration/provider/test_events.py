@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
@@ -19,9 +20,11 @@ from airflow_provider_linq._internal.inbound_cursor import OVERLAP, Cursor
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import SharedReads
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from airflow_provider_linq.triggers import linq_inbound
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client.models import Message
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import until
 
 ANN, BOB = "+12125550121", "+12125550122"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -79,6 +82,24 @@ class AssetStore:
         self.values[key] = json.loads(json.dumps(value))
 
 
+#: How often the trigger of a task has polled: after each poll it sleeps.
+ended_polls: Counter[asyncio.Task[Any] | None] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def counted_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        async def sleep(self, seconds: float) -> None:
+            ended_polls[asyncio.current_task()] += 1
+            await asyncio.sleep(seconds)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(asyncio, name)
+
+    ended_polls.clear()
+    monkeypatch.setattr(linq_inbound, "asyncio", Counting())
+
+
 class Triggerer:
     """Runs the trigger, ends and starts it again, and keeps its events."""
 
@@ -94,11 +115,12 @@ class Triggerer:
         assert BaseEventTrigger.hash(path, kwargs) == BaseEventTrigger.hash(path, json.loads(json.dumps(kwargs)))
         trigger.asset_state_store = self._store  # type: ignore[assignment]
         self._task = asyncio.create_task(self._run(trigger))
-        await asyncio.sleep(0.3)
+        await self.polls(1)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await asyncio.sleep(0.3)
+        if self._arguments["poll_interval"] < 1:
+            await self.polls(2)  # in which nothing comes a second time
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -107,11 +129,14 @@ class Triggerer:
             assert event.payload.keys() == {"messages"}
             self.events += event.payload["messages"]
 
+    async def polls(self, count: int) -> None:
+        """Wait until it has polled so many more times."""
+        enough = ended_polls[self._task] + count
+        await until(lambda: self._task.done() or ended_polls[self._task] >= enough)
+        assert not self._task.done(), self._task
+
     async def has(self, count: int) -> None:
-        for _ in range(100):
-            if len(self.events) >= count:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: len(self.events) >= count, lambda: str(self.events))
         assert len(self.events) == count, self.events
 
     @property
@@ -161,7 +186,7 @@ def test_an_event_whose_cursor_was_not_saved_comes_again(emulator: Emulator) -> 
 
     async def story() -> None:
         store = AssetStore()
-        triggerer = Triggerer(store, poll_interval=5)
+        triggerer = Triggerer(store, poll_interval=600)
         await store.aset(LinqInboundMessageTrigger()._cursor_name, Cursor(NOON).to_json())
         only = await inbound(emulator)
         async with triggerer:
@@ -237,7 +262,7 @@ def test_bad_polls_and_a_store_that_fails_do_not_end_it(emulator: Emulator) -> N
             store.broken = True
             first = await inbound(emulator)
             await triggerer.has(1)
-            await asyncio.sleep(0.3)
+            await triggerer.polls(2)
             store.broken = False
             second = await inbound(emulator)
             await triggerer.has(2)
@@ -256,10 +281,10 @@ def test_several_watchers_of_an_asset_have_each_its_cursor(emulator: Emulator) -
             pass
         sent = await inbound(emulator, ANN)
         async with of_bob:  # it passes the message over, and must not do so for the other
-            await asyncio.sleep(0.2)
+            await of_bob.polls(2)
         await asyncio.to_thread(emulator.advance, 2 * OVERLAP.total_seconds())
         async with of_bob:
-            await asyncio.sleep(0.2)
+            await of_bob.polls(2)
         async with of_ann:
             await of_ann.has(1)
         assert (of_ann.ids, of_bob.ids) == ([sent], [])
@@ -291,7 +316,7 @@ def test_a_chat_that_cannot_be_read_does_not_hold_up_the_others(emulator: Emulat
                 await inbound(emulator, BOB)
                 await triggerer.has(3 + number)
             await asyncio.to_thread(emulator.advance, 2 * OVERLAP.total_seconds())
-            await asyncio.sleep(0.5)
+            await triggerer.polls(3)
             await asyncio.to_thread(emulator.control, "DELETE", "faults")
             await triggerer.has(6)
         assert triggerer.ids[-1] == late

@@ -7,7 +7,6 @@ import logging
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from fsspec import filesystem
 from airflow_provider_linq.operators.extract import LinqExtractOperator
 from tests.support.airflow import context
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import wait_until
 
 #: Stores lines in a file, and says so, as a target does; ends with code 3 after some lines if it is to fail.
 TARGET = """
@@ -258,12 +258,14 @@ def test_a_chat_that_fails_keeps_what_was_read(emulator: Emulator, extract: Any,
 
 
 def test_stopping_stops_the_tap(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
-    emulator.control("POST", "faults", {"kind": "latency", "path": "/chats$", "seconds": 30})
+    emulator.control("POST", "faults", {"kind": "latency", "path": "/chats$", "seconds": 300})
     task = LinqExtractOperator(task_id="t", folder=str(tmp_path / "out"))
 
     def stop() -> None:
-        while not [row for row in emulator.requests_served() if row["path"].endswith("/phone_numbers")]:
-            time.sleep(0.05)
+        wait_until(
+            lambda: [row for row in emulator.requests_served() if row["path"].endswith("/phone_numbers")],
+            "the tap makes requests",
+        )
         task.on_kill()
 
     stopper = threading.Thread(target=stop)

@@ -180,7 +180,7 @@ async def _await(notifier: LinqNotifier, context: Any) -> None:
 def test_an_alert_has_a_time_limit_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_async: bool
 ) -> None:
-    with silent_server() as url:
+    with silent_server() as (url, _):
         monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps({"conn_type": "linq", "password": "k", "host": url}))
         notifier = LinqNotifier(to=ANN, from_="+12025550101", message="A secret", timeout=1)
         asyncio.run(_await(notifier, context())) if is_async else notifier(context())

@@ -26,6 +26,7 @@ from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessage
 from linq_client import APIConnectionError, LinqClient
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import PATIENCE, until
 
 ANN, BOB, CAT = "+12125550121", "+12125550122", "+12125550123"
 EARLY = "2026-03-01T00:00:00Z"
@@ -58,15 +59,16 @@ async def event_of(trigger: BaseTrigger) -> Any:
     raise AssertionError("the trigger ended without an event")
 
 
-def after(seconds: float, order: Callable[[], object], waiting: Coroutine[Any, Any, T]) -> T:
-    """Give an order while something is waited for."""
+def after_polls(emulator: Emulator, order: Callable[[], object], waiting: Coroutine[Any, Any, T]) -> T:
+    """Give an order while something is waited for, and has asked some times."""
 
     async def both() -> T:
+        before = len(emulator.requests_served())
         task = asyncio.create_task(waiting)
-        await asyncio.sleep(seconds)
+        await until(lambda: len(emulator.requests_served()) >= before + 4)
         assert not task.done()
         await asyncio.to_thread(order)
-        return await asyncio.wait_for(task, 20)
+        return await asyncio.wait_for(task, PATIENCE)
 
     return asyncio.run(both())
 
@@ -188,7 +190,7 @@ def test_a_message_is_found_on_the_worker_and_in_the_triggerer(
         answer()
         event = asyncio.run(event_of(deferred.value.trigger))
     else:
-        event = after(0.7, answer, event_of(deferred.value.trigger))
+        event = after_polls(emulator, answer, event_of(deferred.value.trigger))
     assert event.keys() == {"chat_id", "message_id", "created_at", "polls", "waited"}
     in_triggerer = resume(sensor, deferred.value, event)
     assert in_triggerer["text"] == "Yes, please"
@@ -362,25 +364,28 @@ def test_a_trigger_waits_as_long_as_the_api_says(emulator: Emulator) -> None:
     assert time.monotonic() - started >= 1
 
 
-def test_triggers_share_their_polls(emulator: Emulator) -> None:
-    chat = send()["chat_id"]
+@pytest.mark.parametrize("place", ["chat_id", "line"])
+def test_triggers_share_their_polls(emulator: Emulator, place: str) -> None:
+    given = {"chat_id": send()["chat_id"], "line": emulator.lines[0]}[place]
     send(BOB)
 
-    async def ten(**place: Any) -> None:
-        triggers = [
-            LinqMessageTrigger(linq_conn_id="linq_default", since=EARLY, poll_interval=0.4, **place) for _ in range(10)
-        ]
+    async def ten() -> int:
+        """The number of polls that ten triggers make until a message comes."""
+        arguments = {"linq_conn_id": "linq_default", "since": EARLY, "poll_interval": 0.4, place: given}
+        triggers = [LinqMessageTrigger(**arguments) for _ in range(10)]
         tasks = [asyncio.create_task(event_of(trigger)) for trigger in triggers]
-        await asyncio.sleep(1)
+        await until(lambda: len(emulator.requests_served()) >= before + 6)
         tasks.pop().cancel()  # the others go on
+        await asyncio.to_thread(emulator.advance, 1)
         await asyncio.to_thread(inbound, emulator, ANN, "At last")
-        events = await asyncio.wait_for(asyncio.gather(*tasks), 20)
+        events = await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
         assert len({event["message_id"] for event in events}) == 1
+        return sum(event["polls"] for event in events)
 
-    for place, most in (({"chat_id": chat}, 5), ({"line": emulator.lines[0]}, 5 + 2 + 1)):
-        before = len(emulator.requests_served())
-        asyncio.run(ten(**place))
-        assert len(emulator.requests_served()) - before <= most
+    before = len(emulator.requests_served())
+    polls = asyncio.run(ten())
+    assert polls >= 18
+    assert len(emulator.requests_served()) - before <= polls / 2
 
 
 def test_a_trigger_holds_no_key_and_takes_what_other_versions_stored(emulator: Emulator) -> None:

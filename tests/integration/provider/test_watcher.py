@@ -19,6 +19,7 @@ from linq_client import RateLimitedError
 from linq_client.models import Message
 from tests.integration.provider.test_events import AssetStore, message
 from tests.support.inbound_api import HOUR, NOON, HostileAPI, running_hostile_api
+from tests.support.waiting import until
 
 KEY = LinqInboundMessageTrigger()._cursor_name
 
@@ -61,12 +62,8 @@ class Watching:
         return [one["message_id"] for payload in self.payloads for one in payload["messages"]]
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        for _ in range(1500):
-            if is_so():
-                return
-            assert not self._task.done(), self._task
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"it did not come to that: {self.payloads}, {self._api.served[-20:]}")
+        await until(lambda: is_so() or self._task.done(), lambda: f"{self.payloads}, {self._api.served[-20:]}")
+        assert not self._task.done(), self._task
 
     async def polls(self, count: int = 3) -> None:
         """Wait until it has listed the chats so many more times."""

@@ -1,7 +1,7 @@
-"""One emulator for all tests of the tap."""
+"""What the tests of the tap share."""
 
 from __future__ import annotations
 
-from tests.support.tap import after_each_page, emulator, emulator_process
+from tests.support.tap import after_each_page
 
-__all__ = ["after_each_page", "emulator", "emulator_process"]
+__all__ = ["after_each_page"]

@@ -252,7 +252,7 @@ def test_a_loader_that_ends_is_the_reason_that_is_given(tmp_path: Path) -> None:
 def test_a_full_disk_is_the_reason_that_is_given(api: SmallAPI, tmp_path: Path) -> None:
     config = written(tmp_path / "config.json", api.config())
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([TAP, "--config", config], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run([TAP, "--config", config], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("stdout could not be written: No space left on device")
 

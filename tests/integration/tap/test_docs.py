@@ -55,7 +55,7 @@ def load(runs: list[Output], postgres: str, folder: Path) -> None:
     for run in runs:
         lines = "".join(f"{json.dumps(one)}\n" for one in run.messages)
         command = [TAP.with_name("target-postgres"), "--config", config]
-        subprocess.run(command, input=lines, check=True, text=True, timeout=120, capture_output=True)
+        subprocess.run(command, input=lines, check=True, text=True, timeout=300, capture_output=True)
 
 
 def test_a_person_is_erased(emulator: Emulator, postgres: str, tmp_path: Path) -> None:

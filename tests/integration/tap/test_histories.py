@@ -51,18 +51,18 @@ def without_a_sample() -> Iterator[None]:
     seed=st.integers(0, 2**32),
 )
 def test_nothing_is_missing_whatever_happens(
-    emulator_process: Emulator, switches: dict[str, Any], hours: int, longest_pause: float, seed: int
+    linq_emulator_process: Emulator, switches: dict[str, Any], hours: int, longest_pause: float, seed: int
 ) -> None:
-    with closing(World(emulator_process, hours, switches)) as world:
+    with closing(World(linq_emulator_process, hours, switches)) as world:
         live_on(world, days=6 * longest_pause * hours / 24, rng=random.Random(seed), longest_pause=longest_pause)
         world.end()
 
 
 @pytest.mark.parametrize("message_moves_chat", [True, False])
-def test_thirty_days(emulator_process: Emulator, message_moves_chat: bool) -> None:
+def test_thirty_days(linq_emulator_process: Emulator, message_moves_chat: bool) -> None:
     rng = random.Random(30 + message_moves_chat)
     switches = {name: rng.choice(allowed) for name, allowed in POSITIONS.items()}
-    with closing(World(emulator_process, 24, {**switches, "message_moves_chat": message_moves_chat})) as world:
+    with closing(World(linq_emulator_process, 24, {**switches, "message_moves_chat": message_moves_chat})) as world:
         live_on(world, days=31, rng=rng, longest_pause=1.1)
         world.end()
         assert world.now - START >= timedelta(days=30)

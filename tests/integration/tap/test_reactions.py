@@ -163,10 +163,10 @@ def test_what_makes_no_sense_in_state_is_not_known() -> None:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), moves=st.booleans())
-def test_replayed_by_key_they_are_those_of_the_api(emulator_process: Emulator, seed: int, moves: bool) -> None:
+def test_replayed_by_key_they_are_those_of_the_api(linq_emulator_process: Emulator, seed: int, moves: bool) -> None:
     rng = random.Random(seed)
     switches = {"reaction_moves_message": moves, "message_order": rng.choice(["newest", "oldest", "unordered"])}
-    with closing(World(emulator_process, 24, switches)) as world:
+    with closing(World(linq_emulator_process, 24, switches)) as world:
         rows: dict[str, dict[str, Any]] = {}
         given_: set[tuple[str, str]] = set()
 

@@ -150,12 +150,13 @@ def test_a_signal_while_nobody_ever_reads_again(emulator: Emulator, tmp_path: Pa
 def wait_until_full(process: subprocess.Popen[bytes]) -> None:
     """Wait until a run can't write any more: nobody reads, and no more comes.
 
-    How much fits is not asked: a pipe holds pages, and writes of a few bytes fill them only in part.
+    How much fits is not asked: a pipe holds pages, and writes of a few bytes fill them only in part. It is more than
+    half of 64 kB.
     """
     before, unchanged = -1, 0
     while unchanged < 10 and process.poll() is None:
         now = waiting_in(process)
-        unchanged = unchanged + 1 if now == before and now > 4_096 else 0
+        unchanged = unchanged + 1 if now == before and now > 32_768 else 0
         before = now
         time.sleep(0.2)
 

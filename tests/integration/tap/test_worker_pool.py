@@ -14,13 +14,11 @@ from linq_client import RetentionWindow
 from tap_linq.extraction import progress
 from tap_linq.extraction.progress import Progress
 from tap_linq.extraction.worker_pool import RESULT_QUEUE_SIZE, WorkerPool
+from tests.support.waiting import PATIENCE, wait_until
 
 
 def no_threads_left(before: int) -> bool:
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return threading.active_count() <= before
+    return wait_until(lambda: threading.active_count() <= before, "all threads have ended")
 
 
 def test_all_results_come_out_and_jobs_begin_before_the_last_is_known() -> None:
@@ -33,7 +31,7 @@ def test_all_results_come_out_and_jobs_begin_before_the_last_is_known() -> None:
 
     def produce() -> None:
         pool.submit(lambda: job(0))
-        assert started.wait(5)
+        assert started.wait(PATIENCE)
         for number in range(1, 50):
             pool.submit(lambda number=number: job(number))  # type: ignore[misc]
 
@@ -52,7 +50,8 @@ def test_results_wait_for_a_slow_consumer() -> None:
 
     results = pool.run(lambda: pool.submit(job))
     next(results)
-    time.sleep(0.1)
+    wait_until(lambda: made >= RESULT_QUEUE_SIZE, "there is no room for more")
+    time.sleep(0.1)  # in which nothing more is made
     assert made <= RESULT_QUEUE_SIZE + 1
     assert len(list(results)) == 99
 

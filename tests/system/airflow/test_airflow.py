@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.airflow_process import Airflow, wait_until
+from benchmarks.airflow_process import Airflow
 from tests.support.emulator_process import Emulator, running_emulator
 
+ROOT = Path(__file__).parents[3]
+DAGS = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
 
 
@@ -24,7 +26,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
-    started = Airflow(tmp_path_factory.mktemp("airflow"), emulator)
+    started = Airflow(tmp_path_factory.mktemp("airflow"), emulator, DAGS)
     try:
         started.start()
         yield started
@@ -61,10 +63,10 @@ def test_the_connection_form_and_its_test(airflow: Airflow, emulator: Emulator) 
 def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: Emulator, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     # The API has taken the message, and holds the answer back.
-    fault = {"kind": "latency", "seconds": 20, "path": "/chats$", "method": "POST", "when": "after", "count": 1}
+    fault = {"kind": "latency", "seconds": 300, "path": "/chats$", "method": "POST", "when": "after", "count": 1}
     emulator.control("POST", "faults", fault)
     run = airflow.run("killed_send", to=ANN, pid_file=str(pid_file))
-    wait_until(lambda: sent_to(emulator, ANN), 60, "the message has been accepted")
+    airflow.wait_until(lambda: sent_to(emulator, ANN), "the message has been accepted")
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
     done = airflow.until("killed_send", run, "send", "success")
@@ -75,10 +77,10 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     assert (result["message_id"], result["idempotency_key"]) == (row["id"], row["idempotency_key"])
 
     # Cleared by a user: the earlier result is returned, and nothing is sent.
-    wait_until(lambda: airflow.runs("killed_send")[0]["state"] == "success", 60, "the run has ended")
+    airflow.wait_until(lambda: airflow.runs("killed_send")[0]["state"] == "success", "the run has ended")
     order = {"dag_run_id": run, "dry_run": False, "only_failed": False}
     airflow.call("POST", "dags/killed_send/clearTaskInstances", order)
-    wait_until(lambda: airflow.task("killed_send", run, "send")["try_number"] == 3, 60, "it is tried again")
+    airflow.wait_until(lambda: airflow.task("killed_send", run, "send")["try_number"] == 3, "it is tried again")
     airflow.until("killed_send", run, "send", "success")
     assert airflow.xcom("killed_send", run, "send") == result
     assert len(sent_to(emulator, ANN)) == 1
@@ -94,10 +96,10 @@ def test_a_task_that_is_cleared_while_it_runs(airflow: Airflow, emulator: Emulat
 
     emulator.control("PATCH", "switches", {"automatic_delivery": False})
     run = airflow.run("cleared_send", to=EVE)
-    wait_until(lambda: sent_to(emulator, EVE), 60, "the message has been accepted")
+    airflow.wait_until(lambda: sent_to(emulator, EVE), "the message has been accepted")
     first = airflow.until("cleared_send", run, "send", "running")
     clear()
-    wait_until(lambda: airflow.task("cleared_send", run, "send")["try_number"] == 2, 60, "it is tried again")
+    airflow.wait_until(lambda: airflow.task("cleared_send", run, "send")["try_number"] == 2, "it is tried again")
     again = airflow.until("cleared_send", run, "send", "running")
     assert again["max_tries"] > first["max_tries"]
     (message,) = [row for row in emulator.ledger() if row["to"] == [EVE]]
@@ -107,9 +109,9 @@ def test_a_task_that_is_cleared_while_it_runs(airflow: Airflow, emulator: Emulat
 
     # It has ended now, and this is what "resend" is for.
     emulator.control("PATCH", "switches", {"automatic_delivery": True})
-    wait_until(lambda: airflow.runs("cleared_send")[0]["state"] == "success", 60, "the run has ended")
+    airflow.wait_until(lambda: airflow.runs("cleared_send")[0]["state"] == "success", "the run has ended")
     clear()
-    wait_until(lambda: len(sent_to(emulator, EVE)) == 2, 60, "it is sent again")
+    airflow.wait_until(lambda: len(sent_to(emulator, EVE)) == 2, "it is sent again")
     airflow.until("cleared_send", run, "send", "success")
     assert len(sent_to(emulator, EVE)) == 2
 
@@ -140,15 +142,15 @@ def test_events_over_the_death_of_a_triggerer(airflow: Airflow, emulator: Emulat
 
     airflow.unpause("linq_on_inbound_message")
     # The watcher begins with what comes in after it has: it has saved its cursor then.
-    wait_until(lambda: "linq_inbound_" in str(airflow.asset_state("linq_inbound")), 90, "the line is watched")
+    airflow.wait_until(lambda: "linq_inbound_" in str(airflow.asset_state("linq_inbound")), "the line is watched")
     inbound(emulator, DAN, "When do you open today?")
-    wait_until(lambda: answers() == 1, 90, "the first is answered")
+    airflow.wait_until(lambda: answers() == 1, "the first is answered")
     with airflow.without_triggerer():
         inbound(emulator, DAN, "And are you open tomorrow?")
         inbound(emulator, DAN, "Open on Sunday?")
-    wait_until(lambda: answers() == 3, 120, "those in between are answered")
+    airflow.wait_until(lambda: answers() == 3, "those in between are answered")
     inbound(emulator, DAN, "Open at night?")
-    wait_until(lambda: answers() == 4, 90, "what came later is answered")
+    airflow.wait_until(lambda: answers() == 4, "what came later is answered")
     assert {run["state"] for run in airflow.runs("linq_on_inbound_message")} <= {"success", "running", "queued"}
 
 

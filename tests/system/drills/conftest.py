@@ -11,9 +11,6 @@ from typing import Any
 import pytest
 
 from tests.support.contract_server import ContractServer
-from tests.support.tap import emulator, emulator_process
-
-__all__ = ["emulator", "emulator_process"]
 
 
 @pytest.fixture

@@ -7,17 +7,20 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.support.airflow_process import Airflow, wait_until
-from tests.support.campaign_drills import FULL, Figures, seeded, slow
+from benchmarks.airflow_process import Airflow
+from tests.support.campaign_drills import FULL, Figures, chance, slow
 from tests.support.emulator_process import running_emulator
+from tests.support.seeds import seed
 
 KILLS = 100
 #: Airflow needs some seconds from a death to the next try; after so many of them it is killed no more.
 TIME_TO_KILL = 12 * 60
 DAG, TASK = "killed_campaign", "send"
+DAGS = Path(__file__).parents[1] / "airflow" / "dags"
 
 
 class Worker:
@@ -34,7 +37,7 @@ class Worker:
 
     def next_process(self) -> int | None:
         """The process of the next try; None if the task has succeeded."""
-        try_number, process = wait_until(self._noted, 120, "there is another try")
+        try_number, process = self._airflow.wait_until(self._noted, "there is another try")
         self._latest = try_number
         return process
 
@@ -47,27 +50,29 @@ class Worker:
 
     def result(self) -> dict[str, int]:
         """Wait for the end, and return what the task did."""
-        self._airflow.until(DAG, self._run, TASK, "success", seconds=180)
+        self._airflow.until(DAG, self._run, TASK, "success")
         found: dict[str, int] = self._airflow.xcom(DAG, self._run, TASK)
         return found
 
 
 @pytest.mark.skipif(not FULL, reason="takes a quarter of an hour: LINQ_DRILLS=full")
 def test_each_recipient_once_under_airflow(tmp_path: Path) -> None:
-    rng = seeded()
+    rng = Random(seed())
     rows = [{"to": f"person{index}@example.com"} for index in range(500)]
     home = tmp_path / "airflow"
     home.mkdir()
     with running_emulator() as emulator:
         slow(emulator, 0.5)
-        airflow = Airflow(home, emulator)
+        airflow = Airflow(home, emulator, {"killed": DAGS})
         try:
             airflow.start()
             worker = Worker(airflow, tmp_path / "process")
             kills = 0
             deadline = time.monotonic() + TIME_TO_KILL
             while kills < KILLS and time.monotonic() < deadline and (process := worker.next_process()):
-                time.sleep(rng.uniform(0, 1.2))
+                event = chance(emulator, rng, 20)
+                while not event() and worker.task()["state"] == "running":
+                    pass
                 if worker.task()["state"] == "running":
                     with suppress(ProcessLookupError):
                         os.kill(process, signal.SIGKILL)

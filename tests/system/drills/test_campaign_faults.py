@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,18 +18,22 @@ from tests.support.campaign_drills import (
     SCOPES,
     SENDS,
     TEXT,
+    Ending,
     Figures,
     Task,
+    chance,
     handles,
     kill_often,
+    messages,
     pass_time,
     people,
     prepare,
-    seeded,
+    sends,
     sent_to,
     slow,
 )
 from tests.support.emulator_process import Emulator
+from tests.support.seeds import seed
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -57,7 +62,7 @@ def break_sends(emulator: Emulator) -> None:
 )
 def test_faults(emulator: Emulator, tmp_path: Path, scope: str, lines: str, kills: int) -> None:
     """Lost answers, storms of 429 and 5xx, and people who opt out or are blocked midway."""
-    rng = seeded()
+    rng = Random(seed())
     rows = people(500 if FULL else 100)
     prepare(emulator, scope, chats=rows[:30])
     break_sends(emulator)
@@ -72,14 +77,23 @@ def test_faults(emulator: Emulator, tmp_path: Path, scope: str, lines: str, kill
     kill_often(task, rng, kills, rows, some_leave)
     under_way = task.start()
     under_way.until_it_executes()
-    for _ in range(10):
-        time.sleep(0.1)
+    while under_way.reaches(messages(emulator, len(rows) // 10)):
         some_leave()
     ending = task.ended(under_way.end())
     result = ending.result if ending.state == "success" else task.succeed()
     skipped = sum(result["skipped"].values())
     assert (result["sent"] + skipped, result["failed"], result["unknown"]) == (len(rows), 0, 0)
     Figures.of(emulator, rows, task).check(missing=skipped)
+
+
+def midway(task: Task, happen: Callable[[], object]) -> Ending:
+    """One try in which something happens when its first message is in: until then sends are so slow that few are in."""
+    held = task.emulator.fault("latency", path=SENDS, method="POST", seconds=2)
+    under_way = task.start()
+    if under_way.reaches(messages(task.emulator, 1)):
+        happen()
+    task.emulator.remove_fault(held["id"])
+    return task.ended(under_way.end())
 
 
 @pytest.mark.parametrize("scope", SCOPES if FULL else ["line"])
@@ -89,15 +103,11 @@ def test_one_line_is_ineligible_for_a_while(emulator: Emulator, tmp_path: Path, 
     if FULL:
         break_sends(emulator)
     task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": POOL[0]})
-    under_way = task.start()
-    under_way.until_it_executes()
-    time.sleep(0.8)
-    emulator.control("POST", "lines", {"phone_number": POOL[0], "ineligible": True})
-    ending = task.ended(under_way.end())
+    ending = midway(task, lambda: emulator.set_line(POOL[0], ineligible=True))
     assert ending.state == "up_for_retry"
     assert "ineligible" in ending.error
     assert 0 < sent_to(emulator).total() < 200
-    emulator.control("POST", "lines", {"phone_number": POOL[0], "ineligible": False})
+    emulator.set_line(POOL[0], ineligible=False)
     assert task.succeed()["sent"] == 200
     Figures.of(emulator, rows, task).check()
 
@@ -109,18 +119,14 @@ def test_one_line_is_ineligible_for_a_while(emulator: Emulator, tmp_path: Path, 
 def test_others_take_over_for_an_ineligible_line(
     emulator: Emulator, tmp_path: Path, scope: str, lines: str, kills: int
 ) -> None:
-    rng = seeded()
+    rng = Random(seed())
     rows = people(200)
     prepare(emulator, scope, chats=rows[:60])
     if FULL:
         break_sends(emulator)
     task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": LINES[lines]})
     kill_often(task, rng, kills, rows)
-    under_way = task.start()
-    under_way.until_it_executes()
-    time.sleep(0.8)
-    emulator.control("POST", "lines", {"phone_number": POOL[1], "ineligible": True})
-    ending = task.ended(under_way.end())
+    ending = midway(task, lambda: emulator.set_line(POOL[1], ineligible=True))
     result = ending.result if ending.state == "success" else task.succeed()
     assert (result["sent"], result["unknown"]) == (200, 0)
     Figures.of(emulator, rows, task).check()
@@ -131,7 +137,7 @@ def test_others_take_over_for_an_ineligible_line(
     list(product(SCOPES, LINES, [0, 60], [0, 5])) if FULL else [("line", "pool", 0, 0), ("chat", "pool", 60, 2)],
 )
 def test_two_tasks_at_once(emulator: Emulator, tmp_path: Path, scope: str, lines: str, chats: int, kills: int) -> None:
-    rng = seeded()
+    rng = Random(seed())
     rows = people(200)
     prepare(emulator, scope, chats=rows[:chats])
     arguments = {"message": TEXT, "from_": LINES[lines], "campaign_key": "spring"}
@@ -141,7 +147,7 @@ def test_two_tasks_at_once(emulator: Emulator, tmp_path: Path, scope: str, lines
     ]
     for _ in range(kills):
         for task, under_way in [(task, task.start()) for task in tasks]:
-            task.ended(under_way.end(kill_after=rng.uniform(0, 0.8)))
+            task.ended(under_way.end(chance(emulator, rng, 60)))
     for task, under_way in [(task, task.start()) for task in tasks]:
         ending = task.ended(under_way.end())
         assert ending.state == "success", ending
@@ -153,7 +159,7 @@ def test_two_tasks_at_once(emulator: Emulator, tmp_path: Path, scope: str, lines
 @pytest.mark.parametrize("scope", SCOPES)
 def test_tasks_that_begin_while_chats_move(emulator: Emulator, tmp_path: Path, scope: str) -> None:
     """What one task sends moves chats between the pages that another one is reading."""
-    rng = seeded()
+    rng = Random(seed())
     rows = [row for row in people(600) if len(handles(row)) == 1]
     prepare(emulator, scope)
     for index, row in enumerate(rows):
@@ -163,8 +169,7 @@ def test_tasks_that_begin_while_chats_move(emulator: Emulator, tmp_path: Path, s
     under_way = []
     for task in tasks:
         under_way.append(task.start())
-        under_way[-1].until_it_executes()
-        time.sleep(rng.uniform(0.5, 0.9))
+        under_way[-1].reaches(messages(emulator, rng.randint(1, 100)))
     for task, begun in zip(tasks, under_way, strict=True):
         assert task.ended(begun.end()).state == "success"
     Figures.of(emulator, rows, *tasks).check()
@@ -178,7 +183,7 @@ def test_tasks_that_begin_while_chats_move(emulator: Emulator, tmp_path: Path, s
 )
 def test_keys_forgotten_overnight(emulator: Emulator, tmp_path: Path, scope: str, lines: str, record: str) -> None:
     """Killed shortly before the window closes; the next try is deferred until the morning, and killed there, too."""
-    rng = seeded()
+    rng = Random(seed())
     rows = people(120)
     task = evening(emulator, tmp_path, scope, lines, record, rows)
     emulator.control("DELETE", "faults")
@@ -195,7 +200,7 @@ def test_cleared_on_the_next_day_without_a_store(emulator: Emulator, tmp_path: P
     rows = people(120)
     prepare(emulator, scope, hours=1, chats=rows[:20])
     task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": LINES[lines]}, "none")
-    task.go_until_sent(10)
+    task.go(killed_at=messages(emulator, 10))
     pass_time(emulator, 13 * HOUR)
     task.clear()
     assert task.succeed()["sent"] == 120
@@ -214,7 +219,7 @@ def evening(
     arguments = {"message": TEXT, "rows": rows, "from_": LINES[lines], "send_window": ("09:00", "20:00"), **more}
     task = Task(emulator, folder, arguments, record)
     for _ in range(2):
-        task.go_until_sent(5)
+        task.go(killed_at=messages(emulator, 5))
     pass_time(emulator, 120)
     ending = task.go()
     assert ending.state == "deferred", ending
@@ -259,10 +264,9 @@ def test_killed_while_the_api_holds_the_requests(
     rows = people(60)
     prepare(emulator, scope, chats=rows[:10])
     emulator.control("DELETE", "faults")
-    slow(emulator, 3, count=8)
+    slow(emulator, 10, count=8)
     task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": LINES[lines]}, f"{record}+lost outcomes")
-    # The eight that are held are the only ones under way: when the lines have been read, all are.
-    assert task.go(kill_after=1.5).state == "killed"
+    assert task.go(killed_at=sends(emulator, 8)).state == "killed"
     assert not sent_to(emulator)
     assert task.succeed()["sent"] == 60
     figures = Figures.of(emulator, rows, task)
@@ -279,13 +283,13 @@ def test_killed_while_the_api_holds_the_requests(
 )
 def test_a_changed_input(emulator: Emulator, tmp_path: Path, scope: str, lines: str, record: str, hours: int) -> None:
     """Between tries rows come, go, come back and change places, and hours pass after which keys may be forgotten."""
-    rng = seeded()
+    rng = Random(seed())
     rows = people(150)
     prepare(emulator, scope, hours, chats=rows[:20])
     task = Task(emulator, tmp_path, {"message": TEXT, "from_": LINES[lines]}, record)
     for _ in range(10 if FULL else 5):
         task.arguments["rows"] = rng.sample(rows, rng.randint(60, 140))
-        task.go(kill_after=rng.uniform(0.2, 1.0))
+        task.go(killed_at=chance(emulator, rng, 40))
         pass_time(emulator, rng.choice([0, 2 * HOUR]))
     task.arguments["rows"] = rows
     result = task.succeed()
@@ -299,13 +303,13 @@ def test_a_changed_input(emulator: Emulator, tmp_path: Path, scope: str, lines: 
 )
 def test_an_edited_template(emulator: Emulator, tmp_path: Path, scope: str, lines: str, record: str) -> None:
     """Another text does not go to those who have the first one; who can't be told from them is unknown."""
-    rng = seeded()
+    rng = Random(seed())
     rows = people(150)
     prepare(emulator, scope, chats=rows[:20])
     task = Task(emulator, tmp_path, {"from_": LINES[lines], "max_failures": 150}, record)
     for number in range(4):
         task.arguments |= {"message": f"{TEXT}, number {number}", "rows": rows[: 60 + 30 * number]}
-        task.go(kill_after=rng.uniform(0.3, 1.0))
+        task.go(killed_at=chance(emulator, rng, 40))
     result = task.succeed()
     print(f"{result['unknown']} unknown")
     assert result["sent"] + result["unknown"] == 150

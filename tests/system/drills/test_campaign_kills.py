@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tests.support.campaign_drills import FULL, LINES, SCOPES, TEXT, Figures, Task, kill_often, people, prepare, seeded
+from tests.support.campaign_drills import FULL, LINES, SCOPES, TEXT, Figures, Task, kill_often, people, prepare
 from tests.support.emulator_process import Emulator
+from tests.support.seeds import seed
 
 pytestmark = pytest.mark.usefixtures("workers")
 
@@ -32,7 +34,7 @@ def test_each_recipient_once(
     rows = people(500)
     prepare(emulator, scope, chats=rows[:40])
     task = Task(emulator, tmp_path, {"message": TEXT, "rows": rows, "from_": LINES[lines]}, record)
-    kill_often(task, seeded(), kills, rows)
+    kill_often(task, Random(seed()), kills, rows)
     result = task.succeed()
     assert (result["sent"], result["unknown"]) == (500, 0)
     Figures.of(emulator, rows, task).check()

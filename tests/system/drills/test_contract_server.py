@@ -17,7 +17,7 @@ ANN, BEN = "ann@example.com", "ben@example.com"
 
 def ask(server: ContractServer, method: str, path: str, **options: Any) -> requests.Response:
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    return requests.request(method, f"{server.base_url}{path}", headers=headers, timeout=30, **options)
+    return requests.request(method, f"{server.base_url}{path}", headers=headers, timeout=300, **options)
 
 
 def post(server: ContractServer, *people: str, line: str = LINES[0], key: str | None = "a-key") -> requests.Response:

@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: the next run starts from the last STATE that reached the loader, and nothing is missing.
+"""`kill -9` at random events: the next run starts from the last STATE that reached the loader, and nothing is missing.
 
 The loader is one that keeps each record it has read and, as Meltano does, the last STATE line that came whole.
 """
@@ -9,12 +9,15 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.support.emulator_process import Emulator
-from tests.support.running import PERSON, config_for, inbound, seed, set_window
+from tests.support.running import PERSON, config_for, inbound, set_window
+from tests.support.running import seed as fill
+from tests.support.seeds import seed
 
 TAP = Path(sys.executable).with_name("tap-linq")
 KILLS = {True: 50, False: 10}
@@ -26,27 +29,36 @@ class Loader:
     def __init__(self, emulator: Emulator, folder: Path) -> None:
         self.messages: set[str] = set()
         self.state: dict[str, Any] | None = None
+        self._emulator = emulator
         self._config = folder / "config.json"
         self._config.write_text(json.dumps(config_for(emulator)))
         self._state = folder / "state.json"
 
-    def run(self, *, kill_after: float | None = None, kill_at_line: int | None = None) -> bool:
-        """Run the tap, and kill it after so many seconds or when so many lines have come; whether it was killed."""
+    def run(self, *, kill_at_request: int | None = None, kill_at_line: int | None = None) -> bool:
+        """Run the tap, and kill it when it has made so many requests or written so many lines; whether it was."""
         command = [str(TAP), "--config", str(self._config)]
         if self.state is not None:
             self._state.write_text(json.dumps(self.state))
             command += ["--state", str(self._state)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             assert process.stdout is not None
-            if kill_after is not None:
-                time.sleep(kill_after)
-                process.kill()
+            if kill_at_request is not None:
+                threading.Thread(target=self._kill_at_request, args=(process, kill_at_request)).start()
             for number, line in enumerate(process.stdout, 1):
                 if line.endswith(b"\n"):
                     self._take(json.loads(line))
                 if number == kill_at_line:
                     process.kill()
         return process.returncode == -9
+
+    def _kill_at_request(self, process: subprocess.Popen[bytes], number: int) -> None:
+        before = self._requests()
+        while self._requests() - before < number and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+
+    def _requests(self) -> int:
+        return sum(row["count"] for row in self._emulator.request_summary())
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "STATE":
@@ -56,15 +68,15 @@ class Loader:
 
 
 def test_nothing_is_missing_after_kills(emulator: Emulator, tmp_path: Path, is_full: bool) -> None:
-    rng = random.Random(9)
+    rng = random.Random(seed())
     set_window(emulator, 24)
-    seed(emulator, 60, 20, hours=1)
+    fill(emulator, 60, 20, hours=1)
     emulator.control("POST", "faults", {"kind": "latency", "seconds": 0.01})
     loader = Loader(emulator, tmp_path)
     kills = 0
     while kills < KILLS[is_full]:
         if rng.random() < 0.5:
-            killed = loader.run(kill_after=rng.uniform(0.3, 1.5))
+            killed = loader.run(kill_at_request=rng.randint(0, 60))
         else:
             killed = loader.run(kill_at_line=rng.randint(1, 1500))
         kills += killed

@@ -101,26 +101,28 @@ def test_a_chat_that_alone_can_t_be_read_is_no_outage(api: SmallAPI) -> None:
 
 def test_cursors_that_expire_while_reads_hold_the_listing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_linq.extraction.worker_pool.JOB_QUEUE_SIZE", 16)
-    born: dict[str, float] = {}
+    born: dict[str, int] = {}
+    reads = 0
 
     def chats(handler: Handler, query: dict[str, str]) -> None:
         cursor, limit = query.get("cursor"), int(query["limit"])
-        if cursor is not None and time.monotonic() - born[cursor] > 0.5:
+        if cursor is not None and reads - born[cursor] > 50:
             handler.refuse(400, 1005)
             return
         start = int(cursor.partition("@")[0]) if cursor else 0
         after = f"{start + limit}@{len(born)}" if start + limit < len(handler.server.chats) else None
-        born[str(after)] = time.monotonic()
+        born[str(after)] = reads
         page: list[dict[str, Any]] = [handler.server.chat(id_) for id_ in handler.server.chats[start : start + limit]]
         handler.send({"chats": page, "next_cursor": after})
 
-    def slow(handler: Handler, query: dict[str, str]) -> None:
-        time.sleep(0.1)
+    def counted(handler: Handler, query: dict[str, str]) -> None:
+        nonlocal reads
+        reads += 1
         handler.usual(handler.path.partition("?")[0].removeprefix("/api/partner"), query)
 
     with small_api(300, messages=1) as api:
         api.answers["/v3/chats"] = chats
-        api.answers["/v3/chats/[^/]*/messages"] = slow
+        api.answers["/v3/chats/[^/]*/messages"] = counted
         output = run_api(api)
     assert output.error is None
     assert len(output.ids()) == 300

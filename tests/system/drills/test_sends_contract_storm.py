@@ -1,6 +1,6 @@
 """Storms: all that can happen at once, by chance, over several tries of a campaign. The ledger says what came of it.
 
-`LINQ_STORM=<seed>` repeats one storm; threads race, so it may need some goes.
+`LINQ_SEED=<seed>` repeats one storm; threads race, so it may need some goes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,6 +30,7 @@ from tests.support.expectations import (
     reports_are_true,
     rows_for,
 )
+from tests.support.seeds import GIVEN_SEED, seed
 from tests.support.task_child import Ending
 from tests.support.task_process import Task, Try, preload
 
@@ -38,8 +38,8 @@ pytestmark = pytest.mark.usefixtures("workers")
 preload()
 
 FULL = os.environ.get("LINQ_DRILLS") == "full"
-#: Seconds in which storms begin.
-LENGTH = {"kind": 120 if FULL else 5, "wild": 900 if FULL else 10}
+#: How many there are, of each kind.
+STORMS = {"kind": 40 if FULL else 2, "wild": 300 if FULL else 3}
 ZONES = ["Asia/Tokyo", "America/New_York", "Europe/Berlin"]
 WINDOW = ("09:00", "18:00")
 SENT = {"sent"}
@@ -238,13 +238,8 @@ def is_open(row: Message, zone: str) -> bool:
 
 @pytest.mark.parametrize("weather", ["kind", "wild"])
 def test_storms(tmp_path_factory: pytest.TempPathFactory, workers: None, weather: str) -> None:
-    given = os.environ.get("LINQ_STORM")
-    # What gates a change has the same weather each time; new weather is for the full drills.
-    first = int(given) if given else random.randrange(10**9) if FULL else 1
-    begun, number = time.monotonic(), 0
-    while number == 0 or (given is None and time.monotonic() - begun < LENGTH[weather]):
+    first = seed()
+    for number in range(1 if GIVEN_SEED is not None else STORMS[weather]):
         folder = tmp_path_factory.mktemp("storm")
         print(folder)
         Storm(folder, first + number, weather == "wild").run()
-        number += 1
-    print(f"{number} storms")

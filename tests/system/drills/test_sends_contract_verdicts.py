@@ -61,7 +61,7 @@ def test_a_look_that_is_answered_by_a_404_shows_no_absence(
     server.rule(
         Fate(answer=answer, answer_refusals=True), lambda request: reads(request) and request.path.endswith(end)
     )
-    ending = task.go(limit=100)
+    ending = task.go()
     nobody_got_two(server)
     server.no_rules()
     if ending.state not in ("success", "failed"):

@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 
 from tests.support.loaders import BIN, Loaders
+from tests.support.locks import one_at_a_time
 from tests.support.tap_runs import Extraction, make_catalog
 from tests.system.loaders.scenarios import EARLY, Played, Scenario, slug
 
@@ -43,11 +44,12 @@ def target_jsonl(request: pytest.FixtureRequest) -> Path:
     kept = Path(request.config.cache.mkdir("loaders"))
     folder = kept / f"{TARGET_JSONL.replace('==', '-')}-python-{sys.version_info[0]}.{sys.version_info[1]}"
     is_complete = folder / "complete"
-    if not is_complete.exists():
-        uv = [str(BIN / "uv"), "--quiet"]
-        subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([*uv, "pip", "install", "--python", str(folder / "bin" / "python"), TARGET_JSONL], check=True)
-        is_complete.touch()
+    with one_at_a_time(kept / "lock"):
+        if not is_complete.exists():
+            uv, python = [str(BIN / "uv"), "--quiet"], str(folder / "bin" / "python")
+            subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+            subprocess.run([*uv, "pip", "install", "--python", python, TARGET_JSONL], check=True)
+            is_complete.touch()
     return folder / "bin" / "target-jsonl"
 
 
@@ -62,10 +64,11 @@ def full_catalog(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return make_catalog(tmp_path_factory.mktemp("catalog"))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """How a scenario ended, by its name in `EARLY`: all that this session's tests ask for begin with its first one."""
-    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    """How a scenario ended, by its name in `EARLY`: all that the tests of a file ask for begin with its first one."""
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
+    items = [item for item in tests if hasattr(item, "callspec")]
     names = [str(item.callspec.params["early"]) for item in items if "early" in item.callspec.params]
     scenarios = {name: EARLY[name]() for name in names}
     with ThreadPoolExecutor(10) as threads:

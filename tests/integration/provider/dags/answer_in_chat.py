@@ -21,6 +21,6 @@ with DAG("answer_in_chat", schedule=None, params={"to": "", "text": ""}) as dag:
         chat_id=sent.output["chat_id"],
         mode="reschedule",
         poke_interval=timedelta(seconds=1),
-        timeout=60,
+        timeout=600,
     )
     sent >> answered

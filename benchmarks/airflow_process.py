@@ -1,4 +1,4 @@
-"""A real Airflow for tests: `airflow standalone` with a home of its own, and calls to its REST API."""
+"""A real Airflow: `airflow standalone` with a home of its own, and calls to its REST API. Tests use it, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -18,28 +17,36 @@ from typing import Any, TypeVar
 
 import psutil
 import requests
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from tests.support.emulator_process import Emulator
+from linq_emulator.testing import Emulator
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 T = TypeVar("T")
 
+#: Seconds after which what has not happened never will, also on a busy machine.
+PATIENCE = 900
+
 
 class Airflow:
-    """A running `airflow standalone`."""
+    """A running `airflow standalone`.
 
-    def __init__(self, home: Path, emulator: Emulator) -> None:
+    Args:
+        home: Its folder.
+        emulator: What the connection `linq_default` leads to.
+        dags: Folders of DAGs, by the name of their bundle.
+    """
+
+    def __init__(self, home: Path, emulator: Emulator, dags: Mapping[str, Path]) -> None:
         self.home = home
         port, log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         # Nothing of the Airflow that other tests run in this process, whose home may be in the environment.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        folders = {"examples": ROOT / "dags_examples", "e2e": ROOT / "tests/system/airflow/dags"}
         bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
         bundles = [
             {"name": name, "classpath": bundle, "kwargs": {"path": str(path), "refresh_interval": 3600}}
-            for name, path in folders.items()
+            for name, path in dags.items()
         ]
         conn = {"conn_type": "linq", "password": emulator.api_key, "host": emulator.base_url}
         self.environment = {
@@ -66,8 +73,8 @@ class Airflow:
 
     def start(self) -> None:
         self._process = self._spawn("standalone")
-        wait_until(self._is_healthy, 180, "Airflow is healthy")
-        token = requests.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+        self.wait_until(self._is_healthy, "Airflow is healthy")
+        token = requests.get(f"{self.url}/auth/token", timeout=300).json()["access_token"]
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def stop(self) -> None:
@@ -89,12 +96,14 @@ class Airflow:
         return "\n".join(path.read_text(errors="replace") for path in files)
 
     def call(self, method: str, path: str, body: Any = None, *, root: str = "/api/v2") -> Any:
-        answer = requests.request(method, f"{self.url}{root}/{path}", json=body, headers=self._headers, timeout=60)
+        answer = requests.request(method, f"{self.url}{root}/{path}", json=body, headers=self._headers, timeout=300)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:1000]}"
         return answer.json()
 
     def unpause(self, dag_id: str) -> None:
-        wait_until(lambda: dag_id in {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}, 120, dag_id)
+        self.wait_until(
+            lambda: dag_id in {dag["dag_id"] for dag in self.call("GET", "dags")["dags"]}, f"there is a DAG {dag_id}"
+        )
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
 
     def asset_state(self, name: str) -> Any:
@@ -115,7 +124,7 @@ class Airflow:
         found: Mapping[str, Any] = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
         return found
 
-    def until(self, dag_id: str, run_id: str, task_id: str, *states: str, seconds: float = 120) -> Mapping[str, Any]:
+    def until(self, dag_id: str, run_id: str, task_id: str, *states: str) -> Mapping[str, Any]:
         """Wait until a task is in one of these states, and return it."""
 
         def arrived() -> Mapping[str, Any] | None:
@@ -123,7 +132,19 @@ class Airflow:
             assert found["state"] != "failed" or "failed" in states, f"{dag_id}.{task_id} has failed"
             return found if found["state"] in states else None
 
-        return wait_until(arrived, seconds, f"{dag_id}.{task_id} is {' or '.join(states)}")
+        return self.wait_until(arrived, f"{dag_id}.{task_id} is {' or '.join(states)}")
+
+    def wait_until(self, find: Callable[[], T | None], what: str) -> T:
+        """Return what a function finds as soon as that is true; fail if it is not so that `what`."""
+        polling = Retrying(
+            retry=retry_if_result(lambda found: not found),
+            wait=wait_fixed(0.5),
+            stop=stop_after_delay(PATIENCE),
+            retry_error_callback=lambda state: None,
+        )
+        found = polling(find)
+        assert found, f"after {PATIENCE} seconds it is still not so that {what}"
+        return found
 
     def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
@@ -158,21 +179,12 @@ class Airflow:
         assert self._process is not None
         assert self._process.poll() is None, "airflow standalone has ended"
         try:
-            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=60).json()
         except (requests.RequestException, ValueError):
             return False
         beats = [health[part].get(f"latest_{part}_heartbeat") for part in ("scheduler", "triggerer", "dag_processor")]
         # A row of an Airflow that is gone could look healthy: the heartbeat has to be of this one.
         return all(beat is not None and datetime.fromisoformat(beat) > self._started for beat in beats)
-
-
-def wait_until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
-    """Return what the condition returns as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"after {seconds:g} seconds it is still not so that {what}"
-        time.sleep(0.5)
-    return found
 
 
 def free_ports(count: int) -> list[int]:
