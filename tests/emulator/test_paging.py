@@ -12,13 +12,13 @@ LINE, ANN = "+12025550101", "+12025550150"
 OLD = "2026-11-01T10:00:00Z"
 ORDERS = ("newest", "oldest", "unordered")
 
-CHANGES = st.lists(st.sampled_from(["nothing", "insert", "insert late", "move or delete"]), min_size=0, max_size=12)
+CHANGES = st.lists(st.sampled_from(["insert", "insert late", "move or delete", "nothing"]), min_size=4, max_size=10)
 WALKS = {
     "order": st.sampled_from(ORDERS),
     "kind": st.sampled_from(["offset", "key"]),
     "empty_pages": st.booleans(),
-    "limit": st.integers(1, 4),
-    "size": st.integers(1, 9),
+    "limit": st.integers(1, 3),
+    "size": st.integers(1, 8),
     "changes": CHANGES,
     "data": st.data(),
 }
