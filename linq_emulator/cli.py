@@ -16,6 +16,7 @@ from linq_emulator.domain import validate
 from linq_emulator.hosts import WILDCARDS, host_name, is_loopback_host, url_host
 from linq_emulator.json_codec import encode
 from linq_emulator.server.emulator_server import EmulatorServer, ServerOptions
+from linq_emulator.server.openapi import document
 from linq_emulator.switches import Switches, parse_assignment
 
 __all__ = ["main", "parse_options"]
@@ -128,6 +129,7 @@ def _time(text: str) -> int:
     type=click.FloatRange(0, 1_000_000, min_open=True),
     help="Virtual seconds per real second.",
 )
+@click.option("--openapi", is_flag=True, help="Print the OpenAPI document of what is emulated, and end.")
 def _command(
     host: str,
     port: int,
@@ -141,10 +143,14 @@ def _command(
     switches: tuple[tuple[str, object], ...],
     freeze: int | None,
     speed: float,
-) -> ServerOptions:
+    openapi: bool,
+) -> ServerOptions | None:
     """Emulate the Linq Partner API v3 in memory, for development and tests."""
-    if token is None and not is_loopback_host(host):
+    if token is None and not (is_loopback_host(host) or openapi):
         raise click.UsageError(f"--host {host} is not loopback: it needs --token, without which anybody commands it")
+    if openapi:
+        print(encode(document(f"http://{url_host(host)}:{port}")).decode())
+        return None
     settings = Settings(
         api_key=api_key,
         lines=tuple(dict.fromkeys(lines)),
@@ -172,7 +178,7 @@ def main(prog_name: str | None = None) -> None:
     """Run the command line. A wrong option is reported in one line and ends with status 2."""
     try:
         options = _command.main(prog_name=prog_name or "linq-emulator", standalone_mode=False)
-        if isinstance(options, ServerOptions):  # Otherwise only the help was requested.
+        if isinstance(options, ServerOptions):  # Otherwise only the help, or the document, was wanted.
             _serve(options)
     except click.ClickException as error:
         print(f"linq-emulator: {error.format_message()}", file=sys.stderr)

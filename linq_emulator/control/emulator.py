@@ -20,6 +20,7 @@ from linq_emulator.domain import seed, validate
 from linq_emulator.domain.models import Line
 from linq_emulator.faults import FaultSpec
 from linq_emulator.ledger import ledger_entry
+from linq_emulator.server import openapi
 
 __all__ = ["HANDLERS"]
 
@@ -193,6 +194,11 @@ def get_webhooks(command: Command) -> object:
     return {"deliveries": command.backend.webhooks.as_dicts()}
 
 
+def get_openapi(command: Command) -> object:
+    """The OpenAPI document of what is emulated."""
+    return openapi.document(command.backend.settings.origin)
+
+
 def reset(command: Command) -> object:
     """Return to the state of the start, except for the time."""
     was_seeded = command.backend.seed_runs > 0
@@ -217,5 +223,6 @@ HANDLERS: list[tuple[str, str, Handler]] = [
     ("GET", "ledger", get_ledger),
     ("GET", "requests", get_requests),
     ("GET", "webhooks", get_webhooks),
+    ("GET", "openapi.json", get_openapi),
     ("POST", "reset", reset),
 ]

@@ -53,7 +53,7 @@ def build_app(backend: Backend) -> ASGIApp:
             await backend.webhooks.close()
 
     routes: list[BaseRoute] = [
-        Route(PREFIX + path, gateway.endpoint(path, operation), methods=[method]) for method, path, operation in ROUTES
+        Route(PREFIX + route.path, gateway.endpoint(route.path, route.run), methods=[route.method]) for route in ROUTES
     ]
     routes.append(Route(PREFIX + "/{rest:path}", gateway.endpoint("(unknown)", _unknown_path), methods=_METHODS))
     app = Starlette(routes=[*routes, *storage_routes(backend), *control.routes(backend)], lifespan=lifespan)

@@ -20,11 +20,11 @@ from linq_emulator.server.endpoints import (
     sends,
     webhooks,
 )
-from linq_emulator.server.gateway import Operation
+from linq_emulator.server.route import Route
 
-__all__ = ["ROUTES"]
+__all__ = ["EMULATED", "ROUTES"]
 
-ROUTES: list[tuple[str, str, Operation]] = [
+EMULATED: tuple[Route, ...] = (
     # Routes are tried in order, so the reads of an extraction come first.
     *messages.ROUTES,
     *chats.ROUTES,
@@ -41,5 +41,7 @@ ROUTES: list[tuple[str, str, Operation]] = [
     *reputation.ROUTES,
     *experiences.ROUTES,
     *webhooks.ROUTES,
-    *not_emulated.ROUTES,
-]
+)
+"""The operations that the OpenAPI document has."""
+
+ROUTES = (*EMULATED, *not_emulated.ROUTES)

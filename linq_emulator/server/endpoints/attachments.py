@@ -7,7 +7,9 @@ from linq_emulator.domain import validate
 from linq_emulator.domain.media import CONTENT_TYPES, MAX_UPLOAD, UPLOAD_WINDOW
 from linq_emulator.domain.models import Attachment
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+from linq_emulator.schemas import requests, responses
+from linq_emulator.server.gateway import NO_CONTENT, Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -20,7 +22,7 @@ def _find(request: Request) -> Attachment:
     return attachment
 
 
-def create(request: Request) -> Response:
+def create_attachment(request: Request) -> Response:
     """POST /v3/attachments."""
     backend = request.backend
     body = request.json()
@@ -47,7 +49,7 @@ def create(request: Request) -> Response:
     return json_response(backend.switches.attachment_status, fields)
 
 
-def get(request: Request) -> Response:
+def get_attachment(request: Request) -> Response:
     """GET /v3/attachments/{attachment_id}."""
     attachment = _find(request)
     is_late = request.backend.now() >= attachment.upload_until
@@ -66,15 +68,23 @@ def get(request: Request) -> Response:
     return json_response(200, fields)
 
 
-def delete(request: Request) -> Response:
+def delete_attachment(request: Request) -> Response:
     """DELETE /v3/attachments/{attachment_id}: deletes the file and keeps the messages."""
     attachment = _find(request)
     attachment.deleted, attachment.content = True, None
     return NO_CONTENT
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/attachments", create),
-    ("GET", "/v3/attachments/{attachment_id}", get),
-    ("DELETE", "/v3/attachments/{attachment_id}", delete),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/attachments",
+        create_attachment,
+        response=responses.AttachmentSlot,
+        status="attachment_status",
+        refusals=(1005, 5004, 5005),
+        body=requests.AttachmentUpload,
+    ),
+    Route("GET", "/v3/attachments/{attachment_id}", get_attachment, response=responses.Attachment, refusals=(2003,)),
+    Route("DELETE", "/v3/attachments/{attachment_id}", delete_attachment, status=204, refusals=(2003,)),
+)

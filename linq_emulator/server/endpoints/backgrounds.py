@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from linq_emulator.domain import backgrounds, sending
+from linq_emulator.schemas import requests
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response
+from linq_emulator.server.gateway import Request, Response
+from linq_emulator.server.route import ACTIVE, Route
 
 __all__ = ["ROUTES"]
 
@@ -26,7 +28,20 @@ def remove_background(request: Request) -> Response:
     return Response(request.backend.switches.background_removal_status)
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/background", set_background),
-    ("DELETE", "/v3/chats/{chat_id}/background", remove_background),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/background",
+        set_background,
+        status=202,
+        refusals=(2001, *ACTIVE, 5006),
+        body=requests.SetBackground,
+    ),
+    Route(
+        "DELETE",
+        "/v3/chats/{chat_id}/background",
+        remove_background,
+        status="background_removal_status",
+        refusals=(2001, *ACTIVE),
+    ),
+)

@@ -8,7 +8,9 @@ from linq_emulator.clock import iso
 from linq_emulator.domain import blocklist, validate
 from linq_emulator.domain.models import Block
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+from linq_emulator.schemas import requests, responses
+from linq_emulator.server.gateway import NO_CONTENT, Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -45,8 +47,16 @@ def unblock(request: Request) -> Response:
     return NO_CONTENT
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/blocked_handles", list_blocks),
-    ("POST", "/v3/blocked_handles", block),
-    ("DELETE", "/v3/blocked_handles", unblock),
-]
+ROUTES = (
+    Route("GET", "/v3/blocked_handles", list_blocks, response=responses.BlockedHandleList),
+    Route(
+        "POST",
+        "/v3/blocked_handles",
+        block,
+        response=responses.BlockedHandle,
+        status="block_status",
+        refusals=(1002,),
+        body=requests.BlockHandle,
+    ),
+    Route("DELETE", "/v3/blocked_handles", unblock, status=204, refusals=(1002,), body=requests.UnblockHandle),
+)

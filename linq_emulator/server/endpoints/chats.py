@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from linq_emulator.domain import inbound, mutations, sending, validate
 from linq_emulator.errors import ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.serializers import chat_bytes, chat_fields, list_body
 from linq_emulator.server.endpoints import lookup, paging
-from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+from linq_emulator.server.gateway import NO_CONTENT, Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, Refusal, Route
 
 __all__ = ["ROUTES"]
 
@@ -77,12 +79,28 @@ def share_contact_card(request: Request) -> Response:
     return NO_CONTENT
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/chats", list_chats),
-    ("GET", "/v3/chats/{chat_id}", get_chat),
-    ("PUT", "/v3/chats/{chat_id}", update_chat),
-    ("POST", "/v3/chats/{chat_id}/typing", typing),
-    ("DELETE", "/v3/chats/{chat_id}/typing", typing),
-    ("POST", "/v3/chats/{chat_id}/read", mark_read),
-    ("POST", "/v3/chats/{chat_id}/share_contact_card", share_contact_card),
-]
+ROUTES = (
+    Route(
+        "GET", "/v3/chats", list_chats, response=responses.ChatList, refusals=(1002, 2006), query=requests.ChatsQuery
+    ),
+    Route("GET", "/v3/chats/{chat_id}", get_chat, response=responses.Chat, refusals=(2001,)),
+    Route(
+        "PUT",
+        "/v3/chats/{chat_id}",
+        update_chat,
+        response=responses.ChatUpdate,
+        status="update_chat_status",
+        refusals=(2001, *ACTIVE, Refusal(1006, "direct_group_action_status")),
+        body=requests.UpdateChat,
+    ),
+    Route("POST", "/v3/chats/{chat_id}/typing", typing, status=204, refusals=(2001, *ACTIVE)),
+    Route("DELETE", "/v3/chats/{chat_id}/typing", typing, status=204, refusals=(2001, *ACTIVE)),
+    Route("POST", "/v3/chats/{chat_id}/read", mark_read, status=204, refusals=(2001, 2013)),
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/share_contact_card",
+        share_contact_card,
+        status=204,
+        refusals=(1007, 2001, 2012, *ACTIVE),
+    ),
+)

@@ -8,7 +8,9 @@ from linq_emulator import serializers
 from linq_emulator.domain import account_events, sending, validate
 from linq_emulator.domain.models import ContactCard
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.schemas import requests, responses
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -68,8 +70,31 @@ def _card_fields(body: dict[str, Any]) -> dict[str, str]:
     return present
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/contact_card", list_cards),
-    ("POST", "/v3/contact_card", create_card),
-    ("PATCH", "/v3/contact_card", update_card),
-]
+ROUTES = (
+    Route(
+        "GET",
+        "/v3/contact_card",
+        list_cards,
+        response=responses.ContactCardList,
+        refusals=(1002,),
+        query=requests.CardQuery,
+    ),
+    Route(
+        "POST",
+        "/v3/contact_card",
+        create_card,
+        response=responses.ContactCard,
+        status="contact_card_status",
+        refusals=(1002, 1005, 1007, 2006, 2014),
+        body=requests.CreateContactCard,
+    ),
+    Route(
+        "PATCH",
+        "/v3/contact_card",
+        update_card,
+        response=responses.ContactCard,
+        refusals=(1002, 1007, 2006, 2012),
+        body=requests.UpdateContactCard,
+        query=requests.CardUpdateQuery,
+    ),
+)

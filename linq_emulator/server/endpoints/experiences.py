@@ -6,7 +6,9 @@ from typing import Any
 
 from linq_emulator.domain.experiences import EXPERIENCES, Experience, Field
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.schemas import responses
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import Refusal, Route
 
 __all__ = ["ROUTES"]
 
@@ -46,7 +48,13 @@ def _field(field: Field) -> dict[str, Any]:
     return fields
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/experiences", list_experiences),
-    ("GET", "/v3/experiences/{experience}", get_experience),
-]
+ROUTES = (
+    Route("GET", "/v3/experiences", list_experiences, response=responses.ExperienceList),
+    Route(
+        "GET",
+        "/v3/experiences/{experience}",
+        get_experience,
+        response=responses.Experience,
+        refusals=(Refusal(2011, 404),),
+    ),
+)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from linq_emulator.domain import mutations, sending, validate
 from linq_emulator.domain.models import Chat
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, Refusal, Route
 
 __all__ = ["ROUTES"]
 
@@ -48,8 +50,31 @@ def leave(request: Request) -> Response:
     return _accepted(request, switches.leave_status, "Leaving the group is queued")
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/participants", add_participant),
-    ("DELETE", "/v3/chats/{chat_id}/participants", remove_participant),
-    ("POST", "/v3/chats/{chat_id}/leave", leave),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/participants",
+        add_participant,
+        response=responses.Accepted,
+        status=202,
+        refusals=(1002, 2001, 2015, 2017, *ACTIVE, Refusal(1006, "direct_participants_status")),
+        body=requests.HandleBody,
+    ),
+    Route(
+        "DELETE",
+        "/v3/chats/{chat_id}/participants",
+        remove_participant,
+        response=responses.Accepted,
+        status=202,
+        refusals=(1002, 2001, 2015, *ACTIVE, Refusal(1006, "direct_participants_status")),
+        body=requests.HandleBody,
+    ),
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/leave",
+        leave,
+        response=responses.Accepted,
+        status="leave_status",
+        refusals=(2001, 2015, 2017, *ACTIVE, Refusal(1006, "direct_group_action_status")),
+    ),
+)

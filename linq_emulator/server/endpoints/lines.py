@@ -8,8 +8,10 @@ from linq_emulator import serializers
 from linq_emulator.domain import account_events, routing, sending, validate
 from linq_emulator.domain.models import IMESSAGE, RCS, Line
 from linq_emulator.errors import ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import paging
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -129,11 +131,39 @@ def check_rcs(request: Request) -> Response:
     return _capability(request, address, RCS)
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/phone_numbers", list_lines),
-    ("PUT", "/v3/phone_numbers/{phone_number_id}", forward),
-    ("GET", "/v3/phonenumbers", list_lines_deprecated),
-    ("GET", "/v3/available_number", available_number),
-    ("POST", "/v3/capability/check_imessage", check_imessage),
-    ("POST", "/v3/capability/check_rcs", check_rcs),
-]
+ROUTES = (
+    Route("GET", "/v3/phone_numbers", list_lines, response=responses.LineList, query=requests.ShortListQuery),
+    Route(
+        "PUT",
+        "/v3/phone_numbers/{phone_number_id}",
+        forward,
+        response=responses.ForwardedNumber,
+        refusals=(1002, 2019),
+        body=requests.Forwarding,
+    ),
+    Route("GET", "/v3/phonenumbers", list_lines_deprecated, response=responses.LineListDeprecated),
+    Route(
+        "GET",
+        "/v3/available_number",
+        available_number,
+        response=responses.AvailableNumber,
+        refusals=(1002, 4004),
+        query=requests.AvailableNumberQuery,
+    ),
+    Route(
+        "POST",
+        "/v3/capability/check_imessage",
+        check_imessage,
+        response=responses.Capability,
+        refusals=(1002, 1007, 2006, 4010),
+        body=requests.CapabilityCheck,
+    ),
+    Route(
+        "POST",
+        "/v3/capability/check_rcs",
+        check_rcs,
+        response=responses.Capability,
+        refusals=(1002, 1007, 2006, 4010),
+        body=requests.CapabilityCheck,
+    ),
+)

@@ -13,8 +13,10 @@ from linq_emulator.domain.locations import share_location
 from linq_emulator.domain.models import IMESSAGE, Location
 from linq_emulator.errors import ApiError
 from linq_emulator.json_codec import encode
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, Refusal, Route
 
 __all__ = ["ROUTES"]
 
@@ -73,8 +75,29 @@ def stop_location(request: Request) -> Response:
     return json_response(202, {"success": True, "message": "Stop requested"})
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/location/request", request_location),
-    ("GET", "/v3/chats/{chat_id}/location", get_location),
-    ("DELETE", "/v3/chats/{chat_id}/location", stop_location),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/location/request",
+        request_location,
+        response=responses.LocationResult,
+        refusals=(1007, 2001, 2015, 2016, 2017, *ACTIVE),
+    ),
+    Route(
+        "GET",
+        "/v3/chats/{chat_id}/location",
+        get_location,
+        response=responses.LocationResponse,
+        refusals=(2001,),
+        media_type="application/geo+json",
+    ),
+    Route(
+        "DELETE",
+        "/v3/chats/{chat_id}/location",
+        stop_location,
+        response=responses.LocationResult,
+        status=202,
+        refusals=(1002, 2001, Refusal(2015, 404)),
+        body=requests.HandleBody,
+    ),
+)

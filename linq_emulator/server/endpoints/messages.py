@@ -6,9 +6,11 @@ from linq_emulator.domain import app_cards, mutations, sending, validate
 from linq_emulator.domain.content import MAX_TEXT
 from linq_emulator.domain.models import Draft, Message
 from linq_emulator.json_codec import encode
+from linq_emulator.schemas import requests, responses
 from linq_emulator.serializers import message_fields, sent_message_fields
 from linq_emulator.server.endpoints import lookup, paging
-from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+from linq_emulator.server.gateway import NO_CONTENT, Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, SENDING, Route
 
 __all__ = ["ROUTES"]
 
@@ -84,11 +86,42 @@ def update_app_card(request: Request) -> Response:
     return json_response(backend.switches.app_card_update_status, {"chat_id": message.chat.id, "message": fields})
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/chats/{chat_id}/messages", list_messages),
-    ("GET", "/v3/messages/{message_id}", get_message),
-    ("GET", "/v3/messages/{message_id}/thread", get_thread),
-    ("PATCH", "/v3/messages/{message_id}", edit_message),
-    ("DELETE", "/v3/messages/{message_id}", delete_message),
-    ("POST", "/v3/messages/{message_id}/update", update_app_card),
-]
+ROUTES = (
+    Route(
+        "GET",
+        "/v3/chats/{chat_id}/messages",
+        list_messages,
+        response=responses.MessageList,
+        refusals=(2001,),
+        query=requests.PageQuery,
+    ),
+    Route("GET", "/v3/messages/{message_id}", get_message, response=responses.Message, refusals=(2002,)),
+    Route(
+        "GET",
+        "/v3/messages/{message_id}/thread",
+        get_thread,
+        response=responses.MessageList,
+        refusals=(2002,),
+        query=requests.ThreadQuery,
+    ),
+    Route(
+        "PATCH",
+        "/v3/messages/{message_id}",
+        edit_message,
+        response=responses.Message,
+        status="edit_status",
+        refusals=(1004, 2002, 2005, *ACTIVE),
+        body=requests.EditMessage,
+        also_empty=204,
+    ),
+    Route("DELETE", "/v3/messages/{message_id}", delete_message, status=204, refusals=(2002,)),
+    Route(
+        "POST",
+        "/v3/messages/{message_id}/update",
+        update_app_card,
+        response=responses.SentToChat,
+        status="app_card_update_status",
+        refusals=(1008, 2002, 2011, 2015, *SENDING),
+        body=requests.UpdateAppCard,
+    ),
+)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import Operation, Request, Response
+from linq_emulator.server.gateway import Request, Response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -13,19 +14,19 @@ def refuse(request: Request) -> Response:
     raise ApiError(1005, "linq-emulator lacks this endpoint, which the real API has; see its documentation", status=404)
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/payment_requests", refuse),
-    ("POST", "/v3/payment_requests", refuse),
-    ("GET", "/v3/payment_requests/{payment_request_id}", refuse),
-    ("POST", "/v3/payment_requests/{payment_request_id}/cancel", refuse),
-    ("POST", "/v3/payments", refuse),
-    ("GET", "/v3/payments/{payment_id}", refuse),
-    ("POST", "/v3/payments/{payment_id}/cancel", refuse),
-    ("GET", "/v3/payments/{payment_id}/credentials", refuse),
-    ("GET", "/v3/payments/providers/{provider}", refuse),
-    ("POST", "/v3/payments/providers/{provider}/connect", refuse),
-    ("POST", "/v3/payments/handles/{handle}/connect", refuse),
-    ("GET", "/v3/payments/handles/{handle}/connection", refuse),
-    ("DELETE", "/v3/payments/handles/{handle}/connection", refuse),
-    ("POST", "/v3/payments/handles/{handle}/verify", refuse),
-]
+ROUTES = (
+    Route("GET", "/v3/payment_requests", refuse),
+    Route("POST", "/v3/payment_requests", refuse),
+    Route("GET", "/v3/payment_requests/{payment_request_id}", refuse),
+    Route("POST", "/v3/payment_requests/{payment_request_id}/cancel", refuse),
+    Route("POST", "/v3/payments", refuse),
+    Route("GET", "/v3/payments/{payment_id}", refuse),
+    Route("POST", "/v3/payments/{payment_id}/cancel", refuse),
+    Route("GET", "/v3/payments/{payment_id}/credentials", refuse),
+    Route("GET", "/v3/payments/providers/{provider}", refuse),
+    Route("POST", "/v3/payments/providers/{provider}/connect", refuse),
+    Route("POST", "/v3/payments/handles/{handle}/connect", refuse),
+    Route("GET", "/v3/payments/handles/{handle}/connection", refuse),
+    Route("DELETE", "/v3/payments/handles/{handle}/connection", refuse),
+    Route("POST", "/v3/payments/handles/{handle}/verify", refuse),
+)

@@ -8,8 +8,10 @@ from linq_emulator import serializers
 from linq_emulator.domain import polls, sending, validate
 from linq_emulator.domain.models import Message, Poll
 from linq_emulator.errors import ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, SENDING, Route
 
 __all__ = ["ROUTES"]
 
@@ -78,9 +80,33 @@ def _envelope(request: Request, message: Message, *, with_texts: bool) -> dict[s
     return serializers.poll_envelope(message, message.poll, request.backend.media.url, with_texts=with_texts)
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/polls", create_poll),
-    ("GET", "/v3/messages/{message_id}/poll", get_poll),
-    ("POST", "/v3/messages/{message_id}/poll/options", add_options),
-    ("POST", "/v3/messages/{message_id}/poll/votes", vote),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/polls",
+        create_poll,
+        response=responses.Poll,
+        status="poll_status",
+        refusals=(1004, 2001, 2002, 2017, *SENDING),
+        body=requests.CreatePoll,
+    ),
+    Route("GET", "/v3/messages/{message_id}/poll", get_poll, response=responses.Poll, refusals=(2002,)),
+    Route(
+        "POST",
+        "/v3/messages/{message_id}/poll/options",
+        add_options,
+        response=responses.Poll,
+        status="poll_change_status",
+        refusals=(1004, 2002, *ACTIVE),
+        body=requests.AddPollOptions,
+    ),
+    Route(
+        "POST",
+        "/v3/messages/{message_id}/poll/votes",
+        vote,
+        response=responses.Poll,
+        status="poll_change_status",
+        refusals=(2002, *ACTIVE),
+        body=requests.PollVote,
+    ),
+)

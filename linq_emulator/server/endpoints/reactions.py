@@ -7,8 +7,10 @@ from typing import Any
 from linq_emulator.domain import mutations, sending, stickers, validate
 from linq_emulator.domain.models import IMESSAGE, Reaction
 from linq_emulator.errors import ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import ACTIVE, Route
 
 __all__ = ["ROUTES"]
 
@@ -70,7 +72,23 @@ def move_sticker(request: Request) -> Response:
     return json_response(request.backend.switches.sticker_placement_status, fields)
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/messages/{message_id}/reactions", react),
-    ("PATCH", "/v3/messages/{message_id}/reactions/{reaction_id}", move_sticker),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/messages/{message_id}/reactions",
+        react,
+        response=responses.Accepted,
+        status="reaction_status",
+        refusals=(1004, 2002, 2003, 2007, 2017, 5004, *ACTIVE),
+        body=requests.React,
+    ),
+    Route(
+        "PATCH",
+        "/v3/messages/{message_id}/reactions/{reaction_id}",
+        move_sticker,
+        response=responses.StickerMoved,
+        status="sticker_placement_status",
+        refusals=(2002, *ACTIVE),
+        body=requests.MoveSticker,
+    ),
+)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from linq_emulator.domain import reputation, validate
 from linq_emulator.domain.models import Line
 from linq_emulator.errors import ApiError
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.schemas import responses
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -30,7 +32,20 @@ def _line(request: Request) -> Line:
     return line
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/phone_numbers/{phone_number}/reputation_audit", start_audit),
-    ("GET", "/v3/phone_numbers/{phone_number}/reputation_audit/{audit_id}", get_audit),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/phone_numbers/{phone_number}/reputation_audit",
+        start_audit,
+        response=responses.ReputationAuditStarted,
+        status=202,
+        refusals=(1002, 1007, 2019),
+    ),
+    Route(
+        "GET",
+        "/v3/phone_numbers/{phone_number}/reputation_audit/{audit_id}",
+        get_audit,
+        response=responses.ReputationAudit,
+        refusals=(1002, 2019),
+    ),
+)

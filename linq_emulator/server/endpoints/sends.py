@@ -10,8 +10,10 @@ from linq_emulator.domain import content, routing, sending, validate
 from linq_emulator.domain.media import MAX_BY_URL, VOICE_TYPES
 from linq_emulator.domain.models import Chat, Draft, Message, Part
 from linq_emulator.errors import ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import lookup
-from linq_emulator.server.gateway import Operation, Request, Response, json_response
+from linq_emulator.server.gateway import Request, Response, json_response
+from linq_emulator.server.route import CONTENT, SENDING, Route
 
 __all__ = ["ROUTES"]
 
@@ -189,9 +191,42 @@ def send_voice_memo(request: Request) -> Response:
     return json_response(202, {"voice_memo": fields})
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("POST", "/v3/chats/{chat_id}/messages", send_to_chat),
-    ("POST", "/v3/messages", send_without_line),
-    ("POST", "/v3/chats", create_chat),
-    ("POST", "/v3/chats/{chat_id}/voicememo", send_voice_memo),
-]
+ROUTES = (
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/messages",
+        send_to_chat,
+        response=responses.SentToChat,
+        status=202,
+        refusals=(2001, *CONTENT, *SENDING),
+        body=requests.SendMessage,
+    ),
+    Route(
+        "POST",
+        "/v3/messages",
+        send_without_line,
+        response=responses.RoutedMessage,
+        status=202,
+        refusals=(1002, *CONTENT, *SENDING),
+        body=requests.SendWithoutLine,
+        headers=requests.IdempotencyHeader,
+    ),
+    Route(
+        "POST",
+        "/v3/chats",
+        create_chat,
+        response=responses.CreatedChat,
+        status=201,
+        refusals=(1002, 2006, *CONTENT, *SENDING),
+        body=requests.CreateChat,
+    ),
+    Route(
+        "POST",
+        "/v3/chats/{chat_id}/voicememo",
+        send_voice_memo,
+        response=responses.VoiceMemoSent,
+        status=202,
+        refusals=(1004, 2001, 2003, 2007, 5001, 5004, *SENDING),
+        body=requests.SendVoiceMemo,
+    ),
+)

@@ -9,8 +9,10 @@ from linq_emulator.domain import account_events, validate
 from linq_emulator.domain.events import EVENT_TYPES
 from linq_emulator.domain.webhooks import VERSIONS, Subscription, is_loopback, version_of
 from linq_emulator.errors import DOCS, ApiError
+from linq_emulator.schemas import requests, responses
 from linq_emulator.server.endpoints import paging
-from linq_emulator.server.gateway import NO_CONTENT, Operation, Request, Response, json_response
+from linq_emulator.server.gateway import NO_CONTENT, Request, Response, json_response
+from linq_emulator.server.route import Route
 
 __all__ = ["ROUTES"]
 
@@ -73,7 +75,7 @@ def _header_name(body: dict[str, Any], name: str) -> str | None:
     return validate.header_name(validate.optional(body, name, str), name)
 
 
-def create(request: Request) -> Response:
+def create_subscription(request: Request) -> Response:
     """POST /v3/webhook-subscriptions: the only response with the signing secret."""
     backend = request.backend
     body = request.json()
@@ -99,12 +101,12 @@ def list_subscriptions(request: Request) -> Response:
     return json_response(200, paging.short_list(request, "subscriptions", subscriptions))
 
 
-def get(request: Request) -> Response:
+def get_subscription(request: Request) -> Response:
     """GET /v3/webhook-subscriptions/{subscription_id}."""
     return json_response(200, _fields(_find(request)))
 
 
-def update(request: Request) -> Response:
+def update_subscription(request: Request) -> Response:
     """PUT /v3/webhook-subscriptions/{subscription_id}: fields that are not given stay."""
     subscription = _find(request)
     body = request.json()
@@ -135,7 +137,7 @@ def update(request: Request) -> Response:
     return json_response(200, _fields(subscription))
 
 
-def delete(request: Request) -> Response:
+def delete_subscription(request: Request) -> Response:
     """DELETE /v3/webhook-subscriptions/{subscription_id}."""
     subscription = _find(request)
     del request.backend.webhooks.subscriptions[subscription.id]
@@ -143,11 +145,38 @@ def delete(request: Request) -> Response:
     return NO_CONTENT
 
 
-ROUTES: list[tuple[str, str, Operation]] = [
-    ("GET", "/v3/webhook-events", list_events),
-    ("POST", "/v3/webhook-subscriptions", create),
-    ("GET", "/v3/webhook-subscriptions", list_subscriptions),
-    ("GET", "/v3/webhook-subscriptions/{subscription_id}", get),
-    ("PUT", "/v3/webhook-subscriptions/{subscription_id}", update),
-    ("DELETE", "/v3/webhook-subscriptions/{subscription_id}", delete),
-]
+ROUTES = (
+    Route("GET", "/v3/webhook-events", list_events, response=responses.EventTypeList),
+    Route(
+        "POST",
+        "/v3/webhook-subscriptions",
+        create_subscription,
+        response=responses.CreatedSubscription,
+        status=201,
+        refusals=(1002, 1005, 2015),
+        body=requests.CreateSubscription,
+    ),
+    Route(
+        "GET",
+        "/v3/webhook-subscriptions",
+        list_subscriptions,
+        response=responses.SubscriptionList,
+        query=requests.ShortListQuery,
+    ),
+    Route(
+        "GET",
+        "/v3/webhook-subscriptions/{subscription_id}",
+        get_subscription,
+        response=responses.Subscription,
+        refusals=(2010,),
+    ),
+    Route(
+        "PUT",
+        "/v3/webhook-subscriptions/{subscription_id}",
+        update_subscription,
+        response=responses.Subscription,
+        refusals=(1002, 2010, 2015),
+        body=requests.UpdateSubscription,
+    ),
+    Route("DELETE", "/v3/webhook-subscriptions/{subscription_id}", delete_subscription, status=204, refusals=(2010,)),
+)
