@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_provider_linq.operators.chats",
                     "airflow_provider_linq.operators.extract",
                     "airflow_provider_linq.operators.messages",
+                    "airflow_provider_linq.operators.webhooks",
                 ],
             }
         ],

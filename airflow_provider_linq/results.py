@@ -16,6 +16,7 @@ __all__ = [
     "Refusal",
     "SendResult",
     "VoiceMemoResult",
+    "WebhookSubscriptionResult",
 ]
 
 #: Why the platform did not take a message: the recipient has opted out, or this account has blocked them.
@@ -145,3 +146,18 @@ class ExtractResult(TypedDict):
     records: dict[str, int]
     lines: list[LineExtract]
     files: list[str]
+
+
+class WebhookSubscriptionResult(TypedDict):
+    """A webhook subscription as it is now; `change` is created, replaced, updated, unchanged, deleted or absent.
+
+    `subscription_id` is None if there is none any more. `phone_numbers` is None for all lines. `others` are the ids of
+    further subscriptions for the same URL. The signing secret is never in it.
+    """
+
+    subscription_id: str | None
+    target_url: str
+    subscribed_events: list[str]
+    phone_numbers: list[str] | None
+    change: str
+    others: list[str]

@@ -16,6 +16,6 @@ One rule in each module:
   come.
 - `inbound`: how messages are waited for. `message_filter`: which match. `text_search`: what they say.
   `inbound_cursor`: how far a watcher has come. `polling`: how triggers poll.
-- `tap_process`: the tap, as a process.
+- `tap_process`: the tap, as a process. `secret_variable`: signing secrets of webhooks in a Variable.
 - `version_compat`: what differs between versions of Airflow.
 """

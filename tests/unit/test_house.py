@@ -18,13 +18,14 @@ from packaging.utils import canonicalize_name
 from linq_client import ErrorCode
 
 ROOT = Path(__file__).parents[2]
-OURS = {"linq_client", "linq_emulator", "airflow_provider_linq", "tap_linq"}
+OURS = {"linq_client", "linq_emulator", "linq_webhooks", "airflow_provider_linq", "tap_linq"}
 FRAMEWORKS = {"airflow", "singer_sdk"}
 
 MAY_IMPORT = {
     "linq_client": set(),
     "linq_emulator": set(),
-    "airflow_provider_linq": {"linq_client", "airflow"},
+    "linq_webhooks": {"linq_client"},
+    "airflow_provider_linq": {"linq_client", "linq_webhooks", "airflow"},
     "tap_linq": {"linq_client", "singer_sdk"},
 }
 
