@@ -116,5 +116,10 @@ def _connection_type() -> dict[str, Any]:
                 "description": "Let the API key leave the machine unencrypted, if the base URL begins with http://.",
                 "schema": {"type": ["boolean", "null"]},
             },
+            "webhook_archive_secret": {
+                "label": "Webhook archive secret",
+                "description": "Key that decrypts the webhook archive; empty if it is not encrypted.",
+                "schema": {"type": ["string", "null"], "format": "password"},
+            },
         },
     }

@@ -1,7 +1,8 @@
 """The receiving side of webhooks: a server that stores what the platform delivers, and the archive that it fills.
 
 `archive` is what others read and write: `StoredEvent`, `Archive` and `open_archive`. `sinks` has one module a place
-where an archive can be, `app` the receiver, `cli` its command. `subscriptions` has the platform deliver. The signatures are `linq_client.webhooks`' business.
+where an archive can be, `app` the receiver, `cli` its command. `subscriptions` sees to it that the platform
+delivers. The signatures are `linq_client.webhooks`' business.
 """
 
 from __future__ import annotations

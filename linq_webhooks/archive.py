@@ -79,6 +79,15 @@ class Archive(Protocol):
                 this kind of archive.
         """
 
+    def position_before(self, moment: datetime) -> str | None:
+        """Return a position after which everything comes that was received at a moment or later, and perhaps more.
+
+        For a reader that begins in the middle; None is the beginning. Receivers' clocks differ by what they differ.
+
+        Raises:
+            ArchiveError: the archive can't be read.
+        """
+
     def check(self) -> None:
         """Write something, and take it away again.
 

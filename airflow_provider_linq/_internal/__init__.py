@@ -14,8 +14,9 @@ One rule in each module:
 - `fail_fast`: what ends a task without a retry.
 - `uploads`: files in a message. `files`: files that are written. `xcom`: results. `delivery`: how far a message has
   come.
-- `inbound`: how messages are waited for. `message_filter`: which match. `text_search`: what they say.
-  `inbound_cursor`: how far a watcher has come. `polling`: how triggers poll.
+- `inbound`: how messages are waited for. `archive`: the same without the API. `message_filter`: which match.
+  `text_search`: what they say. `inbound_watch`: what a watcher does at each poll. `inbound_cursor`: how far it has
+  come. `polling`: how triggers poll.
 - `tap_process`: the tap, as a process. `secret_variable`: signing secrets of webhooks in a Variable.
 - `version_compat`: what differs between versions of Airflow.
 """

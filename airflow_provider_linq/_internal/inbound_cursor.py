@@ -21,6 +21,10 @@ from linq_client.times import format_datetime, parse_datetime, parse_datetime_or
 #: How far back each poll reaches. A message that a chat did not show is found by the next sweep, so it is longer.
 OVERLAP: Final = timedelta(seconds=SWEEP_EVERY) + timedelta(minutes=5)
 
+#: How far behind the newest message a cursor in the webhook archive says that the API was read. The platform repeats a
+#: delivery for half an hour: what is not in the archive by then, the API shows to a watcher that goes back to it.
+ARCHIVE_OVERLAP: Final = timedelta(hours=1)
+
 #: How many of the newest messages that it knows a cursor stores; it stays below the 64 KB at which Airflow warns. Of
 #: more than that in 20 minutes, the oldest may have a second event after a restart, and none has none.
 STORED_MESSAGES: Final = 5_000
@@ -47,31 +51,72 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ArchivePlace:
+    """
+    How far a watcher has read the webhook archive: what comes after `position` counts.
+
+    :param archive: digest of its URL.
+    :param position: None for the beginning.
+    :param since: messages that arrived earlier don't count: the watcher has had them from elsewhere. None if all do.
+    :param chats: the same of single chats, which could not be read elsewhere.
+    """
+
+    archive: str
+    position: str | None
+    since: datetime | None = None
+    chats: Mapping[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> ArchivePlace:
+        chats = {chat_id: _moment(since) for chat_id, since in found["chats"].items()}
+        since = None if found["since"] is None else _moment(found["since"])
+        return cls(str(found["archive"]), found["position"], since, chats)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "archive": self.archive,
+            "position": self.position,
+            "since": None if self.since is None else format_datetime(self.since),
+            "chats": {chat_id: format_datetime(since) for chat_id, since in self.chats.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Cursor:
     """
     How far a watcher has come: messages that arrived at `after` or later count, but for those that it knows.
+
+    One that watches the webhook archive has a place in it besides. The rest then says what it means to a watcher of the
+    API, so that either can continue where the other one stopped.
 
     :param after: in server time, well behind the present, since messages become visible out of order.
     :param known: the messages since `after` for which there was an event, by a digest of the id.
     :param looked: the server's time at the last poll; None if there was none.
     :param set_aside: chats that can't be read, and since when messages in them count.
+    :param archive: the place in the webhook archive; None of one that watches the API.
     """
 
     after: datetime
     known: Mapping[str, Known] = field(default_factory=dict)
     looked: datetime | None = None
     set_aside: Mapping[str, datetime] = field(default_factory=dict)
+    archive: ArchivePlace | None = None
 
     def new(self, messages: Iterable[Message], filter_: MessageFilter) -> list[Message]:
         """Return the messages that there was no event for yet, in the order of their arrival."""
         found = {
             message.id: message
             for message in messages
-            if arrived_at(message) >= self.set_aside.get(message.chat_id, self.after)
-            and _digest(message.id) not in self.known
-            and filter_.matches(message)
+            if self._counts(message) and _digest(message.id) not in self.known and filter_.matches(message)
         }
         return sorted(found.values(), key=lambda message: (arrived_at(message), message.id))
+
+    def _counts(self, message: Message) -> bool:
+        if self.archive is None:
+            since: datetime | None = self.set_aside.get(message.chat_id, self.after)
+        else:
+            since = self.archive.chats.get(message.chat_id, self.archive.since)
+        return since is None or arrived_at(message) >= since
 
     def with_events(self, new: Iterable[Message]) -> Cursor:
         """Return the cursor after there was an event for each of `new`."""
@@ -93,6 +138,40 @@ class Cursor:
 
         known = {digest: message for digest, message in self.known.items() if counts(message)}
         return Cursor(after, known, max(self.looked or server_time, server_time), since)
+
+    def in_archive(self, archive: str, position: str | None) -> Cursor:
+        """
+        Return the cursor of a watcher that continues in the webhook archive.
+
+        :param archive: digest of its URL.
+        :param position: before all that arrived since this cursor.
+        """
+        return replace(self, set_aside={}, archive=ArchivePlace(archive, position, self.after, self.set_aside))
+
+    @property
+    def begins_at(self) -> datetime:
+        """Since when messages count that are not known, in whatever chat."""
+        return min([self.after, *self.set_aside.values()])
+
+    def moved_in_archive(self, position: str | None, newest: datetime | None) -> Cursor:
+        """
+        Return the cursor after the archive was read up to a position.
+
+        :param newest: when the newest message of it came, by the platform's clock.
+        """
+        assert self.archive is not None
+        archive = replace(self.archive, position=position)
+        if newest is None:
+            return replace(self, archive=archive)
+        after = max(self.after, newest - ARCHIVE_OVERLAP)
+        # An event may be stored twice, hours apart, so the newest are known however old they are.
+        by_age = sorted(self.known.items(), key=lambda item: item[1].arrived, reverse=True)
+        known = {
+            digest: message
+            for number, (digest, message) in enumerate(by_age)
+            if number < STORED_MESSAGES or message.arrived >= after
+        }
+        return replace(self, after=after, known=known, looked=max(self.looked or newest, newest), archive=archive)
 
     def gap(self, server_time: datetime, window: RetentionWindow | None) -> Gap | None:
         """Return when messages may have come and expired before a poll at `server_time`; None if none may have."""
@@ -121,6 +200,7 @@ class Cursor:
                 chat_id: {"since": format_datetime(since), "known": "".join(in_chat[chat_id])}
                 for chat_id, since in self.set_aside.items()
             },
+            "archive": None if self.archive is None else self.archive.to_json(),
         }
 
     @classmethod
@@ -148,7 +228,8 @@ class Cursor:
                 for chat_id, chat in found["set_aside"].items()
                 for digest in _cut(chat["known"])
             }
-            return cls(after, known, looked, set_aside)
+            place = found.get("archive")
+            return cls(after, known, looked, set_aside, None if place is None else ArchivePlace.from_json(place))
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise FormatError(f"{name}: the cursor can't be read: {type(error).__name__}") from None
 

@@ -60,6 +60,10 @@ class MessageFilter:
         ]
         return " ".join(filter(None, words))
 
+    def is_in_place(self, chat_id: str, line: str | None) -> bool:
+        """Whether a message of this chat and line came where it should, for those that were not read there."""
+        return self.chat_id in (None, chat_id) and self.line in (None, line)
+
     def matches(self, message: Message) -> bool:
         """
         Whether a message came in from whom and with what text it should. Some items nobody wrote.

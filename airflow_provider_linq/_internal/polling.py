@@ -40,16 +40,16 @@ MAX_ASKED_WAIT: Final = 3600.0
 #: threads, which all that a triggerer does shares.
 THREADS_OF_ACCOUNT: Final = 10
 
-_threads: Final[WeakKeyDictionary[LinqClient, ThreadPoolExecutor]] = WeakKeyDictionary()
+_threads: Final[WeakKeyDictionary[object, ThreadPoolExecutor]] = WeakKeyDictionary()
 
 _TIME_READINGS: Final = 9
 
 
-async def in_thread(client: LinqClient, function: Callable[[], T]) -> T:
-    """Return what a function that makes requests with a client returns, in one of the threads of its account."""
-    threads = _threads.get(client)
+async def in_thread(account: object, function: Callable[[], T]) -> T:
+    """Return what a function that blocks returns, in one of the threads of an account: of its client, or an archive."""
+    threads = _threads.get(account)
     if threads is None:
-        threads = _threads[client] = ThreadPoolExecutor(THREADS_OF_ACCOUNT, thread_name_prefix="linq")
+        threads = _threads[account] = ThreadPoolExecutor(THREADS_OF_ACCOUNT, thread_name_prefix="linq")
     return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, function)
 
 
@@ -120,24 +120,24 @@ class SharedReads:
         self._requests: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
 
     async def read(
-        self, client: LinqClient, question: Hashable, ask: Callable[[], T], *, not_before: float
+        self, account: Hashable, question: Hashable, ask: Callable[[], T], *, not_before: float
     ) -> SharedResponse[T]:
         """
         Return a response whose request was made at `not_before` or later, by another caller if there is one.
 
         A failure reaches all who wait for it, and nobody who comes later.
 
-        :param client: makes the request; accounts don't mix.
+        :param account: the client that makes the request, or the archive that is read; accounts don't mix.
         :param question: equal for those who ask the same.
         :param ask: makes the request, in a thread of the account.
         """
-        question = (client, question)
+        question = (account, question)
         now = asyncio.get_running_loop().time()
         requested_at, task = self._requests.get(question, (float("-inf"), None))
         if task is None or requested_at < not_before or (task.done() and (task.cancelled() or task.exception())):
             self._forget(now - _FORGET_AFTER)
             # A task of its own, shielded below: the trigger that asked first may be cancelled, the others still wait.
-            requested_at, task = now, asyncio.create_task(in_thread(client, ask))
+            requested_at, task = now, asyncio.create_task(in_thread(account, ask))
             self._requests[question] = (requested_at, task)
         return SharedResponse(await asyncio.shield(task), requested_at)
 

@@ -52,6 +52,7 @@ class LinqSettings:
     :param proxy: URL of the proxy for all requests, which may hold a password; None for that of the environment.
     :param verify: file with the certificates to trust; True for those that Python trusts, or the environment names.
     :param allow_http: whether the base URL may be an ``http://`` one that leaves the machine.
+    :param webhook_archive_secret: key that decrypts the webhook archive; None if that is not encrypted.
     """
 
     api_key: str = field(repr=False)
@@ -63,6 +64,7 @@ class LinqSettings:
     proxy: str | None = field(repr=False)
     verify: str | bool
     allow_http: bool
+    webhook_archive_secret: str | None = field(default=None, repr=False)
 
     def new_client(self, **options: Any) -> LinqClient:
         """Make a client; ``options`` go before the settings."""
@@ -96,6 +98,7 @@ class LinqHook(BaseHook):
     :param verify: file with the certificates to trust, of a private CA for example; by default those that Python
         trusts, or that ``REQUESTS_CA_BUNDLE`` names.
     :param allow_http: let the key leave the machine unencrypted, where the base URL begins with ``http://``.
+    :param webhook_archive_secret: key that decrypts the webhook archive, where it is encrypted.
     """
 
     conn_name_attr = "linq_conn_id"
@@ -115,6 +118,7 @@ class LinqHook(BaseHook):
         proxy: str | None = None,
         verify: str | None = None,
         allow_http: bool | None = None,
+        webhook_archive_secret: str | None = None,
     ) -> None:
         super().__init__()
         self.linq_conn_id = linq_conn_id
@@ -127,6 +131,7 @@ class LinqHook(BaseHook):
             "proxy": proxy,
             "verify": verify,
             "allow_http": allow_http,
+            "webhook_archive_secret": webhook_archive_secret,
         }
 
     @cached_property
@@ -167,6 +172,7 @@ class LinqHook(BaseHook):
             proxy=_text(fields, "proxy"),
             verify=_text(fields, "verify") or True,
             allow_http=_flag(fields, "allow_http"),
+            webhook_archive_secret=_text(fields, "webhook_archive_secret"),
         )
 
     @cached_property
@@ -260,10 +266,13 @@ class LinqAsyncHook(LinqHook):
 
     async def aclient(self) -> LinqClient:
         """Return the client that the hooks of this connection share."""
-        if "settings" not in vars(self):
-            # Fills the cached property: `settings` itself would fetch the connection in a way that blocks the loop.
-            vars(self)["settings"] = self._settings_of(await self.aget_connection(self.linq_conn_id))
+        await self.fetch_connection()
         return _shared_client(self.settings)
+
+    async def fetch_connection(self) -> None:
+        """Fetch the connection, if it was not, so that `settings` does not block the event loop."""
+        if "settings" not in vars(self):
+            vars(self)["settings"] = self._settings_of(await self.aget_connection(self.linq_conn_id))
 
     def forget_connection(self) -> None:
         """Fetch the connection again at the next call: its key may have been changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,14 @@ from airflow.sdk.exceptions import (
     AirflowTaskTimeout,
 )
 
+from airflow_provider_linq._internal.archive import (
+    check_archive_url,
+    earliest,
+    matching,
+    open_for_reading,
+    position_since,
+    read_batch,
+)
 from airflow_provider_linq._internal.arguments import (
     GivenArguments,
     as_timedelta,
@@ -43,6 +51,7 @@ from airflow_provider_linq.triggers.linq import (
     raise_for_event,
 )
 from linq_client import InvalidRequestError
+from linq_client.models import Message
 from linq_client.times import format_datetime, to_server_time
 
 if TYPE_CHECKING:
@@ -50,6 +59,9 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
 __all__ = ["LinqDeliverySensor", "LinqMessageSensor"]
+
+#: Seconds between two looks into a webhook archive.
+ARCHIVE_POKE_INTERVAL: Final = 5.0
 
 #: What says that the time is over, and nothing else.
 _TIME_IS_OVER: Final = (AirflowSensorTimeout, AirflowTaskTimeout)
@@ -198,11 +210,23 @@ class LinqMessageSensor(_LinqSensor):
         returns ends this wait for good, and one that computes for long slows down all triggers.
     :param include_text: put the text into the result. Without it, ``text`` is None, and what people write stays out
         of XCom.
+    :param webhook_archive: URL of the archive that a receiver of webhooks fills, a folder or a database. It is read in
+        place of the API, which is not asked: ``poke_interval`` can be seconds then, and is 5 by default. It must hold
+        no password; the key of an encrypted one is in the connection (``webhook_archive_secret``). The start of the
+        run, the default of ``since``, is then taken as it is (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param deferrable: wait in the triggerer.
     """
 
-    template_fields: Sequence[str] = ("chat_id", "from_handle", "line", "since", "text_matches", "linq_conn_id")
+    template_fields: Sequence[str] = (
+        "chat_id",
+        "from_handle",
+        "line",
+        "since",
+        "text_matches",
+        "webhook_archive",
+        "linq_conn_id",
+    )
     author_only = ("predicate",)
 
     def __init__(
@@ -215,9 +239,14 @@ class LinqMessageSensor(_LinqSensor):
         text_matches: str | None = None,
         predicate: str | None = None,
         include_text: bool = True,
+        webhook_archive: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if webhook_archive is not None:
+            kwargs.setdefault("poke_interval", ARCHIVE_POKE_INTERVAL)
         super().__init__(**kwargs)
+        if isinstance(webhook_archive, str) and not is_template(webhook_archive):
+            check_archive_url(webhook_archive)
         if isinstance(text_matches, str) and not is_template(text_matches):
             TextSearch(text_matches)  # a DAG with a pattern that can't be searched is not imported
         self.chat_id = chat_id
@@ -227,6 +256,9 @@ class LinqMessageSensor(_LinqSensor):
         self.text_matches = text_matches
         self.predicate = predicate
         self.include_text = include_text
+        self.webhook_archive = webhook_archive
+        self._position: str | None = None
+        self._has_begun = False
         self._given = GivenArguments(self, self.template_fields)
 
     @cached_property
@@ -240,22 +272,40 @@ class LinqMessageSensor(_LinqSensor):
         return InboundReader(hook, self.filter, poll_interval=self.poke_interval, sweep_first=not self.deferrable)
 
     def waiting_for(self, context: Context) -> str:
-        return f"a message in {self.filter}, since {format_datetime(self._since_in_server_time(context))}"
+        where = "" if self.webhook_archive is None else " of the webhook archive"
+        return f"a message{where} in {self.filter}, since {format_datetime(self._since_in_server_time(context))}"
 
     def poke(self, context: Context) -> PokeReturnValue:
         with fail_fast():
             self._check_interval()
-            reader = self._reader
             since = self._since_in_server_time(context)
             self._note_poke(context)
-            polled = run_to_end(lambda: reader.poll(since))
-            found = self.filter.earliest(polled.messages, since)
-            if found is None and polled.error is not None:
-                raise polled.error
+            found = self._ask_api(since) if self.webhook_archive is None else self._read_archive(since)
         if found is None:
             return PokeReturnValue(False)
         self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)))
         return PokeReturnValue(True, inbound_message(found, include_text=self.include_text))
+
+    def _ask_api(self, since: datetime) -> Message | None:
+        reader = self._reader
+        polled = run_to_end(lambda: reader.poll(since))
+        found = self.filter.earliest(polled.messages, since)
+        if found is None and polled.error is not None:
+            raise polled.error
+        return found
+
+    def _read_archive(self, since: datetime) -> Message | None:
+        assert self.webhook_archive is not None
+        with closing(open_for_reading(self.webhook_archive, self.hook.settings)) as archive:
+            if not self._has_begun:
+                self._position, self._has_begun = position_since(archive, since), True
+            is_end = False
+            while not is_end:
+                batch = read_batch(archive, self._position)
+                self._position, is_end = batch.position, batch.is_end
+                if found := matching(batch, self.filter, since):
+                    return earliest(found).message
+        return None
 
     def trigger(self, context: Context) -> BaseTrigger:
         # A first poke that failed silently may not have learned of the server's time: then it is the worker's.
@@ -269,6 +319,7 @@ class LinqMessageSensor(_LinqSensor):
             line=self.line,
             text_matches=self.text_matches,
             predicate=self.predicate,
+            webhook_archive=self.webhook_archive,
             **self._waiting_arguments(),
         )
 
@@ -279,17 +330,21 @@ class LinqMessageSensor(_LinqSensor):
         :raises AirflowFailException: a message came, and is gone before this task could read it.
         """
         raise_for_event(event)
-        found = message_of_event(self.hook, event)
+        found = message_of_event(self.hook, event, self.webhook_archive)
         self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)), event)
         return inbound_message(found, include_text=self.include_text)
 
     def _since_in_server_time(self, context: Context) -> datetime:
+        if self.since is None and self.webhook_archive is not None:
+            self.since = _start(context)
         if self.since is None:
             self.since = to_server_time(_start(context), agreed_server_time(self.hook.client))
         self.since = datetime_argument(self.since, "since")
         return self.since
 
     def _check_interval(self) -> None:
+        if self.webhook_archive is not None:  # where nothing expires
+            return
         window = self.hook.settings.retention_window
         if window is not None and self.poke_interval >= window.hours * 3600:
             raise InvalidRequestError(

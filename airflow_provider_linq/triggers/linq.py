@@ -10,12 +10,22 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_linq._internal.archive import (
+    ArchiveReader,
+    check_archive_url,
+    earliest,
+    matching,
+    message_at,
+    open_for_reading,
+    position_since,
+)
 from airflow_provider_linq._internal.arguments import datetime_argument
 from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch, check_until
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -172,13 +182,18 @@ def raise_for_event(event: Mapping[str, Any]) -> None:
         raise kind(f"Waiting has failed: {event['error']}")
 
 
-def message_of_event(hook: LinqHook, event: Mapping[str, Any]) -> Message:
+def message_of_event(hook: LinqHook, event: Mapping[str, Any], webhook_archive: str | None = None) -> Message:
     """
     Return the message that a `LinqMessageTrigger` has found.
+
+    :param webhook_archive: where it was found, if not by asking the API.
 
     :raises AirflowFailException: it is gone before the task could read it, or no retry can help.
     :raises LinqError: a retry may help.
     """
+    if webhook_archive is not None and "archive_position" in event:
+        with fail_fast(), closing(open_for_reading(webhook_archive, hook.settings)) as archive:
+            return message_at(archive, event["archive_position"], event["message_id"])
     try:
         with fail_fast():
             return hook.client.messages.get(event["message_id"])
@@ -269,7 +284,8 @@ class LinqMessageTrigger(_PollingTrigger):
     Wait for an inbound message.
 
     The event is ``{"chat_id": ..., "message_id": ..., "created_at": ..., "polls": ..., "waited": seconds}`` of the
-    earliest one; the task reads the message itself.
+    earliest one; the task reads the message itself. Of one in the webhook archive it has ``archive_position`` too,
+    from where the archive is to be read.
 
     :param linq_conn_id: connection of type ``linq``.
     :param since: moment in RFC 3339; only messages created then or later.
@@ -278,6 +294,7 @@ class LinqMessageTrigger(_PollingTrigger):
     :param line: only messages to this own line.
     :param text_matches: regular expression that is searched in the text.
     :param predicate: dotted path of a function that takes an ``InboundMessage`` and says whether it matches.
+    :param webhook_archive: URL of the webhook archive, which is read in place of the API; None for the API.
     :param poll_interval: seconds between two polls.
     :param max_consecutive_failures: how many polls may fail one after another; None for any number.
     :param started: when the task began to wait, by the worker's clock (RFC 3339).
@@ -293,6 +310,7 @@ class LinqMessageTrigger(_PollingTrigger):
         line: str | None = None,
         text_matches: str | None = None,
         predicate: str | None = None,
+        webhook_archive: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -302,6 +320,7 @@ class LinqMessageTrigger(_PollingTrigger):
         self.line = line
         self.text_matches = text_matches
         self.predicate = predicate
+        self.webhook_archive = webhook_archive
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -311,10 +330,13 @@ class LinqMessageTrigger(_PollingTrigger):
             "line": self.line,
             "text_matches": self.text_matches,
             "predicate": self.predicate,
+            "webhook_archive": self.webhook_archive,
         }
 
     def watch(self, hook: LinqAsyncHook) -> Watch:
         filter_ = MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, self.predicate)
+        if self.webhook_archive is not None:
+            return _ArchivePoll(ArchiveReader(hook, check_archive_url(self.webhook_archive)), filter_, self.since)
         reader = InboundReader(hook, filter_, poll_interval=self.poll_interval, patience=PATIENCE)
         return _MessagePoll(reader, filter_, self.since)
 
@@ -341,3 +363,35 @@ class _MessagePoll(Watch):
             return None
         created_at = format_datetime(found.created_at)
         return {"chat_id": found.chat_id, "message_id": found.id, "created_at": created_at}
+
+
+class _ArchivePoll(Watch):
+    def __init__(self, reader: ArchiveReader, filter_: MessageFilter, since: str) -> None:
+        self._reader = reader
+        self._filter = filter_
+        self._since = datetime_argument(since, "since")
+        self._position: str | None = None
+        self._has_begun = False
+
+    def __str__(self) -> str:
+        return f"a message of the webhook archive in {self._filter}, since {format_datetime(self._since)}"
+
+    async def poll(self, *, shared_for: float) -> dict[str, Any] | None:
+        if not self._has_begun:
+            self._position = await self._reader.read(lambda archive: position_since(archive, self._since))
+            self._has_begun = True
+        is_end = False
+        while not is_end:
+            batch = await self._reader.poll(self._position, shared_for=shared_for)
+            # In a thread: the predicate is the user's, and may take its time.
+            found = await asyncio.to_thread(matching, batch, self._filter, self._since)
+            self._position, is_end = batch.position, batch.is_end
+            if found:
+                first = earliest(found)
+                return {
+                    "chat_id": first.message.chat_id,
+                    "message_id": first.message.id,
+                    "created_at": format_datetime(first.message.created_at),
+                    "archive_position": first.before,
+                }
+        return None

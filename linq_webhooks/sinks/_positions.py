@@ -84,6 +84,10 @@ class Position:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise SettingsError("since: is no position in an archive of files, it may be of another archive") from None
 
+    def text(self) -> str:
+        """Return the position as a text."""
+        return json.dumps({"format": FORMAT, "floor": self.floor, "writers": self.places}, separators=(",", ":"))
+
     def has_read(self, writer: str, segment: int, end: int) -> bool:
         """Whether a writer's segment was read as far as this."""
         place = self.places.get(writer)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -140,6 +141,16 @@ class DatabaseArchive:
             with self._errors("write"), self._engine.begin() as connection:
                 removed += connection.execute(query).rowcount
         return removed
+
+    def position_before(self, moment: datetime) -> str | None:
+        first = sa.select(sa.func.min(_events.c.position)).where(_events.c.received_at >= to_utc(moment))
+        last = sa.select(sa.func.max(_events.c.position))
+        with self._errors("read"), self._engine.connect() as connection:
+            if not sa.inspect(connection).has_table(_events.name):
+                return None
+            found = connection.execute(sa.select(first.scalar_subquery(), last.scalar_subquery())).one()
+        position = found[0] - 1 if found[0] is not None else found[1] or 0
+        return f'{{"format":{FORMAT},"position":{position}}}'
 
     def check(self) -> None:
         with self._errors("write"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from linq_webhooks._records import encode_event, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
-from linq_webhooks.sinks._positions import Position, settled_hour
+from linq_webhooks.sinks._positions import Position, hour_of, settled_hour
 from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
 from linq_webhooks.sinks._segments import Segment, SegmentReader, dates, list_segments, newest_hour
 from linq_webhooks.sinks._store import Store
@@ -82,6 +83,12 @@ class FileArchive:
                 where = f"webhook archive {self._store.name}: {segment.path}, up to byte {line.place.end}"
                 event = event_of(line.record, self.cipher, where)
                 yield event, position.advance(line.writer, line.place)
+
+    def position_before(self, moment: datetime) -> str | None:
+        with self._store.errors("list it"):
+            newest = newest_hour(self._store)
+        # Not beyond the hour before which nothing more appears: a writer whose clock is behind would be passed over.
+        return None if newest is None else Position(min(hour_of(moment), settled_hour(newest))).text()
 
     def check(self) -> None:
         path = f"probe-{uuid4().hex}.new"

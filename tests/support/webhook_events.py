@@ -113,6 +113,18 @@ class ArchiveContract:
             with pytest.raises(SettingsError, match="key"):
                 list(opened(encryption_key=key).read())
 
+    def test_after_the_position_before_a_moment_comes_all_that_was_received_then_or_later(
+        self, opened: Callable[..., Archive]
+    ) -> None:
+        archive = opened()
+        assert archive.position_before(NOON) is None
+        archive.append([event(number) for number in range(5)])
+        for number in (0, 3, 4, 9):
+            position = archive.position_before(NOON + timedelta(microseconds=number))
+            assert {f"e{later}" for later in range(number, 5)} <= set(ids_of(archive, position)[0])
+        archive.append([event(1_000)])
+        assert "e1000" in ids_of(opened(), position)[0]
+
     def test_a_probe_leaves_nothing(self, opened: Callable[..., Archive]) -> None:
         archive = opened()
         archive.check()

@@ -1,0 +1,262 @@
+"""What a watcher of inbound messages does at each poll: it asks the API, or reads the webhook archive."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow_provider_linq._internal.archive import (
+    ArchiveBatch,
+    ArchivedMessage,
+    ArchiveReader,
+    archive_digest,
+    read_to_end,
+)
+from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
+from airflow_provider_linq._internal.inbound_cursor import Cursor, Gap
+from airflow_provider_linq._internal.message_filter import MessageFilter
+from airflow_provider_linq._internal.polling import SHARED_FOR, AgreedTime, agreed_server_time, with_present_key
+from airflow_provider_linq._internal.xcom import inbound_message
+from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from linq_client.models import Message
+from linq_client.sync import CLOCK_TOLERANCE
+from linq_client.times import format_datetime
+
+if TYPE_CHECKING:
+    from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
+
+#: How long the cursor may stand still in the store while nothing comes in.
+SAVE_EVERY: Final = timedelta(minutes=5)
+
+#: How far back a watcher looks whose cursor can't be true: the longest retention window that there is.
+FULL_LOOK: Final = timedelta(hours=24)
+
+
+class Watch(ABC):
+    """One run of a trigger: its cursor, and what it says of each poll."""
+
+    #: Whether more is there that could be read immediately.
+    is_behind = False
+
+    def __init__(self, trigger: LinqInboundMessageTrigger, hook: LinqAsyncHook, filter_: MessageFilter) -> None:
+        self._trigger = trigger
+        self._hook = hook
+        self._filter = filter_
+        self._saved: Cursor | None = None
+        self.cursor: Cursor | None = None
+
+    @abstractmethod
+    async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
+        """
+        Poll once.
+
+        :returns: the payload of the event, if there is one, and why not everything could be read.
+        """
+
+    async def _save(self, cursor: Cursor) -> None:
+        """
+        Store the cursor if it is worth it. Called at the beginning of a poll, a poll later than its events.
+
+        Airflow stores an event some time after the yield, and if the triggerer died in between, a cursor that had been
+        saved already would have passed it over.
+        """
+        if self._is_worth_saving(cursor):
+            await self._trigger.store_cursor(cursor)
+            self._saved = cursor
+
+    def _is_worth_saving(self, cursor: Cursor) -> bool:
+        saved = self._saved
+        if saved is None or cursor.known != saved.known or cursor.set_aside != saved.set_aside:
+            return True
+        looked = cursor.looked or cursor.after
+        return looked - (saved.looked or saved.after) >= SAVE_EVERY
+
+    def _message(self, message: Message, line: str | None) -> dict[str, Any]:
+        made = inbound_message(message)
+        payload = {
+            "chat_id": made["chat_id"],
+            "message_id": made["message_id"],
+            "line": line,
+            "from_handle": made["from_handle"],
+            "created_at": made["created_at"],
+            "service": made["service"],
+        }
+        return {**payload, "text": made["text"]} if self._trigger.include_text else payload
+
+
+class ApiWatch(Watch):
+    """Asks the API, again and again."""
+
+    def __init__(self, trigger: LinqInboundMessageTrigger, hook: LinqAsyncHook, filter_: MessageFilter) -> None:
+        super().__init__(trigger, hook, filter_)
+        self._reader = InboundReader(hook, filter_, poll_interval=trigger.poll_interval, patience=PATIENCE)
+        self._time: AgreedTime | None = None
+        self._missed: Gap | None = None
+
+    async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
+        if self.cursor is None or self._time is None:
+            self.cursor, self._time = await self._start()
+            self._saved = self.cursor
+        else:
+            await self._save(self.cursor)
+        cursor = self.cursor
+        polled = await self._reader.poll(cursor.after, shared_for=self._trigger.poll_interval * SHARED_FOR)
+        # In a thread: to search texts may take its time.
+        new = await asyncio.to_thread(cursor.new, polled.messages, self._filter)
+        cursor = cursor.with_events(new)
+        server_time = self._time.note(polled.server_time)
+        if polled.error is None:
+            self._note_gap(cursor.gap(server_time, self._hook.settings.retention_window))
+            cursor = cursor.moved(server_time, polled.set_aside)
+        self.cursor = cursor
+        return self._payload(new, polled.lines) if new else None, polled.error
+
+    async def _start(self) -> tuple[Cursor, AgreedTime]:
+        """Return the cursor of the store, or one that starts now, in server time; and that."""
+        log = self._trigger.log
+        stored = await self._trigger.stored_cursor()
+        now = await with_present_key(self._hook, lambda: self._hook.call(agreed_server_time))
+        if stored is None:
+            cursor = Cursor(now, looked=now)
+            log.info("Watching %s from %s on: there is no cursor yet", self._filter, format_datetime(now))
+            # Before the first poll: until it is saved, a restart would start over and miss what came in before it.
+            await self._trigger.store_cursor(cursor)
+        elif max(stored.after, stored.looked or stored.after) > now + CLOCK_TOLERANCE:
+            window = self._hook.settings.retention_window
+            after = now - (FULL_LOOK if window is None else window.length)
+            cursor = replace(stored, after=after, looked=None, set_aside={}, archive=None)
+            log.warning(
+                "The stored cursor lies ahead of the API's time, %s, and can't be true: everything since %s counts, "
+                "and may have a second event",
+                format_datetime(now),
+                format_datetime(after),
+            )
+        else:
+            # One of the webhook archive says as well since when messages count here.
+            cursor = replace(stored, archive=None)
+            log.info("Watching %s from the stored cursor on, %s", self._filter, format_datetime(stored.after))
+        return cursor, AgreedTime(now)
+
+    def _note_gap(self, gap: Gap | None) -> None:
+        if gap is None:
+            return
+        self._trigger.log.warning(
+            "Nobody looked for longer than the platform keeps messages: those that came from %s to %s and have expired "
+            "have no event",
+            format_datetime(gap.start),
+            format_datetime(gap.end),
+        )
+        self._missed = gap if self._missed is None else Gap(self._missed.start, gap.end)
+
+    def _payload(self, new: list[Message], lines: dict[str, str]) -> dict[str, Any]:
+        """Make one event of all messages: of events that come in a burst, Airflow gives a run only the first."""
+        payload: dict[str, Any] = {
+            "messages": [self._message(message, lines.get(message.chat_id, self._trigger.line)) for message in new]
+        }
+        if self._missed is not None:
+            payload["missed"] = {"from": format_datetime(self._missed.start), "to": format_datetime(self._missed.end)}
+            self._missed = None
+        return payload
+
+
+class ArchiveWatch(Watch):
+    """
+    Reads the webhook archive. The API is not asked, but for once where the archive begins after the stored cursor.
+
+    :param url: of the archive.
+    """
+
+    def __init__(
+        self, trigger: LinqInboundMessageTrigger, hook: LinqAsyncHook, filter_: MessageFilter, url: str
+    ) -> None:
+        super().__init__(trigger, hook, filter_)
+        self._reader = ArchiveReader(hook, url)
+        self._digest = archive_digest(url)
+        self._before: ApiWatch | None = None
+
+    async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
+        if self.cursor is None and self._before is None:
+            self._before = await self._start()
+        elif self.cursor is not None:
+            await self._save(self.cursor)
+        if self._before is not None:
+            return await self._poll_before(self._before)
+        cursor = self.cursor
+        assert cursor is not None
+        assert cursor.archive is not None
+        shared_for = self._trigger.poll_interval * SHARED_FOR
+        batch = await self._reader.poll(cursor.archive.position, shared_for=shared_for)
+        found = {one.message.id: one for one in batch.messages if self._is_in_place(one)}
+        # In a thread: to search texts may take its time.
+        new = await asyncio.to_thread(cursor.new, [one.message for one in found.values()], self._filter)
+        self.cursor = cursor.with_events(new).moved_in_archive(batch.position, batch.newest)
+        self.is_behind = not batch.is_end
+        return {"messages": [self._message(one, found[one.id].line) for one in new]} if new else None, None
+
+    def _is_in_place(self, found: ArchivedMessage) -> bool:
+        return self._filter.is_in_place(found.message.chat_id, found.line)
+
+    async def _start(self) -> ApiWatch | None:
+        """Take the cursor of the store, or one that starts now; or return what asks the API first."""
+        stored = await self._trigger.stored_cursor()
+        log = self._trigger.log
+        if stored is None:
+            cursor = await self._at_the_end()
+            empty = ", which is empty so far," if _is_at_the_beginning(cursor) else ""
+            log.info("Watching the webhook archive%s for %s from now on: there is no cursor yet", empty, self._filter)
+            await self._trigger.store_cursor(cursor)
+            self.cursor = self._saved = cursor
+        elif stored.archive is not None and stored.archive.archive == self._digest:
+            log.info("Watching the webhook archive for %s from the stored cursor on", self._filter)
+            self.cursor = self._saved = stored
+        elif stored.archive is not None or await self._has_begun_before(stored.looked or stored.after):
+            self.cursor = await self._continued(stored)
+        else:
+            log.info("The API is asked once for what came before the webhook archive began")
+            return ApiWatch(self._trigger, self._hook, self._filter)
+        return None
+
+    async def _poll_before(self, watch: ApiWatch) -> tuple[dict[str, Any] | None, Exception | None]:
+        """Ask the API; continue in the archive when it could be read."""
+        payload, failed = await watch.poll()
+        if failed is None and watch.cursor is not None:
+            self.cursor, self._before, self.is_behind = await self._continued(watch.cursor), None, True
+        return payload, failed
+
+    async def _continued(self, cursor: Cursor) -> Cursor:
+        """Return the cursor of a watcher that has watched something else before."""
+        begins_at = cursor.begins_at - CLOCK_TOLERANCE
+        position = await self._reader.read(lambda archive: archive.position_before(begins_at))
+        self._trigger.log.info(
+            "Watching the webhook archive for %s, from where another cursor ended, %s",
+            self._filter,
+            format_datetime(cursor.after),
+        )
+        return cursor.in_archive(self._digest, position)
+
+    async def _has_begun_before(self, moment: datetime) -> bool:
+        """Whether the archive has anything that was received before a moment, so that it has what came since."""
+        first = await self._reader.read(lambda archive: next(iter(archive.read()), None))
+        return first is not None and first[0].received_at <= moment
+
+    async def _at_the_end(self) -> Cursor:
+        """Return a cursor at the present end of the archive: what was in it before has no event."""
+        newest: list[datetime] = []
+        now = datetime.now(timezone.utc)
+
+        def note(batch: ArchiveBatch) -> None:
+            newest.extend([] if batch.newest is None else [batch.newest])
+
+        position = await self._reader.read(lambda archive: read_to_end(archive, archive.position_before(now), note))
+        after = max(newest, default=now - CLOCK_TOLERANCE)
+        cursor = Cursor(after, looked=after).in_archive(self._digest, position)
+        # Late deliveries of what came before count: nobody else has had them.
+        assert cursor.archive is not None
+        return replace(cursor, archive=replace(cursor.archive, since=None))
+
+
+def _is_at_the_beginning(cursor: Cursor) -> bool:
+    return cursor.archive is not None and cursor.archive.position is None
