@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from airflow_provider_linq._internal.archive import (
     read_to_end,
 )
 from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
-from airflow_provider_linq._internal.inbound_cursor import Cursor, Gap
+from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, ArchivePlace, Cursor, Gap
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import SHARED_FOR, AgreedTime, agreed_server_time, with_present_key
 from airflow_provider_linq._internal.xcom import inbound_message
@@ -244,18 +245,19 @@ class ArchiveWatch(Watch):
 
     async def _at_the_end(self) -> Cursor:
         """Return a cursor at the present end of the archive: what was in it before has no event."""
+        before: deque[Message] = deque(maxlen=STORED_MESSAGES)
         newest: list[datetime] = []
-        now = datetime.now(timezone.utc)
 
         def note(batch: ArchiveBatch) -> None:
+            before.extend(one.message for one in batch.messages)
             newest.extend([] if batch.newest is None else [batch.newest])
 
+        now = datetime.now(timezone.utc)
         position = await self._reader.read(lambda archive: read_to_end(archive, archive.position_before(now), note))
         after = max(newest, default=now - CLOCK_TOLERANCE)
-        cursor = Cursor(after, looked=after).in_archive(self._digest, position)
-        # Late deliveries of what came before count: nobody else has had them.
-        assert cursor.archive is not None
-        return replace(cursor, archive=replace(cursor.archive, since=None))
+        # They may be delivered once more. A late delivery of another one counts: nobody has had it.
+        cursor = Cursor(after, looked=after).with_events(before)
+        return replace(cursor, archive=ArchivePlace(self._digest, position))
 
 
 def _is_at_the_beginning(cursor: Cursor) -> bool:

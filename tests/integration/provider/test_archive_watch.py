@@ -1,0 +1,451 @@
+"""Watchers and sensors that read the webhook archive: the API is not asked, and nothing is lost between the two."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_provider_linq._internal import archive as archive_module
+from airflow_provider_linq._internal.archive import ArchiveReader
+from airflow_provider_linq._internal.durable import FormatError
+from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, Cursor, _digest
+from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from airflow_provider_linq.sensors.linq import LinqMessageSensor
+from airflow_provider_linq.triggers.linq import LinqMessageTrigger
+from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
+from linq_client import InvalidRequestError
+from linq_webhooks.archive import StoredEvent
+from linq_webhooks.sinks.database import DatabaseArchive
+from tests.airflow.archived import ArchivedWebhooks
+from tests.airflow.conftest import context
+from tests.airflow.test_events import AssetStore, message
+from tests.emulator_process import Emulator
+
+ANN, BOB = "+12125550121", "+12125550122"
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+
+@pytest.fixture
+def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
+    """The emulator, to which `linq_default` is a connection."""
+    return emulator
+
+
+@pytest.fixture(params=["files", "database"])
+def webhooks(request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path) -> ArchivedWebhooks:
+    """The emulator's webhooks, in an archive of each kind."""
+    url = str(tmp_path / "archive") if request.param == "files" else f"sqlite:///{tmp_path}/archive.db"
+    return ArchivedWebhooks(emulator, url)
+
+
+class Watching:
+    """A watcher that runs; its events can be waited for."""
+
+    def __init__(self, store: AssetStore, url: str | None, **arguments: Any) -> None:
+        self.store = store
+        self.arguments = {"poll_interval": 0.01, "webhook_archive": url, **arguments}
+        self.events: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Watching:
+        trigger = LinqInboundMessageTrigger(**self.arguments)
+        trigger.asset_state_store = self.store  # type: ignore[assignment]
+        self.name = trigger._cursor_name
+        self._polled = asyncio.Event()
+        self._task = asyncio.create_task(self._run(trigger))
+        await self.until(lambda: self.name in self.store.values)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.until(lambda: self._is_saved())
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, trigger: LinqInboundMessageTrigger) -> None:
+        async for event in trigger.run():
+            assert event.payload.keys() == {"messages"}
+            self.events += event.payload["messages"]
+
+    def _is_saved(self) -> bool:
+        """Whether the cursor of the store knows the events."""
+        known = Cursor.from_json(self.name, self.store.values[self.name]).known
+        return {_digest(id_) for id_ in self.ids} <= known.keys()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not is_so():
+                assert not self._task.done(), self._task
+                await asyncio.sleep(0.01)
+
+    async def has(self, *ids: str) -> None:
+        await self.until(lambda: set(ids) <= set(self.ids))
+        assert sorted(self.ids) == sorted(ids)
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["message_id"] for event in self.events]
+
+
+async def inbound(emulator: Emulator, sender: str = ANN, text: str = "Hi", **more: Any) -> str:
+    order = {"line": emulator.lines[0], "from": sender, "text": text, **more}
+    await asyncio.to_thread(emulator.advance, 1)
+    return str((await asyncio.to_thread(emulator.control, "POST", "inbound", order))["id"])
+
+
+def asked(emulator: Emulator) -> list[str]:
+    """What the API was asked for, but for the subscriptions of the tests."""
+    return [
+        row["path"]
+        for row in emulator.requests_served()
+        if not row["path"].startswith("/_") and "webhook" not in row["path"]
+    ]
+
+
+def test_events_over_restarts_come_from_the_archive_and_the_api_is_not_asked(
+    emulator: Emulator, webhooks: ArchivedWebhooks
+) -> None:
+    async def story() -> None:
+        await inbound(emulator, text="Before anybody watched")
+        webhooks.store()
+        watching = Watching(AssetStore(), webhooks.url)
+        async with watching:
+            first = await inbound(emulator)
+            webhooks.store()
+            await watching.has(first)
+        meanwhile = [await inbound(emulator), await inbound(emulator, BOB)]
+        webhooks.store(lambda events: events[::-1])
+        async with watching:
+            await watching.has(first, *meanwhile)
+            webhooks.append(webhooks.repeated())
+            last = await inbound(emulator, BOB)
+            webhooks.store()
+            await watching.has(first, *meanwhile, last)
+
+    asyncio.run(story())
+    assert asked(emulator) == []
+
+
+@pytest.mark.parametrize("version", ["2026-02-03", "2025-01-01"])
+def test_the_payload_is_that_of_the_api(emulator: Emulator, tmp_path: Path, version: str) -> None:
+    webhooks = ArchivedWebhooks(emulator, str(tmp_path / "archive"), version=version)
+
+    async def story() -> None:
+        by_api = Watching(AssetStore(), None, include_text=True)
+        by_archive = Watching(AssetStore(), webhooks.url, include_text=True)
+        async with by_api, by_archive:
+            sent = [await inbound(emulator, ANN, "Yes"), await inbound(emulator, "73737", "Your code", service="SMS")]
+            webhooks.store()
+            await by_api.has(*sent)
+            await by_archive.has(*sent)
+        assert by_archive.events == by_api.events
+
+    asyncio.run(story())
+
+
+def test_filters(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    async def story() -> None:
+        first = await inbound(emulator, ANN, "Hello")
+        webhooks.store()
+        chat_id = next(row["chat_id"] for row in emulator.ledger() if row["id"] == first)
+        other_line = emulator.lines[1]
+        wanted: dict[str, Watching] = {}
+        async with AsyncExitStack() as stack:
+            for letters, arguments in {
+                "ab": {"chat_id": chat_id},
+                "c": {"from_handle": BOB},
+                "abc": {"line": emulator.lines[0]},
+                "d": {"line": other_line},
+                "ad": {"text_matches": "^(?i:yes)"},
+                "": {"line": other_line, "from_handle": BOB},
+                "abcd": {},
+            }.items():
+                watching = Watching(AssetStore(), webhooks.url, **arguments)
+                wanted[letters] = await stack.enter_async_context(watching)
+            sent = {
+                "a": await inbound(emulator, ANN, "Yes!"),
+                "b": await inbound(emulator, ANN, "No"),
+                "c": await inbound(emulator, BOB, "No, yes"),
+                "d": await inbound(emulator, ANN, "YES", line=other_line),
+            }
+            webhooks.store()
+            for letters, watching in sorted(wanted.items(), reverse=True):
+                await watching.has(*(sent[letter] for letter in letters))
+
+    asyncio.run(story())
+
+
+def test_many_watchers_share_one_reader(
+    emulator: Emulator, webhooks: ArchivedWebhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str | None] = []
+    read_batch = archive_module.read_batch
+
+    def counted(archive: Any, position: str | None) -> Any:
+        read.append(position)
+        return read_batch(archive, position)
+
+    monkeypatch.setattr(archive_module, "read_batch", counted)
+
+    async def story() -> None:
+        async def polled(**options: Any) -> list[list[str]]:
+            pairs = zip(readers, positions, strict=True)
+            batches = await asyncio.gather(*(reader.poll(position, **options) for reader, position in pairs))
+            positions[:] = [batch.position for batch in batches]
+            return [[one.message.id for one in batch.messages] for batch in batches]
+
+        sent = [await inbound(emulator) for _ in range(5)]
+        webhooks.store()
+        readers = [ArchiveReader(LinqAsyncHook(), webhooks.url) for _ in range(20)]
+        positions: list[str | None] = [None] * 20
+        assert await polled(shared_for=600) == [sent] * 20, "each catches up alone"
+        assert await polled(shared_for=600) == [[]] * 20
+        read.clear()
+        late = await inbound(emulator)
+        webhooks.store()
+        first = await readers[0].poll(positions[0], shared_for=0)
+        assert [one.message.id for one in first.messages] == [late]
+        assert await polled(shared_for=600) == [[], *[[late]] * 19]
+        assert len(read) == 1
+
+    asyncio.run(story())
+
+
+def test_from_the_api_to_the_archive_and_back_nothing_is_lost_and_nothing_repeated(
+    emulator: Emulator, webhooks: ArchivedWebhooks
+) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        sent = [await inbound(emulator, text="Before the watch")]
+        webhooks.store()
+        emulator.advance(60)
+        by_api, by_archive = Watching(store, None), Watching(store, webhooks.url)
+
+        def so_far() -> list[str]:
+            return by_api.ids + by_archive.ids
+
+        async def until_all() -> None:
+            watching = by_api if by_api in running else by_archive
+            await watching.until(lambda: set(so_far()) == set(sent[1:]))
+            assert sorted(so_far()) == sorted(sent[1:])
+
+        running: list[Watching] = []
+        for round_ in range(3):
+            for watching in (by_api, by_archive):
+                sent.append(await inbound(emulator, BOB))
+                webhooks.store()
+                async with watching:
+                    running[:] = [watching]
+                    await until_all()
+                    sent.append(await inbound(emulator))
+                    webhooks.store()
+                    await until_all()
+                emulator.advance(7 * 60 * round_)
+
+    asyncio.run(story())
+
+
+def test_what_came_before_the_archive_began_is_asked_for_once(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        async with Watching(store, None):
+            pass
+        lost = await inbound(emulator, text="No receiver yet")
+        watching = Watching(store, webhooks.url)
+        async with watching:
+            await watching.has(lost)
+            webhooks.store()
+            late = await inbound(emulator)
+            webhooks.store()
+            await watching.has(lost, late)
+            count = len(asked(emulator))
+            last = await inbound(emulator)
+            webhooks.store()
+            await watching.has(lost, late, last)
+        assert len(asked(emulator)) == count
+
+    asyncio.run(story())
+
+
+def test_a_late_delivery_has_its_event(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    """The platform repeats for half an hour, and a spool may hold events for much longer."""
+
+    async def story() -> None:
+        watching = Watching(AssetStore(), webhooks.url)
+        async with watching:
+            held: list[StoredEvent] = []
+            late = await inbound(emulator)
+            webhooks.store(lambda events: held.extend(events) or [])
+            await asyncio.to_thread(emulator.advance, 6 * 3600)
+            early = await inbound(emulator)
+            webhooks.store()
+            await watching.has(early)
+            webhooks.append(held)
+            await watching.has(early, late)
+
+    asyncio.run(story())
+
+
+def test_an_archive_that_cannot_be_read_is_read_again(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhooks = ArchivedWebhooks(emulator, f"sqlite:///{tmp_path}/archive.db")
+    read = DatabaseArchive.read
+    is_broken = False
+    tries = 0
+
+    def broken(archive: Any, since: str | None = None) -> Any:
+        nonlocal tries
+        if is_broken:
+            tries += 1
+            raise archive_module.LinqError("webhook archive: cannot read")
+        return read(archive, since)
+
+    monkeypatch.setattr(DatabaseArchive, "read", broken)
+
+    async def story() -> None:
+        nonlocal is_broken
+        watching = Watching(AssetStore(), webhooks.url)
+        async with watching:
+            is_broken = True
+            sent = await inbound(emulator)
+            webhooks.store()
+            await watching.until(lambda: tries >= 2)
+            is_broken = False
+            await watching.has(sent)
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_read_is_passed_over_and_named_without_its_text(
+    emulator: Emulator, webhooks: ArchivedWebhooks, caplog: pytest.LogCaptureFixture
+) -> None:
+    def event(id_: str, body: bytes) -> StoredEvent:
+        return StoredEvent(id_, "message.received", None, NOON, {}, body)
+
+    data = {"id": "m", "chat": {"id": "c"}, "direction": "inbound", "parts": [{"type": "text", "value": "secret"}]}
+    bad = {"event_id": "odd", "event_type": "message.received", "data": {**data, "chat": "secret"}}
+
+    async def story() -> None:
+        watching = Watching(AssetStore(), webhooks.url)
+        async with watching:
+            webhooks.append([event("no-json", b"secret"), event("odd", json.dumps(bad).encode())])
+            sent = await inbound(emulator)
+            webhooks.store()
+            await watching.has(sent)
+
+    caplog.set_level(logging.INFO)
+    asyncio.run(story())
+    for id_ in ("no-json", "odd"):
+        assert caplog.text.count(f"Event {id_} of the webhook archive is passed over") >= 1
+    assert "secret" not in caplog.text
+
+
+def test_an_encrypted_archive_is_read_with_the_key_of_the_connection(
+    emulator: Emulator, connect: Callable[..., None], tmp_path: Path
+) -> None:
+    webhooks = ArchivedWebhooks(emulator, str(tmp_path / "archive"), key=KEY.encode())
+    trigger = LinqInboundMessageTrigger(webhook_archive=webhooks.url)
+    assert KEY not in json.dumps(trigger.serialize())
+
+    async def story() -> None:
+        watching = Watching(AssetStore(), webhooks.url)
+        async with watching:
+            sent = await inbound(emulator)
+            webhooks.store()
+            # The watcher has no key yet; one that is put into the connection is taken up.
+            await asyncio.sleep(0.1)
+            assert watching.ids == []
+            connect(webhook_archive_secret=KEY)
+            await watching.has(sent)
+
+    asyncio.run(story())
+
+
+def test_a_cursor_of_the_archive_stays_small_and_is_read_again() -> None:
+    messages = [message(f"{number:036}", number / 1000) for number in range(12_000)]
+    cursor = Cursor(NOON).in_archive("digest", "position").with_events(messages)
+    cursor = cursor.moved_in_archive("later", NOON + timedelta(hours=9))
+    assert len(cursor.known) == STORED_MESSAGES
+    stored = json.loads(json.dumps(cursor.to_json()))
+    assert len(json.dumps(stored)) < 65_000
+    again = Cursor.from_json("linq_inbound", stored)
+    assert again.archive == cursor.archive
+    assert again.after == cursor.after == NOON + timedelta(hours=8)
+    for broken in ({"archive": 5}, {"archive": {}}, {"archive": {**stored["archive"], "since": "x"}}):
+        with pytest.raises(FormatError):
+            Cursor.from_json("linq_inbound", {**stored, **broken})
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:s3cret@db/linq", "", "http://[", None])
+def test_an_url_with_a_password_is_refused(url: Any, emulator: Emulator) -> None:
+    with pytest.raises(InvalidRequestError, match="^webhook_archive: must") as refused:
+        archive_module.check_archive_url(url)
+    assert "s3cret" not in str(refused.value)
+    if url:
+        with pytest.raises(InvalidRequestError):
+            LinqMessageSensor(task_id="t", chat_id="c", webhook_archive=url)
+
+
+class TestSensor:
+    """`LinqMessageSensor` in the archive, on the worker and in the triggerer."""
+
+    @pytest.fixture
+    def waiting(self, emulator: Emulator, webhooks: ArchivedWebhooks) -> Callable[..., LinqMessageSensor]:
+        def sensor(**arguments: Any) -> LinqMessageSensor:
+            given = {"from_handle": ANN, "since": NOON, "timeout": 60, "poke_interval": 0.05, **arguments}
+            return LinqMessageSensor(task_id="t", webhook_archive=webhooks.url, **given)
+
+        return sensor
+
+    def test_on_the_worker(
+        self, emulator: Emulator, webhooks: ArchivedWebhooks, waiting: Callable[..., LinqMessageSensor]
+    ) -> None:
+        asyncio.run(inbound(emulator, BOB))
+        webhooks.store()
+        sensor = waiting()
+        assert not sensor.poke(context())
+        first = asyncio.run(inbound(emulator, ANN, "Yes"))
+        asyncio.run(inbound(emulator, ANN, "No"))
+        webhooks.store(lambda events: events[::-1])
+        found = sensor.poke(context()).xcom_value
+        assert (found["message_id"], found["text"], found["from_handle"]) == (first, "Yes", ANN)
+        assert asked(emulator) == []
+
+    def test_in_the_triggerer(
+        self, emulator: Emulator, webhooks: ArchivedWebhooks, waiting: Callable[..., LinqMessageSensor]
+    ) -> None:
+        sensor = waiting(deferrable=True)
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor.execute(context())
+        trigger = deferred.value.trigger
+        assert isinstance(trigger, LinqMessageTrigger)
+        again = LinqMessageTrigger(**json.loads(json.dumps(trigger.serialize()[1])))
+
+        async def story() -> dict[str, Any]:
+            for sender in (BOB, ANN):
+                await inbound(emulator, sender, "Yes")
+            webhooks.store()
+            return dict((await anext(again.run())).payload)
+
+        event = asyncio.run(story())
+        assert "text" not in event
+        found = sensor.execute_complete(context(), event)
+        assert (found["text"], found["from_handle"]) == ("Yes", ANN)
+        assert asked(emulator) == []
+
+    def test_a_key_that_is_missing_fails_without_a_retry(self, emulator: Emulator, tmp_path: Path) -> None:
+        webhooks = ArchivedWebhooks(emulator, str(tmp_path / "encrypted"), key=KEY.encode())
+        asyncio.run(inbound(emulator))
+        webhooks.store()
+        sensor = LinqMessageSensor(task_id="t", from_handle=ANN, since=NOON, webhook_archive=webhooks.url)
+        with pytest.raises(AirflowFailException, match="encrypted"):
+            sensor.poke(context())
