@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,parquet,docs,dev]'
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,webhooks-brokers,parquet,docs,dev]'
 
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.

@@ -104,7 +104,8 @@ def open_archive(url: str, *, encryption_key: bytes | None = None, writer: str |
 
     Args:
         url: a folder or an fsspec URL (`s3://bucket/linq`, `gs://...`) for files; `sqlite:///...` or
-            `postgresql+psycopg://...` for a database.
+            `postgresql+psycopg://...` for a database; `kafka://`, `nats://` or `redis://` for a broker, which can only
+            be written to (see `linq_webhooks.sinks.brokers`).
         encryption_key: a Fernet key (32 bytes in URL-safe base64), or several separated by white space or commas: the
             first encrypts the bodies of new events, all decrypt. None stores them as they are, and can't read those
             that are encrypted.
@@ -127,6 +128,10 @@ def open_archive(url: str, *, encryption_key: bytes | None = None, writer: str |
             from linq_webhooks.sinks.database import DatabaseArchive
 
             return DatabaseArchive(url, cipher=cipher)
+        if re.fullmatch(r"kafka|nats|tls|rediss?", scheme):
+            from linq_webhooks.sinks.brokers import BrokerSink
+
+            return BrokerSink(url, cipher=cipher)
         from linq_webhooks.sinks.files import FileArchive
 
         return FileArchive(url, cipher=cipher, writer=writer)

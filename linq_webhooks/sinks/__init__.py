@@ -2,7 +2,7 @@
 
 `files` keeps segments in a folder or an object store: `_segments` says how they are named and read, `_segment_writers`
 how they are written, `_positions` what a reader has read of them, `_compaction` how many small ones become one.
-`database` keeps one table.
+`database` keeps one table. `brokers` publishes to a distributed log.
 """
 
 from __future__ import annotations

