@@ -151,8 +151,8 @@ class ExtractResult(TypedDict):
 class WebhookSubscriptionResult(TypedDict):
     """A webhook subscription as it is now; `change` is created, replaced, updated, unchanged, deleted or absent.
 
-    `subscription_id` is None if there is none any more. `phone_numbers` is None for all lines. `others` are the ids of
-    further subscriptions for the same URL. The signing secret is never in it.
+    `subscription_id` is None if there is none any more. `phone_numbers` is None for all lines. The signing secret is
+    never in it.
     """
 
     subscription_id: str | None
@@ -160,4 +160,3 @@ class WebhookSubscriptionResult(TypedDict):
     subscribed_events: list[str]
     phone_numbers: list[str] | None
     change: str
-    others: list[str]

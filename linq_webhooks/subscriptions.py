@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from linq_client import ConflictError, LinqClient, SettingsError
 from linq_client.models import WebhookSubscription
 
-__all__ = ["DEFAULT_EVENTS", "PAYLOAD_VERSION", "Outcome", "ensure_subscription", "find_subscription", "problems_of"]
+__all__ = [
+    "DEFAULT_EVENTS",
+    "PAYLOAD_VERSION",
+    "Outcome",
+    "ensure_subscription",
+    "find_subscription",
+    "find_subscriptions",
+    "pinned",
+    "problems_of",
+]
 
 #: The form of message events that subscriptions are pinned to, so that a new default of the platform changes nothing.
 PAYLOAD_VERSION: Final = "2026-02-03"
@@ -76,11 +85,15 @@ def _without_version(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query), fragment=""))
 
 
+def find_subscriptions(client: LinqClient, url: str) -> list[WebhookSubscription]:
+    """Return the subscriptions of a target URL, whatever payload version each asks for."""
+    wanted = _without_version(url)
+    return [one for one in client.webhook_subscriptions.list() if _without_version(one.target_url) == wanted]
+
+
 def find_subscription(client: LinqClient, url: str) -> WebhookSubscription | None:
     """Return the subscription of a target URL, whatever payload version it asks for; the active one of several."""
-    wanted = _without_version(url)
-    found = [one for one in client.webhook_subscriptions.list() if _without_version(one.target_url) == wanted]
-    return max(found, key=lambda one: (one.is_active, one.created_at), default=None)
+    return max(find_subscriptions(client, url), key=lambda one: (one.is_active, one.created_at), default=None)
 
 
 def problems_of(

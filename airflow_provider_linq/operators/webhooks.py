@@ -10,12 +10,13 @@ from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.secret_variable import SecretVariable
 from airflow_provider_linq.results import WebhookSubscriptionResult
-from linq_client import InvalidRequestError
+from linq_client import Effect, InvalidRequestError, LinqError, SettingsError, check_line
 from linq_webhooks.subscriptions import (
     DEFAULT_EVENTS,
-    WantedSubscription,
-    delete_subscriptions,
     ensure_subscription,
+    find_subscription,
+    find_subscriptions,
+    pinned,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     Bring the webhook subscription for a URL to what it should be: create, update or delete it.
 
     Safe to retry and to run on a schedule: a subscription is found by its URL, so there is never a second one, and one
-    that the platform has disabled, after deliveries that failed for long, is enabled again. Routing headers are left
-    as they are. The result is a :class:`~airflow_provider_linq.results.WebhookSubscriptionResult`.
+    that the platform has disabled, after deliveries that failed for long, is enabled again. Further events that it has,
+    and routing headers, are left as they are. The result is a
+    :class:`~airflow_provider_linq.results.WebhookSubscriptionResult`.
 
     The platform shows the signing secret once, when a subscription is created. It goes into an Airflow Variable, as
     JSON: ``{"format": 1, "secrets": {"<subscription id>": "whsec_..."}, ...}``, and into no log and no XCom. Tasks have
@@ -87,48 +89,72 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     def execute(self, context: Context) -> WebhookSubscriptionResult:
         with fail_fast():
             self.check_given()
-            wanted = WantedSubscription(
-                self.target_url,
-                DEFAULT_EVENTS if self.subscribed_events is None else _listed(self.subscribed_events),
-                None if self.phone_numbers is None else _listed(self.phone_numbers),
-            )
+            url = pinned(self.target_url)
             store = None if self.secret_variable is None else SecretVariable(self.secret_variable)
-            result = self._delete(wanted, store) if self.state == "absent" else self._ensure(wanted, store)
+            if self.state == "absent":
+                result = self._delete(url, store)
+            elif store is None:
+                raise InvalidRequestError(
+                    "secret_variable: must name the Variable for the secret, which the platform shows once, got none"
+                )
+            else:
+                result = self._ensure(url, store)
         self.log.info("Webhook subscription: %s (%s)", result["change"], result["subscription_id"])
         return result
 
-    def _ensure(self, wanted: WantedSubscription, store: SecretVariable | None) -> WebhookSubscriptionResult:
-        if store is None:
-            raise InvalidRequestError(
-                "secret_variable: must name the Variable for the secret, which the platform shows once, got none"
+    def _ensure(self, url: str, store: SecretVariable) -> WebhookSubscriptionResult:
+        events = DEFAULT_EVENTS if self.subscribed_events is None else _listed(self.subscribed_events)
+        lines = [check_line(line, "phone_numbers") for line in _listed(self.phone_numbers or ())] or None
+        client = self.hook.client
+        stored = store.load()
+        present = find_subscription(client, url)
+        is_unknown = present is not None and present.id not in stored.secrets
+        if present is not None and is_unknown and not (self.replace_unknown or stored.has_lost(present)):
+            raise SettingsError(
+                f"secret_variable: subscription {present.id} for this URL exists, and its signing secret, which the "
+                "platform shows only to whoever creates it, is not in the Variable: put it there, or give "
+                "replace_unknown=True"
             )
-        done = ensure_subscription(self.hook.client, wanted, store, replace_unknown=self.replace_unknown)
-        if done.others:
-            self.log.warning(
-                "Further subscriptions for the same URL deliver every event once more: %s", ", ".join(done.others)
+        is_new = present is None or is_unknown
+        if is_new:
+            # Before the request: if its response gets lost, the next try knows that nobody has the secret.
+            store.save(stored.claimed(client.server_time))
+        try:
+            done = ensure_subscription(
+                client,
+                url,
+                events,
+                phone_numbers=lines,
+                renew_secret=is_unknown,
+                keep_secret=lambda id_, secret: store.save(stored.with_secret(id_, secret)),
             )
-        present = done.subscription
+        except LinqError as error:
+            if is_new and error.effect is Effect.NONE:
+                store.save(stored)
+            raise
+        found = done.subscription
         return WebhookSubscriptionResult(
-            subscription_id=present.id,
-            target_url=present.target_url,
-            subscribed_events=list(present.subscribed_events),
-            phone_numbers=present.phone_numbers,
-            change=done.change,
-            others=list(done.others),
+            subscription_id=found.id,
+            target_url=found.target_url,
+            subscribed_events=list(found.subscribed_events),
+            phone_numbers=found.phone_numbers,
+            change="replaced" if is_unknown else done.action,
         )
 
-    def _delete(self, wanted: WantedSubscription, store: SecretVariable | None) -> WebhookSubscriptionResult:
-        deleted = delete_subscriptions(self.hook.client, wanted.target_url)
+    def _delete(self, url: str, store: SecretVariable | None) -> WebhookSubscriptionResult:
+        client = self.hook.client
+        deleted = [one.id for one in find_subscriptions(client, url)]
+        for id_ in deleted:
+            client.webhook_subscriptions.delete(id_)
         self.log.info("Deleted: %s", ", ".join(deleted) or "none, since there was none")
         if store is not None:
             store.delete()
         return WebhookSubscriptionResult(
             subscription_id=None,
-            target_url=wanted.target_url,
+            target_url=url,
             subscribed_events=[],
             phone_numbers=None,
             change="deleted" if deleted else "absent",
-            others=[],
         )
 
 

@@ -10,9 +10,9 @@ import pytest
 from airflow.models.variable import Variable
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.secret_variable import StoredSecrets
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
-from linq_client import LinqClient
-from linq_webhooks.subscriptions import SigningSecrets
+from linq_client import LinqClient, SettingsError
 from tests.airflow.conftest import BUNDLES, Run, context, dags_of
 from tests.emulator_process import Emulator
 
@@ -35,7 +35,7 @@ def run(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
 
 
 def stored() -> dict[str, str]:
-    return dict(SigningSecrets.from_json(NAME, Variable.get(NAME, deserialize_json=True)).secrets)
+    return dict(StoredSecrets.from_json(NAME, Variable.get(NAME, deserialize_json=True)).secrets)
 
 
 def test_it_is_created_updated_and_deleted_and_its_secret_is_in_a_variable_alone(
@@ -50,7 +50,8 @@ def test_it_is_created_updated_and_deleted_and_its_secret_is_in_a_variable_alone
     assert secret.startswith("whsec_")
 
     updated = run(events=["message.read"]).xcom("subscribe")
-    assert (updated["change"], updated["subscribed_events"]) == ("updated", ["message.read"])
+    assert (updated["change"], updated["subscription_id"]) == ("updated", present.id)
+    assert set(updated["subscribed_events"]) == {"message.received", "message.sent", "message.read"}
     assert stored() == {present.id: secret}
 
     deleted = run("webhook_subscription_deleted").xcom("subscribe")
@@ -92,7 +93,7 @@ def test_a_variable_that_is_read_from_elsewhere_is_refused_before_anything_is_cr
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv(f"AIRFLOW_VAR_{NAME.upper()}", json.dumps(SigningSecrets().to_json()))
+    monkeypatch.setenv(f"AIRFLOW_VAR_{NAME.upper()}", json.dumps(StoredSecrets().to_json()))
     assert run().states("subscribe") == ["failed"]
     assert "must be a Variable that can be written" in "".join(capfd.readouterr())
     assert client.webhook_subscriptions.list() == []
@@ -103,8 +104,7 @@ def test_a_variable_that_is_read_from_elsewhere_is_refused_before_anything_is_cr
     [
         ({"secret_variable": None}, "secret_variable: must name the Variable"),
         ({"secret_variable": "linq_key"}, 'with the word "secret" in it'),
-        ({"target_url": "ftp://example.com"}, "target_url: must be an https URL"),
-        ({"subscribed_events": []}, "events: must be a list"),
+        ({"target_url": "ftp://example.com"}, "target URL: must be an https URL"),
         ({"phone_numbers": ["me"]}, "phone_numbers: must be"),
     ],
 )
@@ -117,3 +117,30 @@ def test_what_is_wrong_is_refused_before_any_request(offline: None, arguments: d
 def test_a_state_that_does_not_exist_is_an_import_error() -> None:
     with pytest.raises(ValueError, match="state must be one of present, absent"):
         LinqWebhookSubscriptionOperator(task_id="t", target_url=URL, state="gone")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "whsec_c2VjcmV0",
+        {"format": 2, "secrets": {}},
+        {"format": 0, "secrets": {}},
+        {"secrets": {"a": "whsec_c2VjcmV0"}},
+        {"format": 1, "secrets": {"a": "s3cr3t"}},
+        {"format": 1, "secrets": {}, "creating_since": "whsec_c2VjcmV0"},
+        {"format": 1},
+        [],
+    ],
+)
+def test_what_holds_no_secrets_is_refused_without_being_shown(stored: Any) -> None:
+    with pytest.raises(SettingsError, match="^Variable linq_webhook_secret: ") as refused:
+        StoredSecrets.from_json(NAME, stored)
+    assert "c2VjcmV0" not in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_the_secret_before_is_kept_and_fields_of_a_later_version_are_passed_over() -> None:
+    stored = {"format": 1, "secrets": {"a": "whsec_YQ==", "b": "whsec_Yg=="}, "creating_since": None, "later": 1}
+    secrets = StoredSecrets.from_json(NAME, stored).with_secret("c", "whsec_Yw==")
+    assert list(secrets.secrets) == ["b", "c"]
+    assert "whsec_" not in repr(secrets)

@@ -127,7 +127,8 @@ def test_a_url_without_a_log_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["kafka://127.0.0.1:9/t?sasl.password=s3cret", "nats://me:s3cret@127.0.0.1:9/s", "redis://127.0.0.1:9/0?stream=s"]
+    "url",
+    ["kafka://127.0.0.1:9/t?sasl.password=s3cret", "nats://me:s3cret@127.0.0.1:9/s", "redis://127.0.0.1:9/0?stream=s"],
 )
 def test_it_is_not_read(url: str) -> None:
     with closing(open_archive(url)) as sink:
