@@ -200,7 +200,7 @@ class Cursor:
                 chat_id: {"since": format_datetime(since), "known": "".join(in_chat[chat_id])}
                 for chat_id, since in self.set_aside.items()
             },
-            "archive": None if self.archive is None else self.archive.to_json(),
+            **({} if self.archive is None else {"archive": self.archive.to_json()}),
         }
 
     @classmethod

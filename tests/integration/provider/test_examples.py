@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.models.variable import Variable
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
 from airflow_provider_linq.operators import campaigns
+from linq_client import LinqClient
+from linq_webhooks.archive import open_archive
 from tests.integration.provider.test_dags import answering
 from tests.support.airflow import BUNDLES, Run, load_dag
 from tests.support.emulator_process import Emulator
+from tests.support.stores import AssetStore
+from tests.support.webhook_receiver import ReceiverThread
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
 RunDag = Callable[..., Run]
@@ -124,6 +130,57 @@ def test_who_is_blocked_does_not_keep_others_from_their_answer(
     inbound = answer.python_callable.__globals__["inbound"]
     assert answer.python_callable({inbound: [SimpleNamespace(extra={"payload": {"messages": messages}})]}) == 1
     assert texts(emulator) == ["We are open from 9 to 6."]
+
+
+def test_linq_webhook_subscription(emulator: Emulator, run_dag: RunDag) -> None:
+    url = "http://127.0.0.1:9/webhooks/linq"
+    Variable.delete("linq_webhook_secret")
+    subscribed = run_dag("linq_webhook_subscription", url=url).xcom("subscribe")
+    assert (subscribed["change"], subscribed["target_url"]) == ("created", f"{url}?version=2026-02-03")
+    assert subscribed["subscription_id"] in Variable.get("linq_webhook_secret")
+
+
+def test_linq_answer_within_seconds(
+    emulator: Emulator, run_dag: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a person's message by the platform's delivery, receiver, archive, triggerer and task to the answer."""
+    url = str(tmp_path / "archive")
+    monkeypatch.setenv("LINQ_WEBHOOK_ARCHIVE", url)
+    emulator.control("POST", "clock", {"now": datetime.now(timezone.utc).isoformat(), "speed": 1})
+    assert run_dag("linq_answer_within_seconds").xcom("answer") == 0, "started by hand, it has no events"
+    answer: Any = load_dag("linq_answer_within_seconds").get_task("answer")
+    names = answer.python_callable.__globals__
+    asked, trigger = names["asked"], names["trigger"]
+    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": CAT, "text": "Too early: open?"})
+
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client, ExitStack() as stack:
+        subscription = client.webhook_subscriptions.create("http://127.0.0.1:9/", ["message.received"])
+        assert subscription.signing_secret is not None
+        secrets = {subscription.id: [subscription.signing_secret]}
+        receiver = stack.enter_context(ReceiverThread(open_archive(url), secrets))
+        client.webhook_subscriptions.update(subscription.id, target_url=receiver.url)
+
+        async def payload() -> dict[str, Any]:
+            store = AssetStore()
+            trigger.asset_state_store = store
+            event = asyncio.create_task(anext(trigger.run()))
+            async with asyncio.timeout(60):
+                while not store.values:  # it watches from then on
+                    await asyncio.sleep(0.02)
+            for who, text in ((ANN, "When are you open?"), (BOB, "Thanks!")):
+                order = {"line": emulator.lines[0], "from": who, "text": text}
+                await asyncio.to_thread(emulator.control, "POST", "inbound", order)
+            return dict((await event).payload)
+
+        requests = len(emulator.requests_served())
+        found = asyncio.run(payload())
+        paths = [row["path"] for row in emulator.requests_served()[requests:]]
+        assert not [path for path in paths if "/chats" in path or "/messages" in path], "the API is not asked"
+    events = {asked: [SimpleNamespace(extra={"payload": found})] * 2}
+    assert answer.python_callable(events) == 2
+    assert [(row["to"], row["text"]) for row in emulator.ledger() if row["direction"] == "outbound"] == [
+        ([ANN], "We are open from 9 to 6.")
+    ], "one answer, though the event came twice"
 
 
 def test_linq_alert_on_failure(emulator: Emulator, run_dag: RunDag) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from linq_client import SettingsError
-from linq_webhooks._records import decode_event
 from linq_webhooks.archive import ArchiveError, StoredEvent, open_archive
 from tests.support.brokers import Broker, Kafka, Nats, Redis
 from tests.support.webhook_events import KEY, NOON, event
@@ -43,8 +43,11 @@ def test_events_are_in_the_log_by_chat_and_id(broker: Broker) -> None:
         sink.append([])
     found = broker.messages()
     assert sorted(id_ for _, id_, _ in found) == sorted(one.event_id for one in events)
-    stored = {id_: (key, decode_event(record, None, "here")) for key, id_, record in found}
-    assert all(stored[one.event_id] == (one.headers["linq-chat-id"], one) for one in events)
+    stored = {id_: (key, json.loads(record)) for key, id_, record in found}
+    for one in events:
+        key, record = stored[one.event_id]
+        assert (key, record["body"].encode()) == (one.headers["linq-chat-id"], one.body)
+        assert (record["format"], record["event_id"], record["headers"]) == (1, one.event_id, one.headers)
     for chat in {key for key, _, _ in found}:
         of_chat = [int(id_[1:]) for key, id_, _ in found if key == chat]
         assert of_chat == sorted(of_chat), "in order"

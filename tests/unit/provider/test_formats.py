@@ -102,6 +102,19 @@ def test_the_cursor_of_a_watcher_with_a_chat_that_is_set_aside() -> None:
     assert cursor.to_json() == stored
 
 
+def test_the_cursor_of_a_watcher_of_the_webhook_archive() -> None:
+    stored = sample("asset_state/linq_inbound.archive")
+    place = {**stored["archive"], "added_later": 1}
+    cursor = Cursor.from_json("linq_inbound", {**stored, "archive": place, "added_later": 1})
+    assert cursor.archive is not None
+    assert cursor.archive.position == '{"format":1,"position":42}'
+    assert cursor.archive.since == parse_datetime("2026-03-01T11:40:00Z")
+    assert cursor.to_json() == stored
+    for wrong in ({}, {**place, "since": "noon"}, {**place, "chats": None}, []):
+        with pytest.raises(FormatError, match="linq_inbound: "):
+            Cursor.from_json("linq_inbound", {**stored, "archive": wrong})
+
+
 @pytest.mark.usefixtures("offline")
 def test_a_watcher_ends_at_a_cursor_of_another_version_and_leaves_it() -> None:
     newer = {"format": CURSOR_FORMAT + 1}
