@@ -8,6 +8,7 @@
 | task state store | `linq_campaign_<n>` | the states of up to 50,000 recipients |
 | task state store | `linq_campaign_delivery_<n>` | how far the messages of up to 50,000 recipients have come |
 | asset state store | `linq_inbound_<hash>` | the cursor of an inbound trigger |
+| Airflow Variable | the `secret_variable` of a task | the signing secrets of webhooks |
 | beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign |
 
 In a mapped task, a fingerprint of the recipient follows on the first two names: an instance can come to stand for

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.models.variable import Variable
 
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.integration.provider.test_dags import answering
@@ -106,6 +107,13 @@ def test_the_one_that_waits(run_example: Callable[..., Run], emulator: Emulator)
         run = run_example("ask_and_wait")
     assert run.state == "success"
     assert run.xcom("is_yes") is True
+
+
+def test_the_one_that_subscribes(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    Variable.delete("linq_webhook_secret")
+    subscribed = run_example("subscribe_to_webhooks").xcom("subscribe")
+    assert subscribed["change"] == "created"
+    assert subscribed["subscription_id"] in Variable.get("linq_webhook_secret")
 
 
 def test_the_ones_that_fail(run_example: Callable[..., Run], emulator: Emulator) -> None:
