@@ -46,18 +46,54 @@ def get_provider_info() -> dict[str, Any]:
         "notifications": ["airflow_provider_linq.notifications.linq.LinqNotifier"],
         # Passed over by Airflow where the common-messaging provider is not installed.
         "queues": ["airflow_provider_linq.queues.linq.LinqMessageQueueProvider"],
+        "plugins": [
+            {
+                "name": "linq_webhook_receiver",
+                "plugin-class": "airflow_provider_linq.plugins.webhook_receiver.LinqWebhookReceiverPlugin",
+            }
+        ],
         "connection-types": [_connection_type()],
         "config": {
             "linq": {
-                "description": "Limits of the Linq provider.",
+                "description": "Limits of the Linq provider, and its receiver of webhooks in the API server.",
                 "options": {
+                    "webhook_receiver": {
+                        "description": "Whether the API server takes deliveries at /linq-webhooks/deliveries.",
+                        "version_added": "0.2.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
+                    "webhook_archive": {
+                        "description": "Where it stores them: a folder, or a URL of files or of a database.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": "s3://bucket/linq-webhooks",
+                        "default": "",
+                    },
+                    "webhook_archive_secret": {
+                        "description": "Key that encrypts the bodies; they are stored as they are if it is empty.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "sensitive": True,
+                        "example": None,
+                        "default": "",
+                    },
+                    "webhook_secret_variable": {
+                        "description": "Variable with the signing secrets (LinqWebhookSubscriptionOperator).",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": None,
+                        "default": "linq_webhook_secret",
+                    },
                     "max_rows_file_mb": {
                         "description": "Largest file of rows that a campaign reads, in megabytes (1,000,000 bytes).",
                         "version_added": "0.2.0",
                         "type": "integer",
                         "example": None,
                         "default": "1000",
-                    }
+                    },
                 },
             }
         },

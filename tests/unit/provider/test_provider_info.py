@@ -31,7 +31,18 @@ def test_fits_the_schema_of_provider_info() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["connection-types", "hooks", "operators", "sensors", "triggers", "notifications", "queues", "integrations"]
+    "part",
+    [
+        "connection-types",
+        "hooks",
+        "operators",
+        "sensors",
+        "triggers",
+        "notifications",
+        "plugins",
+        "queues",
+        "integrations",
+    ],
 )
 def test_fits_the_stricter_schema_of_providers(part: str) -> None:
     strict = schema("provider.yaml.schema.json")
@@ -52,6 +63,7 @@ def test_lists_every_module_that_dags_import() -> None:
     kinds = ("hooks", "operators", "sensors", "triggers")
     listed = {module for kind in kinds for module in info[kind][0]["python-modules"]}
     listed |= {path.rpartition(".")[0] for kind in ("notifications", "queues") for path in info[kind]}
+    listed |= {plugin["plugin-class"].rpartition(".")[0] for plugin in info["plugins"]}
     found = {
         module.name
         for module in pkgutil.walk_packages(airflow_provider_linq.__path__, "airflow_provider_linq.")

@@ -1,0 +1,107 @@
+"""The receiver of webhooks as a part of Airflow's API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from airflow.models.variable import Variable
+from airflow.sdk import conf
+from starlette.responses import Response
+
+from airflow_provider_linq._internal.secret_variable import StoredSecrets
+from linq_client import LinqError, SettingsError
+from linq_client.webhooks import SigningSecrets, subscription_of
+from linq_webhooks.archive import ArchiveError, open_archive
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+#: Below the prefix of the plugin; nothing else is served.
+PATH: Final = "/deliveries"
+
+#: How often the Variable is read again for subscriptions that it did not have, in seconds.
+_READ_EVERY: Final = 1.0
+
+
+class VariableSecrets(SigningSecrets):
+    """
+    The signing secrets in a Variable, read again when a delivery names a subscription that is not among them.
+
+    :param name: of the Variable.
+    :raises SettingsError: it holds none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._read()
+
+    def of(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """
+        Return the secrets that a delivery can be signed with, perhaps none.
+
+        :raises ArchiveError: it may be of a new subscription, and comes again, as what can't be stored does.
+        """
+        found = super().of(headers)
+        if found or subscription_of(headers) is None:
+            return found
+        with self._lock:
+            if time.monotonic() - self._read_at < _READ_EVERY:
+                raise ArchiveError("webhook receiver: the subscription is not known yet")
+            self._read()
+        return super().of(headers)
+
+    def _read(self) -> None:
+        self._read_at = time.monotonic()
+        found = Variable.get(self._name, default_var=None)
+        try:
+            stored = StoredSecrets.from_json(self._name, None if found is None else json.loads(found))
+        except ValueError:  # whose words would quote it
+            raise SettingsError(f"Variable {self._name}: must be JSON, got something else") from None
+        super().__init__({id_: [secret] for id_, secret in stored.secrets.items()})
+
+
+class MountedReceiver:
+    """An ASGI application that takes deliveries at `PATH`; archive and secrets are opened with the first of them."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._receiver: ASGIApp | None = None
+        self._open = AsyncExitStack()  # for as long as the server lives: what was acknowledged is durable
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = str(scope.get("path", "")).removeprefix(str(scope.get("root_path", "")))
+        app: ASGIApp = Response(status_code=404)
+        if scope["type"] == "http" and scope["method"] == "POST" and path == PATH:
+            try:
+                app = await self._started()
+            except (LinqError, ImportError) as error:
+                log.error("The webhook receiver can't start, and deliveries have to come again: %s", error)
+                app = Response(status_code=503)
+        await app(scope, receive, send)
+
+    async def _started(self) -> ASGIApp:
+        async with self._lock:
+            if self._receiver is None:
+                from linq_webhooks.app import create_app
+
+                url = conf.get("linq", "webhook_archive", fallback="")
+                key = conf.get("linq", "webhook_archive_secret", fallback="")
+                name = conf.get("linq", "webhook_secret_variable", fallback="linq_webhook_secret")
+                archive = open_archive(url, encryption_key=key.encode() if key else None)
+                secrets = await asyncio.to_thread(VariableSecrets, name)
+                app = create_app(archive, secrets, path=PATH)
+                await self._open.enter_async_context(app.router.lifespan_context(app))
+                self._receiver = app
+                log.info("The webhook receiver takes deliveries")
+            return self._receiver

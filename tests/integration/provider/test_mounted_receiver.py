@@ -1,0 +1,121 @@
+"""The receiver in Airflow's API server: off unless it is turned on, and what it then lets in."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from airflow import plugins_manager
+from airflow.models.variable import Variable
+from fastapi import FastAPI
+
+from airflow_provider_linq._internal import mounted_receiver
+from airflow_provider_linq._internal.secret_variable import StoredSecrets
+from airflow_provider_linq.plugins import webhook_receiver
+from linq_webhooks.archive import open_archive
+from tests.support.webhook_receiver import SECRET, body_of, deliver
+
+URL = "/linq-webhooks/deliveries"
+OTHER = "whsec_b3RoZXI="
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+
+
+def keep(**secrets: str) -> None:
+    Variable.set("linq_webhook_secret", StoredSecrets(secrets).to_json(), serialize_json=True)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = str(tmp_path / "archive")
+    monkeypatch.setenv("AIRFLOW__LINQ__WEBHOOK_RECEIVER", "True")
+    monkeypatch.setenv("AIRFLOW__LINQ__WEBHOOK_ARCHIVE", url)
+    monkeypatch.setattr(mounted_receiver, "_READ_EVERY", 0.0)
+    return url
+
+
+@pytest.fixture
+def post(archive: str, airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Post to the server as Airflow mounts its plugins, and return the status."""
+    from airflow.api_fastapi.app import init_plugins  # here, where its warnings are passed over
+
+    Variable.delete("linq_webhook_secret")
+    monkeypatch.setattr(plugins_manager, "get_fastapi_plugins", lambda: (webhook_receiver._apps(), []))
+    app = FastAPI()
+    init_plugins(app)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+        def post(number: int, url: str = URL, **options: Any) -> int:
+            return deliver(origin + url, body_of(number), **options)
+
+        yield post
+        server.should_exit = True
+        thread.join(60)
+
+
+def stored(url: str) -> list[str]:
+    with closing(open_archive(url)) as archive:
+        return [event.event_id for event, _ in archive.read()]
+
+
+def test_it_is_off_unless_it_is_turned_on() -> None:
+    assert webhook_receiver.LinqWebhookReceiverPlugin.fastapi_apps == []
+
+
+def test_what_is_signed_is_stored_and_nothing_else(archive: str, post: Callable[..., int]) -> None:
+    keep(s1=SECRET)
+    assert post(1) == 200
+    assert post(2, secret=OTHER) == 401
+    assert post(3, at=0) == 401
+    assert stored(archive) == ["e1"]
+
+
+def test_nothing_but_deliveries_is_served(archive: str, post: Callable[..., int]) -> None:
+    keep(s1=SECRET)
+    for path in ("metrics", "healthz", "readyz", "", "deliveries/more"):
+        assert post(1, f"/linq-webhooks/{path}") == 404
+    assert stored(archive) == []
+
+
+def test_a_new_secret_is_taken_up(archive: str, post: Callable[..., int]) -> None:
+    keep(s1=SECRET)
+    assert post(1) == 200
+    keep(s1=SECRET, s2=OTHER)
+    assert post(2, secret=OTHER, subscription="s2") == 200
+    assert post(3, secret=SECRET, subscription="s2") == 401
+    assert stored(archive) == ["e1", "e2"]
+
+
+def test_an_unknown_subscription_comes_again_rather_than_being_lost(
+    archive: str, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounted_receiver, "_READ_EVERY", 3600.0)
+    keep(s1=SECRET)
+    assert post(1, secret=OTHER, subscription="s2") == 503
+    keep(s1=SECRET, s2=OTHER)
+    monkeypatch.setattr(mounted_receiver, "_READ_EVERY", 0.0)
+    assert post(1, secret=OTHER, subscription="s2") == 200
+
+
+@pytest.mark.parametrize("value", [None, "no JSON", json.dumps({"format": 2}), json.dumps(StoredSecrets().to_json())])
+def test_without_secrets_deliveries_have_to_come_again(
+    archive: str, post: Callable[..., int], value: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    if value is not None:
+        Variable.set("linq_webhook_secret", value)
+    assert post(1) == 503
+    keep(s1=SECRET)
+    assert post(1) == 200
+    assert "can't start" in caplog.text
+    assert stored(archive) == ["e1"]
