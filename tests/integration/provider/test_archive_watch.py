@@ -25,10 +25,10 @@ from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigge
 from linq_client import InvalidRequestError
 from linq_webhooks.archive import StoredEvent
 from linq_webhooks.sinks.database import DatabaseArchive
-from tests.airflow.archived import ArchivedWebhooks
-from tests.airflow.conftest import context
-from tests.airflow.test_events import AssetStore, message
-from tests.emulator_process import Emulator
+from tests.integration.provider.test_events import AssetStore, message
+from tests.support.airflow import context
+from tests.support.archived_webhooks import ArchivedWebhooks
+from tests.support.emulator_process import Emulator
 
 ANN, BOB = "+12125550121", "+12125550122"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)

@@ -21,9 +21,9 @@ from airflow_provider_linq.operators import campaigns
 from linq_client import LinqClient
 from linq_webhooks.archive import open_archive
 from tests.integration.provider.test_dags import answering
+from tests.integration.provider.test_events import AssetStore
 from tests.support.airflow import BUNDLES, Run, load_dag
 from tests.support.emulator_process import Emulator
-from tests.support.stores import AssetStore
 from tests.support.webhook_receiver import ReceiverThread
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"

@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
 from linq_client import LinqClient, SettingsError
-from tests.airflow.conftest import BUNDLES, Run, context, dags_of
-from tests.emulator_process import Emulator
+from tests.support.airflow import BUNDLES, Run, context, dags_of
+from tests.support.emulator_process import Emulator
 
 NAME = "linq_webhook_secret"
 URL = "http://127.0.0.1:9/linq"

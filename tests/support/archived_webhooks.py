@@ -11,7 +11,7 @@ from typing import Any
 from linq_client import LinqClient
 from linq_client.times import parse_datetime
 from linq_webhooks.archive import StoredEvent, open_archive
-from tests.emulator_process import Emulator
+from tests.support.emulator_process import Emulator
 
 #: No delivery is tried where the host is not this machine: the emulator notes it, and that is all.
 NOWHERE = "https://example.com/hook"
