@@ -100,6 +100,8 @@ TESTS_OF_INTERNALS = {
         "airflow_provider_linq.campaigns._dispatcher",
         "airflow_provider_linq.campaigns._state",
     },
+    # A receiver in a thread, which ends as one does that gets a signal.
+    "tests/support/webhook_receiver.py": {"linq_webhooks._server"},
 }
 
 #: Unit tests may look inside their package. So may those of the provider that need an emulator, and what they share:
@@ -221,6 +223,7 @@ def pulled(distribution: str, extra: str = "", seen: set[str] | None = None) -> 
         ("tap", "singer-sdk", True, False),
         ("airflow", "apache-airflow", False, True),
         ("emulator", "starlette", True, True),
+        ("webhooks", "sqlalchemy", True, True),
     ],
 )
 def test_extras_are_apart(extra: str, holds: str, not_airflow: bool, not_singer: bool) -> None:
