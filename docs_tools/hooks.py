@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: where the repository is, and links of pages to its files."""
+"""Hooks of mkdocs: where the repository is, links of pages to its files, and the emulator's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from docs_tools import emulator
 from hatch_build import file_url
 
 if sys.version_info >= (3, 11):
@@ -32,6 +34,12 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Put the OpenAPI document beside the page that names it."""
+    files.append(File.generated(config, "reference/openapi.json", content=emulator.openapi()))
+    return files
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Point links that leave the documentation (an example, the code) into the repository.
 
@@ -47,6 +55,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
             raise PluginError(f"{page.file.src_uri} links to {link[1]}, which does not exist")
         return f"]({file_url(config.repo_url or '', target.relative_to(ROOT).as_posix())}{link[2] or ''})"
 
+    if page.file.src_uri == "reference/emulator.md":
+        markdown = markdown.replace("`openapi.json`", "[`openapi.json`](openapi.json)")
     return _LINK.sub(outside, markdown)
 
 

@@ -17,6 +17,7 @@ DOCS: Final = Path(__file__).parents[1] / "docs"
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "codes": errors.codes,
+    "emulator-operations": emulator.operations,
     "emulator-switches": emulator.switches,
     "error-classes": errors.classes,
     "examples": examples.sections,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ def test_the_site(tmp_path: Path) -> None:
     examples = (tmp_path / "site" / "how-to" / "examples.html").read_text()
     assert "dags_examples" in examples
     assert "--8<--" not in examples
+    assert json.loads((tmp_path / "site" / "reference" / "openapi.json").read_text())["openapi"] == "3.1.0"
+    assert 'href="openapi.json"' in (tmp_path / "site" / "reference" / "emulator.html").read_text()
     assert "https://" not in "".join(line for line in api.splitlines() if "<script" in line or "stylesheet" in line), (
         "nothing is fetched from other hosts"
     )

@@ -65,4 +65,4 @@ def test_the_tutorial(folder: Path) -> None:
 def test_the_project_with_tests(folder: Path) -> None:
     """With the DAG of the tutorial."""
     save_files(TUTORIAL + PROJECT, folder)
-    assert "2 passed" in run_commands(commands_of(PROJECT), folder)
+    assert "3 passed" in run_commands(commands_of(PROJECT), folder)
