@@ -40,7 +40,7 @@ def client(emulator: EmulatorProcess) -> Iterator[LinqClient]:
 @pytest.fixture
 def chat_id(emulator: EmulatorProcess, client: LinqClient) -> str:
     created = client.chats.create(emulator.lines[0], ANN, "Hi Ann")
-    emulator.receive_message(ANN, "Hi", line=emulator.lines[0])
+    emulator.inbound(ANN, "Hi", line=emulator.lines[0])
     emulator.advance(60)
     return created.id
 
