@@ -164,7 +164,7 @@ class Airflow:
     def _spawn(self, command: str) -> subprocess.Popen[bytes]:
         with (self.home / f"{command}.out.log").open("wb") as output:
             # In a session of its own, so that a Ctrl-C in the terminal is not for it; and SIGINT must not be ignored,
-            # as it is in what a shell starts in the background, because that is how it is told to end.
+            # as it is in what a shell starts in the background, because that is what ends it.
             return subprocess.Popen(
                 [BIN / "airflow", command],
                 env=self.environment,

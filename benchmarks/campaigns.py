@@ -75,11 +75,11 @@ def _fast(recipients: int, found: Found, *, best_of: int, mapped: int) -> None:
         ),
     ]
     found.figures += [
-        f"campaign of {recipients:,}, {CONCURRENCY} at once: {_shown(campaign)}",
-        f"http.client, {recipients:,}, {CONCURRENCY} at once: {bare.wall:.2f} s, {bare.cpu:.2f} s CPU",
+        f"campaign of {recipients:,}, {CONCURRENCY} concurrently: {_shown(campaign)}",
+        f"http.client, {recipients:,}, {CONCURRENCY} concurrently: {bare.wall:.2f} s, {bare.cpu:.2f} s CPU",
         f"vendor loop of {looped:,}: {vendor.figures['seconds']:.2f} s",
-        f"mapped task of {mapped:,} under a real scheduler, {CONCURRENCY} at once: {seconds_mapped:.1f} s from the "
-        f"first start to the last end, {seconds_mapped / mapped:.2f} s a recipient",
+        f"mapped task of {mapped:,} under a real scheduler, {CONCURRENCY} concurrently: {seconds_mapped:.1f} s from "
+        f"the first start to the last end, {seconds_mapped / mapped:.2f} s a recipient",
     ]
 
 

@@ -87,7 +87,7 @@ class Written:
 
 
 class Usage(NamedTuple):
-    """What `launcher` told; the peak in the unit of the kernel, which is not the same everywhere."""
+    """What `launcher` reported; the peak in the unit of the kernel, which is not the same everywhere."""
 
     wall: float
     cpu: float

@@ -79,7 +79,7 @@ def read_rows(rows: Path) -> float:
 
 
 def send(emulator: EmulatorProcess, recipients: int, concurrency: int) -> Sends:
-    """Send as many messages with `http.client`, so many at once."""
+    """Send as many messages with `http.client`, so many concurrently."""
     shares = [range(first, recipients, concurrency) for first in range(concurrency)]
     started, cpu = perf_counter(), process_time()
     with ThreadPoolExecutor(concurrency) as pool:

@@ -2,7 +2,8 @@
 
 Clients of the API import nothing of this package; they reach it over HTTP. Public are the command line
 (``linq-emulator`` or ``python -m linq_emulator``), the control API, `linq_emulator.testing` and the fixtures of
-`linq_emulator.pytest_plugin` for tests; every other module may change. ``docs/reference/emulator.md`` says how to use it.
+`linq_emulator.pytest_plugin` for tests; every other module may change. ``docs/reference/emulator.md`` says how to use
+it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from singer_sdk.testing import get_tap_test_class
 from linq_client import LinqClient
 from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
-from tests.support.emulator_process import running_emulator
+from tests.support.emulator_process import Emulator
 from tests.support.running import PERSON, config_for, inbound, seed
 
 # The SDK makes its tests when this module is imported; the emulator's address comes later.
@@ -35,7 +35,7 @@ class TestTapLinq(Standard):  # type: ignore[misc, valid-type]  # made at run ti
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def seeded_emulator(cls) -> Iterator[None]:
-        with running_emulator("--freeze", "2026-03-01T12:00:00Z") as emulator:
+        with Emulator(freeze="2026-03-01T12:00:00Z") as emulator:
             seed(emulator, 8, 3)
             with_media = [{"type": "media", "url": "https://example.com/a.png"}]
             message = inbound(emulator, parts=with_media, sent_at="2026-02-28T09:00:00Z", reconciled=True)

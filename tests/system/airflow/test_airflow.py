@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.airflow_process import Airflow
-from tests.support.emulator_process import Emulator, running_emulator
+from tests.support.emulator_process import Emulator
 
 ROOT = Path(__file__).parents[3]
 DAGS = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
@@ -20,7 +20,7 @@ ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
     """An emulator on the real time, for all tests of the module."""
-    with running_emulator() as started:
+    with Emulator() as started:
         yield started
 
 

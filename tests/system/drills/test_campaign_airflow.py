@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.airflow_process import Airflow
 from tests.support.campaign_drills import FULL, Figures, chance, slow
-from tests.support.emulator_process import running_emulator
+from tests.support.emulator_process import Emulator
 from tests.support.seeds import seed
 
 KILLS = 100
@@ -61,7 +61,7 @@ def test_each_recipient_once_under_airflow(tmp_path: Path) -> None:
     rows = [{"to": f"person{index}@example.com"} for index in range(500)]
     home = tmp_path / "airflow"
     home.mkdir()
-    with running_emulator() as emulator:
+    with Emulator() as emulator:
         slow(emulator, 0.5)
         airflow = Airflow(home, emulator, {"killed": DAGS})
         try:
