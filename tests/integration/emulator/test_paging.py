@@ -66,9 +66,9 @@ def check(ids: list[str], still: set[str], kind: str) -> None:
 def test_messages(shared_server, order, kind, empty_pages, limit, size, changes, data):
     server = shared_server
     prepare(server, order, kind, empty_pages)
-    chat = server.receive_message(ANN, "0")["chat_id"]
+    chat = server.inbound(ANN, "0")["chat_id"]
     for number in range(1, size):
-        server.receive_message(ANN, str(number), chat_id=chat)
+        server.inbound(ANN, str(number), chat_id=chat)
         server.advance(data.draw(st.sampled_from([0, 1])))
     path = f"/v3/chats/{chat}/messages"
     still = {message["id"] for message in server.walk(path, "messages")}
@@ -77,9 +77,9 @@ def test_messages(shared_server, order, kind, empty_pages, limit, size, changes,
     def change() -> None:
         step = next(steps, "nothing")
         if step == "insert":
-            server.receive_message(ANN, "new", chat_id=chat)
+            server.inbound(ANN, "new", chat_id=chat)
         elif step == "insert late":
-            server.receive_message(ANN, "late", chat_id=chat, sent_at=OLD, reconciled=True)
+            server.inbound(ANN, "late", chat_id=chat, sent_at=OLD, reconciled=True)
         elif step == "move or delete" and kind == "key" and still:
             # With offsets, what follows moves up by one, and the next page begins behind it.
             gone = data.draw(st.sampled_from(sorted(still)))
@@ -98,7 +98,7 @@ def test_chats(shared_server, order, kind, empty_pages, limit, size, changes, da
     chats = {}
     for _ in range(size):
         handle = next(handles)
-        chats[server.receive_message(handle, "hi")["chat_id"]] = handle
+        chats[server.inbound(handle, "hi")["chat_id"]] = handle
         server.advance(data.draw(st.sampled_from([0, 1])))
     still = set(chats)
     steps = iter(changes)
@@ -106,12 +106,12 @@ def test_chats(shared_server, order, kind, empty_pages, limit, size, changes, da
     def change() -> None:
         step = next(steps, "nothing")
         if step.startswith("insert"):
-            server.receive_message(next(handles), "hi")
+            server.inbound(next(handles), "hi")
         elif step == "move or delete" and kind == "key":
             moved = data.draw(st.sampled_from(sorted(chats)))
             still.discard(moved)
             server.advance(1)
-            server.receive_message(chats[moved], "again")
+            server.inbound(chats[moved], "again")
 
     ids = walk(server, "/v3/chats", "chats", limit, change)
     assert still <= set(ids)
@@ -122,15 +122,15 @@ def test_chats(shared_server, order, kind, empty_pages, limit, size, changes, da
 def test_threads(shared_server, order, kind, empty_pages, limit, size, changes, data):
     server = shared_server
     prepare(server, "newest", kind, empty_pages)
-    first = server.receive_message(ANN, "0")
-    replies = [server.receive_message(ANN, "re", reply_to=first["id"])["id"] for _ in range(1, size)]
+    first = server.inbound(ANN, "0")
+    replies = [server.inbound(ANN, "re", reply_to=first["id"])["id"] for _ in range(1, size)]
     still = {first["id"], *replies}
     steps = iter(changes)
 
     def change() -> None:
         step = next(steps, "nothing")
         if step.startswith("insert"):
-            server.receive_message(ANN, "new", reply_to=first["id"])
+            server.inbound(ANN, "new", reply_to=first["id"])
         elif step == "move or delete" and len(still) > 1:
             gone = data.draw(st.sampled_from(sorted(still - {first["id"]})))
             still.discard(gone)
