@@ -78,6 +78,16 @@ def test_a_port_in_use_gets_one_line():
     assert "cannot listen" in errors[0]
 
 
+def test_the_document_is_printed_and_served(server):
+    status, stdout, stderr = run("--openapi", "--port", "8282")
+    assert (status, stderr) == (0, [])
+    printed, served = json.loads(stdout), server.control("GET", "openapi.json")
+    assert printed.pop("servers") == [{"url": "http://127.0.0.1:8282/api/partner"}]
+    assert served.pop("servers") == [{"url": server.base_url}]
+    assert printed == served
+    assert printed["paths"]["/v3/messages/{message_id}"]["patch"]["responses"].keys() >= {"200", "204", "400", "404"}
+
+
 def test_the_help_starts_nothing():
     status, stdout, errors = run("--help")
     assert (status, errors) == (0, [])

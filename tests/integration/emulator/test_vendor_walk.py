@@ -98,7 +98,7 @@ def files_and_lines(client: Any, server: Any) -> Walk:
 
     numbers = (yield client.phone_numbers.list()).phone_numbers
     yield client.phone_numbers.update(numbers[0].id, forwarding_number=DAN)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         yield client.phonenumbers.list()
     audit = yield client.phone_numbers.start_reputation_audit(LINE)
     server.advance(60)

@@ -1,6 +1,6 @@
 """What HTTP shows too slowly or not at all: every order of pages, and the declaration behind the table of switches.
 
-No other test imports internals of the emulator (`test_boundaries`).
+Only one other test imports internals of the emulator (`test_boundaries` says which).
 """
 
 from __future__ import annotations
