@@ -14,6 +14,8 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
+from pydantic_core import to_jsonable_python
+
 __all__ = [
     "ServerClock",
     "format_datetime",
@@ -113,7 +115,9 @@ def format_datetime(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ValueError(f"must carry a time zone, got {moment.isoformat()}")
-    return f"{to_utc(moment).isoformat()[:-6]}Z"
+    # As `isoformat`, with `Z`, in a fifth of the time: the tap does it for each message.
+    text: str = to_jsonable_python(to_utc(moment))
+    return text
 
 
 def to_server_time(ours: datetime, their_now: datetime) -> datetime:

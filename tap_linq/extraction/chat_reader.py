@@ -5,7 +5,7 @@ Whatever goes wrong with one chat is that chat's failure: the others are read al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,8 @@ from tap_linq.extraction.worker_pool import WorkerPool
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
 
-MessageFilter = Callable[[Mapping[str, Any]], bool]
+#: Returns those of the messages of a page that are to be emitted.
+MessageFilter = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 class UnexpectedError(LinqError):
@@ -79,23 +80,23 @@ class ChatReader:
             found = [one for chat in chats for one in records.participant_records(chat, self._line, listed_at)]
             pool.put(Batch("chat_participants", found))
 
-    def read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter) -> None:
+    def read(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter) -> None:
         """Read a chat to its end and hand over the records of the messages that are wanted, and what became of it."""
         outcome = ChatOutcome(chat.id)
         try:
             self._session.check_ended()
-            self._read(pool, chat, is_wanted, outcome)
+            self._read(pool, chat, wanted_of, outcome)
         except Exception as error:
             outcome.error = as_linq_error(error)
             self._session.note_failure(f"chat {chat.id} of line {self._line}", outcome.error)
         pool.put(outcome)
 
-    def _read(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, outcome: ChatOutcome) -> None:
+    def _read(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter, outcome: ChatOutcome) -> None:
         newest: datetime | None = None
         try:
             for page in self._session.chat_messages(chat.id).pages():
                 outcome.messages += len(page.items)
-                self._emit(pool, page, [message for message in page.items if is_wanted(message)])
+                self._emit(pool, page, wanted_of(page.items))
                 newest = chat.newest((newest, *map(arrived_at, page.items)))
         except NoIdError as error:
             # Without its key, no message has a row. All others were read.
@@ -122,13 +123,13 @@ class ChatReader:
         """Return the records of what wanted messages show, and of what any message of the page shows no more."""
         found: list[Record] = []
         for message in page.items:
-            is_wanted = message["id"] in wanted
-            if not is_wanted and message["id"] not in self._reactions:
+            is_wanted, is_known = message["id"] in wanted, message["id"] in self._reactions
+            if not is_known and not (is_wanted and records.shows_reactions(message)):
                 continue
             shown = records.reaction_records(message, self._line, page.server_time)
             if is_wanted:
                 found += shown
-            if shown or message["id"] in self._reactions:
+            if shown or is_known:
                 places = {one["id"]: one["part_index"] for one in shown}
                 gone = self._reactions.update(message, places, page.server_time, is_emitted=is_wanted)
                 found += (

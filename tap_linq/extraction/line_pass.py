@@ -235,7 +235,7 @@ class LinePass:
     def _list_and_read(self, pool: WorkerPool[Any], pages: Iterator[Page], stats: PassStats) -> None:
         """List the chats, and have those read that are to be read."""
         since = None if self._plan.is_sweep else self._bookmark
-        is_wanted = self._filter(since)
+        wanted_of = self._filter(since)
         quiet: list[ListedChat] = []
         error: LinqError | None = None
         try:
@@ -246,7 +246,7 @@ class LinePass:
                 for item in page.items if self._reads_messages else ():
                     chat = ListedChat.of(item, page.server_time)
                     if chat.id in active:
-                        self._submit(pool, chat, is_wanted, stats)
+                        self._submit(pool, chat, wanted_of, stats)
                     else:
                         quiet.append(chat)
         except Exception as raised:
@@ -256,21 +256,21 @@ class LinePass:
         sample = random.sample(quiet, min(SAMPLE_SIZE, len(quiet)))
         pool.put(ListEnd(stats.submitted + len(sample), error))
         for chat in sample:
-            self._submit(pool, chat, is_wanted, stats)
+            self._submit(pool, chat, wanted_of, stats)
 
     def _read_the_rest(self, pool: WorkerPool[Any], stats: PassStats) -> None:
         """Emit what an incremental pass, now a full sweep, has left out, and what has changed since it read it.
 
         The chats are listed once more: the second listing of an incremental pass may have been a short one.
         """
-        is_wanted = self._filter(None)
+        wanted_of = self._filter(None)
         error: LinqError | None = None
         try:
             for page in self._session.chats(self._line).pages():
                 rest = [item for item in page.items if item["id"] not in self._emitted_chats]
                 self._reader.put_chats(pool, rest, page.server_time)
                 for item in page.items:
-                    self._submit(pool, ListedChat.of(item, page.server_time), is_wanted, stats)
+                    self._submit(pool, ListedChat.of(item, page.server_time), wanted_of, stats)
         except Exception as raised:
             error = as_linq_error(raised)
         pool.put(ListEnd(stats.submitted, error))
@@ -284,11 +284,11 @@ class LinePass:
 
     def _filter(self, bookmark: datetime | None) -> MessageFilter:
         since, emitted = emit_since(bookmark, self._settings.start_date), self._session.emitted
-        return lambda message: is_changed_since(message, since) and emitted.add(message)
+        return lambda messages: emitted.new_of(one for one in messages if is_changed_since(one, since))
 
-    def _submit(self, pool: WorkerPool[Any], chat: ListedChat, is_wanted: MessageFilter, stats: PassStats) -> None:
+    def _submit(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter, stats: PassStats) -> None:
         stats.submitted += 1
-        pool.submit(lambda: self._reader.read(pool, chat, is_wanted))
+        pool.submit(lambda: self._reader.read(pool, chat, wanted_of))
 
     # What follows runs in the main thread again.
 

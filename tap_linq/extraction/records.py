@@ -29,6 +29,7 @@ __all__ = [
     "participant_records",
     "reaction_records",
     "removed_reaction_record",
+    "shows_reactions",
     "webhook_subscription_record",
 ]
 
@@ -99,9 +100,10 @@ def _direction(is_from_me: object) -> str | None:
 
 
 def _text(parts: object) -> str | None:
-    texts = [part.get("value") for part in dicts_in(parts) if part.get("type") == "text"]
-    known = [text for text in texts if isinstance(text, str)]
-    return "\n".join(known) if known else None
+    found = [
+        value for part in dicts_in(parts) if part.get("type") == "text" and isinstance(value := part.get("value"), str)
+    ]
+    return "\n".join(found) if found else None
 
 
 def _parts(message: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -126,6 +128,11 @@ def attachment_records(message: Mapping[str, Any], line: str, observed_at: datet
                 observed_at=format_datetime(observed_at),
                 **NOT_STORED,
             )
+
+
+def shows_reactions(message: Mapping[str, Any]) -> bool:
+    """Whether a message may show any reactions: most show none."""
+    return any(part.get("reactions") for part in dicts_in(message.get("parts")))
 
 
 def reaction_records(message: Mapping[str, Any], line: str, observed_at: datetime) -> list[Record]:

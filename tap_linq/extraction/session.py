@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -62,16 +62,20 @@ class EmittedMessages:
         self._before: set[bytes] = set()
         self._lock = Lock()
 
-    def add(self, message: Mapping[str, Any]) -> bool:
-        """Note a message; False if it was noted before, and has not changed since."""
-        digest = blake2b(f"{message['id']} {message.get('updated_at')}".encode(), digest_size=16).digest()
+    def new_of(self, messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Note messages, and return those that were not noted before, or have changed since."""
+        digests = {
+            blake2b(f"{message['id']} {message.get('updated_at')}".encode(), digest_size=16).digest(): message
+            for message in messages
+        }
         with self._lock:
-            if digest in self._recent or digest in self._before:
-                return False
-            self._recent.add(digest)
+            known = digests.keys() & self._recent | digests.keys() & self._before
+            for digest in known:
+                del digests[digest]
+            self._recent.update(digests)
             if len(self._recent) >= MAX_REMEMBERED:
                 self._before, self._recent = self._recent, set()
-            return True
+        return list(digests.values())
 
 
 class SyncSession:
