@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_provider_linq.campaigns._files import check_output_path, write_rows
 from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
 from airflow_provider_linq.campaigns._model import Outcome
-from airflow_provider_linq.campaigns._rows import Row, rows_from
+from airflow_provider_linq.campaigns._rows import NULL_VALUES, Row, rows_from
 from linq_client import InvalidRequestError
 from tests.support.campaigns import OUTCOMES, STORES, folder_in, names
 
@@ -50,13 +50,14 @@ def test_outcomes_come_back_as_they_were(suffix: str, outcomes: list[Outcome], t
 def test_csv_has_the_same_as_text(outcomes: list[Outcome], tmp_path_factory: Any) -> None:
     path = str(tmp_path_factory.mktemp("outcomes") / "out.csv")
     assert write_rows(path, map(as_row, outcomes), COLUMNS) == len(outcomes)
-    expected = [
+    texts = [
         {
             name: "" if value is None else ",".join(value) if name == "to" else str(value)
             for name, value in as_row(outcome).items()
         }
         for outcome in outcomes
     ]
+    expected = [{name: None if text in NULL_VALUES else text for name, text in row.items()} for row in texts]
     assert read(path) == expected
 
 
