@@ -118,8 +118,8 @@ def serve(
     way.
     """
     from linq_webhooks._encryption import BodyCipher
-    from linq_webhooks._server import Server
     from linq_webhooks.app import create_app
+    from linq_webhooks.server import Server
 
     if not path.startswith("/"):
         raise click.BadParameter(f"must begin with /, got {path!r}", param_hint="--path")
@@ -137,7 +137,7 @@ def serve(
     def say(port: int) -> None:
         print(json.dumps({"host": host, "port": port, "path": path}), flush=True)
 
-    server = Server(app, host, port, on_ready=say, certificate=certificate, key=certificate_key)
+    server = Server(app, host, port, on_ready=lambda: say(server.port), certificate=certificate, key=certificate_key)
     # uvicorn raises the signals again after its shutdown. To be asked to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
