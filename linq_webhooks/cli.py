@@ -18,7 +18,7 @@ from linq_client import LinqClient, LinqError, SettingsError
 from linq_client.webhooks import SigningSecrets
 from linq_webhooks import maintenance
 from linq_webhooks.archive import open_archive
-from linq_webhooks.secrets_file import add_secret, known_subscriptions, parse_secrets, read_secrets
+from linq_webhooks.secrets_file import SecretsFile, add_secret, known_subscriptions, parse_secrets
 from linq_webhooks.subscriptions import DEFAULT_EVENTS, ensure_subscription, find_subscription, problems_of
 
 __all__ = ["main"]
@@ -124,9 +124,11 @@ def serve(
     if not path.startswith("/"):
         raise click.BadParameter(f"must begin with /, got {path!r}", param_hint="--path")
     key = _encryption_key(key_file)
+    file = SecretsFile(secret_file) if secret_file is not None else None
     app = create_app(
         open_archive(archive, encryption_key=key),
-        _signing_secrets(secret_file),
+        _secrets_of_environment() if file is None else file.secrets,
+        renew_secrets=None if file is None else file.renewed,
         path=path,
         spool=spool,
         cipher=BodyCipher(key) if key is not None else None,
@@ -144,9 +146,7 @@ def serve(
     server.serve_until_stopped()
 
 
-def _signing_secrets(file: Path | None) -> SigningSecrets:
-    if file is not None:
-        return SigningSecrets(read_secrets(file))
+def _secrets_of_environment() -> SigningSecrets:
     return SigningSecrets(parse_secrets(os.environ.get(_SECRET_VARIABLE, "").splitlines(), _SECRET_VARIABLE))
 
 

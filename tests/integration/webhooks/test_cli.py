@@ -14,6 +14,7 @@ from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
 from linq_webhooks.cli import main
+from linq_webhooks.secrets_file import add_secret
 from linq_webhooks.subscriptions import DEFAULT_EVENTS
 from tests.support.running_receiver import SECRET, ReceiverProcess, body_of, deliver
 
@@ -151,6 +152,21 @@ def test_bodies_are_encrypted_with_the_key_from_a_file(run: Run, tmp_path: Path)
     assert files
     (event,) = [event for event, _ in open_archive(str(folder), encryption_key=key.read_bytes()).read()]
     assert event.body == body_of(1)
+
+
+def test_a_secret_that_was_added_counts_without_a_restart(tmp_path: Path) -> None:
+    other = SECRET.replace("a", "b")
+    secrets = tmp_path / "secrets"
+    secrets.write_text(f"s1 {SECRET}\n")
+    with ReceiverProcess(str(tmp_path / "archive"), "--secret-file", str(secrets), secrets="") as receiver:
+        assert deliver(receiver.url, body_of(1), secret=other, subscription="s2") == 401
+        add_secret(secrets, "s2", other)
+        assert deliver(receiver.url, body_of(1), secret=other, subscription="s2") == 200
+        assert deliver(receiver.url, body_of(2), subscription="s1") == 200
+        with secrets.open("a") as file:
+            file.write("nonsense in a line\n")
+        assert deliver(receiver.url, body_of(3), secret=other, subscription="s1") == 401
+        assert deliver(receiver.url, body_of(4), subscription="s1") == 200
 
 
 def test_it_stops_when_it_is_asked_to_and_that_is_no_failure(tmp_path: Path) -> None:
