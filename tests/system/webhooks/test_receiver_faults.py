@@ -9,12 +9,15 @@ import socket
 import threading
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
+import psycopg
 import pytest
 import requests
 
 from linq_webhooks.archive import open_archive
+from tests.support.postgres import for_sqlalchemy
 from tests.support.running_receiver import ReceiverProcess, body_of, deliver, metrics_of
 from tests.support.webhook_events import ids_of
 
@@ -44,27 +47,24 @@ def test_a_full_disk_loses_nothing_and_needs_no_restart(tmp_path: Path, has_spoo
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to limit files of another process")
-def test_a_spool_whose_disk_is_full_is_still_emptied(tmp_path: Path) -> None:
-    """The archive is back, and the spool can be read but not written to."""
-    archive = tmp_path / "archive.db"
-    spool = tmp_path / "spool"
-    archive.mkdir()  # what is no file is no database
-    with ReceiverProcess(f"sqlite:///{archive}", "--spool", str(spool)) as receiver:
+def test_a_spool_whose_disk_is_full_is_still_emptied(postgres_server: str, tmp_path: Path) -> None:
+    """The archive is back, and how far the spool was moved can't be written down."""
+    name = f"late_{uuid4().hex}"
+    url = for_sqlalchemy(postgres_server.replace("/postgres?", f"/{name}?"))
+    with ReceiverProcess(url, "--spool", str(tmp_path)) as receiver:
         assert [deliver(receiver.url, body_of(number)) for number in range(20)] == [200] * 20
-    archive.rmdir()
-    position = spool / "drained.json"
-    position.mkdir()  # how far it was moved can't be written down
-    try:
-        ReceiverProcess(f"sqlite:///{archive}", "--spool", str(spool), log=tmp_path / "log").stop()
-    finally:
-        position.rmdir()
-    with ReceiverProcess(f"sqlite:///{archive}", "--spool", str(spool)) as receiver:
-        while (
-            metrics_of(receiver.url)["linq_webhooks_spooled_events"]
-            or len(ids_of(open_archive(f"sqlite:///{archive}"))[0]) < 20
-        ):
+        pid = receiver.process.pid
+        unlimited = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (10, unlimited[1]))
+        assert deliver(receiver.url, body_of(20)) == 503
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"create database {name}")
+        while metrics_of(receiver.url)["linq_webhooks_spooled_events"]:
             time.sleep(0.05)
-    assert ids_of(open_archive(f"sqlite:///{archive}"))[0] == [f"e{number}" for number in range(20)]
+        assert deliver(receiver.url, body_of(20)) == 200
+    archive = open_archive(url)
+    assert ids_of(archive)[0] == [f"e{number}" for number in range(21)]
+    archive.close()
 
 
 def test_a_flood_that_nobody_signed_hides_no_genuine_delivery(tmp_path: Path, is_full: bool) -> None:
