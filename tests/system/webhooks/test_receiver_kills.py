@@ -53,7 +53,7 @@ class Platform:
         while not self._stop.wait(0.02):
             for _ in range(5):
                 number += 1
-                self.emulator.receive_message(PERSON, f"message {number}")
+                self.emulator.inbound(PERSON, f"message {number}")
 
     def settled(self) -> list[dict[str, Any]]:
         """The deliveries, once none is on its way."""
