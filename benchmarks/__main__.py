@@ -14,6 +14,7 @@ from benchmarks.comparisons import cpu, latency, many_chats, memory
 from benchmarks.measure import RunError
 from benchmarks.pace import pace
 from benchmarks.table import Found, Row, table
+from benchmarks.webhooks import webhooks
 
 COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "emulator": pace,
@@ -22,6 +23,7 @@ COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "chats": many_chats,
     "memory": memory,
     "campaigns": campaigns,
+    "webhooks": webhooks,
 }
 
 

@@ -35,6 +35,11 @@ class BodyCipher:
             )
         self._fernet = MultiFernet(fernets)
 
+    @staticmethod
+    def new_key() -> str:
+        """Return a new key."""
+        return Fernet.generate_key().decode()
+
     def encrypt(self, body: bytes) -> str:
         """Return the body as an encrypted text."""
         return self._fernet.encrypt(body).decode()

@@ -52,8 +52,9 @@ class Storage:
         if spool is not None:
             self._to_spool = GroupCommit(spool, max_bytes=_MAX_WAITING_BYTES, max_seconds=_SPOOL_SECONDS)
             # What an earlier process has left is moved first.
-            self._is_spooling = True
-            self._draining = asyncio.create_task(self._drain(spool, is_counted=False))
+            self._is_spooling = _has_some(spool)
+            if self._is_spooling:
+                self._draining = asyncio.create_task(self._drain(spool, is_counted=False))
 
     async def store(self, event: StoredEvent) -> None:
         """Store an event, and return when it is durable.
@@ -92,6 +93,7 @@ class Storage:
             self._draining.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._draining
+        if self._spool is not None:
             await self._to_spool.close()
         await self._to_archive.close()
 
@@ -164,3 +166,10 @@ class Storage:
         if self._is_down:
             self._is_down = False
             log.warning("webhook archive: it can be written to again")
+
+
+def _has_some(spool: Spool) -> bool:
+    try:
+        return bool(spool.peek())
+    except ArchiveError:  # it may be readable later; moving it tries again
+        return True

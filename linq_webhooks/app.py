@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -73,6 +73,7 @@ def create_app(
     cipher: BodyCipher | None = None,
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
     allow_deprecated_headers: bool = True,
+    renew_secrets: Callable[[], SigningSecrets | None] | None = None,
 ) -> Starlette:
     """Return the receiver as an ASGI application. It serves `path`, `/healthz`, `/readyz` and `/metrics`.
 
@@ -84,12 +85,14 @@ def create_app(
         cipher: encrypts what is in the spool.
         max_body_bytes: larger bodies are refused.
         allow_deprecated_headers: whether a delivery may be verified by `X-Webhook-*` where the others are missing.
+        renew_secrets: is asked when a signature does not fit, and returns the secrets if they have changed, else None.
+            It has to be quick: no other request is answered meanwhile.
 
     Raises:
         SettingsError: the spool can't be used.
     """
     metrics = Metrics()
-    receiver = _Receiver(secrets, metrics, Intake(max_body_bytes), allow_deprecated_headers)
+    receiver = _Receiver(secrets, renew_secrets, metrics, Intake(max_body_bytes), allow_deprecated_headers)
     disk = Spool(spool, cipher) if spool is not None else None
 
     @contextlib.asynccontextmanager
@@ -137,8 +140,16 @@ class _Receiver:
 
     storage: Storage
 
-    def __init__(self, secrets: SigningSecrets, metrics: Metrics, intake: Intake, allow_deprecated: bool) -> None:
+    def __init__(
+        self,
+        secrets: SigningSecrets,
+        renew_secrets: Callable[[], SigningSecrets | None] | None,
+        metrics: Metrics,
+        intake: Intake,
+        allow_deprecated: bool,
+    ) -> None:
         self._secrets = secrets
+        self._renew_secrets = renew_secrets
         self._metrics = metrics
         self._intake = intake
         self._allow_deprecated = allow_deprecated
@@ -177,10 +188,7 @@ class _Receiver:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         body = await self._intake.read(receive, headers.get("content-length"))
         received_at = datetime.now(timezone.utc)
-        try:
-            used = verify(body, headers, self._secrets.of(headers), allow_deprecated=self._allow_deprecated)
-        except SignatureError as error:
-            raise RefusedError(401, error.reason) from None
+        used = self._verify(body, headers)
         if used is HeaderSet.DEPRECATED:
             self._metrics.deprecated.inc()
             self._log("verified by X-Webhook-* headers alone: something on the way drops the headers webhook-*")
@@ -192,6 +200,17 @@ class _Receiver:
             raise RefusedError(400, "not_json") from None
         kept = {name: value for name, value in headers.items() if name in _KEPT_HEADERS}
         return StoredEvent(*identity, received_at, kept, body)
+
+    def _verify(self, body: bytes, headers: dict[str, str]) -> HeaderSet:
+        while True:
+            try:
+                return verify(body, headers, self._secrets.of(headers), allow_deprecated=self._allow_deprecated)
+            except SignatureError as error:
+                # A secret may be newer than this process: the platform would not deliver again after a 401.
+                renewed = self._renew_secrets() if self._renew_secrets is not None else None
+                if renewed is None:
+                    raise RefusedError(401, error.reason) from None
+                self._secrets = renewed
 
     def _count_refused(self, reason: str) -> None:
         self._metrics.refused.labels(reason).inc()

@@ -17,8 +17,11 @@ import click
 from linq_client import LinqClient, LinqError, SettingsError
 from linq_client.webhooks import SigningSecrets
 from linq_webhooks import maintenance
+from linq_webhooks._encryption import BodyCipher
+from linq_webhooks.app import DEFAULT_MAX_BODY_BYTES, DEFAULT_PATH, create_app
 from linq_webhooks.archive import open_archive
-from linq_webhooks.secrets_file import add_secret, known_subscriptions, parse_secrets, read_secrets
+from linq_webhooks.secrets_file import SecretsFile, add_secret, known_subscriptions, parse_secrets
+from linq_webhooks.server import Server
 from linq_webhooks.subscriptions import DEFAULT_EVENTS, ensure_subscription, find_subscription, problems_of
 
 __all__ = ["main"]
@@ -78,7 +81,7 @@ def _cli() -> None:
 @key_option
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", default=8080, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
-@click.option("--path", default="/webhooks/linq", help="Path of the target URL.")
+@click.option("--path", default=DEFAULT_PATH, help="Path of the target URL.")
 @click.option(
     "--secret-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -90,7 +93,9 @@ def _cli() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for events while the archive is down. Each receiver needs one of its own.",
 )
-@click.option("--max-body-bytes", default=5_000_000, type=click.IntRange(1000), help="Larger bodies are refused.")
+@click.option(
+    "--max-body-bytes", default=DEFAULT_MAX_BODY_BYTES, type=click.IntRange(1000), help="Larger bodies are refused."
+)
 @click.option(
     "--deprecated-headers/--no-deprecated-headers",
     default=True,
@@ -117,16 +122,14 @@ def serve(
     Prints one line of JSON when connections are accepted. SIGTERM and SIGINT end it, when all is stored that was under
     way.
     """
-    from linq_webhooks._encryption import BodyCipher
-    from linq_webhooks._server import Server
-    from linq_webhooks.app import create_app
-
     if not path.startswith("/"):
         raise click.BadParameter(f"must begin with /, got {path!r}", param_hint="--path")
     key = _encryption_key(key_file)
+    file = SecretsFile(secret_file) if secret_file is not None else None
     app = create_app(
         open_archive(archive, encryption_key=key),
-        _signing_secrets(secret_file),
+        _secrets_of_environment() if file is None else file.secrets,
+        renew_secrets=None if file is None else file.renewed,
         path=path,
         spool=spool,
         cipher=BodyCipher(key) if key is not None else None,
@@ -137,16 +140,14 @@ def serve(
     def say(port: int) -> None:
         print(json.dumps({"host": host, "port": port, "path": path}), flush=True)
 
-    server = Server(app, host, port, on_ready=say, certificate=certificate, key=certificate_key)
+    server = Server(app, host, port, on_ready=lambda: say(server.port), certificate=certificate, key=certificate_key)
     # uvicorn raises the signals again after its shutdown. To be asked to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.serve_until_stopped()
 
 
-def _signing_secrets(file: Path | None) -> SigningSecrets:
-    if file is not None:
-        return SigningSecrets(read_secrets(file))
+def _secrets_of_environment() -> SigningSecrets:
     return SigningSecrets(parse_secrets(os.environ.get(_SECRET_VARIABLE, "").splitlines(), _SECRET_VARIABLE))
 
 
@@ -240,9 +241,7 @@ def erase(handle: str, archive: str, key_file: Path | None) -> None:
 @_cli.command()
 def new_key() -> None:
     """Print a new key for --encrypt-key. What it encrypts is lost with it."""
-    from cryptography.fernet import Fernet
-
-    click.echo(Fernet.generate_key().decode())
+    click.echo(BodyCipher.new_key())
 
 
 def main(prog_name: str | None = None) -> None:

@@ -6,6 +6,7 @@ a secret is rotated, both have a line.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,47 @@ from pathlib import Path
 from linq_client.errors import SettingsError
 from linq_client.webhooks import SigningSecrets, check_secret
 
-__all__ = ["add_secret", "known_subscriptions", "read_secrets"]
+__all__ = ["SecretsFile", "add_secret", "known_subscriptions", "read_secrets"]
+
+
+log = logging.getLogger(__name__)
+
+
+class SecretsFile:
+    """A file with secrets that is read again when it has changed.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        SettingsError: see `read_secrets`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._version = self._present_version()
+        self.secrets = SigningSecrets(read_secrets(path))
+
+    def renewed(self) -> SigningSecrets | None:
+        """Return the secrets if the file has changed since it was read; None if not, or if it can't be read."""
+        version = self._present_version()
+        if version is None or version == self._version:
+            return None
+        self._version = version
+        try:
+            self.secrets = SigningSecrets(read_secrets(self._path))
+        except SettingsError as error:
+            log.error("%s; the secrets that were read before stay in force", error)
+            return None
+        log.warning("secret file %s: it has changed, and was read again", self._path)
+        return self.secrets
+
+    def _present_version(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def read_secrets(path: Path) -> dict[str, list[str]]:

@@ -225,7 +225,8 @@ class Webhooks:
             response = await self._client.post(
                 subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except Exception as error:
+            # Not only what httpx documents: of a receiver that is killed just now, its lower layers raise other kinds.
             delivery.attempts.append({"at": iso(at), "status": None, "error": type(error).__name__})
             self._retry(delivery, at)
             return

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "linq_emulator": set(),
     "linq_webhooks": {"linq_client"},
     "airflow_provider_linq": {"linq_client", "linq_webhooks", "airflow"},
-    "tap_linq": {"linq_client", "singer_sdk"},
+    "tap_linq": {"linq_client", "linq_webhooks", "singer_sdk"},
 }
 
 
@@ -223,7 +223,7 @@ def pulled(distribution: str, extra: str = "", seen: set[str] | None = None) -> 
         ("tap", "singer-sdk", True, False),
         ("airflow", "apache-airflow", False, True),
         ("emulator", "starlette", True, True),
-        ("webhooks", "sqlalchemy", True, True),
+        ("webhooks", "prometheus-client", True, True),
     ],
 )
 def test_extras_are_apart(extra: str, holds: str, not_airflow: bool, not_singer: bool) -> None:

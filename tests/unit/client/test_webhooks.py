@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -245,3 +246,76 @@ def test_what_a_delivery_may_lack() -> None:
 def test_a_body_that_is_no_event(body: bytes) -> None:
     with pytest.raises(LinqError, match="not an event"):
         webhooks.parse(body)
+
+
+OTHER_KEY = b"o" * 24
+OTHER_SECRET = "whsec_" + base64.b64encode(OTHER_KEY).decode()
+
+
+@pytest.mark.parametrize(
+    ("style", "used"),
+    [(standard, webhooks.HeaderSet.STANDARD), (deprecated, webhooks.HeaderSet.DEPRECATED)],
+)
+def test_each_of_several_secrets_counts_and_the_header_set_is_named(style: Any, used: webhooks.HeaderSet) -> None:
+    body = event("message.received", FLAT)
+    for secrets in ([SECRET], [OTHER_SECRET, SECRET], (SECRET, OTHER_SECRET), {SECRET}):
+        assert webhooks.verify(body, style(body), secrets) is used
+        assert webhooks.receive(body, style(body), secrets).event_id == "e1"
+    for secrets in ([], [OTHER_SECRET]):
+        with pytest.raises(webhooks.SignatureError) as caught:
+            webhooks.verify(body, style(body), secrets)
+        assert caught.value.reason == "wrong_signature"
+    with pytest.raises(SettingsError):
+        webhooks.verify(body, style(body), [SECRET, "whsec_"])
+
+
+def test_deprecated_headers_can_be_refused() -> None:
+    body = event("message.received", FLAT)
+    assert webhooks.verify(body, standard(body), SECRET, allow_deprecated=False) is webhooks.HeaderSet.STANDARD
+    with pytest.raises(webhooks.SignatureError) as caught:
+        webhooks.verify(body, deprecated(body), SECRET, allow_deprecated=False)
+    assert caught.value.reason == "header_missing"
+
+
+def test_the_secrets_of_a_subscription() -> None:
+    secrets = webhooks.SigningSecrets({"s1": [SECRET], "s2": [OTHER_SECRET], webhooks.SigningSecrets.ANY: []})
+    assert secrets.of({"x-webhook-subscription-id": "s1"}) == (SECRET,)
+    assert secrets.of({"X-Webhook-Subscription-ID": "s2"}) == (OTHER_SECRET,)
+    assert secrets.of({"X-Webhook-Subscription-ID": "s3"}) == ()
+    assert secrets.of({}) == secrets.of({"X-Webhook-Subscription-ID": ""}) == (SECRET, OTHER_SECRET)
+    assert webhooks.SigningSecrets({"": [SECRET]}).of({"X-Webhook-Subscription-ID": "s3"}) == (SECRET,)
+
+
+@pytest.mark.parametrize("secrets", [{}, {"s1": []}, {"s1": ["plain"]}, {"": [SECRET, ""]}])
+def test_no_secrets_are_a_mistake(secrets: dict[str, list[str]]) -> None:
+    with pytest.raises(SettingsError, match="secret"):
+        webhooks.SigningSecrets(secrets)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        (event("parade.started", {}), {"X-Webhook-Subscription-ID": "s1"}, ("e1", "parade.started", "s1")),
+        (b"{}", {"Webhook-Id": "h1", "X-Webhook-Event": "a.b"}, ("h1", "a.b", None)),
+        (b'{"event_id": 7, "event_type": ""}', {"webhook-id": "h1"}, ("h1", "unknown", None)),
+        (b'{"event_id": "' + b"x" * 201 + b'"}', {"webhook-id": "h1"}, ("h1", "unknown", None)),
+        (b'{"event_id": "a\\u0000\\ud800"}', {}, ("a\ufffd\ufffd", "unknown", None)),
+        (b"[]", {}, (f"sha256-{hashlib.sha256(b'[]').hexdigest()}", "unknown", None)),
+    ],
+)
+def test_what_identifies_a_delivery(
+    body: bytes, headers: dict[str, str], expected: tuple[str, str, str | None]
+) -> None:
+    assert webhooks.identify(body, headers) == expected
+
+
+@given(st.binary(max_size=40))
+def test_what_is_not_json_has_no_identity(body: bytes) -> None:
+    try:
+        json.loads(body)
+    except ValueError:
+        with contextlib.suppress(LinqError):
+            # What can be repaired is read as in any response; nothing else comes out.
+            assert webhooks.identify(body, {}).event_id
+    else:
+        assert webhooks.identify(body, {}).event_id

@@ -19,9 +19,9 @@ import requests
 from typing_extensions import Self
 
 from linq_client.webhooks import SigningSecrets
-from linq_webhooks._server import Server
 from linq_webhooks.app import create_app
 from linq_webhooks.archive import Archive
+from linq_webhooks.server import Server
 
 __all__ = ["SECRET", "ReceiverProcess", "ReceiverThread", "body_of", "deliver", "metrics_of", "signed"]
 
@@ -93,8 +93,8 @@ class ReceiverThread:
     def __init__(self, archive: Archive, secrets: dict[str, list[str]] | None = None, **options: Any) -> None:
         app = create_app(archive, SigningSecrets(secrets or {SigningSecrets.ANY: [SECRET]}), **options)
         ready = threading.Event()
-        self._server = Server(app, "127.0.0.1", 0, on_ready=lambda port: ready.set())
-        self.port = self._server._socket.getsockname()[1]
+        self._server = Server(app, "127.0.0.1", 0, on_ready=ready.set)
+        self.port = self._server.port
         self.origin = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.origin}/webhooks/linq"
         self._thread = threading.Thread(target=self._server.serve_until_stopped, daemon=True)

@@ -79,7 +79,7 @@ class Server(uvicorn.Server):
         app: the receiver.
         host: to listen on.
         port: to listen on; 0 takes a free one.
-        on_ready: called with the port, once connections are accepted.
+        on_ready: called once connections are accepted.
         certificate: path of a TLS certificate; None for plain HTTP, behind a proxy.
         key: path of its key.
 
@@ -93,7 +93,7 @@ class Server(uvicorn.Server):
         host: str,
         port: int,
         *,
-        on_ready: Callable[[int], None],
+        on_ready: Callable[[], None],
         certificate: str | None = None,
         key: str | None = None,
     ) -> None:
@@ -117,6 +117,11 @@ class Server(uvicorn.Server):
         self._socket = _bind(host, port)
         self._on_ready = on_ready
 
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._socket.getsockname()[1])
+
     def serve_until_stopped(self) -> None:
         """Serve."""
         try:
@@ -128,7 +133,7 @@ class Server(uvicorn.Server):
         """Start, and say so."""
         await super().startup(sockets)
         if self.started:
-            self._on_ready(self._socket.getsockname()[1])
+            self._on_ready()
 
 
 def _bind(host: str, port: int) -> socket.socket:
