@@ -198,10 +198,14 @@ class SyncSession:
         return [number["phone_number"] for number in self.phone_numbers]
 
     @cached_property
+    def _subscriptions(self) -> list[Any]:
+        return self.client.webhook_subscriptions.list_raw()
+
+    @cached_property
     def known_subscriptions(self) -> list[dict[str, Any]]:
         """All webhook subscriptions, for what they prove: none where they can't be read."""
         try:
-            found = self.client.webhook_subscriptions.list_raw()
+            found = self._subscriptions
         except LinqError as error:
             if self.note_end(error):
                 raise
@@ -212,7 +216,7 @@ class SyncSession:
     def webhook_subscriptions(self) -> list[dict[str, Any]]:
         """All webhook subscriptions as they came; none where they can't be read, which is noted."""
         try:
-            found = self.client.webhook_subscriptions.list_raw()
+            found = self._subscriptions
         except LinqError as error:
             # A key may lack the right to see them. That is no reason to forget what was read.
             self.note_failure("webhook_subscriptions", error)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "linq_emulator": set(),
     "linq_webhooks": {"linq_client"},
     "airflow_provider_linq": {"linq_client", "linq_webhooks", "airflow"},
-    "tap_linq": {"linq_client", "singer_sdk"},
+    "tap_linq": {"linq_client", "linq_webhooks", "singer_sdk"},
 }
 
 
