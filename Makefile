@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test coverage unit e2e drills drift lint format docs docs-serve bench newest clean help
 
-demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, two extractions, expiry, comparison
+demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
 
 test: $(VENV)/.installed  ## All tests but those of `make e2e`, in WORKERS processes: they wait more than they work

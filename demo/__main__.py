@@ -1,7 +1,11 @@
 """`make demo`: a campaign by Airflow, answers, two extractions by Meltano, then the API forgets; nothing is missing.
 
-Everything is real but the platform: Airflow runs a DAG of `dags_examples/`, Meltano runs the tap and a loader, and the
-emulator stands in for the API on loopback, with an ephemeral window and a virtual clock that this program moves.
+In the third act a receiver of webhooks keeps what the platform delivers, and the extractions pause for longer than the
+window: nothing is missing either.
+
+Everything is real but the platform: Airflow runs a DAG of `dags_examples/`, Meltano runs the tap and a loader,
+`linq-webhooks` receives, and the emulator stands in for the API on loopback, with an ephemeral window and a virtual
+clock that this program moves.
 """
 
 from __future__ import annotations
@@ -9,14 +13,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from demo.warehouse import compare
 from linq_client import LinqClient, NotFoundError
@@ -56,7 +62,9 @@ def main() -> int:
 
         expired = let_it_expire(emulator)
         complete = compare(emulator.ledger(), OUTPUT, say)
-    if not (complete and expired and answered == len(RECIPIENTS) and 0 < second < first):
+        captured = poller_out(emulator, state)
+        complete = compare(emulator.ledger(), OUTPUT, say) and complete
+    if not (complete and expired and captured and answered == len(RECIPIENTS) and 0 < second < first):
         say("FAILED: see above.")
         return 1
     say("Done: the API has deleted every message, and the warehouse holds them all.")
@@ -119,10 +127,11 @@ def recipients_who_answer(emulator: EmulatorProcess) -> Iterator[set[str]]:
         thread.join()
 
 
-def extract(emulator: EmulatorProcess, state: str) -> int:
+def extract(emulator: EmulatorProcess, state: str, **more: str) -> int:
     """Run `meltano run tap-linq target-jsonl` and return how many messages it wrote."""
     say("Meltano: meltano run tap-linq target-jsonl ...")
     settings = {
+        **more,
         "TAP_LINQ_BASE_URL": emulator.base_url,
         "TAP_LINQ_API_KEY": emulator.api_key,
         "TAP_LINQ_RETENTION_WINDOW_HOURS": str(WINDOW_HOURS),
@@ -138,8 +147,7 @@ def extract(emulator: EmulatorProcess, state: str) -> int:
 def life_goes_on(emulator: EmulatorProcess) -> None:
     """An hour passes: new messages come in, one old one is edited, one gets a reaction, one chat is new."""
     emulator.advance(3_600)
-    line = emulator.lines[0]
-    inbound = [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
+    line, inbound = emulator.lines[0], inbound_of(emulator)
     for row in inbound[:5]:
         emulator.inbound(row["from"], "One more thing.", chat_id=row["chat_id"])
     emulator.inbound("+12025550199", "Hello, is this the shop?", line=line)
@@ -165,6 +173,63 @@ def let_it_expire(emulator: EmulatorProcess) -> bool:
             gone, answer = True, f"{error.status}, code {error.code}"
     say(f"{WINDOW_HOURS + 1} hours later: the API lists {left} messages; GET of the newest answers {answer}.")
     return gone and left == 0
+
+
+def poller_out(emulator: EmulatorProcess, state: str) -> bool:
+    """Let nobody ask the API for longer than the window, and return whether what came then was extracted."""
+    archive = {"TAP_LINQ_WEBHOOK_ARCHIVE": str(HOME / "webhooks")}
+    with receiver(emulator, HOME / "webhooks"):
+        extract(emulator, state, **archive)
+        chats = list(dict.fromkeys((row["from"], row["chat_id"]) for row in inbound_of(emulator)))[:10]
+        for minute in range(90):
+            who, chat = chats[minute % len(chats)]
+            emulator.receive_message(who, f"Nobody polls now, minute {minute}.", chat_id=chat)
+            emulator.advance(60)
+        with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+            client.messages.send(chats[0][1], "We are still here.")
+        emulator.advance(60)
+        wait_for_deliveries(emulator)
+    say(f"The extractions pause; meanwhile {len(emulator.webhook_deliveries())} events come to linq-webhooks.")
+    expired = let_it_expire(emulator)
+    found = extract(emulator, state, **archive)
+    say(f"The extraction is back, and finds {found} messages in the archive that the API has deleted.")
+    return expired and found == 91
+
+
+def inbound_of(emulator: EmulatorProcess) -> list[dict[str, Any]]:
+    line = emulator.lines[0]
+    return [row for row in emulator.ledger() if row["direction"] == "inbound" and row["line"] == line]
+
+
+@contextmanager
+def receiver(emulator: EmulatorProcess, archive: Path) -> Iterator[None]:
+    """Run `linq-webhooks serve`, with a subscription of the emulator."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    target, secrets = f"http://127.0.0.1:{port}/webhooks/linq", HOME / "webhook-secrets"
+    account = {"LINQ_API_KEY": emulator.api_key, "LINQ_BASE_URL": emulator.base_url}
+    run(["linq-webhooks", "subscribe", target, "--secret-file", str(secrets)], account, HOME / "subscribe.log")
+    command = [sys.executable, "-m", "demo.receiver", "serve", "--port", str(port)]
+    command += ["--archive", str(archive), "--secret-file", str(secrets)]
+    say(f"linq-webhooks: subscribed, and listening at {target} ...")
+    with (HOME / "receiver.log").open("w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(600):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for_deliveries(emulator: EmulatorProcess) -> None:
+    """Wait until the receiver has all events, or the platform would have to try again."""
+    while any(one["state"] == "pending" and not one["attempts"] for one in emulator.webhook_deliveries()):
+        time.sleep(0.1)
 
 
 def run(command: list[str], settings: dict[str, str], log: Path) -> None:

@@ -10,11 +10,15 @@ from docs_tools.markdown import table as markdown_table
 from tap_linq.streams import LinqStream
 from tap_linq.tap import TapLinq
 
+#: With which the tap has all streams.
+CONFIG: Final = {"api_key": "key", "webhook_archive": "memory://archive"}
+
 LINE: Final = "+12025550101"
 PERSON: Final = "+12125550100"
 CHAT: Final = "0b6f8f52-6f0e-4c0e-9a55-0d8f4f7e2a01"
 MESSAGE: Final = "6c1d5f0e-2f5b-4f0a-8f0b-1e2d3c4b5a02"
 ATTACHMENT: Final = "2a7b6c5d-4e3f-4a2b-9c1d-0e9f8a7b6c03"
+EVENT: Final = "5e4d3c2b-1a09-4f8e-9d7c-6b5a4f3e2d08"
 REACTION: Final = "9d8c7b6a-5f4e-4d3c-8b2a-1f0e9d8c7b04"
 OBSERVED: Final = {"observed_at": "2026-03-01T12:10:00Z"}
 HANDLE: Final = {
@@ -86,6 +90,7 @@ SAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "read_at": None,
         "reconciled_at": None,
         "expires_at": "2026-03-02T12:05:00Z",
+        "source": "api",
         "_extra": {"parts.1.width": 612},
     },
     "reactions": {"id": REACTION, **OF_PART, **REACTED, "removed_at": None},
@@ -108,6 +113,65 @@ SAMPLES: Final[Mapping[str, dict[str, Any]]] = {
         "window_hours": 24.0,
         "detected_at": "2026-03-01T12:10:00Z",
         "reason": "late_run",
+        "archive_coverage": "partial",
+        "covered": [{"start": "2026-02-27T09:00:00Z", "end": "2026-02-27T19:30:00Z"}],
+    },
+    "webhook_events": {
+        "id": EVENT,
+        "event_type": "message.failed",
+        "message_id": MESSAGE,
+        "chat_id": CHAT,
+        "line": LINE,
+        "data": {"message_id": MESSAGE, "chat_id": CHAT, "code": 4001, "reason": "It could not be delivered."},
+        "created_at": "2026-03-01T12:05:02Z",
+        "received_at": "2026-03-01T12:05:03Z",
+        "subscription_id": "1c2d3e4f-5a6b-4c7d-8e9f-0a1b2c3d4e07",
+        "webhook_version": "2026-02-03",
+        "api_version": "v3",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "partner_id": "partner",
+        "error": None,
+        "body": None,
+    },
+    "message_events": {
+        "id": EVENT,
+        "message_id": MESSAGE,
+        "chat_id": CHAT,
+        "line": LINE,
+        "change": "failed",
+        "happened_at": "2026-03-01T12:05:01Z",
+        "created_at": "2026-03-01T12:05:02Z",
+        "service": "iMessage",
+        "code": 4001,
+        "detail_code": None,
+        "reason": "It could not be delivered.",
+        "part_index": None,
+        "text": None,
+        "text_before": None,
+    },
+    "opt_outs": {
+        "id": EVENT,
+        "handle": PERSON,
+        "opted_out": True,
+        "evidence": "keyword",
+        "happened_at": "2026-03-01T12:05:00Z",
+        "chat_id": CHAT,
+        "line": LINE,
+        "message_id": MESSAGE,
+        "event_id": EVENT,
+    },
+    "webhook_gaps": {
+        "id": f"{LINE} until 2026-03-01T11:30:00Z",
+        "line": LINE,
+        "compared_from": "2026-03-01T05:30:00Z",
+        "compared_until": "2026-03-01T11:30:00Z",
+        "detected_at": "2026-03-01T12:10:00Z",
+        "shown": 412,
+        "unannounced": 1,
+        "unannounced_ids": [MESSAGE],
+        "announced": 411,
+        "unlisted": 0,
+        "unlisted_ids": [],
     },
     "chat_locations": {
         "chat_id": CHAT,
@@ -142,7 +206,7 @@ def sample(stream: LinqStream) -> dict[str, Any]:
 def overview() -> str:
     """Return a row for each stream."""
     lines = [("stream", "key", "replication", "a row is")]
-    streams = TapLinq(config={"api_key": "key"}).streams
+    streams = TapLinq(config=CONFIG).streams
     for stream in (streams[name] for name in SAMPLES):
         key = ", ".join(f"`{name}`" for name in stream.primary_keys)
         lines.append(
@@ -153,7 +217,7 @@ def overview() -> str:
 
 def table() -> str:
     """Return a section for each stream."""
-    streams = TapLinq(config={"api_key": "key"}).streams
+    streams = TapLinq(config=CONFIG).streams
     return "\n".join("\n".join(_section(streams[name])) for name in SAMPLES)  # type: ignore[arg-type]  # all are ours
 
 

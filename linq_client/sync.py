@@ -68,6 +68,7 @@ __all__ = [
     "SAFE_MOVES",
     "ListedChat",
     "NoIdError",
+    "SeenIds",
     "StableListReader",
     "UnstableListError",
     "UpdatedAtSignal",
@@ -180,7 +181,7 @@ class StableListReader:
             raise NoIdError(self._without_id)
 
     def _pages_until_still(self) -> Iterator[Page]:
-        seen = _Ids()
+        seen = SeenIds()
         for reading in range(MAX_READINGS):
             found_late = 0
             for page in self._read(reading, seen):
@@ -195,7 +196,7 @@ class StableListReader:
                 return
         raise UnstableListError(f"the list still showed something new after {MAX_READINGS} readings")
 
-    def _read(self, reading: int, seen: _Ids) -> Iterator[Page]:
+    def _read(self, reading: int, seen: SeenIds) -> Iterator[Page]:
         """Yield the pages of a reading, each with what is new in it; from the front again when a cursor expires."""
         furthest = stalled = 0
         while True:
@@ -258,7 +259,7 @@ def _drop_without_id(items: list[Any]) -> int:
     return left_out
 
 
-class _Ids:
+class SeenIds:
     """The ids that were seen, in little more than 16 bytes each: a chat can hold a million messages.
 
     A set takes six times as much, and every thread has one. Two texts with the same 16 bytes of BLAKE2 don't happen.

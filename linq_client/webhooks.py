@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
 
@@ -48,6 +48,7 @@ from linq_client._events import (
     ReactionEvent,
     TypingEvent,
     data_of,
+    message_fields,
 )
 from linq_client.errors import Effect, InvalidRequestError, LinqError, SettingsError
 
@@ -83,7 +84,9 @@ __all__ = [
     "SigningSecrets",
     "TypingEvent",
     "check_secret",
+    "decode",
     "identify",
+    "message_fields",
     "parse",
     "receive",
     "subscription_of",
@@ -310,16 +313,30 @@ def parse(body: Body) -> Event:
         LinqError: the body is no event.
         InvalidRequestError: it is no `Body`.
     """
+    fields = decode(body)
+    try:
+        return Event.model_validate({**fields, "data": data_of(fields.get("event_type"), fields.get("data"))})
+    except ValidationError as error:
+        found = error.errors(include_input=False)
+    raise _not_an_event(", ".join(".".join(map(str, one["loc"])) for one in found))
+
+
+def decode(body: Body) -> dict[str, Any]:
+    """Return the JSON object of an event as it came, for those who keep more of it than `parse` knows.
+
+    Raises:
+        LinqError: the body is no JSON object.
+        InvalidRequestError: it is no `Body`.
+    """
     raw = _raw(body)
     try:
         fields = decode_json(raw).value
     except ValueError:
         fields = None
-    wrong = "body"
-    if isinstance(fields, dict):
-        try:
-            return Event.model_validate({**fields, "data": data_of(fields.get("event_type"), fields.get("data"))})
-        except ValidationError as error:
-            found = error.errors(include_input=False)
-        wrong = ", ".join(".".join(map(str, one["loc"])) for one in found)
-    raise LinqError(f"webhook delivery: not an event, wrong or missing {wrong}", effect=Effect.NONE)
+    if not isinstance(fields, dict):
+        raise _not_an_event("body")
+    return fields
+
+
+def _not_an_event(wrong: str) -> LinqError:
+    return LinqError(f"webhook delivery: not an event, wrong or missing {wrong}", effect=Effect.NONE)

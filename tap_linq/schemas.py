@@ -19,8 +19,12 @@ __all__ = [
     "CHAT_PARTICIPANTS",
     "EXTRACTION_GAPS",
     "MESSAGES",
+    "MESSAGE_EVENTS",
+    "OPT_OUTS",
     "PHONE_NUMBERS",
     "REACTIONS",
+    "WEBHOOK_EVENTS",
+    "WEBHOOK_GAPS",
     "WEBHOOK_SUBSCRIPTIONS",
 ]
 
@@ -246,6 +250,11 @@ MESSAGES: Final = _stream(
     _time("read_at", "When it was read."),
     _time("reconciled_at", "When the platform recovered it late."),
     _time("expires_at", "When the platform may delete it; absent on the standard tier."),
+    _text(
+        "source",
+        "api, or webhook for a row that is made of events, as the API did not have the message any more; absent "
+        "without `webhook_archive`.",
+    ),
 )
 
 REACTIONS: Final = _stream(
@@ -282,6 +291,90 @@ EXTRACTION_GAPS: Final = _stream(
     th.Property("window_hours", th.NumberType, description="Hours for which a message can be read."),
     _time("detected_at", "The server's time when the run found the gap."),
     _text("reason", "first_run, late_run, updated_at_lags or clock_error."),
+    _text(
+        "archive_coverage",
+        "How much of it the webhook archive certainly holds: full, partial or none; absent without `webhook_archive`.",
+    ),
+    _objects(
+        "covered",
+        "The parts that the webhook archive certainly holds, in order.",
+        _time("start", "From when on."),
+        _time("end", "Until when; what was created at that time is not meant."),
+    ),
+)
+
+WEBHOOK_EVENTS: Final = _stream(
+    "Every event in the webhook archive.",
+    _text("id", "Id of the event, the same in all its deliveries.", is_key=True),
+    _text("event_type", "Such as message.received; the set is open."),
+    _text("message_id", "Id of the message that it is about."),
+    _text("chat_id", "Id of the chat that it is about."),
+    _text("line", "The own line, where an event of its chat tells it."),
+    th.Property(
+        "data",
+        # Without `properties`, as `_extra`.
+        th.CustomType({"type": ["object", "null"], "additionalProperties": True}),
+        description="What the event says, in the form of its version; the texts of messages included.",
+    ),
+    _time("created_at", "When the event was made, by the platform's clock."),
+    _time("received_at", "When the receiver had it, by the receiver's clock."),
+    _text("subscription_id", "Id of the subscription that it was sent for."),
+    _text("webhook_version", "Version of its form."),
+    _text("api_version", "Version of the API."),
+    _text("trace_id", "The platform's id of what caused it."),
+    th.Property("partner_id", th.CustomType({"type": ["string", "integer", "null"]}), description="Id of the account."),
+    _text("error", "Why the body can't be read; null if it can."),
+    _text("body", "The body as it came, of an event that can't be read."),
+)
+
+MESSAGE_EVENTS: Final = _stream(
+    "What became of messages, one row a change, as events tell it.",
+    _text("id", "Id of the event.", is_key=True),
+    _text("message_id", "Id of the message; of a failure null where the event does not tell."),
+    _text("chat_id", "Id of the chat."),
+    _text("line", "The own line, where an event of its chat tells it."),
+    _text("change", "sent, received, delivered, read, failed or edited."),
+    _time("happened_at", "When it happened, as the event says."),
+    _time("created_at", "When the event was made."),
+    _text("service", "iMessage, RCS or SMS."),
+    _integer("code", "Of a failure: its code."),
+    _integer("detail_code", "Of a failure: the platform's code for its support."),
+    _text("reason", "Of a failure: why, in words."),
+    _integer("part_index", "Of an edit: which part, from 0."),
+    _text("text", "Of an edit: the text after it."),
+    _text("text_before", "Of an edit: the text before it, where events of the same run tell it."),
+)
+
+OPT_OUTS: Final = _stream(
+    "Who has opted out, or in again, as events tell it.",
+    _text("id", "Made from the event, or from chat and time.", is_key=True),
+    _text("handle", "Who; null where the event does not tell, then `chat_id` does."),
+    _flag("opted_out", "True for out, false for in again."),
+    _text(
+        "evidence",
+        "keyword (their message is one), health_status (of the chat), refusal (a send failed with 2024), or message "
+        "(they have written again).",
+    ),
+    _time("happened_at", "When it happened."),
+    _text("chat_id", "Id of the chat."),
+    _text("line", "The own line, where an event of its chat tells it."),
+    _text("message_id", "Id of the message that says so."),
+    _text("event_id", "Id of the event that says so."),
+)
+
+WEBHOOK_GAPS: Final = _stream(
+    "What the API shows and no event announced, and the reverse: one row a line and full sweep where they differ.",
+    _text("id", "Made from the line and the time.", is_key=True),
+    _text("line", "The own line, in E.164 form."),
+    _time("compared_from", "Messages created from then on were compared."),
+    _time("compared_until", "And before then."),
+    _time("detected_at", "The server's time when the run found it."),
+    _integer("shown", "Number of messages that the API shows and events must have announced."),
+    _integer("unannounced", "How many of them no event in the archive names."),
+    th.Property("unannounced_ids", th.ArrayType(th.StringType), description="Ids of some of those."),
+    _integer("announced", "Number of messages that events announce and the API must show."),
+    _integer("unlisted", "How many of them the API does not show; somebody may have deleted them."),
+    th.Property("unlisted_ids", th.ArrayType(th.StringType), description="Ids of some of those."),
 )
 
 CHAT_LOCATIONS: Final = _stream(

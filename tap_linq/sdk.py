@@ -37,9 +37,10 @@ from typing_extensions import Self, override
 from linq_client import InvalidRequestError
 from tap_linq.catalog import read_catalog, warn_of_stale, with_known_names
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
+from tap_linq.extraction.archive_state import ARCHIVE_STREAM, ArchiveState
 from tap_linq.extraction.conform import Conformer, columns_of
 from tap_linq.extraction.records import Record
-from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_partitions
+from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_bookmark, read_partitions
 from tap_linq.termination import end_soon_on_signals
 from tap_linq.writer import RecordWriter
 
@@ -346,8 +347,13 @@ class SdkTap(Tap):
         Raises:
             StateFormatError: it can't be read. No request is made yet.
         """
-        partitions = read_partitions(state)
-        super().load_state({"bookmarks": {STATE_STREAM: {"partitions": partitions}}} if partitions else {})
+        partitions, archive = read_partitions(state), read_bookmark(state, ARCHIVE_STREAM)
+        ArchiveState.from_bookmark(archive)
+        bookmarks: dict[str, Any] = {STATE_STREAM: {"partitions": partitions}} if partitions else {}
+        if "format" in archive:
+            # Also where no archive is set in this run: the next one may have it again.
+            bookmarks[ARCHIVE_STREAM] = archive
+        super().load_state({"bookmarks": bookmarks} if bookmarks else {})
 
     @property
     def lines_in_state(self) -> list[str]:
@@ -362,6 +368,16 @@ class SdkTap(Tap):
         """Write STATE, in which this is kept of a line."""
         line_state.write_to(self._partition(line))
         bound_reactions(self._partitions)
+        self.state_writer.write_state(self.state)
+
+    @property
+    def archive_state(self) -> ArchiveState:
+        """What STATE keeps of the webhook archive."""
+        return ArchiveState.from_bookmark(self.state.get("bookmarks", {}).get(ARCHIVE_STREAM, {}))
+
+    def save_archive_state(self, archive_state: ArchiveState) -> None:
+        """Write STATE, in which this is kept of the webhook archive."""
+        archive_state.write_to(self.state.setdefault("bookmarks", {}).setdefault(ARCHIVE_STREAM, {}))
         self.state_writer.write_state(self.state)
 
     @property

@@ -39,6 +39,8 @@ class Settings:
         fail_on_missing_line: whether a run ends with one where a line of STATE is no longer the account's.
         attachments_path: where media is stored; None for nowhere.
         attachment_max_bytes: larger files are not stored.
+        webhook_archive: where the receiver of webhooks keeps events; None for nowhere.
+        webhook_archive_key: decrypts them; None where they are not encrypted.
     """
 
     api_key: str = field(repr=False)
@@ -55,6 +57,8 @@ class Settings:
     fail_on_missing_line: bool
     attachments_path: str | None
     attachment_max_bytes: int
+    webhook_archive: str | None
+    webhook_archive_key: str | None = field(repr=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -82,6 +86,8 @@ class Settings:
                 _number("attachment_max_megabytes", config["attachment_max_megabytes"], 0, 10_000, "megabytes")
                 * MEGABYTE
             ),
+            webhook_archive=config.get("webhook_archive") or None,
+            webhook_archive_key=config.get("webhook_archive_key") or None,
         )
 
 
@@ -116,9 +122,10 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Coll
             wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
-    if not isinstance(config.get("api_key", ""), str):
-        # The SDK would say so too, and show the value.
-        raise InvalidRequestError("api_key: must be text")
+    for name in ("api_key", "webhook_archive_key"):
+        if not isinstance(config.get(name, ""), str):
+            # The SDK would say so too, and show the value.
+            raise InvalidRequestError(f"{name}: must be text")
 
 
 def check_stream_maps(maps: object, streams: Collection[str]) -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from tap_linq import schemas
+from tap_linq.extraction.archive_pass import EVENT_STREAMS, ArchivePass
+from tap_linq.extraction.archive_reader import ArchiveReader
+from tap_linq.extraction.archive_state import ArchiveState
 from tap_linq.extraction.chat_reader import Batch
 from tap_linq.extraction.line_pass import LinePass
 from tap_linq.extraction.locations import locations
@@ -28,10 +31,14 @@ __all__ = [
     "ChatsStream",
     "ExtractionGapsStream",
     "LinqStream",
+    "MessageEventsStream",
     "MessagesStream",
+    "OptOutsStream",
     "PassStream",
     "PhoneNumbersStream",
     "ReactionsStream",
+    "WebhookEventsStream",
+    "WebhookGapsStream",
     "WebhookSubscriptionsStream",
 ]
 
@@ -112,7 +119,11 @@ class PassStream(PushStream, LinqStream):
         for stream in outputs.values():
             stream.declare()
         self.session.check_lines_in_state(tap.lines_in_state)
-        for line in self.session.lines:
+        archive = self.session.archive
+        if archive is not None:
+            # Before the passes: they ask what it holds, and are compared with it.
+            self.session.open_archive(tap.archive_state)
+        for line in self.session.lines if outputs.keys() - EVENT_STREAMS else ():
             line_pass = LinePass(self.session, line, tap.line_state(line), frozenset(selected), full_table)
             with closing(line_pass.batches()) as batches:
                 new_state = _write_all(batches, outputs)
@@ -120,6 +131,23 @@ class PassStream(PushStream, LinqStream):
                 stream.log_misfits()
             if new_state is not None:
                 tap.save_line_state(line, new_state)
+        if archive is not None:
+            self._read_archive(archive, outputs, is_full_table=bool(full_table & EVENT_STREAMS))
+
+    def _read_archive(self, archive: ArchiveReader, outputs: Mapping[str, PassStream], *, is_full_table: bool) -> None:
+        """Make the pass over the archive; STATE is written after each part of it."""
+        tap = self._linq_tap
+        archive_pass = ArchivePass(
+            self.session, archive, archive.state, frozenset(outputs), tap.line_state, from_start=is_full_table
+        )
+        with closing(archive_pass.batches()) as batches:
+            for batch in batches:
+                if isinstance(batch, ArchiveState):
+                    tap.save_archive_state(batch)
+                else:
+                    outputs[batch.stream].write(batch.records)
+        for stream in outputs.values():
+            stream.log_misfits()
 
 
 def _write_all(
@@ -194,6 +222,38 @@ class ExtractionGapsStream(PassStream):
     name = "extraction_gaps"
     replication_key = "detected_at"
     schema = schemas.EXTRACTION_GAPS
+
+
+class WebhookEventsStream(PassStream):
+    """All events in the archive since the last run, each once; with FULL_TABLE all there are."""
+
+    name = "webhook_events"
+    replication_key = "received_at"
+    schema = schemas.WEBHOOK_EVENTS
+
+
+class MessageEventsStream(PassStream):
+    """What became of messages, from the same events."""
+
+    name = "message_events"
+    replication_key = "created_at"
+    schema = schemas.MESSAGE_EVENTS
+
+
+class OptOutsStream(PassStream):
+    """Who has opted out or in again, from the same events."""
+
+    name = "opt_outs"
+    replication_key = "happened_at"
+    schema = schemas.OPT_OUTS
+
+
+class WebhookGapsStream(PassStream):
+    """Where the API and the events do not agree, found after a full sweep."""
+
+    name = "webhook_gaps"
+    replication_key = "detected_at"
+    schema = schemas.WEBHOOK_GAPS
 
 
 class ChatLocationsStream(LinqStream):

@@ -146,6 +146,22 @@ class TapLinq(SdkTap):
                 "of this size lie in the temporary folder together."
             ),
         ),
+        th.Property(
+            "webhook_archive",
+            th.StringType,
+            secret=True,
+            description=(
+                "Where `linq-webhooks` keeps events: a folder, a URL that fsspec knows, or one of a database "
+                "(sqlite:///..., postgresql+psycopg://...). What only events tell is then extracted too. A URL may "
+                "hold a password."
+            ),
+        ),
+        th.Property(
+            "webhook_archive_key",
+            th.StringType,
+            secret=True,
+            description="Key with which `linq-webhooks` encrypts the archive, if it does.",
+        ),
     ).to_dict()
 
     def __init__(
@@ -192,7 +208,14 @@ class TapLinq(SdkTap):
 
     @override
     def discover_streams(self) -> Sequence[streams.LinqStream]:
+        of_archive: list[type[streams.LinqStream]] = [
+            streams.MessageEventsStream,
+            streams.OptOutsStream,
+            streams.WebhookEventsStream,
+            streams.WebhookGapsStream,
+        ]
         return [
+            *(one(self) for one in of_archive if self.config.get("webhook_archive")),
             streams.AttachmentsStream(self),
             streams.ChatLocationsStream(self),
             streams.ChatParticipantsStream(self),

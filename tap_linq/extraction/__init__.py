@@ -6,4 +6,9 @@ a run hands on to the next. `line_pass` reads all chats of one line, `chat_reade
 reactions were emitted, `media` stores files, `locations` asks where people are. `progress` is for the log. `session`
 holds what the streams of one run share: the client, the lines, and what failed. How one list is read to its end
 although it shifts meanwhile is in `linq_client.sync`.
+
+Where there is a webhook archive, `archive_reader` opens it, `archive_pass` reads on in it after the passes over the
+lines, and `archive_state` says how far that has come. `webhook_records` is what comes out of single events,
+`message_fold` puts those of a message together, `sightings` knows which messages the API has shown in this run,
+`coverage` what the archive proves about a gap, and `comparison` where API and events do not agree.
 """

@@ -110,9 +110,16 @@ class ChatReader:
 
     def _emit(self, pool: WorkerPool[Any], page: Page, wanted: list[dict[str, Any]]) -> None:
         """Hand over the records of those messages of a page that are wanted."""
+        if self._session.comparison is not None:
+            self._session.comparison.show(self._line, page.items)
         if wanted and "messages" in self._streams:
             window = self._session.settings.window
-            pool.put(Batch("messages", [records.message_record(one, self._line, window) for one in wanted]))
+            found = [records.message_record(one, self._line, window) for one in wanted]
+            if self._session.sightings is not None:
+                for message, record in zip(wanted, found, strict=True):
+                    self._session.sightings.note(message, page.server_time)
+                    record["source"] = records.FROM_API
+            pool.put(Batch("messages", found))
         if "reactions" in self._streams:
             reactions = self._reaction_records(page, {message["id"] for message in wanted})
             if reactions:

@@ -19,7 +19,9 @@ from linq_client.sync import ListedChat, NoIdError, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
 from tap_linq.extraction import records
 from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
+from tap_linq.extraction.coverage import GapCoverage
 from tap_linq.extraction.plan import (
+    Gap,
     PassPlan,
     emit_since,
     find_gap,
@@ -138,6 +140,8 @@ class LinePass:
         new_state = None
         if is_complete and chats.started is not None:
             yield from self._gap(self._session.client.server_time)
+            if self._session.comparison is not None and self._plan.is_sweep:
+                self._session.comparison.note_sweep(self._line, chats.started)
             new_state = self._state_after(chats.started)
         else:
             # Whatever else the next run finds, it has to know that.
@@ -313,22 +317,40 @@ class LinePass:
         if gap is None or window is None:
             return
         end = format_datetime(gap.end)
+        coverage = self._coverage_of(gap)
         if gap.last_complete_pass is None:
             log.info("line %s: nothing created before %s could be reached", self._line, end)
         else:
             since = "an unknown time" if gap.start is None else format_datetime(gap.start)
             span = f"messages created from {since} to {end}"
             advice = "" if gap.reason == "clock_error" else "; run the tap more often than the retention window"
-            log.warning(
-                "line %s: %s have expired, those that were not read before are lost (%s)%s",
-                self._line,
-                span,
-                gap.reason,
-                advice,
-            )
-            self._session.note_gap(f"line {self._line}: {span}")
+            held = "" if coverage is None else f"; the webhook archive certainly holds {coverage.summary}"
+            if coverage is not None and coverage.extent == "full":
+                log.warning("line %s: %s have expired (%s)%s", self._line, span, gap.reason, held)
+            else:
+                log.warning(
+                    "line %s: %s have expired, those that were not read before are lost (%s)%s%s",
+                    self._line,
+                    span,
+                    gap.reason,
+                    held,
+                    advice,
+                )
+                self._session.note_gap(f"line {self._line}: {span}{held}")
         if "extraction_gaps" in self._streams:
-            yield Batch("extraction_gaps", [records.gap_record(gap, self._line, window, ended)])
+            yield Batch("extraction_gaps", [records.gap_record(gap, self._line, window, ended, coverage)])
+
+    def _coverage_of(self, gap: Gap) -> GapCoverage | None:
+        """Which part of a gap the webhook archive holds; None if there is no archive."""
+        archive = self._session.archive
+        if archive is None:
+            return None
+        try:
+            return archive.coverage_of(gap, self._line, self._session.known_subscriptions)
+        except LinqError as error:
+            self._session.note_failure("the webhook archive", error)
+            self._session.check_ended()
+            return GapCoverage("none", ())
 
     def _log_end(self, is_complete: bool) -> None:
         self._session.messages += self._progress.emitted

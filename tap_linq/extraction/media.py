@@ -84,6 +84,7 @@ class MediaStore:
         self._count_lock = Lock()
         self._stored = self._stored_before = self._failed = 0
         self._owed: set[str] = set()
+        self.owed = 0
         self._is_usable = True
         self.problem: str | None = None
 
@@ -141,6 +142,7 @@ class MediaStore:
     def _owe(self, record: Record, error: Exception) -> None:
         self._count(failed=True)
         with self._count_lock:
+            self.owed += 1
             self._owed.add(record["line"])
             if not isinstance(error, LinqError):
                 self._note_problem(error)

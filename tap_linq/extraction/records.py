@@ -14,10 +14,13 @@ from typing import Any, Final
 
 from linq_client import RetentionWindow
 from linq_client.times import format_datetime, parse_datetime_or_none
+from tap_linq.extraction.coverage import GapCoverage
 from tap_linq.extraction.plan import Gap, dicts_in
 
 __all__ = [
     "EXTRA",
+    "FROM_API",
+    "FROM_WEBHOOK",
     "NOT_STORED",
     "Record",
     "api_record",
@@ -41,6 +44,10 @@ EXTRA: Final = "_extra"
 
 #: What the record of an attachment says about a file that was not stored.
 NOT_STORED: Final[Record] = {"stored_at": None, "stored_bytes": None, "sha256": None, "error": None}
+
+#: What `source` of a message says where there is a webhook archive.
+FROM_API: Final = "api"
+FROM_WEBHOOK: Final = "webhook"
 
 _DIRECTIONS: Final = {True: "outbound", False: "inbound"}
 
@@ -178,8 +185,14 @@ def _reaction_key(message_id: str, part_index: int, reaction: Mapping[str, Any])
     return f"{message_id}/{part_index}/{digest.hexdigest()}"
 
 
-def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: datetime) -> Record:
-    """Return the record of a gap; the same gap has the same `id` whenever it is found."""
+def gap_record(
+    gap: Gap, line: str, window: RetentionWindow, detected_at: datetime, coverage: GapCoverage | None = None
+) -> Record:
+    """Return the record of a gap; the same gap has the same `id` whenever it is found.
+
+    Args:
+        coverage: what the webhook archive holds of it; None without an archive.
+    """
     after = "the beginning" if gap.last_complete_pass is None else format_datetime(gap.last_complete_pass)
     return {
         "id": f"{line} after {after}",
@@ -191,7 +204,13 @@ def gap_record(gap: Gap, line: str, window: RetentionWindow, detected_at: dateti
         "detected_at": format_datetime(detected_at),
         "reason": gap.reason,
         EXTRA: None,
+        **({} if coverage is None else _coverage_fields(coverage)),
     }
+
+
+def _coverage_fields(coverage: GapCoverage) -> Record:
+    spans = [{"start": format_datetime(start), "end": format_datetime(end)} for start, end in coverage.spans]
+    return {"archive_coverage": coverage.extent, "covered": spans}
 
 
 def location_record(feature: object, chat_id: str, line: str, observed_at: datetime) -> Record:

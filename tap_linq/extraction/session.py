@@ -24,7 +24,11 @@ from linq_client import (
     check_line,
 )
 from linq_client.sync import NoIdError, StableListReader
+from tap_linq.extraction.archive_reader import ArchiveReader
+from tap_linq.extraction.archive_state import ArchiveState
+from tap_linq.extraction.comparison import Comparison
 from tap_linq.extraction.media import MediaStore
+from tap_linq.extraction.sightings import Sightings
 from tap_linq.settings import Settings
 
 __all__ = ["GapError", "IncompleteRunError", "NoLineError", "SyncSession"]
@@ -87,6 +91,9 @@ class SyncSession:
     Attributes:
         messages: number of messages emitted.
         emitted: which they were.
+        archive: of webhooks; None if none is set.
+        comparison: of what the API shows with what events announce; None without an archive.
+        sightings: how the API has shown the messages that were emitted; None without an archive.
         left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
@@ -106,6 +113,9 @@ class SyncSession:
             outage_patience=settings.outage_patience.total_seconds(),
         )
         self.media = MediaStore.from_settings(settings, self.client)
+        self.archive = ArchiveReader.from_settings(settings)
+        self.comparison: Comparison | None = None
+        self.sightings = None if self.archive is None else Sightings()
         self.messages = 0
         self.emitted = EmittedMessages()
         self.left_out = 0
@@ -117,6 +127,12 @@ class SyncSession:
         self._problems: list[str] = []
         self._gaps: list[str] = []
         self._is_closed = False
+
+    def open_archive(self, state: ArchiveState) -> None:
+        """Tell the archive, and what is compared with it, where the last run has ended."""
+        if self.archive is not None:
+            self.archive.state = state
+            self.comparison = Comparison(self.settings.window, state.compared)
 
     @cached_property
     def account(self) -> list[dict[str, Any]]:
@@ -181,10 +197,26 @@ class SyncSession:
         """The phone numbers of the lines to extract."""
         return [number["phone_number"] for number in self.phone_numbers]
 
+    @cached_property
+    def _subscriptions(self) -> list[Any]:
+        return self.client.webhook_subscriptions.list_raw()
+
+    @cached_property
+    def known_subscriptions(self) -> list[dict[str, Any]]:
+        """All webhook subscriptions, for what they prove: none where they can't be read."""
+        try:
+            found = self._subscriptions
+        except LinqError as error:
+            if self.note_end(error):
+                raise
+            log.warning("webhook_subscriptions could not be read, so no gap counts as covered: %s", error)
+            return []
+        return [one for one in found if isinstance(one, dict)]
+
     def webhook_subscriptions(self) -> list[dict[str, Any]]:
         """All webhook subscriptions as they came; none where they can't be read, which is noted."""
         try:
-            found = self.client.webhook_subscriptions.list_raw()
+            found = self._subscriptions
         except LinqError as error:
             # A key may lack the right to see them. That is no reason to forget what was read.
             self.note_failure("webhook_subscriptions", error)
@@ -224,11 +256,15 @@ class SyncSession:
 
         Of an error after which nothing can be read, only the first is noted: see `ended_by`.
         """
-        if _ends_run(error):
-            self.ended_by = self.ended_by or error
-        else:
+        if not self.note_end(error):
             log.error("%s could not be read: %s", what, error)
             self._failures[what] = error
+
+    def note_end(self, error: LinqError) -> bool:
+        """Whether nothing can be read any more after an error: then that is noted."""
+        if _ends_run(error):
+            self.ended_by = self.ended_by or error
+        return _ends_run(error)
 
     def check_ended(self) -> None:
         """Raise what has ended the run, once all is written that was read before.
@@ -253,6 +289,8 @@ class SyncSession:
         if not self._is_closed:
             self._is_closed = True
             self.client.close()
+            if self.archive is not None:
+                self.archive.close()
             stats = self.client.stats
             log.info(
                 "done: %d requests, %d of them retries, %d messages, %.1f s%s%s",

@@ -25,7 +25,16 @@ from tap_linq.extraction.shown_reactions import (
     reactions_to_json,
 )
 
-__all__ = ["FORMAT", "STATE_STREAM", "Coverage", "LineState", "StateFormatError", "bound_reactions", "read_partitions"]
+__all__ = [
+    "FORMAT",
+    "STATE_STREAM",
+    "Coverage",
+    "LineState",
+    "StateFormatError",
+    "bound_reactions",
+    "read_bookmark",
+    "read_partitions",
+]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +73,18 @@ def read_partitions(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     if document and not by_line:
         log.warning("STATE names no line, so this is the first run over all of them")
     return list(by_line.values())
+
+
+def read_bookmark(document: Mapping[str, Any], stream: str) -> dict[str, Any]:
+    """Return the bookmark of a stream without lines in a STATE document, the later one of two; empty if it has none.
+
+    Raises:
+        StateFormatError: it is no object.
+    """
+    found: dict[str, Any] = {}
+    for bookmarks in _bookmarks(document):
+        found = _object(bookmarks.get(stream), stream) or found
+    return {name: value for name, value in found.items() if name != "progress_markers"}
 
 
 def bound_reactions(partitions: Iterable[dict[str, Any]]) -> None:

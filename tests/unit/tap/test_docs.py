@@ -15,11 +15,11 @@ import yaml
 from meltano.core.plugin import PluginType
 from meltano.core.plugin.base import PluginDefinition
 
-from docs_tools.streams import SAMPLES
+from docs_tools.streams import CONFIG, SAMPLES
 from tap_linq.tap import TapLinq
 
 ROOT = Path(__file__).parents[3]
-STREAMS: dict[str, Any] = TapLinq(config={"api_key": "key"}).streams
+STREAMS: dict[str, Any] = TapLinq(config=CONFIG).streams
 HUB = yaml.safe_load((ROOT / "docs" / "meltano-hub.yml").read_text())
 
 

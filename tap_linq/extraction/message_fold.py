@@ -1,0 +1,229 @@
+"""Messages as their events tell of them: once these are put together, a message in the shape of the API's.
+
+Events come at least once and in any order, so folding the same one twice, or an older one later, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from linq_client import RetentionWindow
+from linq_client.times import format_datetime, parse_datetime_or_none
+from tap_linq.extraction.webhook_records import ArchivedEvent, handle_of
+
+__all__ = ["FoldedMessage", "MessageFolder"]
+
+#: Messages that are known from earlier events, so that a later one which tells only of a change finds the rest. Each
+#: takes some kilobytes.
+MAX_KNOWN: Final = 4_096
+
+#: How far the times of events may be from when the platform created the message: a throttled line sends up to half an
+#: hour late.
+_LONGEST_DELAY: Final = timedelta(hours=1)
+
+#: What the API knows of a message while it lives; an event may say more about the delivery than about the message.
+_NOT_OF_MESSAGE: Final = frozenset(
+    {
+        *("chat", "direction", "sender_handle", "from_handle", "recipient_handle", "is_from_me", "received_at"),
+        *("idempotency_key", "zero_retention", "parts", "part", "edited_at", "message"),
+    }
+)
+_TIMES: Final = ("created_at", "sent_at", "delivered_at", "read_at", "reconciled_at")
+
+#: How far a message has come. A delivery can still follow a failure.
+_RANKS: Final[Mapping[str, int]] = {
+    "pending": 0,
+    "queued": 1,
+    "sent": 2,
+    "received": 2,
+    "failed": 3,
+    "delivered": 4,
+    "read": 5,
+}
+
+
+class FoldedMessage:
+    """One message, by all its events so far.
+
+    Attributes:
+        line: the own line, where an event says it.
+        newest: when the newest of its events happened.
+        is_dirty: whether an event has come since it was last emitted.
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self.id = message_id
+        self.chat_id: str | None = None
+        self.line: str | None = None
+        self.newest: datetime | None = None
+        self.is_dirty = False
+        self._oldest: datetime | None = None
+        self._snapshot: Mapping[str, Any] | None = None
+        self._snapshot_at: datetime | None = None
+        self._edits: dict[int, list[tuple[datetime, str]]] = {}
+        self._times: dict[str, Any] = {}
+        self._status: str | None = None
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of its events happened."""
+        return self._oldest
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an event has told what the message is, and not only what became of it."""
+        return self._snapshot is not None
+
+    def fold(self, event: ArchivedEvent) -> None:
+        """Take an event of the message into account."""
+        created = event.created
+        self.newest = max(created, self.newest or created)
+        self._oldest = min(created, self._oldest or created)
+        self.chat_id = event.chat_id or self.chat_id
+        self.line = event.line or self.line
+        if event.change == "edited":
+            self._fold_edit(event)
+            return
+        self._advance(event.change)
+        if event.change == "failed":
+            return
+        for name in _TIMES:
+            if parse_datetime_or_none(self._times.get(name)) is None:
+                self._times[name] = event.data.get(name)
+        self._advance(event.data.get("delivery_status"))
+        # Snapshots are read from the platform's database when the event is made, so a newer one has the newer text.
+        if isinstance(event.data.get("parts"), list) and (self._snapshot_at is None or created >= self._snapshot_at):
+            self._snapshot, self._snapshot_at = event.data, created
+
+    def _advance(self, status: object) -> None:
+        if isinstance(status, str) and _RANKS.get(status, -1) > _RANKS.get(self._status or "", -1):
+            self._status = status
+
+    def _fold_edit(self, event: ArchivedEvent) -> None:
+        part = event.data.get("part")
+        index, text = (part.get("index"), part.get("text")) if isinstance(part, dict) else (None, None)
+        if isinstance(index, int) and isinstance(text, str):
+            edits = self._edits.setdefault(index, [])
+            edit = (event.happened, text)
+            if edit not in edits:
+                edits.append(edit)
+                edits.sort(key=lambda one: one[0])
+
+    def text_before(self, event: ArchivedEvent) -> str | None:
+        """Return what the part of an edit said before it, as far as events tell; called before it is folded."""
+        part = event.data.get("part")
+        index = part.get("index") if isinstance(part, dict) else None
+        if not isinstance(index, int):
+            return None
+        found = [(at, text) for at, text in self._edits.get(index, ()) if at < event.happened]
+        shown = self._part(index)
+        value = shown.get("value") if shown is not None else None
+        if isinstance(value, str) and self._snapshot_at is not None and self._snapshot_at <= event.happened:
+            found.append((self._snapshot_at, value))
+        return max(found, key=lambda one: one[0])[1] if found else None
+
+    def _part(self, index: int) -> dict[str, Any] | None:
+        parts = self._snapshot["parts"] if self._snapshot is not None else []
+        part = parts[index] if 0 <= index < len(parts) else None
+        return part if isinstance(part, dict) else None
+
+    def created_from(self) -> datetime | None:
+        """Return a time before which the platform did not create the message; None if events don't tell."""
+        told = parse_datetime_or_none(self._times.get("created_at"))
+        if told is not None:
+            return told
+        known = [moment for moment in map(parse_datetime_or_none, self._times.values()) if moment is not None]
+        return min(known) - _LONGEST_DELAY if known else None
+
+    def created_by(self) -> datetime | None:
+        """Return a time by which the platform had created the message."""
+        return parse_datetime_or_none(self._times.get("created_at")) or self._oldest
+
+    def may_live(self, window: RetentionWindow | None, now: datetime) -> bool:
+        """Whether the API may still show the message."""
+        created = self.created_by()
+        return window is None or created is None or window.expires_at(created) + _LONGEST_DELAY > now
+
+    def lived_at(self, window: RetentionWindow | None, moment: datetime) -> bool:
+        """Whether the API certainly showed the message at some moment."""
+        created = self.created_from()
+        return created is not None and (window is None or window.expires_at(created) > moment)
+
+    def as_api_message(self) -> dict[str, Any] | None:
+        """Return the message in the shape of the API's; None if no event has told what it is.
+
+        Its `created_at` is the nearest that events tell, and its `updated_at` when the newest of them happened. Its
+        parts have no reactions, of which events tell one by one.
+        """
+        snapshot = self._snapshot
+        if snapshot is None:
+            return None
+        is_from_me = {"outbound": True, "inbound": False}.get(str(snapshot.get("direction")))
+        rest = {name: value for name, value in snapshot.items() if name not in _NOT_OF_MESSAGE and name not in _TIMES}
+        times = {name: self._times.get(name) for name in _TIMES}
+        if times["reconciled_at"] is None:
+            # Of a message that came in time, the API does not have it.
+            del times["reconciled_at"]
+        return {
+            **rest,
+            **times,
+            "id": self.id,
+            "chat_id": self.chat_id,
+            "is_from_me": is_from_me,
+            "from": handle_of(snapshot.get("sender_handle")),
+            "from_handle": snapshot.get("sender_handle"),
+            "parts": self._parts(),
+            "delivery_status": self._status,
+            "is_delivered": self._status in ("delivered", "read"),
+            "is_read": self._status == "read",
+            "created_at": self._times.get("created_at") or self._created_about(),
+            "updated_at": self.newest and format_datetime(self.newest),
+        }
+
+    def _created_about(self) -> str | None:
+        """The nearest to its creation that events tell: what came in was created when its event was, or before."""
+        sent = parse_datetime_or_none(self._times.get("sent_at"))
+        known = [moment for moment in (sent, self._oldest) if moment is not None]
+        return format_datetime(min(known)) if known else None
+
+    def _parts(self) -> list[Any]:
+        parts = list(self._snapshot["parts"]) if self._snapshot is not None else []
+        for index, edits in self._edits.items():
+            at, text = edits[-1]
+            part = self._part(index)
+            if part is not None and self._snapshot_at is not None and at >= self._snapshot_at:
+                # How characters are shown belongs to the text that was there before.
+                parts[index] = {"type": part.get("type"), "value": text}
+        return parts
+
+
+class MessageFolder:
+    """The messages of the events that were read last. Memory is bounded.
+
+    Attributes:
+        unknown: messages to be emitted of which events have told so far only what became of them.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, FoldedMessage] = OrderedDict()
+        self.unknown: dict[str, FoldedMessage] = {}
+
+    def of(self, message_id: str) -> FoldedMessage:
+        """Return what is known of a message; nothing of one that is new."""
+        found = self._known.get(message_id)
+        if found is None:
+            found = self._known[message_id] = self.unknown.get(message_id) or FoldedMessage(message_id)
+        self._known.move_to_end(message_id)
+        return found
+
+    def take_dirty(self) -> Iterator[FoldedMessage]:
+        """Yield the messages of which there is something new, once, and forget the oldest of all."""
+        for message in list(self._known.values()):
+            if message.is_dirty:
+                message.is_dirty = False
+                yield message
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
