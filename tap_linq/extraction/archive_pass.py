@@ -174,6 +174,7 @@ class ArchivePass:
     def _page(self, events: list[ArchivedEvent]) -> Iterator[Batch]:
         """Yield what events tell by themselves, and keep what they tell of messages."""
         rows: dict[str, list[Record]] = {name: [] for name in sorted(ROW_STREAMS & self._streams)}
+        new: list[ArchivedEvent] = []
         for event in events:
             self.stats.events += 1
             self._deliveries.add(event.stored.subscription_id, event.delivered_at)
@@ -186,11 +187,16 @@ class ArchivePass:
                 continue
             if event.error is not None:
                 self.stats.broken += 1
+            self._fold(event)
+            new.append(event)
+        # Only now: events come in any order, and what one does not tell, a later one may.
+        for event in new:
+            line = self._line_of(event)
             if "webhook_events" in rows:
                 rows["webhook_events"].append(event_record(event, line))
             if event.change is None:
                 continue
-            before = self._fold(event)
+            before = self._text_before(event)
             if "message_events" in rows:
                 rows["message_events"].append(message_event_record(event, line, before))
             if "opt_outs" in rows:
@@ -216,15 +222,17 @@ class ArchivePass:
         is_of_line = wanted is None or line is None or line in wanted
         return is_of_line and (since is None or max(event.created, event.happened) >= since)
 
-    def _fold(self, event: ArchivedEvent) -> str | None:
-        """Keep what an event tells of a message, and return what an edited part said before."""
-        if event.message_id is None:
-            return None
-        message = self._folder.of(event.message_id)
-        before = message.text_before(event) if event.change == "edited" else None
-        message.fold(event)
-        message.is_dirty = True
-        return before
+    def _fold(self, event: ArchivedEvent) -> None:
+        """Keep what an event tells of a message."""
+        if event.change is not None and event.message_id is not None:
+            message = self._folder.of(event.message_id)
+            message.fold(event)
+            message.is_dirty = True
+
+    def _text_before(self, event: ArchivedEvent) -> str | None:
+        """Return what an edited part said before, where that is known."""
+        is_edit = event.change == "edited" and event.message_id is not None
+        return self._folder.of(event.message_id or "").text_before(event) if is_edit else None
 
     def _opt_outs(self, event: ArchivedEvent, line: str | None) -> Iterator[Record]:
         for found in opt_outs_of(event):

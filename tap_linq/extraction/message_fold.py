@@ -64,6 +64,7 @@ class FoldedMessage:
         self._snapshot: Mapping[str, Any] | None = None
         self._snapshot_at: datetime | None = None
         self._edits: dict[int, list[tuple[datetime, str]]] = {}
+        self._shown: dict[int, set[tuple[datetime, str]]] = {}
         self._times: dict[str, Any] = {}
         self._status: str | None = None
 
@@ -94,8 +95,12 @@ class FoldedMessage:
             if parse_datetime_or_none(self._times.get(name)) is None:
                 self._times[name] = event.data.get(name)
         self._advance(event.data.get("delivery_status"))
+        parts = event.data.get("parts")
+        for index, part in enumerate(parts if isinstance(parts, list) else ()):
+            if isinstance(part, dict) and isinstance(part.get("value"), str):
+                self._shown.setdefault(index, set()).add((created, part["value"]))
         # Snapshots are read from the platform's database when the event is made, so a newer one has the newer text.
-        if isinstance(event.data.get("parts"), list) and (self._snapshot_at is None or created >= self._snapshot_at):
+        if isinstance(parts, list) and (self._snapshot_at is None or created >= self._snapshot_at):
             self._snapshot, self._snapshot_at = event.data, created
 
     def _advance(self, status: object) -> None:
@@ -113,16 +118,14 @@ class FoldedMessage:
                 edits.sort(key=lambda one: one[0])
 
     def text_before(self, event: ArchivedEvent) -> str | None:
-        """Return what the part of an edit said before it, as far as events tell; called before it is folded."""
+        """Return what the part of an edit said before it, as far as events tell."""
         part = event.data.get("part")
-        index = part.get("index") if isinstance(part, dict) else None
-        if not isinstance(index, int):
+        index, edited = (part.get("index"), part.get("text")) if isinstance(part, dict) else (None, None)
+        if not isinstance(index, int) or not isinstance(edited, str):
             return None
         found = [(at, text) for at, text in self._edits.get(index, ()) if at < event.happened]
-        shown = self._part(index)
-        value = shown.get("value") if shown is not None else None
-        if isinstance(value, str) and self._snapshot_at is not None and self._snapshot_at <= event.happened:
-            found.append((self._snapshot_at, value))
+        # One of the same moment may show what the edit has made of it.
+        found += [one for one in self._shown.get(index, ()) if one[0] <= event.happened and one[1] != edited]
         return max(found, key=lambda one: one[0])[1] if found else None
 
     def _part(self, index: int) -> dict[str, Any] | None:
