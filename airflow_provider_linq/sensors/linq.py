@@ -278,23 +278,25 @@ class LinqMessageSensor(_LinqSensor):
     def poke(self, context: Context) -> PokeReturnValue:
         with fail_fast():
             self._check_interval()
+            wanted = self.filter  # what is wrong in it fails before the API is asked for its time
             since = self._since_in_server_time(context)
             self._note_poke(context)
-            found = self._ask_api(since) if self.webhook_archive is None else self._read_archive(since)
+            look = self._ask_api if self.webhook_archive is None else self._read_archive
+            found = look(wanted, since)
         if found is None:
             return PokeReturnValue(False)
         self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)))
         return PokeReturnValue(True, inbound_message(found, include_text=self.include_text))
 
-    def _ask_api(self, since: datetime) -> Message | None:
+    def _ask_api(self, wanted: MessageFilter, since: datetime) -> Message | None:
         reader = self._reader
         polled = run_to_end(lambda: reader.poll(since))
-        found = self.filter.earliest(polled.messages, since)
+        found = wanted.earliest(polled.messages, since)
         if found is None and polled.error is not None:
             raise polled.error
         return found
 
-    def _read_archive(self, since: datetime) -> Message | None:
+    def _read_archive(self, wanted: MessageFilter, since: datetime) -> Message | None:
         assert self.webhook_archive is not None
         with closing(open_for_reading(self.webhook_archive, self.hook.settings)) as archive:
             if not self._has_begun:
@@ -303,7 +305,7 @@ class LinqMessageSensor(_LinqSensor):
             while not is_end:
                 batch = read_batch(archive, self._position)
                 self._position, is_end = batch.position, batch.is_end
-                if found := matching(batch, self.filter, since):
+                if found := matching(batch, wanted, since):
                     return earliest(found).message
         return None
 

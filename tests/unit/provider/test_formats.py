@@ -48,7 +48,7 @@ def test_a_record_is_read_and_written_as_it_was(name: str, status: Status) -> No
     assert record.result == stored["result"]
     kept = Store()
     RecordStore(context(kept), name, BLANKS[name]).save(record)
-    added_since = {key: None for key in kept.values[name].keys() - stored.keys()}
+    added_since = dict.fromkeys(kept.values[name].keys() - stored.keys())
     assert kept.values == {name: {**stored, **added_since}}
 
 
