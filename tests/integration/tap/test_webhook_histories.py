@@ -20,13 +20,13 @@ from tests.support.captured_world import CapturedWorld, live_on
 from tests.support.emulator_process import Emulator
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(switches=SWITCHES, hours=st.sampled_from([1, 2, 6, 24]), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("outages", [False, True])
 def test_nothing_is_missing_without_a_word(
-    emulator_process: Emulator, switches: dict[str, Any], hours: int, seed: int, outages: bool
+    linq_emulator_process: Emulator, switches: dict[str, Any], hours: int, seed: int, outages: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        with closing(CapturedWorld(emulator_process, hours, switches, Path(folder))) as world:
+        with closing(CapturedWorld(linq_emulator_process, hours, switches, Path(folder))) as world:
             live_on(world, 8, random.Random(seed), outages=outages)
             world.end()
