@@ -100,8 +100,6 @@ TESTS_OF_INTERNALS = {
         "airflow_provider_linq.campaigns._dispatcher",
         "airflow_provider_linq.campaigns._state",
     },
-    # A receiver in a thread, which ends as one does that gets a signal.
-    "tests/support/webhook_receiver.py": {"linq_webhooks._server"},
 }
 
 #: Unit tests may look inside their package. So may those of the provider that need an emulator, and what they share:

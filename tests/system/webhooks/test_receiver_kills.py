@@ -20,8 +20,8 @@ from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
 from linq_webhooks.subscriptions import ensure_subscription
 from tests.support.postgres import for_sqlalchemy
-from tests.support.running_receiver import ReceiverProcess
 from tests.support.webhook_events import ids_of
+from tests.support.webhook_receiver import ReceiverProcess
 
 KILLS = {True: 50, False: 3}
 PERSON = "+12025550150"
