@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from linq_client import SettingsError
 from linq_webhooks.archive import Archive, ArchiveError, open_archive
 from linq_webhooks.maintenance import compact, erase
-from tests.support.running_receiver import body_of
 from tests.support.webhook_events import event, ids_of
+from tests.support.webhook_receiver import body_of
 
 START = datetime(2026, 3, 1, 12, 30, tzinfo=timezone.utc)
 

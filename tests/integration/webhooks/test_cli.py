@@ -16,7 +16,7 @@ from linq_webhooks.archive import open_archive
 from linq_webhooks.cli import main
 from linq_webhooks.secrets_file import add_secret
 from linq_webhooks.subscriptions import DEFAULT_EVENTS
-from tests.support.running_receiver import SECRET, ReceiverProcess, body_of, deliver
+from tests.support.webhook_receiver import SECRET, ReceiverProcess, body_of, deliver
 
 URL = "https://example.com/webhooks/linq"
 

@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
-from tests.support.running_receiver import SECRET, ReceiverThread, body_of, deliver, metrics_of, signed
 from tests.support.webhook_events import ids_of
+from tests.support.webhook_receiver import SECRET, ReceiverThread, body_of, deliver, metrics_of, signed
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
 

@@ -18,8 +18,8 @@ import requests
 
 from linq_webhooks.archive import open_archive
 from tests.support.postgres import for_sqlalchemy
-from tests.support.running_receiver import ReceiverProcess, body_of, deliver, metrics_of
 from tests.support.webhook_events import ids_of
+from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, metrics_of
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to limit files of another process")
