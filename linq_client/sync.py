@@ -99,6 +99,8 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 #: How soon `updated_at` of a chat follows the message that moves it.
 _UPDATE_DELAY: Final = timedelta(seconds=5)
 
+#: So many ids are kept as they are: those of a page or two.
+_FIRST_IDS: Final = 256
 _DIGEST_SIZE: Final = 16
 
 _T = TypeVar("_T")
@@ -262,14 +264,21 @@ def _drop_without_id(items: list[Any]) -> int:
 class SeenIds:
     """The ids that were seen, in little more than 16 bytes each: a chat can hold a million messages.
 
-    A set takes six times as much, and every thread has one. Two texts with the same 16 bytes of BLAKE2 don't happen.
+    A set takes six times as much, and every thread has one; it takes a tenth of the time, so the first ids are in one.
+    Two texts with the same 16 bytes of BLAKE2 don't happen.
     """
 
     def __init__(self) -> None:
+        self._first: set[str] = set()
         self._by_first_byte: defaultdict[int, bytearray] = defaultdict(bytearray)
 
     def add(self, id_: str) -> bool:
         """Note an id; False if it was noted before."""
+        if id_ in self._first:
+            return False
+        if len(self._first) < _FIRST_IDS:
+            self._first.add(id_)
+            return True
         digest = blake2b(id_.encode(), digest_size=_DIGEST_SIZE).digest()
         noted = self._by_first_byte[digest[0]]
         at = noted.find(digest)
