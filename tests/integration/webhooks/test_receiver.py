@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
+import shutil
 import socket
 import threading
 import time
@@ -261,6 +263,50 @@ def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits(
         assert time.monotonic() - started < 60
         gate.open.set()
         assert deliver(receiver.url, body_of(1)) == 200
+
+
+@pytest.mark.parametrize("kind", ["folder", "database"])
+@pytest.mark.parametrize("what", ["all", "one file", "cut", "replaced"])
+def test_nothing_is_acknowledged_that_goes_into_a_removed_file(kind: str, what: str, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    url = str(place) if kind == "folder" else f"sqlite:///{place / 'a.db'}"
+    with ReceiverThread(open_archive(url)) as receiver:
+        assert deliver(receiver.url, body_of(0)) == 200
+        _, position = ids_of(open_archive(url))
+        assert position
+        (file,) = [path for path in place.rglob("*") if path.suffix in (".jsonl", ".db")]
+        if what == "all":
+            shutil.rmtree(place)
+            place.mkdir()
+        elif what == "one file":
+            file.unlink()
+        elif what == "cut" and kind == "folder":
+            os.truncate(file, 0)
+        else:
+            beside = file.with_name("beside")
+            shutil.copy(file, beside)
+            beside.replace(file)
+        acknowledged = {f"e{n}" for n in range(1, 6) if deliver(receiver.url, body_of(n)) == 200}
+        assert len(acknowledged) >= 4, "it recovers by itself"
+        # Also for a reader who knows the earlier files.
+        for since in (None, position):
+            assert acknowledged <= set(ids_of(open_archive(url), since)[0])
+    assert acknowledged <= set(ids_of(open_archive(url), position)[0])
+
+
+def test_nothing_is_acknowledged_that_goes_into_a_removed_spool(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=tmp_path / "spool") as receiver:
+        assert deliver(receiver.url, body_of(0)) == 200
+        shutil.rmtree(tmp_path / "spool")
+        acknowledged = {f"e{n}" for n in range(1, 6) if deliver(receiver.url, body_of(n)) == 200}
+        assert len(acknowledged) >= 4
+        gate.fails = False
+        while len(gate.events) < len(acknowledged):
+            time.sleep(0.05)
+    assert {event.event_id for event in gate.events} == acknowledged
 
 
 def drained(receiver: ReceiverThread) -> None:
