@@ -176,8 +176,8 @@ class DatabaseArchive:
                     raise ArchiveError(f"webhook archive {self._name}: cannot write: its file was removed or replaced")
 
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
-        # Positions are no lower than the microseconds since 1970: a database may be made again, or restored, and a reader
-        # who knows a position in the earlier one would pass over what is written from then on.
+        # Positions are no lower than the microseconds since 1970: a database may be made again, or restored, and a
+        # reader who knows a position in the earlier one would pass over what is written from then on.
         now = time.time_ns() // 1000
         last_position = sa.case((_archive.c.last_position < now, now), else_=_archive.c.last_position)
         claim = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import os
@@ -124,10 +125,10 @@ def test_what_is_not_genuine_gets_401_and_is_not_stored(
         (b'{"event_id": "e1"} x', 400, None),
         (b"\xff\xfe\x00", 400, None),
         (b"[]", 200, "e"),
-        (b'{"event_id": 7, "event_type": []}', 200, "e"),
+        (b'{"event_id": 7, "event_type": []}', 200, "sha256-"),
         (b'{"event_id": "", "event_type": "parade.started"}', 200, "e"),
-        (b'{"event_id": "e1\\u0000\\ud83d", "event_type": "x"}', 200, "e1\ufffd\ufffd"),
-        (b'{"event_id": "' + b"x" * 5000 + b'"}', 200, "e"),
+        (b'{"event_id": "e1\\u0000\\ud83d", "event_type": "x"}', 200, "sha256-"),
+        (b'{"event_id": "' + b"x" * 5000 + b'"}', 200, "sha256-"),
         (b'{"event_id": "e1", "data": "caf\xe9"}', 200, "e1"),
         (b'{"event_id": "e1", "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 200, "e1"),
     ],
@@ -136,6 +137,8 @@ def test_any_json_that_is_genuine_is_stored_as_it_came(
     receiver: ReceiverThread, folder: str, body: bytes, status: int, event_id: str | None
 ) -> None:
     assert deliver(receiver.url, body) == status
+    if event_id == "sha256-":
+        event_id += hashlib.sha256(body).hexdigest()
     assert [(event.event_id, event.body) for event in stored(folder)] == ([(event_id, body)] if event_id else [])
 
 
