@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import logging
@@ -18,8 +19,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from linq_webhooks._encryption import BodyCipher
 from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
-from tests.support.webhook_events import ids_of
+from tests.support.webhook_events import KEY, OTHER_KEY, ids_of
 from tests.support.webhook_receiver import SECRET, ReceiverThread, body_of, deliver, metrics_of, signed
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
@@ -348,6 +350,60 @@ def test_what_is_in_the_spool_survives_a_restart(tmp_path: Path) -> None:
             time.sleep(0.05)
         drained(receiver)
     assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(5)]
+
+
+def spooled_by_an_earlier_process(spool: Path, count: int, **options: object) -> Path:
+    """Spool events e0, e1, ... and return the segment that they are in, which was not compressed."""
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=spool, **options) as receiver:
+        assert [deliver(receiver.url, body_of(number)) for number in range(count)] == [200] * count
+    (path,) = spool.rglob("*.jsonl.gz")
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+    return path.with_suffix("")
+
+
+@pytest.mark.parametrize("damage", ["blank", "junk", "drained", "stray"])
+def test_damage_in_a_spool_keeps_nothing_else_back(tmp_path: Path, damage: str) -> None:
+    path = spooled_by_an_earlier_process(tmp_path, 6)
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"\0" * (len(lines[2]) - 1) + b"\n" if damage == "blank" else b"{junk\n"
+    stray = tmp_path / "date=2026-13-99" / "hour=77" / "a.000000001.jsonl"
+    if damage == "drained":
+        (tmp_path / "drained.json").write_bytes(b"")
+    elif damage == "stray":
+        stray.parent.mkdir(parents=True)
+        stray.write_bytes(lines[2])
+    else:
+        path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+    gate = Gate()
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        assert deliver(receiver.url, body_of(6)) == 200
+        expected = {f"e{number}" for number in range(7) if number != 2 or damage in ("drained", "stray")}
+        while {event.event_id for event in gate.events} != expected:
+            time.sleep(0.05)
+        while path.parent.exists():
+            time.sleep(0.05)
+        assert requests.get(f"{receiver.origin}/readyz", timeout=60).json() == {"archive": "ok", "spool": "ok"}
+    assert stray.exists() == (damage == "stray")
+    kept = [file.read_bytes() for file in tmp_path.glob("damaged/*")]
+    assert kept == ([damaged] if damage in ("blank", "junk") else [])
+
+
+def test_a_spool_that_cannot_be_read_is_no_secret(tmp_path: Path) -> None:
+    spooled_by_an_earlier_process(tmp_path, 3, cipher=BodyCipher(KEY))
+    gate = Gate()
+    with ReceiverThread(gate, spool=tmp_path, cipher=BodyCipher(OTHER_KEY)) as receiver:
+        assert deliver(receiver.url, body_of(3)) == 200
+        while requests.get(f"{receiver.origin}/readyz", timeout=60).json() != {"archive": "ok", "spool": "failed"}:
+            time.sleep(0.05)
+        while metrics_of(receiver.url)["linq_webhooks_oldest_spooled_age_seconds"] == 0:
+            time.sleep(0.05)
+    with ReceiverThread(gate, spool=tmp_path, cipher=BodyCipher(OTHER_KEY + b" " + KEY)):
+        while len(gate.events) < 4:
+            time.sleep(0.05)
+    assert [event.event_id for event in gate.events] == ["e0", "e1", "e2", "e3"]
 
 
 def test_a_spool_takes_over_when_the_archive_hangs(tmp_path: Path) -> None:
