@@ -17,11 +17,11 @@ import time
 from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
 
 from pydantic import ValidationError
 
-from linq_client._decode import decode_json
+from linq_client._decode import REPLACEMENT, decode_json
 from linq_client._events import (
     AccountEvent,
     Actor,
@@ -241,8 +241,9 @@ def subscription_of(headers: Mapping[str, str]) -> str | None:
 def identify(body: Body, headers: Mapping[str, str]) -> EventIdentity:
     """Return what identifies a delivery that was verified, also where it is no event as they are known.
 
-    The id is that of the event, else the header `webhook-id`, which has the same, else a digest of the body. It has at
-    most 200 characters.
+    The id is that of the event. If the event has none, it is the header `webhook-id`, which has the same, else a digest
+    of the body. It is the digest too if the event's id can't be kept as it is: what differs has to keep different ids.
+    It has at most 200 characters.
 
     Raises:
         LinqError: the body is no JSON.
@@ -255,13 +256,16 @@ def identify(body: Body, headers: Mapping[str, str]) -> EventIdentity:
         raise LinqError("webhook delivery: the body is not JSON", effect=Effect.NONE) from None
     lower = {name.lower(): value for name, value in headers.items()}
     named = fields if isinstance(fields, dict) else {}
-    ids = (named.get("event_id"), lower.get("webhook-id"), f"sha256-{hashlib.sha256(raw).hexdigest()}")
+    given = named.get("event_id")
+    event_id = lower.get("webhook-id") if given is None or given == "" else given
+    if not _is_name(event_id) or REPLACEMENT in event_id:
+        event_id = f"sha256-{hashlib.sha256(raw).hexdigest()}"
     types = (named.get("event_type"), lower.get("x-webhook-event"), "unknown")
-    return EventIdentity(_first_name(ids), _first_name(types), subscription_of(lower))
+    return EventIdentity(event_id, next(filter(_is_name, types)), subscription_of(lower))
 
 
-def _first_name(names: tuple[object, ...]) -> str:
-    return next(name for name in names if isinstance(name, str) and 0 < len(name) <= _MAX_NAME)
+def _is_name(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME
 
 
 def _raw(body: Body) -> bytes:

@@ -13,20 +13,25 @@ from linq_webhooks.archive import ArchiveError, StoredEvent
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
 
-__all__ = ["FORMAT", "check_format", "decode_event", "encode_event", "encode_line", "event_of"]
+__all__ = ["FORMAT", "DamagedError", "check_format", "decode_event", "encode_event", "encode_line", "event_of"]
 
 #: Of stored events and positions.
 FORMAT: Final = 1
+
+
+class DamagedError(ArchiveError):
+    """A record can't be read, now or later."""
 
 
 def check_format(number: object, what: str) -> None:
     """Refuse what a later version has written.
 
     Raises:
-        ArchiveError: the number is none, or newer than this version knows.
+        DamagedError: the number is none.
+        ArchiveError: it is newer than this version knows.
     """
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise ArchiveError(f"{what}: must have a format number of 1 or more, got {number!r}")
+        raise DamagedError(f"{what}: must have a format number of 1 or more, got {number!r}")
     if number > FORMAT:
         raise ArchiveError(
             f"{what}: has format {number}, and this version reads up to {FORMAT}; run the version that wrote it"
@@ -76,7 +81,8 @@ def decode_event(line: bytes, cipher: BodyCipher | None, where: str) -> StoredEv
         where: the place of the line, for an error.
 
     Raises:
-        ArchiveError: it is damaged, or of a newer format.
+        DamagedError: it is damaged.
+        ArchiveError: it is of a newer format.
         SettingsError: it is encrypted, and there is no key for it.
     """
     try:
@@ -84,7 +90,7 @@ def decode_event(line: bytes, cipher: BodyCipher | None, where: str) -> StoredEv
         if not isinstance(record, dict):
             raise ValueError("must be an object")
     except ValueError:
-        raise ArchiveError(f"{where}: a record is damaged, it is no JSON object") from None
+        raise DamagedError(f"{where}: a record is damaged, it is no JSON object") from None
     return event_of(record, cipher, where)
 
 
@@ -112,4 +118,4 @@ def event_of(record: dict[str, Any], cipher: BodyCipher | None, where: str) -> S
         raise
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         # Not its words: they may quote the record.
-        raise ArchiveError(f"{where}: a record is damaged ({type(error).__name__})") from None
+        raise DamagedError(f"{where}: a record is damaged ({type(error).__name__})") from None

@@ -9,13 +9,17 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from linq_client.errors import SettingsError
-from linq_webhooks._records import FORMAT, check_format
+from linq_webhooks._records import FORMAT, DamagedError, check_format
 from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks import _local
+from linq_webhooks.sinks._positions import Position
+from linq_webhooks.sinks._segments import Segment, dates
+from linq_webhooks.sinks._store import Store
 from linq_webhooks.sinks.files import FileArchive
 
 if TYPE_CHECKING:
@@ -61,7 +65,15 @@ class Spool:
         self._drained: str | None = None
 
     def _new_archive(self) -> FileArchive:
-        return FileArchive(str(self._path), cipher=self._cipher, writer="spool")
+        return FileArchive(str(self._path), cipher=self._cipher, writer="spool", on_damage=self._keep_damaged)
+
+    def _keep_damaged(self, segment: Segment, raw: bytes, end: int, _error: DamagedError) -> None:
+        """Keep a record that can't be handed on: the file that it is in is removed when the others were."""
+        kept = self._path / "damaged" / f"{Path(segment.path).name}.{end}"
+        try:
+            _local.replace(str(kept), raw)
+        except OSError as error:
+            raise ArchiveError(f"spool {self._path}: cannot write: {error.strerror}") from None
 
     def append(self, events: Sequence[StoredEvent]) -> None:
         """Store events durably.
@@ -113,8 +125,8 @@ class Spool:
         # reader could take the position for one in the new ones.
         _local.remove(str(self._path / _POSITION_FILE))
         self._drained = None
-        for folder in self._path.glob("date=*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for date in dates(Store(str(self._path))):
+            shutil.rmtree(self._path / f"date={date}", ignore_errors=True)
         return True
 
     def _has_more(self) -> bool:
@@ -145,10 +157,20 @@ class Spool:
         try:
             fields = json.loads((self._path / _POSITION_FILE).read_bytes())
             check_format(fields["format"], f"spool {self._path}: {_POSITION_FILE}")
-            return str(fields["position"])
+            return Position.parse(fields["position"]).text()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise ArchiveError(
-                f"spool {self._path}: {_POSITION_FILE} can't be read; without it, all comes again"
-            ) from None
+        except OSError as error:
+            raise ArchiveError(f"spool {self._path}: {_POSITION_FILE}: {error.strerror}") from None
+        except (DamagedError, SettingsError, ValueError, KeyError, TypeError):
+            # As a loss of power or a full disk leaves it.
+            log.error("spool %s: %s can't be read; all is moved again", self._path, _POSITION_FILE)
+            return None
+
+    def oldest_written_at(self) -> datetime | None:
+        """Return about when the oldest file was written to first; None if there is none, also if it can't be read."""
+        times = []
+        for path in self._path.glob("date=*/**/*"):
+            with suppress(OSError):
+                times.append(path.stat().st_mtime)
+        return datetime.fromtimestamp(min(times), timezone.utc) if times else None

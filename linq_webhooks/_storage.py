@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from linq_client.errors import LinqError
 from linq_webhooks._group_commit import GroupCommit
 from linq_webhooks._metrics import Metrics
 from linq_webhooks._spool import Spool
@@ -47,6 +48,7 @@ class Storage:
         self._to_archive = GroupCommit(archive, max_bytes=_MAX_WAITING_BYTES, max_seconds=_ARCHIVE_SECONDS)
         self._is_spooling = False
         self._is_down = False
+        self._is_spool_unreadable = False
         self._being_spooled = 0
         self._draining: asyncio.Task[None] | None = None
         if spool is not None:
@@ -77,7 +79,7 @@ class Storage:
         await self._store_in_spool(event)
 
     async def check(self) -> dict[str, bool]:
-        """Return whether archive and spool can be written to at present."""
+        """Return whether archive and spool can be written to at present, and whether the spool can be read."""
         places = {"archive": self._to_archive.run(self._archive.check)}
         if self._spool is not None:
             places["spool"] = self._to_spool.run(self._spool.check)
@@ -85,7 +87,10 @@ class Storage:
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ArchiveError):
                 raise outcome
-        return {place: outcome is None for place, outcome in zip(places, outcomes, strict=True)}
+        works = {place: outcome is None for place, outcome in zip(places, outcomes, strict=True)}
+        if self._is_spool_unreadable:
+            works["spool"] = False
+        return works
 
     async def close(self) -> None:
         """Write what waits, and close archive and spool."""
@@ -117,10 +122,16 @@ class Storage:
         pause = _FIRST_PAUSE
         while True:
             try:
-                if not is_counted:
-                    self._metrics.spooled.set(await asyncio.to_thread(spool.count))
-                    is_counted = True
-                batch = await asyncio.to_thread(spool.peek)
+                try:
+                    if not is_counted:
+                        self._metrics.spooled.set(await asyncio.to_thread(spool.count))
+                        is_counted = True
+                    batch = await asyncio.to_thread(spool.peek)
+                except LinqError:
+                    self._is_spool_unreadable = True
+                    self._metrics.note_oldest_spooled(await asyncio.to_thread(spool.oldest_written_at))
+                    raise
+                self._is_spool_unreadable = False
                 self._metrics.note_oldest_spooled(batch[0][0].received_at if batch else None)
                 if batch:
                     await self._hand_on(spool, batch)
@@ -129,7 +140,7 @@ class Storage:
                 pause = _FIRST_PAUSE
             except Exception as error:
                 # Also of kinds that nobody foresaw: if this ended, the spool would only grow.
-                if not isinstance(error, ArchiveError):
+                if not isinstance(error, LinqError):
                     log.exception("spool: it could not be moved to the archive")
                 self._note_down(error)
                 await asyncio.sleep(pause)
@@ -171,5 +182,5 @@ class Storage:
 def _has_some(spool: Spool) -> bool:
     try:
         return bool(spool.peek())
-    except ArchiveError:  # it may be readable later; moving it tries again
+    except LinqError:  # it may be readable later, also with another key; moving it tries again
         return True

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 from uuid import uuid4
 
-from linq_webhooks._records import encode_line, event_of
+from linq_webhooks._records import DamagedError, encode_line, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks._positions import Position, hour_of
 from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, list_segments, newest_hour
@@ -121,7 +121,7 @@ def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
 def _lines_of(store: Store, segments: Iterable[Segment]) -> Iterator[Line]:
     """Read the lines of segments once each, of each writer in its order, as a reader does."""
     position = Position()
-    reader = SegmentReader(store)
+    reader = SegmentReader(store, _refuse)
     try:
         for segment in segments:
             for line in reader.unread(segment, position):
@@ -129,6 +129,11 @@ def _lines_of(store: Store, segments: Iterable[Segment]) -> Iterator[Line]:
                 yield line
     except FileNotFoundError:
         raise ArchiveError(f"webhook archive {store.name}: its files go while they are merged") from None
+
+
+def _refuse(_segment: Segment, _raw: bytes, _end: int, error: DamagedError) -> NoReturn:
+    # Its file would be removed, and somebody may be able to repair it.
+    raise error
 
 
 def _with_origin(line: Line) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import logging
 import os
@@ -131,6 +132,9 @@ class FileWriter(SegmentWriter):
                     self._opened_hour = hour_of(datetime.now(timezone.utc))
                 _local.write(self._descriptor, lines)
                 os.fsync(self._descriptor)
+                # Whoever removes or replaces the file leaves this one open without a name, and nobody can read it.
+                if os.stat(self._path).st_size < self._size + len(lines):
+                    raise FileNotFoundError(errno.ENOENT, "its file was cut or replaced")
                 self._size += len(lines)
             except OSError as error:
                 # What came of it is not known, and a second fsync would not say: nothing more is written to this file.

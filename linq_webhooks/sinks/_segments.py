@@ -15,15 +15,26 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 
-from linq_webhooks.archive import ArchiveError
-from linq_webhooks.sinks._positions import Place, Position
+from linq_webhooks._records import DamagedError
+from linq_webhooks.sinks._positions import HOUR_FORM, Place, Position
 from linq_webhooks.sinks._store import Store
 
-__all__ = ["Line", "Segment", "SegmentReader", "dates", "folder_of", "list_segments", "newest_hour", "segment_name"]
+__all__ = [
+    "Line",
+    "OnDamage",
+    "Segment",
+    "SegmentReader",
+    "dates",
+    "folder_of",
+    "list_segments",
+    "newest_hour",
+    "segment_name",
+]
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +59,25 @@ def segment_name(hour: str, writer: str, number: int) -> str:
 
 def dates(store: Store) -> list[str]:
     """Return the dates that the archive has folders for, oldest first."""
-    return [match[1] for name in store.folders() if (match := _DATE.fullmatch(name))]
+    return [match[1] for name in store.folders() if (match := _DATE.fullmatch(name)) and _is_hour(f"{match[1]}T00")]
 
 
 def newest_hour(store: Store) -> str | None:
     """Return the newest hour of the archive; None if it is empty."""
     for date in reversed(dates(store)):
-        hours = [match[1] for name in store.folders(f"date={date}") if (match := _HOUR.fullmatch(name))]
+        names = [match[1] for name in store.folders(f"date={date}") if (match := _HOUR.fullmatch(name))]
+        hours = [hour for name in names if _is_hour(hour := f"{date}T{name}")]
         if hours:
-            return f"{date}T{hours[-1]}"
+            return hours[-1]
     return None
+
+
+def _is_hour(text: str) -> bool:
+    try:
+        datetime.strptime(text, HOUR_FORM)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +110,8 @@ def list_segments(store: Store, folder: str) -> list[Segment]:
         if match is None:  # of a write that did not come to its end, or of somebody else
             continue
         hour = f"{match['date']}T{match['hour']}"
+        if not _is_hour(hour):
+            continue
         segment = Segment(path, hour, match["writer"], int(match["number"] or 0), bool(match["gz"]))
         # While one is compressed, both are there. They sort such that the compressed one, which is written whole, wins.
         found[(hour, segment.writer, segment.number) if segment.writer else path] = segment
@@ -106,15 +128,21 @@ class Line:
     place: Place
 
 
+#: What is done with a line that is damaged: its segment, the line, the byte at which it ends, and what is wrong.
+OnDamage: TypeAlias = Callable[[Segment, bytes, int, DamagedError], None]
+
+
 class SegmentReader:
     """Reads the segments of one archive.
 
     Args:
         store: where they are.
+        on_damage: passes a damaged line over, or raises.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_damage: OnDamage) -> None:
         self._store = store
+        self._on_damage = on_damage
         #: How far each complete segment goes, so that one that was read is not decompressed again at each poll.
         self._ends: dict[str, dict[str, tuple[int, int]]] = {}
 
@@ -123,7 +151,7 @@ class SegmentReader:
 
         Raises:
             FileNotFoundError: it was compressed or merged meanwhile: list again.
-            ArchiveError: it can't be read, or a line is damaged.
+            ArchiveError: it can't be read.
         """
         ends = self._ends.get(segment.path)
         if ends is not None and all(position.has_read(writer, *end) for writer, end in ends.items()):
@@ -152,17 +180,19 @@ class SegmentReader:
             end = start
             for raw in _whole_lines(content, segment, self._store.name):
                 end += len(raw)
-                yield _line_of(raw, segment, end, self._store.name)
+                try:
+                    # In front of a line may be pages that a loss of power kept from the disk.
+                    line = _line_of(raw.lstrip(b"\0"), segment, end, self._store.name)
+                except DamagedError as error:
+                    self._on_damage(segment, raw, end, error)
+                else:
+                    yield line
 
 
 def _whole_lines(content: Any, segment: Segment, archive: str) -> Iterator[bytes]:
     try:
         for raw in content:
             if not raw.endswith(b"\n"):  # being written, or cut by a crash before it was acknowledged
-                return
-            if raw.startswith(b"\0"):
-                # Pages that a loss of power kept from the disk; what comes after them was not synced either.
-                log.warning("webhook archive %s: %s ends in blank pages, after a crash", archive, segment.path)
                 return
             yield raw
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -182,5 +212,5 @@ def _line_of(raw: bytes, segment: Segment, end: int, archive: str) -> Line:
         if not isinstance(record, dict):
             raise ValueError("must be an object")
     except (ValueError, KeyError, TypeError):
-        raise ArchiveError(f"{where}: a record is damaged, it is no JSON object") from None
+        raise DamagedError(f"{where}: a record is damaged, it is no JSON object") from None
     return Line(record, raw, writer, place)

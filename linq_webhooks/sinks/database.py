@@ -10,7 +10,9 @@ makes them wait for each other, so positions become visible in their order, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -58,6 +60,9 @@ _archive: Final = sa.Table(
 _INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _PAGE: Final = 1000
 
+#: Of a connection to SQLite: which files it has opened.
+_FILES: Final = "linq_files"
+
 #: Seconds for a connection, and for one statement or the lock of another writer: a database that hangs is down.
 _TIMEOUT_SECONDS: Final = 5
 
@@ -100,6 +105,7 @@ class DatabaseArchive:
             raise SettingsError("webhook archive: is no URL of a database") from None
         if self._dialect == "sqlite":
             sa.event.listen(self._engine, "connect", _make_sqlite_durable)
+            sa.event.listen(self._engine, "checkout", _refuse_files_that_are_gone)
         self._cipher = cipher
         self._has_tables = False
 
@@ -107,12 +113,8 @@ class DatabaseArchive:
         if not events:
             return
         rows = [self._row_of(event) for event in events]
-        with self._errors("write"):
-            self._make_tables()
-            with self._engine.begin() as connection:
-                if self._dialect == "postgresql":
-                    connection.execute(_POSTGRESQL_SETTINGS)
-                self._insert(connection, rows)
+        with self._writing() as connection:
+            self._insert(connection, rows)
 
     def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
         after = _parse_position(since)
@@ -153,19 +155,34 @@ class DatabaseArchive:
         return f'{{"format":{FORMAT},"position":{position}}}'
 
     def check(self) -> None:
-        with self._errors("write"):
-            self._make_tables()
-            with self._engine.connect() as connection, connection.begin() as transaction:
-                connection.execute(sa.update(_archive).values(format=_archive.c.format))
-                transaction.rollback()
+        with self._writing() as connection:
+            connection.execute(sa.update(_archive).values(format=_archive.c.format))
+            connection.rollback()
 
     def close(self) -> None:
         self._engine.dispose()
 
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """Run a transaction, and see afterwards that what it has written is where others look for it."""
+        with self._errors("write"):
+            self._make_tables()
+            with self._engine.connect() as connection:
+                if self._dialect == "postgresql":
+                    connection.execute(_POSTGRESQL_SETTINGS)
+                yield connection
+                connection.commit()
+                if _are_files_gone(connection.info):
+                    raise ArchiveError(f"webhook archive {self._name}: cannot write: its file was removed or replaced")
+
     def _insert(self, connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
+        # Positions are no lower than the microseconds since 1970: a database may be made again, or restored, and a
+        # reader who knows a position in the earlier one would pass over what is written from then on.
+        now = time.time_ns() // 1000
+        last_position = sa.case((_archive.c.last_position < now, now), else_=_archive.c.last_position)
         claim = (
             sa.update(_archive)
-            .values(last_position=_archive.c.last_position + len(rows))
+            .values(last_position=last_position + len(rows))
             .returning(_archive.c.last_position, _archive.c.format)
         )
         last, number = connection.execute(claim).one()
@@ -185,7 +202,8 @@ class DatabaseArchive:
             _metadata.create_all(connection)
             insert: Any = _INSERTS[self._dialect](_archive)
             connection.execute(
-                insert.on_conflict_do_nothing(index_elements=["id"]), {"id": 1, "format": FORMAT, "last_position": 0}
+                insert.on_conflict_do_nothing(index_elements=["id"]),
+                {"id": 1, "format": FORMAT, "last_position": 0},
             )
         self._has_tables = True
 
@@ -224,6 +242,7 @@ class DatabaseArchive:
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
+            self._has_tables = False  # as far as is known: somebody may have removed them
             # Not its words: those of a database may quote rows or the address that it was reached by.
             kind = type(getattr(error, "orig", None) or error).__name__
             raise ArchiveError(f"webhook archive {self._name}: cannot {what}: {kind}") from None
@@ -236,12 +255,40 @@ def _connect_arguments(url: sa.URL) -> dict[str, Any]:
     return {"connect_timeout": _TIMEOUT_SECONDS, "tcp_user_timeout": _TIMEOUT_SECONDS * 1000}
 
 
-def _make_sqlite_durable(connection: Any, _record: object) -> None:
+def _make_sqlite_durable(connection: Any, record: Any) -> None:
     cursor = connection.cursor()
     # Readers don't hold up the writer, and a commit survives a loss of power.
     cursor.execute("pragma journal_mode=wal")
     cursor.execute("pragma synchronous=full")
+    cursor.execute("select count(*) from sqlite_master")  # which makes the second file
+    ((_, _, path),) = cursor.execute("pragma database_list").fetchall()
+    if path:  # not in memory
+        record.info[_FILES] = _identities((path, f"{path}-wal"))
     cursor.close()
+
+
+def _refuse_files_that_are_gone(_connection: object, record: Any, _proxy: object) -> None:
+    if _are_files_gone(record.info):
+        raise sa.exc.DisconnectionError  # the pool opens another connection
+
+
+def _are_files_gone(info: Mapping[Any, Any]) -> bool:
+    """Whether files of a connection were removed or replaced: SQLite goes on in them, where nobody can read it."""
+    files = info.get(_FILES)
+    return files is not None and files != _identities(files)
+
+
+def _identities(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Return by which a file system knows the files that have these paths; None of a path that has none."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            found[path] = None
+        else:
+            found[path] = status.st_dev, status.st_ino
+    return found
 
 
 def _parse_position(since: str | None) -> int:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from linq_webhooks._records import encode_event, event_of
+from linq_webhooks._records import DamagedError, encode_event, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks._positions import Position, hour_of, settled_hour
 from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
-from linq_webhooks.sinks._segments import Segment, SegmentReader, dates, list_segments, newest_hour
+from linq_webhooks.sinks._segments import OnDamage, Segment, SegmentReader, dates, list_segments, newest_hour
 from linq_webhooks.sinks._store import Store
 
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
 
 __all__ = ["FileArchive"]
+
+log = logging.getLogger(__name__)
 
 #: How often a read lists again because a segment was compressed or merged between listing and opening.
 _MAX_LISTINGS: Final = 20
@@ -30,13 +33,23 @@ class FileArchive:
         url: a folder, or a URL that fsspec knows.
         cipher: encrypts and decrypts bodies.
         writer: name of this writer in the names of files; the machine's by default.
+        on_damage: is called for each record that can't be read, before it is passed over. It is logged in any case.
     """
 
-    def __init__(self, url: str, *, cipher: BodyCipher | None = None, writer: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        cipher: BodyCipher | None = None,
+        writer: str | None = None,
+        on_damage: OnDamage | None = None,
+    ) -> None:
         self._store = Store(url)
         self.cipher = cipher
         self._writer: SegmentWriter = make_writer(self._store, writer)
-        self._reader = SegmentReader(self._store)
+        self._on_damage = on_damage
+        self._damaged: set[tuple[str, int]] = set()
+        self._reader = SegmentReader(self._store, self._pass_over)
 
     def append(self, events: Sequence[StoredEvent]) -> None:
         if events:
@@ -81,8 +94,20 @@ class FileArchive:
             position.begin_hour(segment.hour, settled)
             for line in self._reader.unread(segment, position):
                 where = f"webhook archive {self._store.name}: {segment.path}, up to byte {line.place.end}"
-                event = event_of(line.record, self.cipher, where)
-                yield event, position.advance(line.writer, line.place)
+                try:
+                    event = event_of(line.record, self.cipher, where)
+                except DamagedError as error:
+                    self._pass_over(segment, line.raw, line.place.end, error)
+                else:
+                    yield event, position.advance(line.writer, line.place)
+
+    def _pass_over(self, segment: Segment, raw: bytes, end: int, error: DamagedError) -> None:
+        if (segment.path, end) in self._damaged:
+            return
+        if self._on_damage is not None:
+            self._on_damage(segment, raw, end, error)
+        self._damaged.add((segment.path, end))
+        log.error("%s; it is passed over, the %d. so far", error, len(self._damaged))
 
     def position_before(self, moment: datetime) -> str | None:
         with self._store.errors("list it"):

@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from linq_webhooks.archive import Archive
-from tests.support.webhook_events import ArchiveContract, event
+from tests.support.webhook_events import ArchiveContract, event, ids_of
 
 
 def read_file(path: str, content: bytes) -> bytes:
@@ -57,3 +57,17 @@ class TestSQLite(ArchiveContract):
         archive.append([event(1), event(1)])
         archive.append([event(2), event(1)])
         assert [stored for stored, _ in archive.read()] == [event(1), event(2)]
+
+    def test_a_backup_that_is_restored_hides_nothing_from_readers(
+        self, opened: Callable[..., Archive], tmp_path: Path
+    ) -> None:
+        archive = opened()
+        archive.append([event(1)])
+        archive.close()
+        backup = (tmp_path / "archive.db").read_bytes()
+        archive.append([event(number) for number in range(2, 9)])
+        _, position = ids_of(archive)
+        archive.close()
+        (tmp_path / "archive.db").write_bytes(backup)
+        opened().append([event(9)])
+        assert ids_of(opened(), position)[0] == ["e9"]

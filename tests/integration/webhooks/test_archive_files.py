@@ -52,28 +52,56 @@ def test_a_segment_that_a_crash_has_cut_is_read_to_its_last_whole_line(tmp_path:
     whole.close()
 
 
-def test_blank_pages_that_a_loss_of_power_left_are_passed_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", [b"garbage\n", b"[]\n", b'{"format": 1}\n', b"{}\n", b"\0" * 4096 + b'"rest"}\n'])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_damaged_record_is_passed_over_and_reported(
+    tmp_path: Path, damage: bytes, is_closed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(open_archive(str(tmp_path))) as archive:
-        archive.append([event(1)])
-        (path,) = segments(tmp_path)
-        path.write_bytes(path.read_bytes() + b"\0" * 4096 + b'"rest"}\n')
-        with caplog.at_level(logging.WARNING):
-            assert ids_of(open_archive(str(tmp_path)))[0] == ["e1"]
-    assert "blank pages" in caplog.text
+    archive = open_archive(str(tmp_path))
+    archive.append([event(1)])
+    (path,) = segments(tmp_path)
+    path.write_bytes(path.read_bytes() + damage)
+    archive.append([event(2)])
+    if is_closed:
+        archive.close()
+    reader = open_archive(str(tmp_path))
+    with caplog.at_level(logging.ERROR):
+        ids, position = ids_of(reader)
+        assert ids == ["e1", "e2"]
+        assert ids_of(reader, position)[0] == []
+        assert ids_of(reader)[0] == ["e1", "e2"]
+    (report,) = [record.getMessage() for record in caplog.records]
+    assert path.name in report
+    assert "damaged" in report or "format" in report
+    archive.close()
 
 
-@pytest.mark.parametrize("damage", [b"garbage\n", b"[]\n", b'{"format": 1}\n', b"{}\n"])
-def test_a_damaged_record_is_never_passed_over_in_silence(tmp_path: Path, damage: bytes) -> None:
+@pytest.mark.parametrize("keeps_line_end", [False, True])
+def test_what_is_after_a_blank_page_is_read(tmp_path: Path, keeps_line_end: bool) -> None:
     with closing(open_archive(str(tmp_path))) as archive:
-        archive.append([event(1)])
+        archive.append([event(number) for number in range(6)])
         (path,) = segments(tmp_path)
-        path.write_bytes(path.read_bytes() + damage)
-        archive.append([event(2)])
-        with pytest.raises(ArchiveError, match=path.name) as caught:
-            ids_of(open_archive(str(tmp_path)))
-    assert "damaged" in str(caught.value) or "format" in str(caught.value)
+        lines = path.read_bytes().splitlines(keepends=True)
+        lines[2] = b"\0" * (len(lines[2]) - keeps_line_end) + b"\n" * keeps_line_end
+        path.write_bytes(b"".join(lines))
+        ids, position = ids_of(open_archive(str(tmp_path)))
+        assert ids == ["e0", "e1", "e3", "e4", "e5"]
+        archive.append([event(6)])
+        assert ids_of(open_archive(str(tmp_path)), position)[0] == ["e6"]
+
+
+def test_a_damaged_record_is_not_merged_away(tmp_path: Path) -> None:
+    with time_machine.travel(START) as clock:
+        append(tmp_path, 1)
+        append(tmp_path, 2)
+        hour = segments(tmp_path)[0].parent
+        (hour / "a.000000001.jsonl").write_bytes(b"garbage\n")
+        clock.shift(timedelta(hours=5))
+        append(tmp_path, 3)
+        before = segments(tmp_path)
+        with pytest.raises(ArchiveError, match="damaged"):
+            compact(str(tmp_path))
+        assert segments(tmp_path) == before
 
 
 def test_a_record_of_a_later_version_is_refused_and_unknown_fields_are_not(tmp_path: Path) -> None:
@@ -94,7 +122,11 @@ def test_files_of_others_are_passed_over(tmp_path: Path) -> None:
     for name in ("readme.txt", "a.000000001.jsonl.gz.new", "a.jsonl", "b.1.jsonl"):
         (path.parent / name).write_text("nothing of ours")
     (tmp_path / "other").mkdir()
-    assert ids_of(open_archive(str(tmp_path)))[0] == ["e1"]
+    for folder in ("date=2026-13-99/hour=77", "date=9999-12-31/hour=24"):
+        (tmp_path / folder).mkdir(parents=True)
+        shutil.copy(path, tmp_path / folder / path.name)
+    append(tmp_path, 2)
+    assert sorted(ids_of(open_archive(str(tmp_path)))[0]) == ["e1", "e2"]
 
 
 def test_a_closed_segment_is_compressed_and_found_whichever_is_left(tmp_path: Path) -> None:

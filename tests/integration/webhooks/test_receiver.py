@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import json
 import logging
+import os
+import shutil
 import socket
 import threading
 import time
@@ -15,8 +19,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from linq_webhooks._encryption import BodyCipher
 from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
-from tests.support.webhook_events import ids_of
+from tests.support.webhook_events import KEY, OTHER_KEY, ids_of
 from tests.support.webhook_receiver import SECRET, ReceiverThread, body_of, deliver, metrics_of, signed
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
@@ -122,10 +127,10 @@ def test_what_is_not_genuine_gets_401_and_is_not_stored(
         (b'{"event_id": "e1"} x', 400, None),
         (b"\xff\xfe\x00", 400, None),
         (b"[]", 200, "e"),
-        (b'{"event_id": 7, "event_type": []}', 200, "e"),
+        (b'{"event_id": 7, "event_type": []}', 200, "sha256-"),
         (b'{"event_id": "", "event_type": "parade.started"}', 200, "e"),
-        (b'{"event_id": "e1\\u0000\\ud83d", "event_type": "x"}', 200, "e1\ufffd\ufffd"),
-        (b'{"event_id": "' + b"x" * 5000 + b'"}', 200, "e"),
+        (b'{"event_id": "e1\\u0000\\ud83d", "event_type": "x"}', 200, "sha256-"),
+        (b'{"event_id": "' + b"x" * 5000 + b'"}', 200, "sha256-"),
         (b'{"event_id": "e1", "data": "caf\xe9"}', 200, "e1"),
         (b'{"event_id": "e1", "data": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", 200, "e1"),
     ],
@@ -134,6 +139,8 @@ def test_any_json_that_is_genuine_is_stored_as_it_came(
     receiver: ReceiverThread, folder: str, body: bytes, status: int, event_id: str | None
 ) -> None:
     assert deliver(receiver.url, body) == status
+    if event_id == "sha256-":
+        event_id += hashlib.sha256(body).hexdigest()
     assert [(event.event_id, event.body) for event in stored(folder)] == ([(event_id, body)] if event_id else [])
 
 
@@ -263,6 +270,50 @@ def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits(
         assert deliver(receiver.url, body_of(1)) == 200
 
 
+@pytest.mark.parametrize("kind", ["folder", "database"])
+@pytest.mark.parametrize("what", ["all", "one file", "cut", "replaced"])
+def test_nothing_is_acknowledged_that_goes_into_a_removed_file(kind: str, what: str, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    url = str(place) if kind == "folder" else f"sqlite:///{place / 'a.db'}"
+    with ReceiverThread(open_archive(url)) as receiver:
+        assert deliver(receiver.url, body_of(0)) == 200
+        _, position = ids_of(open_archive(url))
+        assert position
+        (file,) = [path for path in place.rglob("*") if path.suffix in (".jsonl", ".db")]
+        if what == "all":
+            shutil.rmtree(place)
+            place.mkdir()
+        elif what == "one file":
+            file.unlink()
+        elif what == "cut" and kind == "folder":
+            os.truncate(file, 0)
+        else:
+            beside = file.with_name("beside")
+            shutil.copy(file, beside)
+            beside.replace(file)
+        acknowledged = {f"e{n}" for n in range(1, 6) if deliver(receiver.url, body_of(n)) == 200}
+        assert len(acknowledged) >= 4, "it recovers by itself"
+        # Also for a reader who knows the earlier files.
+        for since in (None, position):
+            assert acknowledged <= set(ids_of(open_archive(url), since)[0])
+    assert acknowledged <= set(ids_of(open_archive(url), position)[0])
+
+
+def test_nothing_is_acknowledged_that_goes_into_a_removed_spool(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=tmp_path / "spool") as receiver:
+        assert deliver(receiver.url, body_of(0)) == 200
+        shutil.rmtree(tmp_path / "spool")
+        acknowledged = {f"e{n}" for n in range(1, 6) if deliver(receiver.url, body_of(n)) == 200}
+        assert len(acknowledged) >= 4
+        gate.fails = False
+        while len(gate.events) < len(acknowledged):
+            time.sleep(0.05)
+    assert {event.event_id for event in gate.events} == acknowledged
+
+
 def drained(receiver: ReceiverThread) -> None:
     while metrics_of(receiver.url)["linq_webhooks_spooled_events"]:
         time.sleep(0.05)
@@ -299,6 +350,60 @@ def test_what_is_in_the_spool_survives_a_restart(tmp_path: Path) -> None:
             time.sleep(0.05)
         drained(receiver)
     assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(5)]
+
+
+def spooled_by_an_earlier_process(spool: Path, count: int, **options: object) -> Path:
+    """Spool events e0, e1, ... and return the segment that they are in, which was not compressed."""
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=spool, **options) as receiver:
+        assert [deliver(receiver.url, body_of(number)) for number in range(count)] == [200] * count
+    (path,) = spool.rglob("*.jsonl.gz")
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+    return path.with_suffix("")
+
+
+@pytest.mark.parametrize("damage", ["blank", "junk", "drained", "stray"])
+def test_damage_in_a_spool_keeps_nothing_else_back(tmp_path: Path, damage: str) -> None:
+    path = spooled_by_an_earlier_process(tmp_path, 6)
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"\0" * (len(lines[2]) - 1) + b"\n" if damage == "blank" else b"{junk\n"
+    stray = tmp_path / "date=2026-13-99" / "hour=77" / "a.000000001.jsonl"
+    if damage == "drained":
+        (tmp_path / "drained.json").write_bytes(b"")
+    elif damage == "stray":
+        stray.parent.mkdir(parents=True)
+        stray.write_bytes(lines[2])
+    else:
+        path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+    gate = Gate()
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        assert deliver(receiver.url, body_of(6)) == 200
+        expected = {f"e{number}" for number in range(7) if number != 2 or damage in ("drained", "stray")}
+        while {event.event_id for event in gate.events} != expected:
+            time.sleep(0.05)
+        while path.parent.exists():
+            time.sleep(0.05)
+        assert requests.get(f"{receiver.origin}/readyz", timeout=60).json() == {"archive": "ok", "spool": "ok"}
+    assert stray.exists() == (damage == "stray")
+    kept = [file.read_bytes() for file in tmp_path.glob("damaged/*")]
+    assert kept == ([damaged] if damage in ("blank", "junk") else [])
+
+
+def test_a_spool_that_cannot_be_read_is_no_secret(tmp_path: Path) -> None:
+    spooled_by_an_earlier_process(tmp_path, 3, cipher=BodyCipher(KEY))
+    gate = Gate()
+    with ReceiverThread(gate, spool=tmp_path, cipher=BodyCipher(OTHER_KEY)) as receiver:
+        assert deliver(receiver.url, body_of(3)) == 200
+        while requests.get(f"{receiver.origin}/readyz", timeout=60).json() != {"archive": "ok", "spool": "failed"}:
+            time.sleep(0.05)
+        while metrics_of(receiver.url)["linq_webhooks_oldest_spooled_age_seconds"] == 0:
+            time.sleep(0.05)
+    with ReceiverThread(gate, spool=tmp_path, cipher=BodyCipher(OTHER_KEY + b" " + KEY)):
+        while len(gate.events) < 4:
+            time.sleep(0.05)
+    assert [event.event_id for event in gate.events] == ["e0", "e1", "e2", "e3"]
 
 
 def test_a_spool_takes_over_when_the_archive_hangs(tmp_path: Path) -> None:

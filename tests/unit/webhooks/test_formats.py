@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,8 @@ def test_positions_of_format_1_are_read(folder: Path) -> None:
 def test_positions_in_a_database_of_format_1_are_read(tmp_path: Path) -> None:
     archive = open_archive(f"sqlite:///{tmp_path / 'a.db'}")
     archive.append([event(1), event(2)])
+    with closing(sqlite3.connect(tmp_path / "a.db")) as connection, connection:
+        connection.execute("update linq_webhook_events set position = substr(event_id, 2)")
     position = (SAMPLES / "position_database.json").read_text()
     assert [stored.event_id for stored, _ in archive.read(position)] == ["e2"]
     archive.close()
