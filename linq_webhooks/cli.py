@@ -233,9 +233,16 @@ def compact(archive: str) -> None:
 @key_option
 @_reported
 def erase(handle: str, archive: str, key_file: Path | None) -> None:
-    """Remove the events in which HANDLE occurs; in files, those that are older than 3 hours."""
-    count = maintenance.erase(archive, handle, encryption_key=_encryption_key(key_file))
-    click.echo(f"{count} events erased")
+    """Remove the events in which HANDLE occurs; in files, those that are older than 3 hours.
+
+    It ends with 1 if younger ones are left: run it again then.
+    """
+    done = maintenance.erase(archive, handle, encryption_key=_encryption_key(key_file))
+    click.echo(f"{done.erased} events erased")
+    if done.left:
+        raise click.ClickException(
+            f"{done.left} events are left, in files of the last hours; run this again in 4 hours"
+        )
 
 
 @group.command()
