@@ -153,7 +153,7 @@ def _connection_type() -> dict[str, Any]:
                 "schema": {"type": ["boolean", "null"]},
             },
             "webhook_archive_secret": {
-                "label": "Webhook archive secret",
+                "label": "Webhook archive key",
                 "description": "Key that decrypts the webhook archive; empty if it is not encrypted.",
                 "schema": {"type": ["string", "null"], "format": "password"},
             },

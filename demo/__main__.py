@@ -183,7 +183,7 @@ def poller_out(emulator: EmulatorProcess, state: str) -> bool:
         chats = list(dict.fromkeys((row["from"], row["chat_id"]) for row in inbound_of(emulator)))[:10]
         for minute in range(90):
             who, chat = chats[minute % len(chats)]
-            emulator.receive_message(who, f"Nobody polls now, minute {minute}.", chat_id=chat)
+            emulator.inbound(who, f"Nobody polls now, minute {minute}.", chat_id=chat)
             emulator.advance(60)
         with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
             client.messages.send(chats[0][1], "We are still here.")

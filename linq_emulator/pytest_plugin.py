@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures with a running emulator, described in docs/emulator.md.
+"""The pytest plugin: fixtures with a running emulator, described in docs/reference/emulator.md.
 
 pytest loads it in every environment with linq-connectors (entry point ``pytest11``), so importing it loads nothing of
 the emulator, whose extra may be missing. Only a test that asks for an emulator needs the extra.

@@ -4,7 +4,7 @@ An archive is append-only and may have many writers and many readers, in many pr
 short text that says what it has read, and gets from there on whatever was appended since, by whichever writer. Events
 come at least once: the platform repeats deliveries, so readers drop an `event_id` that they have seen.
 
-What is durable is listed in docs/durable-formats.md.
+What is durable is listed in docs/reference/durable-formats.md.
 """
 
 from __future__ import annotations

@@ -70,13 +70,13 @@ def _encryption_key(file: Path | None) -> bytes | None:
 
 @click.group(context_settings={"max_content_width": 110, "show_default": True})
 @click.version_option(package_name="linq-connectors")
-def _cli() -> None:
+def group() -> None:
     """Receive the webhooks of the Linq Partner API, and keep what they deliver."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-@_cli.command()
+@group.command()
 @archive_option
 @key_option
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
@@ -164,7 +164,7 @@ line_option = click.option(
 )
 
 
-@_cli.command()
+@group.command()
 @click.argument("url")
 @event_option
 @line_option
@@ -201,7 +201,7 @@ def subscribe(
         )
 
 
-@_cli.command()
+@group.command()
 @click.argument("url")
 @event_option
 @line_option
@@ -218,7 +218,7 @@ def check(url: str, events: tuple[str, ...], lines: tuple[str, ...]) -> None:
     click.echo(f"subscription {subscription.id}: active, {len(subscription.subscribed_events)} events")
 
 
-@_cli.command()
+@group.command()
 @archive_option
 @_reported
 def compact(archive: str) -> None:
@@ -227,18 +227,25 @@ def compact(archive: str) -> None:
     click.echo(f"{done.segments} files of {done.hours} hours merged, {done.events} events")
 
 
-@_cli.command()
+@group.command()
 @click.argument("handle")
 @archive_option
 @key_option
 @_reported
 def erase(handle: str, archive: str, key_file: Path | None) -> None:
-    """Remove the events in which HANDLE occurs; in files, those that are older than 3 hours."""
-    count = maintenance.erase(archive, handle, encryption_key=_encryption_key(key_file))
-    click.echo(f"{count} events erased")
+    """Remove the events in which HANDLE occurs; in files, those that are older than 3 hours.
+
+    It ends with 1 if younger ones are left: run it again then.
+    """
+    done = maintenance.erase(archive, handle, encryption_key=_encryption_key(key_file))
+    click.echo(f"{done.erased} events erased")
+    if done.left:
+        raise click.ClickException(
+            f"{done.left} events are left, in files of the last hours; run this again in 4 hours"
+        )
 
 
-@_cli.command()
+@group.command()
 def new_key() -> None:
     """Print a new key for --encrypt-key. What it encrypts is lost with it."""
     click.echo(BodyCipher.new_key())
@@ -247,7 +254,7 @@ def new_key() -> None:
 def main(prog_name: str | None = None) -> None:
     """Run the command line. What is wrong is reported in one line."""
     try:
-        _cli.main(prog_name=prog_name or "linq-webhooks", standalone_mode=False)
+        group.main(prog_name=prog_name or "linq-webhooks", standalone_mode=False)
     except click.ClickException as error:
         print(f"linq-webhooks: {error.format_message()}", file=sys.stderr)
         sys.exit(error.exit_code)

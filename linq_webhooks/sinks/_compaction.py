@@ -19,10 +19,10 @@ from linq_webhooks.sinks._store import Store
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
 
-__all__ = ["Compaction", "compact"]
+__all__ = ["CLOSED_AFTER", "Compaction", "compact"]
 
 #: An hour is closed when nobody writes into it any more, also with a clock that is behind (`MAX_LAG`).
-_CLOSED_AFTER: Final = timedelta(hours=3)
+CLOSED_AFTER: Final = timedelta(hours=3)
 
 _COMPRESSION: Final = 6
 
@@ -108,7 +108,7 @@ def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
         newest = newest_hour(store)
         if newest is None:
             return
-        before = min(newest, hour_of(datetime.now(timezone.utc) - _CLOSED_AFTER))
+        before = min(newest, hour_of(datetime.now(timezone.utc) - CLOSED_AFTER))
         days = [date for date in dates(store) if date <= before[:10]]
     for day in days:
         with store.errors("list it"):

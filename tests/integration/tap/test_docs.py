@@ -11,10 +11,14 @@ import duckdb
 import psycopg
 
 from linq_client import LinqClient
+from tests.support.archiving_receiver import Receiver
 from tests.support.documented_sql import sql
 from tests.support.emulator_process import Emulator
 from tests.support.postgres import for_sqlalchemy
 from tests.support.running import PERSON, TAP, Output, inbound, succeed
+
+#: Tables without handles.
+UNNAMED = ("attachments", "message_events")
 
 
 def some_messages(emulator: Emulator) -> list[list[dict[str, Any]]]:
@@ -60,8 +64,15 @@ def load(runs: list[Output], postgres: str, folder: Path) -> None:
 
 def test_a_person_is_erased(emulator: Emulator, postgres: str, tmp_path: Path) -> None:
     """What they wrote, what was written to them alone, and who they are; others keep what they wrote."""
+    with Receiver(emulator, f"sqlite:///{tmp_path}/archive.db") as receiver:
+        receiver.subscribe()
+        check_erasure(emulator, receiver, postgres, tmp_path)
+
+
+def check_erasure(emulator: Emulator, receiver: Receiver, postgres: str, tmp_path: Path) -> None:
     other = "+12125550177"
-    inbound(emulator, parts=[{"type": "text", "value": "mine"}, {"type": "media", "url": "https://example.com/a.png"}])
+    media = {"type": "media", "url": "https://example.com/a.png"}
+    mine = inbound(emulator, parts=[{"type": "text", "value": "mine"}, media])
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
         alone = client.chats.create(emulator.lines[0], other, "To another")
         group = client.chats.create(emulator.lines[0], [PERSON, other], "Hello all")
@@ -72,15 +83,28 @@ def test_a_person_is_erased(emulator: Emulator, postgres: str, tmp_path: Path) -
     reaction = {"message_id": group.message.id, "type": "love"}
     emulator.control("POST", "reactions", {**reaction, "from": PERSON})
     emulator.advance(60)
-    load([succeed(emulator)], postgres, tmp_path)
-    tables = ("messages", "reactions", "attachments", "chats", "chat_participants")
+    emulator.control("POST", "edits", {"message_id": mine, "text": "still mine"})
+    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": PERSON, "text": "STOP"})
+    receiver.settle()
+    load([succeed(emulator, webhook_archive=receiver.url)], postgres, tmp_path)
+    of_events = ("webhook_events", "message_events", "opt_outs")
+    tables = ("messages", "reactions", "attachments", "chats", "chat_participants", *of_events)
     with psycopg.connect(postgres) as connection:
         before = [
             connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
             for table in tables
         ]
-        assert all(before[0:2] + before[3:]), "there is something to erase in each"
-        connection.execute(sql("postgres", "erase-a-person.md").replace("+12025550123", PERSON))
+        # Files and changes of messages name nobody.
+        assert all(rows for table, rows in zip(tables, before, strict=True) if table not in UNNAMED), (
+            "something in each"
+        )
+        edits = "select text from linq.message_events where text is not null"
+        assert connection.execute(edits).fetchall() == [("still mine",)]
+        for dialect in ("postgres", "postgres-archive"):
+            connection.execute(sql(dialect, "erase-a-person.md").replace("+12025550123", PERSON))
+        assert connection.execute(edits).fetchall() == []
+        ((others,),) = connection.execute("select count(*) from linq.webhook_events").fetchall()
+        assert others, "events that concern others alone stay"
         for table in tables:
             left = connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
             assert left == [], table

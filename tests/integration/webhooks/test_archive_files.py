@@ -17,9 +17,9 @@ import time_machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linq_client import SettingsError
+from linq_client import InvalidRequestError, SettingsError
 from linq_webhooks.archive import Archive, ArchiveError, open_archive
-from linq_webhooks.maintenance import compact, erase
+from linq_webhooks.maintenance import Erasure, compact, erase
 from tests.support.webhook_events import event, ids_of
 from tests.support.webhook_receiver import body_of
 
@@ -280,10 +280,58 @@ def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
         _, position = ids_of(open_archive(somewhere))
         clock.shift(timedelta(hours=5))
         append(somewhere, 4)
-        assert erase(somewhere, ann) == 2
+        assert erase(somewhere, ann) == Erasure(erased=2, left=0)
         assert ids_of(open_archive(somewhere))[0] == ["e2", "e4"]
         assert ids_of(open_archive(somewhere), position)[0] == ["e4"]
-        assert erase(somewhere, ann) == 0
+        assert erase(somewhere, ann) == Erasure(erased=0, left=0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"shared_by": "Ann@Example.com", "chat_id": "c"},
+        {"from": "ann@example.com", "to": ["+12025550151"]},
+        {"to": ["+12025550151", "ann@example.com"]},
+        {"chat": {"handles": [{"handle": "ann@example.com"}]}},
+        {"votes": [{"options": [{"voters": [{"handle": "ann@example.com"}]}]}]},
+    ],
+)
+def test_a_handle_is_found_in_whatever_field_it_stands(somewhere: str, data: dict[str, object]) -> None:
+    with time_machine.travel(START) as clock, closing(open_archive(somewhere)) as archive:
+        archive.append([event(1, body_of(1, data=data)), event(2, body_of(2, data={"from": "joann@example.com"}))])
+        clock.shift(timedelta(hours=5))
+        append(somewhere, 3)
+        assert erase(somewhere, "ann@example.com") == Erasure(erased=1, left=0)
+        assert ids_of(open_archive(somewhere))[0] == ["e2", "e3"]
+
+
+def test_an_erasure_counts_what_is_too_new_to_be_erased(somewhere: str) -> None:
+    ann = "+12025550150"
+    with time_machine.travel(START) as clock:
+        for number, hours in enumerate([0, 5, 1], start=1):
+            clock.shift(timedelta(hours=hours))
+            with closing(open_archive(somewhere)) as archive:
+                archive.append([event(number, body_of(number, data={"sender_handle": {"handle": ann}}))])
+        assert erase(somewhere, ann) == Erasure(erased=1, left=2)
+        append(somewhere, 4)
+        clock.shift(timedelta(hours=4))
+        append(somewhere, 5)
+        assert erase(somewhere, ann) == Erasure(erased=2, left=0)
+        assert ids_of(open_archive(somewhere))[0] == ["e4", "e5"]
+
+
+@pytest.mark.parametrize("place", ["{}/typo", "sqlite:///{}/typo.db"])
+def test_an_erasure_where_no_archive_is_is_refused(tmp_path: Path, place: str) -> None:
+    url = place.format(tmp_path)
+    with pytest.raises(SettingsError, match="nothing was ever stored"):
+        erase(url, "+12025550150")
+
+
+@pytest.mark.parametrize("handle", ["2025550150", "+1 202 555 0150", "", "(202) 555-0150"])
+def test_what_is_no_handle_is_not_erased(tmp_path: Path, handle: str) -> None:
+    append(tmp_path, 1)
+    with pytest.raises(InvalidRequestError, match="handle"):
+        erase(str(tmp_path), handle)
 
 
 def test_only_files_are_merged(tmp_path: Path) -> None:

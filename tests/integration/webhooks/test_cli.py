@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +17,7 @@ from linq_webhooks.archive import open_archive
 from linq_webhooks.cli import main
 from linq_webhooks.secrets_file import add_secret
 from linq_webhooks.subscriptions import DEFAULT_EVENTS
+from tests.support.webhook_events import event
 from tests.support.webhook_receiver import SECRET, ReceiverProcess, body_of, deliver
 
 URL = "https://example.com/webhooks/linq"
@@ -53,6 +55,16 @@ def run(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.fixture
 def client(emulator: EmulatorProcess) -> LinqClient:
     return LinqClient(emulator.api_key, base_url=emulator.base_url)
+
+
+def test_an_erasure_that_is_not_done_yet_fails(run: Run, tmp_path: Path) -> None:
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1, body_of(1, data={"sender_handle": {"handle": "+12025550150"}}))])
+    ended = run("erase", "+12025550150", "--archive", str(tmp_path))
+    assert (ended.returncode, ended.stdout) == (1, "0 events erased\n")
+    assert "1 events are left" in ended.stderr
+    assert "+1202" not in ended.stderr
+    assert run("erase", "+12025550151", "--archive", str(tmp_path)).returncode == 0
 
 
 def test_a_subscription_is_made_once_and_heals(run: Run, client: LinqClient, tmp_path: Path) -> None:
