@@ -68,7 +68,7 @@ class ArchiveReader:
         elif from_start:
             reason = "the catalog asks for FULL_TABLE"
         elif state.coverage is None or coverage.exceeds(state.coverage):
-            reason = "streams, files or times are wanted that the last run has left out"
+            reason = "streams, files, times or lines are wanted that the last run has left out"
         if reason:
             log.info("webhook archive: read from its start, as %s", reason)
         if not reason:
