@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -494,3 +496,22 @@ def test_a_message_that_was_deleted_before_a_full_sweep(emulator: Emulator, rece
         client.messages.delete(deleted)
     emulator.advance(300)
     assert deleted in run(emulator, receiver).ids()
+
+
+@pytest.mark.parametrize("more", [0, 30])
+def test_a_database_that_was_made_again_is_read_from_its_start(
+    emulator: Emulator, receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture, more: int
+) -> None:
+    receiver.subscribe()
+    history(emulator)
+    first = run(emulator, receiver)
+    with closing(sqlite3.connect(tmp_path / "archive.db")) as database, database:
+        database.execute("delete from linq_webhook_events")
+        database.execute("update linq_webhook_archive set last_position = 0")
+    missed = inbound(emulator)
+    receiver.settle()
+    for number in range(more):
+        receiver.append(f"e{number}", "call.ended", b"{}", {})
+    emulator.advance(2 * HOUR)
+    assert missed in run(emulator, receiver, first.state).ids()
+    assert "was emptied, made again or restored" in caplog.text
