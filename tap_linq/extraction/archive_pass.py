@@ -147,6 +147,9 @@ class ArchivePass:
             yield from self._find_unknown()
             yield from self._compare()
             yield from self._saved()
+            if not self.stats.events and next(iter(self._archive.read(None)), None) is None:
+                # Also a folder with a typo, or one that is not mounted.
+                log.warning("webhook archive: does not exist or holds no events; does linq-webhooks keep them there?")
         except LinqError as error:
             if self._session.ended_by is not None:
                 raise

@@ -515,3 +515,19 @@ def test_a_database_that_was_made_again_is_read_from_its_start(
     emulator.advance(2 * HOUR)
     assert missed in run(emulator, receiver, first.state).ids()
     assert "was emptied, made again or restored" in caplog.text
+
+
+def test_an_archive_without_events_is_said_to_be_none(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    history(emulator)
+    with Receiver(emulator, str(tmp_path / "archive")) as receiver:
+        receiver.append("e", "call.ended", b"{}", {})
+        first = run(emulator, receiver)
+        assert "holds no events" not in caplog.text
+        (tmp_path / "archive").rename(tmp_path / "unmounted")
+        second = run(emulator, receiver, first.state)
+        assert "holds no events" in caplog.text
+        (tmp_path / "unmounted").rename(tmp_path / "archive")
+        receiver.append("f", "call.ended", b"{}", {})
+        assert run(emulator, receiver, second.state).ids("webhook_events") == ["f"]
