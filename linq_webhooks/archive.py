@@ -17,7 +17,7 @@ from typing import Protocol
 
 from linq_client.errors import Effect, LinqError, SettingsError
 
-__all__ = ["Archive", "ArchiveError", "StoredEvent", "open_archive"]
+__all__ = ["Archive", "ArchiveError", "ArchiveReplacedError", "StoredEvent", "open_archive"]
 
 
 class ArchiveError(LinqError):
@@ -27,6 +27,13 @@ class ArchiveError(LinqError):
     """
 
     effect = Effect.NONE
+
+
+class ArchiveReplacedError(ArchiveError):
+    """The archive is not the one that a position is of: it was emptied, made again, or restored from a copy.
+
+    Read from its beginning, or what it got since then is passed over.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class Archive(Protocol):
 
         Raises:
             ArchiveError: the archive can't be read, or a record is damaged or of a newer format.
+            ArchiveReplacedError: a database is not the one that `since` is of.
             SettingsError: an event is encrypted, and no key or another one was given; or `since` is no position of
                 this kind of archive.
         """

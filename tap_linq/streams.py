@@ -137,9 +137,7 @@ class PassStream(PushStream, LinqStream):
     def _read_archive(self, archive: ArchiveReader, outputs: Mapping[str, PassStream], *, is_full_table: bool) -> None:
         """Make the pass over the archive; STATE is written after each part of it."""
         tap = self._linq_tap
-        archive_pass = ArchivePass(
-            self.session, archive, archive.state, frozenset(outputs), tap.line_state, from_start=is_full_table
-        )
+        archive_pass = ArchivePass(self.session, archive, archive.state, frozenset(outputs), from_start=is_full_table)
         with closing(archive_pass.batches()) as batches:
             for batch in batches:
                 if isinstance(batch, ArchiveState):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from linq_client.errors import SettingsError
 from linq_client.times import to_utc
 from linq_webhooks._records import FORMAT, check_format
-from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.archive import ArchiveError, ArchiveReplacedError, StoredEvent
 
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
@@ -117,19 +118,37 @@ class DatabaseArchive:
             self._insert(connection, rows)
 
     def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
-        after = _parse_position(since)
+        after, event = _parse_position(since)
         query = sa.select(_events).order_by(_events.c.position).limit(_PAGE)
         with self._errors("read"):
             if not self._has_tables and not sa.inspect(self._engine).has_table(_events.name):
+                self._check_replaced(after, last=0)
                 return
+            with self._engine.connect() as connection:
+                last = connection.execute(sa.select(sa.func.max(_archive.c.last_position))).scalar()
+                found = connection.execute(sa.select(_events.c.event_id).where(_events.c.position == after)).scalar()
+        self._check_replaced(after, last=last or 0)
+        if event is not None and found is not None and event != _digest(found):
+            self._check_replaced(after, last=-1)
         while True:
             with self._errors("read"), self._engine.connect() as connection:
                 page = connection.execute(query.where(_events.c.position > after)).all()
             for row in page:
                 after = row.position
-                yield self._event_of(row), f'{{"format":{FORMAT},"position":{after}}}'
+                yield (
+                    self._event_of(row),
+                    json.dumps(
+                        {"format": FORMAT, "position": after, "event": _digest(row.event_id)}, separators=(",", ":")
+                    ),
+                )
             if len(page) < _PAGE:
                 return
+
+    def _check_replaced(self, position: int, *, last: int) -> None:
+        if position > last:
+            raise ArchiveReplacedError(
+                f"webhook archive {self._name}: was emptied, made again or restored since it was read last"
+            )
 
     def delete(self, event_ids: Sequence[str]) -> int:
         """Remove events, and return how many there were.
@@ -291,13 +310,18 @@ def _identities(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     return found
 
 
-def _parse_position(since: str | None) -> int:
+def _digest(event_id: str) -> str:
+    return blake2b(event_id.encode(errors="replace"), digest_size=8).hexdigest()
+
+
+def _parse_position(since: str | None) -> tuple[int, str | None]:
+    """Return a position, and the digest of the event that has it; None of one that names no event."""
     if since is None:
-        return 0
+        return 0, None
     try:
         fields = json.loads(since)
         check_format(fields["format"], "position in the webhook archive")
-        return int(fields["position"])
+        return int(fields["position"]), fields.get("event")
     except ArchiveError:
         raise
     except (ValueError, KeyError, TypeError):

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
@@ -28,7 +27,7 @@ from tap_linq.extraction.chat_reader import Batch, as_linq_error
 from tap_linq.extraction.message_fold import FoldedMessage, MessageFolder
 from tap_linq.extraction.records import FROM_API, FROM_WEBHOOK, Record
 from tap_linq.extraction.session import SyncSession
-from tap_linq.extraction.state import Coverage, LineState
+from tap_linq.extraction.state import Coverage
 from tap_linq.extraction.webhook_records import (
     ArchivedEvent,
     StoredEvent,
@@ -90,7 +89,6 @@ class ArchivePass:
     Args:
         state: as the last run left it.
         streams: names of the streams whose records are wanted.
-        line_state: of each line, after its pass of this run.
         from_start: whether all events are wanted, and not only what has come since.
     """
 
@@ -100,17 +98,19 @@ class ArchivePass:
         archive: ArchiveReader,
         state: ArchiveState,
         streams: frozenset[str],
-        line_state: Callable[[str], LineState],
         *,
         from_start: bool = False,
     ) -> None:
         self._session = session
         self._archive = archive
         self._streams = streams
-        self._line_state = cache(line_state)
         self._settings = session.settings
+        lines = self._settings.phone_numbers
         self._coverage = Coverage(
-            streams & (EVENT_STREAMS | MERGED_STREAMS), session.media is not None, self._settings.start_date
+            streams & (EVENT_STREAMS | MERGED_STREAMS),
+            session.media is not None,
+            self._settings.start_date,
+            None if lines is None else frozenset(lines),
         )
         self._state = replace(archive.begin(state, self._coverage, from_start=from_start), coverage=self._coverage)
         self._deliveries = self._state.deliveries
@@ -147,6 +147,9 @@ class ArchivePass:
             yield from self._find_unknown()
             yield from self._compare()
             yield from self._saved()
+            if not self.stats.events and next(iter(self._archive.read(None)), None) is None:
+                # Also a folder with a typo, or one that is not mounted.
+                log.warning("webhook archive: does not exist or holds no events; does linq-webhooks keep them there?")
         except LinqError as error:
             if self._session.ended_by is not None:
                 raise
@@ -263,7 +266,7 @@ class ArchivePass:
         to_ask: list[FoldedMessage] = []
         for message in changed:
             if message.may_live(self._settings.window, now):
-                if not self._is_emitted(message, now):
+                if not self._is_emitted(message):
                     to_ask.append(message)
             else:
                 gone.append(message)
@@ -286,29 +289,15 @@ class ArchivePass:
         self._session.check_ended()
         yield from self._from_events(left)
 
-    def _is_emitted(self, message: FoldedMessage, now: datetime) -> bool:
-        """Whether this run, or the last full sweep, has emitted a message as it was after all its events."""
-        newest = message.newest
-        if newest is None:
-            return False
+    def _is_emitted(self, message: FoldedMessage) -> bool:
+        """Whether this run has emitted a message as it was after all its events.
+
+        That a full sweep was made since then proves nothing: the message may have been deleted before, or have expired
+        sooner than the settings say.
+        """
         sightings = self._session.sightings
         shown_at = None if sightings is None else sightings.shown_at(message.id)
-        if shown_at is not None and newest + CLOCK_TOLERANCE <= shown_at:
-            return True
-        if message.line is None:
-            return False
-        state = self._line_state(message.line)
-        return (
-            state.swept_at is not None
-            and state.coverage is not None
-            and not self._coverage_of_messages.exceeds(state.coverage)
-            and newest + CLOCK_TOLERANCE <= state.swept_at
-            and message.lived_at(self._settings.window, now)
-        )
-
-    @property
-    def _coverage_of_messages(self) -> Coverage:
-        return replace(self._coverage, streams=self._coverage.streams & MERGED_STREAMS)
+        return message.newest is not None and shown_at is not None and message.newest + CLOCK_TOLERANCE <= shown_at
 
     def _ask(self, pool: WorkerPool[Any], message: FoldedMessage) -> None:
         """Hand over a message as the API shows it, or back as it is where the API does not. In a thread of the pool."""

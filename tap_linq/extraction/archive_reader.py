@@ -68,13 +68,31 @@ class ArchiveReader:
         elif from_start:
             reason = "the catalog asks for FULL_TABLE"
         elif state.coverage is None or coverage.exceeds(state.coverage):
-            reason = "streams, files or times are wanted that the last run has left out"
+            reason = "streams, files, times or lines are wanted that the last run has left out"
         if reason:
             log.info("webhook archive: read from its start, as %s", reason)
         if not reason:
             return state
         deliveries = state.deliveries if state.archive == self._id else Deliveries()
         return ArchiveState(self._id, deliveries=deliveries)
+
+    def start_from(self, state: ArchiveState) -> None:
+        """Take the STATE of the last run, as far as it is of what the archive is now.
+
+        An archive that is not what it was proves nothing by what it held, and is read from its start.
+        """
+        self.state = state
+        if state.archive != self._id:
+            return
+        try:
+            from linq_webhooks.archive import ArchiveReplacedError
+
+            next(iter(self.read(state.position)), None)
+        except ArchiveReplacedError as error:
+            log.warning("%s; all that it holds is read again", error)
+            self.state = ArchiveState(compared=state.compared)
+        except LinqError:
+            pass  # the pass over the archive says so
 
     def read(self, position: str | None) -> Iterator[tuple[StoredEvent, str]]:
         """Yield the events after a position, each with the position after it.

@@ -133,14 +133,6 @@ class FoldedMessage:
         part = parts[index] if 0 <= index < len(parts) else None
         return part if isinstance(part, dict) else None
 
-    def created_from(self) -> datetime | None:
-        """Return a time before which the platform did not create the message; None if events don't tell."""
-        told = parse_datetime_or_none(self._times.get("created_at"))
-        if told is not None:
-            return told
-        known = [moment for moment in map(parse_datetime_or_none, self._times.values()) if moment is not None]
-        return min(known) - _LONGEST_DELAY if known else None
-
     def created_by(self) -> datetime | None:
         """Return a time by which the platform had created the message."""
         return parse_datetime_or_none(self._times.get("created_at")) or self._oldest
@@ -149,11 +141,6 @@ class FoldedMessage:
         """Whether the API may still show the message."""
         created = self.created_by()
         return window is None or created is None or window.expires_at(created) + _LONGEST_DELAY > now
-
-    def lived_at(self, window: RetentionWindow | None, moment: datetime) -> bool:
-        """Whether the API certainly showed the message at some moment."""
-        created = self.created_from()
-        return created is not None and (window is None or window.expires_at(created) > moment)
 
     def as_api_message(self) -> dict[str, Any] | None:
         """Return the message in the shape of the API's; None if no event has told what it is.

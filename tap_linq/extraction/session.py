@@ -131,7 +131,7 @@ class SyncSession:
     def open_archive(self, state: ArchiveState) -> None:
         """Tell the archive, and what is compared with it, where the last run has ended."""
         if self.archive is not None:
-            self.archive.state = state
+            self.archive.start_from(state)
             self.comparison = Comparison(self.settings.window, state.compared)
 
     @cached_property

@@ -14,7 +14,7 @@ __all__ = ["Sightings"]
 
 #: Messages that are remembered; up to twice as many are. Each takes about 300 bytes. Of one that is forgotten, the API
 #: is asked once more.
-MAX_REMEMBERED: Final = 16_384
+MAX_REMEMBERED: Final = 65_536
 
 _STATE: Final = ("updated_at", "delivery_status", "sent_at", "delivered_at", "read_at", "reconciled_at")
 

@@ -163,16 +163,19 @@ class Coverage:
         streams: names of the streams that come from chats and messages.
         files: whether the files of messages are stored.
         since: start_date; None for everything.
+        lines: the lines whose events are wanted, of the webhook archive; None for all, and of a line.
     """
 
     streams: frozenset[str] = frozenset()
     files: bool = False
     since: datetime | None = None
+    lines: frozenset[str] | None = None
 
     def exceeds(self, before: Coverage) -> bool:
         """Whether a pass emits, or stores, what the one before has not."""
         reaches_back = before.since is not None and (self.since is None or self.since < before.since)
-        return reaches_back or (self.files and not before.files) or not self.streams <= before.streams
+        more_lines = before.lines is not None and (self.lines is None or not self.lines <= before.lines)
+        return reaches_back or more_lines or (self.files and not before.files) or not self.streams <= before.streams
 
     @classmethod
     def from_json(cls, value: object) -> Coverage | None:
@@ -181,7 +184,11 @@ class Coverage:
         if not isinstance(value, dict) or not isinstance(streams, list):
             return None
         names = frozenset(name for name in streams if isinstance(name, str))
-        return cls(names, value.get("files") is True, parse_datetime_or_none(value.get("since")))
+        lines = value.get("lines")
+        if not isinstance(lines, list | None):
+            return None
+        wanted = None if lines is None else frozenset(line for line in lines if isinstance(line, str))
+        return cls(names, value.get("files") is True, parse_datetime_or_none(value.get("since")), wanted)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in STATE."""
@@ -190,6 +197,8 @@ class Coverage:
             found["files"] = True
         if self.since is not None:
             found["since"] = format_datetime(self.since)
+        if self.lines is not None:
+            found["lines"] = sorted(self.lines)
         return found
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -454,3 +456,78 @@ def test_the_place_in_the_archive_outlives_a_run_without_it(emulator: Emulator, 
     first = run(emulator, receiver)
     between = run(emulator, receiver, first.state, webhook_archive=None)
     assert run(emulator, receiver, between.state).records("webhook_events") == []
+
+
+def test_lines_that_the_last_run_left_out_are_read_from_the_start(emulator: Emulator, receiver: Receiver) -> None:
+    receiver.subscribe()
+    history(emulator)
+    inbound(emulator, line=SECOND_LINE)
+    both = run(emulator, receiver, phone_numbers=None)
+    missed = inbound(emulator, line=SECOND_LINE)
+    narrow = run(emulator, receiver, both.state)
+    emulator.advance(2 * HOUR)
+    wide = run(emulator, receiver, narrow.state, phone_numbers=None)
+    assert missed not in narrow.ids()
+    assert missed in wide.ids()
+    assert missed in {row["message_id"] for row in wide.records("webhook_events")}
+    assert run(emulator, receiver, wide.state).records("webhook_events") == [], "fewer lines are no reason"
+
+
+@pytest.mark.parametrize("hours", [24, "null"])
+def test_a_line_forgets_sooner_than_the_settings_say(
+    emulator: Emulator, receiver: Receiver, hours: float | str
+) -> None:
+    receiver.subscribe()
+    history(emulator)
+    settings = {"retention_window_hours": hours, "full_sweep_interval_hours": 1}
+    first = run(emulator, receiver, **settings)
+    missed = inbound(emulator)
+    emulator.advance(2 * HOUR)
+    second = run(emulator, receiver, first.state, **settings)
+    assert by_id(second)[missed]["source"] == "webhook"
+
+
+def test_a_message_that_was_deleted_before_a_full_sweep(emulator: Emulator, receiver: Receiver) -> None:
+    receiver.subscribe()
+    history(emulator)
+    deleted = inbound(emulator)
+    emulator.advance(60)
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        client.messages.delete(deleted)
+    emulator.advance(300)
+    assert deleted in run(emulator, receiver).ids()
+
+
+@pytest.mark.parametrize("more", [0, 30])
+def test_a_database_that_was_made_again_is_read_from_its_start(
+    emulator: Emulator, receiver: Receiver, tmp_path: Path, caplog: pytest.LogCaptureFixture, more: int
+) -> None:
+    receiver.subscribe()
+    history(emulator)
+    first = run(emulator, receiver)
+    with closing(sqlite3.connect(tmp_path / "archive.db")) as database, database:
+        database.execute("delete from linq_webhook_events")
+        database.execute("update linq_webhook_archive set last_position = 0")
+    missed = inbound(emulator)
+    receiver.settle()
+    for number in range(more):
+        receiver.append(f"e{number}", "call.ended", b"{}", {})
+    emulator.advance(2 * HOUR)
+    assert missed in run(emulator, receiver, first.state).ids()
+    assert "was emptied, made again or restored" in caplog.text
+
+
+def test_an_archive_without_events_is_said_to_be_none(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    history(emulator)
+    with Receiver(emulator, str(tmp_path / "archive")) as receiver:
+        receiver.append("e", "call.ended", b"{}", {})
+        first = run(emulator, receiver)
+        assert "holds no events" not in caplog.text
+        (tmp_path / "archive").rename(tmp_path / "unmounted")
+        second = run(emulator, receiver, first.state)
+        assert "holds no events" in caplog.text
+        (tmp_path / "unmounted").rename(tmp_path / "archive")
+        receiver.append("f", "call.ended", b"{}", {})
+        assert run(emulator, receiver, second.state).ids("webhook_events") == ["f"]
