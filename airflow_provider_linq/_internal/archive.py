@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: How far the clock of a receiver may be off: it accepts no delivery beyond. And how far ours may be.
+RECEIVER_TOLERANCE: Final = timedelta(minutes=5) + CLOCK_TOLERANCE
 
 #: The event that says that a message came in.
 _RECEIVED: Final = "message.received"
@@ -161,7 +164,7 @@ def position_since(archive: Archive, moment: datetime) -> str | None:
 
     :raises LinqError: the archive can't be read.
     """
-    return archive.position_before(moment - CLOCK_TOLERANCE)
+    return archive.position_before(moment - RECEIVER_TOLERANCE)
 
 
 def matching(batch: ArchiveBatch, filter_: MessageFilter, since: datetime) -> list[ArchivedMessage]:

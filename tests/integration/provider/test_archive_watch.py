@@ -449,3 +449,19 @@ class TestSensor:
         sensor = LinqMessageSensor(task_id="t", from_handle=ANN, since=NOON, webhook_archive=webhooks.url)
         with pytest.raises(AirflowFailException, match="encrypted"):
             sensor.poke(context())
+
+
+def test_a_sensor_finds_what_a_receiver_with_a_slow_clock_stored(emulator: Emulator, tmp_path: Path) -> None:
+    webhooks = ArchivedWebhooks(emulator, f"sqlite:///{tmp_path}/archive.db", received_later=-timedelta(minutes=4))
+
+    async def story() -> None:
+        await inbound(emulator, text="yes")
+        webhooks.store()
+        emulator.advance(600)
+        await inbound(emulator, BOB)
+        webhooks.store()
+
+    since = emulator.now()
+    asyncio.run(story())
+    sensor = LinqMessageSensor(task_id="wait", from_handle=ANN, since=since, webhook_archive=webhooks.url, timeout=60)
+    assert sensor.poke(context())
