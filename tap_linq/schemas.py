@@ -293,11 +293,11 @@ EXTRACTION_GAPS: Final = _stream(
     _text("reason", "first_run, late_run, updated_at_lags or clock_error."),
     _text(
         "archive_coverage",
-        "How much of it the webhook archive certainly holds: full, partial or none; absent without `webhook_archive`.",
+        "How much of it the webhook archive holds, by its deliveries: full, partial or none; absent without it.",
     ),
     _objects(
         "covered",
-        "The parts that the webhook archive certainly holds, in order.",
+        "The parts that the webhook archive holds, by its deliveries, in order.",
         _time("start", "From when on."),
         _time("end", "Until when; what was created at that time is not meant."),
     ),

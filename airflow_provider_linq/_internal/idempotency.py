@@ -102,6 +102,7 @@ class IdempotencyRecord(RequestRecord):
     :param requested_at: when the latest request was made that may have been accepted; None if that is not known.
     :param content: digest of the first request's content, see :func:`content_digest`.
     :param first_key: the key before the first of its messages failed and was sent again; None if none was.
+    :param replaces: id of the failed message whose place this one takes; None if it takes none.
     """
 
     key: str
@@ -110,6 +111,7 @@ class IdempotencyRecord(RequestRecord):
     requested_at: str | None = None
     content: str | None = None
     first_key: str | None = None
+    replaces: str | None = None
 
     @classmethod
     def blank(cls, ti: TaskInstance, recipient: str, key: str | None = None) -> IdempotencyRecord:
@@ -131,7 +133,8 @@ class IdempotencyRecord(RequestRecord):
         :param failed: id of the failed message.
         """
         first_key = self.first_key or self.key
-        return replace(self.not_sent(), key=derive_key(self.key, failed), first_key=first_key, result=None, ended=False)
+        key = derive_key(self.key, failed)
+        return replace(self.not_sent(), key=key, first_key=first_key, replaces=failed, result=None, ended=False)
 
     def in_progress(self, now: datetime, line: str | None, content: str) -> IdempotencyRecord:
         """

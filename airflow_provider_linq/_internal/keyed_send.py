@@ -99,8 +99,8 @@ class KeyedSend:
             return self._send_or_find()
         began = self._now()
         result = self._send_or_find()
-        # More than once where nothing is on record: the first key leads from each failed message to the next one.
-        while self._is_earlier(result, began) and self._is_lost(str(result["message_id"]), self.resend_failed_after):
+        # Once in a try, however soon the next message fails, too.
+        if self._is_earlier(result, began) and self._is_lost(str(result["message_id"]), self.resend_failed_after):
             log.warning("Message %s has failed: it is sent again, with another key", result["message_id"])
             record = replace(self.decision.record, key=str(result["idempotency_key"]))
             self._failed = record.completed(result)
@@ -142,6 +142,7 @@ class KeyedSend:
         if in_doubt:
             self.destination = replace(self.destination, line=record.line)
             found = self._found_before(record) if late is None else self._found_late(record, late)
+            found = found or self._delivered_since(record)
             if found is not None:
                 return self._complete(record, found)
         if late is not None:
@@ -192,6 +193,25 @@ class KeyedSend:
         elif not self._line_is_known and not self._is_over(record, LIST_LAG):
             raise AirflowException(f"{may}, and may not be listed yet: the next try looks for it")
         return None
+
+    def _delivered_since(self, record: IdempotencyRecord) -> Accepted | None:
+        """Look at the failed message whose place this one takes: one that was delivered since needs no other."""
+        if record.replaces is None or self.resend_failed_after is None:
+            return None
+        if self._is_lost(record.replaces, self.resend_failed_after):
+            return None
+        resolution = self._look(record)
+        if isinstance(resolution, Found):
+            return Accepted(resolution.chat_id, resolution.message, record.key)
+        try:
+            kept = self._client.messages.get(record.replaces)
+        except NotFoundError:
+            raise AirflowFailException(
+                f"Message {record.replaces} had failed and is gone, so nobody knows whether it was delivered after "
+                f"all: nothing takes its place. Look into the chat; {_TO_RESEND}"
+            ) from None
+        log.warning("Message %s was delivered after all: nothing takes its place", record.replaces)
+        return Accepted(str(kept.chat_id), kept, record.first_key or record.key)
 
     def _found_late(self, record: IdempotencyRecord, late: str) -> Accepted | None:
         """Look for a message that may have been sent before; None if it certainly was not."""

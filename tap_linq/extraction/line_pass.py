@@ -324,19 +324,17 @@ class LinePass:
             since = "an unknown time" if gap.start is None else format_datetime(gap.start)
             span = f"messages created from {since} to {end}"
             advice = "" if gap.reason == "clock_error" else "; run the tap more often than the retention window"
-            held = "" if coverage is None else f"; the webhook archive certainly holds {coverage.summary}"
-            if coverage is not None and coverage.extent == "full":
-                log.warning("line %s: %s have expired (%s)%s", self._line, span, gap.reason, held)
-            else:
-                log.warning(
-                    "line %s: %s have expired, those that were not read before are lost (%s)%s%s",
-                    self._line,
-                    span,
-                    gap.reason,
-                    held,
-                    advice,
-                )
-                self._session.note_gap(f"line {self._line}: {span}{held}")
+            # What deliveries show is no proof: a message may have failed, waited or been refused between two of them.
+            held = "" if coverage is None else f"; by its deliveries, the webhook archive holds {coverage.summary}"
+            log.warning(
+                "line %s: %s have expired, those that were not read before are lost (%s)%s%s",
+                self._line,
+                span,
+                gap.reason,
+                held,
+                advice,
+            )
+            self._session.note_gap(f"line {self._line}: {span}{held}")
         if "extraction_gaps" in self._streams:
             yield Batch("extraction_gaps", [records.gap_record(gap, self._line, window, ended, coverage)])
 

@@ -345,14 +345,15 @@ def talk(emulator: Emulator, minutes: int) -> list[str]:
     return ids
 
 
-def test_a_gap_that_the_archive_covers_is_no_failure(emulator: Emulator, receiver: Receiver) -> None:
+def test_a_gap_that_the_archive_covers_is_a_gap_all_the_same(emulator: Emulator, receiver: Receiver) -> None:
     receiver.subscribe()
     emulator.advance(60)
     talk(emulator, 3)
     first = run(emulator, receiver)
     ids = talk(emulator, 40)
     emulator.advance(50 * 60)
-    second = run(emulator, receiver, first.state, on_gap="fail")
+    second = run_tap(emulator, state=first.state, **options(receiver, on_gap="fail"))
+    assert isinstance(second.error, GapError), "deliveries are a sign and no proof"
     assert set(ids) <= set(second.ids())
     (row,) = second.records("extraction_gaps")
     assert (row["archive_coverage"], row["gap_start"], row["gap_end"]) == (
