@@ -26,7 +26,7 @@ from airflow_provider_linq._internal.in_doubt import (
     content_of,
     may_be_same_handle,
 )
-from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
+from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW, LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq._internal.once import RecordStore, Status, once
 from airflow_provider_linq._internal.run_start import earliest_request
@@ -99,8 +99,8 @@ class KeyedSend:
             return self._send_or_find()
         began = self._now()
         result = self._send_or_find()
-        # Once in a try, however soon the next message fails, too.
-        if self._is_earlier(result, began) and self._is_lost(str(result["message_id"]), self.resend_failed_after):
+        # More than once where nothing is on record: the first key leads from each failed message to the next one.
+        while self._is_earlier(result, began) and self._is_lost(str(result["message_id"]), self.resend_failed_after):
             log.warning("Message %s has failed: it is sent again, with another key", result["message_id"])
             record = replace(self.decision.record, key=str(result["idempotency_key"]))
             self._failed = record.completed(result)
@@ -110,9 +110,9 @@ class KeyedSend:
         return result
 
     def _is_earlier(self, result: SendResult, began: datetime) -> bool:
-        """Whether a message is not of this try, whose own can't have failed for good yet."""
+        """Whether a message is certainly not of this try, which makes one at most, however soon that one fails."""
         is_on_record = self.decision.record.status is Status.COMPLETED
-        return is_on_record or parse_datetime(str(result["created_at"])) < began
+        return is_on_record or parse_datetime(str(result["created_at"])) < began - CLOCK_SKEW
 
     def _is_lost(self, message_id: str, grace: timedelta) -> bool:
         """Whether a message has failed for good, as far as anybody can know."""

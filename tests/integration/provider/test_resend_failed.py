@@ -31,9 +31,9 @@ def send(store: Store | None, instance: dict[str, Any] | None = None, **operator
     return sends.send(store, instance, **{"resend_failed": True, "failure_grace": 0, **operator})
 
 
-def receipt(emulator: Emulator, message_id: str, status: str = "failed") -> None:
+def receipt(emulator: Emulator, message_id: str, status: str = "failed", *, seconds: float = 300) -> None:
     emulator.control("POST", "receipts", {"message_id": message_id, "status": status, "code": 4001})
-    emulator.advance(1)
+    emulator.advance(seconds)
 
 
 def alive(emulator: Emulator) -> int:
@@ -83,7 +83,7 @@ def test_without_the_argument_a_failed_message_is_kept(emulator: Emulator) -> No
 def test_what_may_still_be_delivered_is_waited_for(emulator: Emulator) -> None:
     store = Store()
     first = send(store, failure_grace=300)
-    receipt(emulator, first["message_id"])
+    receipt(emulator, first["message_id"], seconds=1)
     with pytest.raises(AirflowException, match="less than 0:05:00 ago, and may still be delivered"):
         send(store, retry(), failure_grace=300)
     assert posts(emulator) == 1
@@ -109,6 +109,29 @@ def test_a_lost_answer_to_the_second_message_leads_to_no_third(emulator: Emulato
     send(store, retry(3))
     assert len(emulator.ledger()) == 2
     assert alive(emulator) == 1
+
+
+def test_what_was_delivered_after_all_needs_no_second_message(emulator: Emulator) -> None:
+    """The request for the second one never arrived, and its record is in doubt."""
+    store = Store()
+    first = send(store)
+    receipt(emulator, first["message_id"])
+    with lost_requests(emulator), pytest.raises(LinqError):
+        send(store, retry())
+    receipt(emulator, first["message_id"], "delivered")
+    assert send(store, retry(3))["message_id"] == first["message_id"]
+    assert alive(emulator) == 1
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_try_sends_again_once(emulator: Emulator, has_store: bool) -> None:
+    """However soon each message fails."""
+    emulator.set_switches(failure_share=1.0, delivery_seconds=0.001)
+    store = Store() if has_store else None
+    for number in range(1, 5):
+        send(store, retry(number))
+        emulator.advance(1)
+        assert len(emulator.ledger()) <= 2 * number
 
 
 def test_what_the_platform_refuses_leaves_the_earlier_result_on_record(emulator: Emulator) -> None:
