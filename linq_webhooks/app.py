@@ -4,8 +4,8 @@
 
 It can be mounted into another application, whose lifespan then has to run this one's (`app.router.lifespan_context`).
 A delivery is answered with 2xx when it is durable, and only then. Senders learn nothing but a status: 401 if it is not
-genuine, 413 if it is too large, 408 if it is too slow, 400 if it is not JSON, 503 if it can't be stored at present and
-is to come again. Why stands in the log, without bodies, and in the metrics.
+genuine, 404 if its path is another, 413 if it is too large, 408 if it is too slow, 400 if it is not JSON, 503 if it
+can't be stored at present and is to come again. Why stands in the log, without bodies, and in the metrics.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def create_app(
         path,
         routes=[
             Route(path, receiver, methods=["POST"]),
+            Route(f"{path.rstrip('/')}/", receiver, methods=["POST"]),
             Route("/healthz", _is_alive),
             Route("/readyz", receiver.is_ready),
             Route("/metrics", receiver.metrics_page),
@@ -123,12 +124,20 @@ class _App(Starlette):
         super().__init__(**options)
         self._receiver = receiver
         self._path = path
+        # A redirect is a refusal for the platform, which repeats neither that nor a 404.
+        self.router.redirect_slashes = False
+        self.router.default = self._not_found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == self._path and scope["method"] == "POST":
             await self._receiver(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    async def _not_found(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            self._receiver.count_wrong_path()
+        await self.router.not_found(scope, receive, send)
 
 
 async def _is_alive(_request: Request) -> Response:
@@ -171,6 +180,11 @@ class _Receiver:
         else:
             self._metrics.seconds.observe(time.perf_counter() - started)
             await _answer(send, 200)
+
+    def count_wrong_path(self) -> None:
+        """Count a delivery to a path that is not served: the URL of the subscription or a proxy is wrong."""
+        self._metrics.received.inc()
+        self._count_refused("wrong_path")
 
     async def is_ready(self, _request: Request) -> Response:
         """Say whether events can be stored, by writing something to where they go."""

@@ -74,6 +74,8 @@ def group() -> None:
     """Receive the webhooks of the Linq Partner API, and keep what they deliver."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # A line for each connection of whoever scans ports would fill the disk.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != "Invalid HTTP request received.")
 
 
 @group.command()

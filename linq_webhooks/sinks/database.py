@@ -97,6 +97,7 @@ class DatabaseArchive:
                 raise SettingsError(
                     f"webhook archive: must be in SQLite or PostgreSQL, or in files, got {self._dialect}"
                 )
+            self._file = parsed.database if self._dialect == "sqlite" else None
             self._name = parsed.set(query={}).render_as_string(hide_password=True)
             self._engine = sa.create_engine(
                 # Errors would show the bodies.
@@ -120,6 +121,8 @@ class DatabaseArchive:
     def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
         after, event = _parse_position(since)
         query = sa.select(_events).order_by(_events.c.position).limit(_PAGE)
+        if self._is_missing():
+            return
         with self._errors("read"):
             if not self._has_tables and not sa.inspect(self._engine).has_table(_events.name):
                 self._check_replaced(after, last=0)
@@ -166,6 +169,8 @@ class DatabaseArchive:
     def position_before(self, moment: datetime) -> str | None:
         first = sa.select(sa.func.min(_events.c.position)).where(_events.c.received_at >= to_utc(moment))
         last = sa.select(sa.func.max(_events.c.position))
+        if self._is_missing():
+            return None
         with self._errors("read"), self._engine.connect() as connection:
             if not sa.inspect(connection).has_table(_events.name):
                 return None
@@ -180,6 +185,12 @@ class DatabaseArchive:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _is_missing(self) -> bool:
+        """Whether there is no file yet: SQLite would make an empty one for a reader."""
+        if not self._file or self._file == ":memory:" or self._file.startswith("file:"):
+            return False
+        return not os.path.exists(self._file)
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:

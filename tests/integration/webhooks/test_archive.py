@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import fsspec
 import pytest
 
-from linq_webhooks.archive import Archive
+from linq_webhooks.archive import Archive, open_archive
 from tests.support.webhook_events import ArchiveContract, event, ids_of
 
 
@@ -71,3 +72,15 @@ class TestSQLite(ArchiveContract):
         (tmp_path / "archive.db").write_bytes(backup)
         opened().append([event(9)])
         assert ids_of(opened(), position)[0] == ["e9"]
+
+
+@pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+def test_a_reader_does_not_make_an_archive(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "archive"
+    archive = open_archive(form.format(path))
+    assert list(archive.read()) == []
+    assert archive.position_before(datetime.now(timezone.utc)) is None
+    assert not path.exists()
+    archive.append([event(1)])
+    assert ids_of(archive)[0] == ["e1"]
+    archive.close()

@@ -168,6 +168,22 @@ def test_a_body_over_the_limit_is_not_read(folder: str) -> None:
         assert [event.event_id for event in stored(folder)] == ["e1"]
 
 
+def test_deliveries_to_another_path_are_counted_and_logged(
+    receiver: ReceiverThread, folder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for path in ("/", "//webhooks/linq", "/webhooks", "/healthz/"):
+            response = requests.post(
+                receiver.origin + path, data=body_of(1), headers=signed(body_of(1)), timeout=60, allow_redirects=False
+            )
+            assert response.status_code == 404
+        assert requests.get(f"{receiver.origin}/favicon.ico", timeout=60).status_code == 404
+    assert metrics_of(receiver.url)['linq_webhooks_refused_total{reason="wrong_path"}'] == 4
+    assert "wrong_path" in caplog.text
+    assert deliver(f"{receiver.url}/", body_of(1)) == 200
+    assert [event.event_id for event in stored(folder)] == ["e1"]
+
+
 @pytest.mark.parametrize("method", ["get", "put", "delete", "head"])
 def test_only_post_delivers(receiver: ReceiverThread, method: str) -> None:
     assert getattr(requests, method)(receiver.url, timeout=60).status_code == 405
