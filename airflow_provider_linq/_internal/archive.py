@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from airflow_provider_linq._internal.polling import in_thread, shared_reads
 from linq_client import InvalidRequestError, LinqError
 from linq_client.models import Message
 from linq_client.sync import CLOCK_TOLERANCE
-from linq_client.webhooks import MessageEvent, parse
+from linq_client.webhooks import TOLERANCE_SECONDS, MessageEvent, parse
 
 if TYPE_CHECKING:
     from airflow_provider_linq._internal.message_filter import MessageFilter
@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 #: The event that says that a message came in.
 _RECEIVED: Final = "message.received"
+
+#: How far the receiver's clock may be from the platform's: it refuses deliveries that seem older or newer than that.
+_RECEIVER_TOLERANCE: Final = timedelta(seconds=TOLERANCE_SECONDS) + CLOCK_TOLERANCE
 
 #: How many events are read between two looks at what is wanted.
 _BATCH: Final = 5_000
@@ -161,7 +164,7 @@ def position_since(archive: Archive, moment: datetime) -> str | None:
 
     :raises LinqError: the archive can't be read.
     """
-    return archive.position_before(moment - CLOCK_TOLERANCE)
+    return archive.position_before(moment - _RECEIVER_TOLERANCE)
 
 
 def matching(batch: ArchiveBatch, filter_: MessageFilter, since: datetime) -> list[ArchivedMessage]:
@@ -203,8 +206,8 @@ def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | N
         data = event.data
         if not isinstance(data, MessageEvent):
             raise LinqError("its data are of no known form")
-        # No clock is trusted that is ahead of the receiver's.
-        created = min(event.created_at or stored.received_at, stored.received_at + CLOCK_TOLERANCE)
+        # No clock is trusted that is further ahead of the receiver's.
+        created = min(event.created_at or stored.received_at, stored.received_at + _RECEIVER_TOLERANCE)
         line = None if data.chat.owner_handle is None else data.chat.owner_handle.handle
         return _made(data, created), line, created
     except (LinqError, ValidationError) as error:
