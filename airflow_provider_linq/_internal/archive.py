@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import threading
 import weakref
 from collections import deque
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pydantic import ValidationError
@@ -39,6 +40,9 @@ T = TypeVar("T")
 
 #: The event that says that a message came in.
 _RECEIVED: Final = "message.received"
+
+#: Names of arguments in a URL whose values are secret.
+_SECRET_NAME: Final = re.compile(r"pass(word|wd|phrase)|secret|token|credential|signature|^(sig|key|pwd)$|_key$|apikey")
 
 #: How far the receiver's clock may be from the platform's: it refuses deliveries that seem older or newer than that.
 _RECEIVER_TOLERANCE: Final = timedelta(seconds=TOLERANCE_SECONDS) + CLOCK_TOLERANCE
@@ -91,7 +95,7 @@ def check_archive_url(url: str) -> str:
     if not isinstance(url, str) or not url.strip():
         raise InvalidRequestError("webhook_archive: must be a folder, or a URL of files or of a database, got none")
     try:
-        has_password = urlsplit(url).password is not None
+        has_password = any(map(_has_password, url.split("::")))
     except ValueError:
         raise InvalidRequestError("webhook_archive: must be a folder or a URL, got neither") from None
     if has_password:
@@ -100,6 +104,13 @@ def check_archive_url(url: str) -> str:
             "environment of workers and triggerer (PGPASSWORD or PGPASSFILE for PostgreSQL)"
         )
     return url
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    # `sig` signs a link to Azure's storage: who has it has access.
+    names = (name.lower() for name, _ in parse_qsl(parts.query))
+    return parts.password is not None or any(_SECRET_NAME.search(name) for name in names)
 
 
 def archive_digest(url: str) -> str:

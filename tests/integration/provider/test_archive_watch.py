@@ -468,7 +468,18 @@ def test_a_cursor_of_the_archive_stays_small_and_is_read_again() -> None:
             Cursor.from_json("linq_inbound", {**stored, **broken})
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://me:s3cret@db/linq", "", "http://[", None])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret@db/linq",
+        "postgresql+psycopg://db/linq?user=me&password=s3cret",
+        "abfs://c@a.dfs.core.windows.net/x?sig=s3cret",
+        "simplecache::s3://key:s3cret@bucket/x",
+        "",
+        "http://[",
+        None,
+    ],
+)
 def test_an_url_with_a_password_is_refused(url: Any, emulator: Emulator) -> None:
     with pytest.raises(InvalidRequestError, match="^webhook_archive: must") as refused:
         archive_module.check_archive_url(url)
