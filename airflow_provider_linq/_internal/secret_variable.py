@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -45,14 +45,10 @@ class StoredSecrets:
         """
         Return what is stored when a subscription was created.
 
-        The others stay: a Variable may be that of several URLs, and the platform repeats deliveries of a subscription
-        that was replaced for half an hour.
+        The secret of the one before stays: the platform repeats its deliveries for half an hour.
         """
-        return StoredSecrets({**self.secrets, subscription_id: secret})
-
-    def without(self, subscription_ids: Collection[str]) -> StoredSecrets:
-        """Return what is stored when subscriptions were deleted."""
-        return replace(self, secrets={id_: one for id_, one in self.secrets.items() if id_ not in subscription_ids})
+        before = list(self.secrets.items())[-1:]
+        return StoredSecrets({**dict(before), subscription_id: secret})
 
     def has_lost(self, subscription: WebhookSubscription) -> bool:
         """Whether a subscription may be the one whose response got lost, so that nobody has its secret."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_provider_linq._internal.arguments import check_choice
@@ -47,9 +46,7 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     :param target_url: where the platform delivers to, by https; one that names no ``version`` of the payloads gets
         ``?version=2026-02-03`` (templated)
     :param secret_variable: name of the Variable for the signing secret; it must have the word "secret" in it, since
-        Airflow hides the values of such Variables. It may
-        be that of several URLs. With ``state="absent"`` the secrets of what was deleted are taken out of it, if given,
-        and with the last one it is deleted too (templated)
+        Airflow hides the values of such Variables. With ``state="absent"`` it is deleted too, if given (templated)
     :param subscribed_events: name of an event, or a list of them; by default all about messages, reactions
         and chats (templated)
     :param phone_numbers: own line whose events are wanted, or a list of them; by default all (templated)
@@ -118,15 +115,10 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
                 "platform shows only to whoever creates it, is not in the Variable: put it there, or give "
                 "replace_unknown=True"
             )
-        if present is not None and is_unknown:
-            for one in find_subscriptions(client, url):
-                # Of several responses that got lost. The present one is ended when there is another in its place.
-                if one.id != present.id and one.id not in stored.secrets and stored.has_lost(one):
-                    client.webhook_subscriptions.delete(one.id)
         is_new = present is None or is_unknown
         if is_new:
             # Before the request: if its response gets lost, the next try knows that nobody has the secret.
-            store.save(store.load().claimed(client.server_time))
+            store.save(stored.claimed(client.server_time))
         try:
             done = ensure_subscription(
                 client,
@@ -134,11 +126,11 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
                 events,
                 phone_numbers=lines,
                 renew_secret=is_unknown,
-                keep_secret=lambda id_, secret: store.save(store.load().with_secret(id_, secret)),
+                keep_secret=lambda id_, secret: store.save(stored.with_secret(id_, secret)),
             )
         except LinqError as error:
             if is_new and error.effect is Effect.NONE:
-                store.save(replace(store.load(), creating_since=stored.creating_since))
+                store.save(stored)
             raise
         found = done.subscription
         return WebhookSubscriptionResult(
@@ -156,11 +148,7 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
             client.webhook_subscriptions.delete(id_)
         self.log.info("Deleted: %s", ", ".join(deleted) or "none, since there was none")
         if store is not None:
-            left = store.load().without(deleted)
-            if left.secrets:
-                store.save(left)
-            else:
-                store.delete()
+            store.delete()
         return WebhookSubscriptionResult(
             subscription_id=None,
             target_url=url,

@@ -10,9 +10,7 @@ import pytest
 from airflow.models.variable import Variable
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_linq._internal import secret_variable
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
-from airflow_provider_linq.operators import webhooks
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
 from linq_client import LinqClient, SettingsError
 from tests.support.airflow import BUNDLES, Run, context, dags_of
@@ -78,83 +76,6 @@ def test_a_try_whose_response_was_lost_makes_no_second_one(
     assert list(stored()) == [only.id]
 
 
-def test_several_lost_responses_leave_no_second_one(
-    emulator: Emulator, client: LinqClient, run: Callable[..., Run]
-) -> None:
-    emulator.set_switches(duplicate_target_url="allowed")
-    for _ in range(2):
-        fault = {"kind": "reset", "when": "after", "path": "/webhook-subscriptions$", "method": "POST", "count": 1}
-        emulator.control("POST", "faults", fault)
-        assert run().states("subscribe") == ["failed"]
-    run().xcom("subscribe")
-    (only,) = client.webhook_subscriptions.list()
-    assert list(stored()) == [only.id]
-
-
-class Variables:
-    """Variables as tasks read and write them, without a database."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    def get(self, name: str, default: Any = None, deserialize_json: bool = False) -> Any:
-        assert deserialize_json
-        return json.loads(self.values[name]) if name in self.values else default
-
-    def set(self, name: str, value: Any, description: str | None = None, serialize_json: bool = False) -> None:
-        assert serialize_json
-        self.values[name] = json.dumps(value)
-
-    def delete(self, name: str) -> None:
-        self.values.pop(name, None)
-
-    @property
-    def ids(self) -> list[str]:
-        return list(self.get(NAME, {"secrets": {}}, deserialize_json=True)["secrets"])
-
-
-class TestOneVariableOfSeveralUrls:
-    """Each subscription has its secret in it, whatever happens to the others."""
-
-    @pytest.fixture
-    def variables(self, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Variables:
-        found = Variables()
-        monkeypatch.setattr(secret_variable, "Variable", found)
-        return found
-
-    @staticmethod
-    def subscribe(path: str, **arguments: Any) -> Any:
-        url = f"http://127.0.0.1:9/{path}"
-        given = {"target_url": url, "secret_variable": NAME, **arguments}
-        return LinqWebhookSubscriptionOperator(task_id="t", **given).execute(context())
-
-    def test_none_is_thrown_out(self, variables: Variables) -> None:
-        made = [self.subscribe(path)["subscription_id"] for path in "abc"]
-        assert variables.ids == made
-        assert [self.subscribe(path)["change"] for path in "abc"] == ["unchanged"] * 3
-
-    def test_only_that_of_a_deleted_one_is_taken_out(self, variables: Variables) -> None:
-        kept = self.subscribe("a")["subscription_id"]
-        self.subscribe("b")
-        self.subscribe("b", state="absent")
-        assert variables.ids == [kept]
-        self.subscribe("a", state="absent")
-        assert NAME not in variables.values
-
-    def test_two_tasks_at_the_same_time(self, variables: Variables, monkeypatch: pytest.MonkeyPatch) -> None:
-        ensure, others = webhooks.ensure_subscription, ["b"]
-
-        def delayed(*arguments: Any, **options: Any) -> Any:
-            if others:
-                self.subscribe(others.pop())
-            return ensure(*arguments, **options)
-
-        monkeypatch.setattr(webhooks, "ensure_subscription", delayed)
-        self.subscribe("a")
-        assert len(variables.ids) == 2
-        assert [self.subscribe(path)["change"] for path in "ab"] == ["unchanged"] * 2
-
-
 def test_a_subscription_with_an_unknown_secret_fails_without_a_retry_unless_it_may_be_replaced(
     emulator: Emulator, client: LinqClient, run: Callable[..., Run], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,9 +139,8 @@ def test_what_holds_no_secrets_is_refused_without_being_shown(stored: Any) -> No
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_all_secrets_are_kept_and_fields_of_a_later_version_are_passed_over() -> None:
+def test_the_secret_before_is_kept_and_fields_of_a_later_version_are_passed_over() -> None:
     stored = {"format": 1, "secrets": {"a": "whsec_YQ==", "b": "whsec_Yg=="}, "creating_since": None, "later": 1}
     secrets = StoredSecrets.from_json(NAME, stored).with_secret("c", "whsec_Yw==")
-    assert list(secrets.secrets) == ["a", "b", "c"]
-    assert list(secrets.without(["b", "x"]).secrets) == ["a", "c"]
+    assert list(secrets.secrets) == ["b", "c"]
     assert "whsec_" not in repr(secrets)
