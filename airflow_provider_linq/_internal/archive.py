@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import threading
 import weakref
 from collections import deque
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pydantic import ValidationError
@@ -26,7 +27,7 @@ from airflow_provider_linq._internal.polling import in_thread, shared_reads
 from linq_client import InvalidRequestError, LinqError
 from linq_client.models import Message
 from linq_client.sync import CLOCK_TOLERANCE
-from linq_client.webhooks import MessageEvent, parse
+from linq_client.webhooks import TOLERANCE_SECONDS, MessageEvent, parse
 
 if TYPE_CHECKING:
     from airflow_provider_linq._internal.message_filter import MessageFilter
@@ -37,11 +38,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How far the clock of a receiver may be off: it accepts no delivery beyond. And how far ours may be.
-RECEIVER_TOLERANCE: Final = timedelta(minutes=5) + CLOCK_TOLERANCE
 
 #: The event that says that a message came in.
 _RECEIVED: Final = "message.received"
+
+#: Names of arguments in a URL whose values are secret.
+_SECRET_NAME: Final = re.compile(r"pass(word|wd|phrase)|secret|token|credential|signature|^(sig|key|pwd)$|_key$|apikey")
+
+#: How far the receiver's clock may be from the platform's: it refuses deliveries that seem older or newer than that.
+_RECEIVER_TOLERANCE: Final = timedelta(seconds=TOLERANCE_SECONDS) + CLOCK_TOLERANCE
 
 #: How many events are read between two looks at what is wanted.
 _BATCH: Final = 5_000
@@ -91,7 +96,7 @@ def check_archive_url(url: str) -> str:
     if not isinstance(url, str) or not url.strip():
         raise InvalidRequestError("webhook_archive: must be a folder, or a URL of files or of a database, got none")
     try:
-        has_password = urlsplit(url).password is not None
+        has_password = any(map(_has_password, url.split("::")))
     except ValueError:
         raise InvalidRequestError("webhook_archive: must be a folder or a URL, got neither") from None
     if has_password:
@@ -100,6 +105,13 @@ def check_archive_url(url: str) -> str:
             "environment of workers and triggerer (PGPASSWORD or PGPASSFILE for PostgreSQL)"
         )
     return url
+
+
+def _has_password(url: str) -> bool:
+    parts = urlsplit(url)
+    # `sig` signs a link to Azure's storage: who has it has access.
+    names = (name.lower() for name, _ in parse_qsl(parts.query))
+    return parts.password is not None or any(_SECRET_NAME.search(name) for name in names)
 
 
 def archive_digest(url: str) -> str:
@@ -164,7 +176,7 @@ def position_since(archive: Archive, moment: datetime) -> str | None:
 
     :raises LinqError: the archive can't be read.
     """
-    return archive.position_before(moment - RECEIVER_TOLERANCE)
+    return archive.position_before(moment - _RECEIVER_TOLERANCE)
 
 
 def matching(batch: ArchiveBatch, filter_: MessageFilter, since: datetime) -> list[ArchivedMessage]:
@@ -206,8 +218,8 @@ def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | N
         data = event.data
         if not isinstance(data, MessageEvent):
             raise LinqError("its data are of no known form")
-        # No clock is trusted that is ahead of the receiver's.
-        created = min(event.created_at or stored.received_at, stored.received_at + CLOCK_TOLERANCE)
+        # No clock is trusted that is further ahead of the receiver's.
+        created = min(event.created_at or stored.received_at, stored.received_at + _RECEIVER_TOLERANCE)
         line = None if data.chat.owner_handle is None else data.chat.owner_handle.handle
         return _made(data, created), line, created
     except (LinqError, ValidationError) as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from airflow_provider_linq._internal.archive import (
     ArchivedMessage,
     ArchiveReader,
     archive_digest,
+    position_since,
     read_to_end,
 )
 from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
@@ -34,6 +36,10 @@ SAVE_EVERY: Final = timedelta(minutes=5)
 
 #: How far back a watcher looks whose cursor can't be true: the longest retention window that there is.
 FULL_LOOK: Final = timedelta(hours=24)
+
+
+#: How often a watcher of the webhook archive asks the API until that has an event, in seconds.
+ASK_EVERY: Final = 30.0
 
 
 class Watch(ABC):
@@ -165,7 +171,10 @@ class ApiWatch(Watch):
 
 class ArchiveWatch(Watch):
     """
-    Reads the webhook archive. The API is not asked, but for once where the archive begins after the stored cursor.
+    Reads the webhook archive.
+
+    A watcher that has watched something else before asks the API until an event comes into the archive, and once more
+    then: what the archive has from before says neither when its receiver began nor whether it was up since.
 
     :param url: of the archive.
     """
@@ -176,7 +185,7 @@ class ArchiveWatch(Watch):
         super().__init__(trigger, hook, filter_)
         self._reader = ArchiveReader(hook, url)
         self._digest = archive_digest(url)
-        self._before: ApiWatch | None = None
+        self._before: _Before | None = None
 
     async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
         if self.cursor is None and self._before is None:
@@ -200,7 +209,7 @@ class ArchiveWatch(Watch):
     def _is_in_place(self, found: ArchivedMessage) -> bool:
         return self._filter.is_in_place(found.message.chat_id, found.line)
 
-    async def _start(self) -> ApiWatch | None:
+    async def _start(self) -> _Before | None:
         """Take the cursor of the store, or one that starts now; or return what asks the API first."""
         stored = await self._trigger.stored_cursor()
         log = self._trigger.log
@@ -213,24 +222,29 @@ class ArchiveWatch(Watch):
         elif stored.archive is not None and stored.archive.archive == self._digest:
             log.info("Watching the webhook archive for %s from the stored cursor on", self._filter)
             self.cursor = self._saved = stored
-        elif stored.archive is not None or await self._has_begun_before(stored.looked or stored.after):
-            self.cursor = await self._continued(stored)
         else:
-            log.info("The API is asked once for what came before the webhook archive began")
-            return ApiWatch(self._trigger, self._hook, self._filter)
+            log.info("The API is asked until an event comes into the webhook archive")
+            return _Before(ApiWatch(self._trigger, self._hook, self._filter), await self._end())
         return None
 
-    async def _poll_before(self, watch: ApiWatch) -> tuple[dict[str, Any] | None, Exception | None]:
-        """Ask the API; continue in the archive when it could be read."""
+    async def _poll_before(self, before: _Before) -> tuple[dict[str, Any] | None, Exception | None]:
+        """Ask the API, now and then; continue in the archive when it was asked after an event came into that."""
+        watch = before.watch
+        is_up = await self._reader.read(lambda archive: next(iter(archive.read(before.end)), None)) is not None
+        now = asyncio.get_running_loop().time()
+        if not is_up and now < before.next_at:
+            if watch.cursor is not None:
+                await watch._save(watch.cursor)
+            return None, None
         payload, failed = await watch.poll()
-        if failed is None and watch.cursor is not None:
+        before.next_at = now + ASK_EVERY
+        if is_up and failed is None and watch.cursor is not None:
             self.cursor, self._before, self.is_behind = await self._continued(watch.cursor), None, True
         return payload, failed
 
     async def _continued(self, cursor: Cursor) -> Cursor:
         """Return the cursor of a watcher that has watched something else before."""
-        begins_at = cursor.begins_at - CLOCK_TOLERANCE
-        position = await self._reader.read(lambda archive: archive.position_before(begins_at))
+        position = await self._reader.read(lambda archive: position_since(archive, cursor.begins_at))
         self._trigger.log.info(
             "Watching the webhook archive for %s, from where another cursor ended, %s",
             self._filter,
@@ -238,10 +252,10 @@ class ArchiveWatch(Watch):
         )
         return cursor.in_archive(self._digest, position)
 
-    async def _has_begun_before(self, moment: datetime) -> bool:
-        """Whether the archive has anything that was received before a moment, so that it has what came since."""
-        first = await self._reader.read(lambda archive: next(iter(archive.read()), None))
-        return first is not None and first[0].received_at <= moment
+    async def _end(self, take: Callable[[ArchiveBatch], object] = lambda _: None) -> str | None:
+        """Return the position at the present end of the archive."""
+        now = datetime.now(timezone.utc)
+        return await self._reader.read(lambda archive: read_to_end(archive, archive.position_before(now), take))
 
     async def _at_the_end(self) -> Cursor:
         """Return a cursor at the present end of the archive: what was in it before has no event."""
@@ -252,12 +266,25 @@ class ArchiveWatch(Watch):
             before.extend(one.message for one in batch.messages)
             newest.extend([] if batch.newest is None else [batch.newest])
 
-        now = datetime.now(timezone.utc)
-        position = await self._reader.read(lambda archive: read_to_end(archive, archive.position_before(now), note))
-        after = max(newest, default=now - CLOCK_TOLERANCE)
+        position = await self._end(note)
+        after = max(newest, default=datetime.now(timezone.utc) - CLOCK_TOLERANCE)
         # They may be delivered once more. A late delivery of another one counts: nobody has had it.
         cursor = Cursor(after, looked=after).with_events(before)
         return replace(cursor, archive=ArchivePlace(self._digest, position))
+
+
+@dataclass
+class _Before:
+    """
+    What is watched before the archive.
+
+    :param end: of the archive when it began.
+    :param next_at: when the API is asked next, by the clock of the event loop.
+    """
+
+    watch: ApiWatch
+    end: str | None
+    next_at: float = float("-inf")
 
 
 def _is_at_the_beginning(cursor: Cursor) -> bool:

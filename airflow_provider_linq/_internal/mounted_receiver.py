@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 #: Below the prefix of the plugin; nothing else is served.
 PATH: Final = "/deliveries"
 
-#: How often the Variable is read again for subscriptions that it did not have, in seconds.
+#: How long what was read of the Variable counts, in seconds, and how long before a delivery is refused by it.
+_TRUSTED_FOR: Final = 30.0
 _READ_EVERY: Final = 1.0
 
 
 class VariableSecrets(SigningSecrets):
     """
-    The signing secrets in a Variable, read again when a delivery names a subscription that is not among them.
+    The signing secrets in a Variable, read again as time passes and when a delivery does not fit.
 
     :param name: of the Variable.
     :raises SettingsError: it holds none.
@@ -52,14 +53,39 @@ class VariableSecrets(SigningSecrets):
 
         :raises ArchiveError: it may be of a new subscription, and comes again, as what can't be stored does.
         """
-        found = super().of(headers)
-        if found or subscription_of(headers) is None:
-            return found
         with self._lock:
-            if time.monotonic() - self._read_at < _READ_EVERY:
+            if self._age() >= _TRUSTED_FOR:
+                self._read_again()  # a secret that was taken out counts no longer
+            found = super().of(headers)
+            if found or subscription_of(headers) is None:
+                return found
+            if self._age() < _READ_EVERY:
                 raise ArchiveError("webhook receiver: the subscription is not known yet")
+            self._read_again()
+            return super().of(headers)
+
+    def renewed(self) -> VariableSecrets | None:
+        """
+        Return the secrets if they have changed, for a delivery whose signature does not fit; else None.
+
+        :raises ArchiveError: they may have changed, and it comes again.
+        """
+        with self._lock:
+            if self._age() < _READ_EVERY:
+                raise ArchiveError("webhook receiver: the secret is not known yet")
+            before = self._by_subscription
+            self._read_again()
+            return None if self._by_subscription == before else self
+
+    def _age(self) -> float:
+        return time.monotonic() - self._read_at
+
+    def _read_again(self) -> None:
+        try:
             self._read()
-        return super().of(headers)
+        except SettingsError as error:
+            log.error("The webhook receiver has no secrets, and deliveries have to come again: %s", error)
+            raise ArchiveError("webhook receiver: there are no secrets at present") from None
 
     def _read(self) -> None:
         self._read_at = time.monotonic()
@@ -100,7 +126,7 @@ class MountedReceiver:
                 name = conf.get("linq", "webhook_secret_variable", fallback="linq_webhook_secret")
                 archive = open_archive(url, encryption_key=key.encode() if key else None)
                 secrets = await asyncio.to_thread(VariableSecrets, name)
-                app = create_app(archive, secrets, path=PATH)
+                app = create_app(archive, secrets, path=PATH, renew_secrets=secrets.renewed)
                 await self._open.enter_async_context(app.router.lifespan_context(app))
                 self._receiver = app
                 log.info("The webhook receiver takes deliveries")

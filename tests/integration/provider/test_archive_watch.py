@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal import archive as archive_module
+from airflow_provider_linq._internal import inbound_watch
 from airflow_provider_linq._internal.archive import ArchiveReader
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, Cursor, _digest
@@ -39,6 +40,12 @@ KEY = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 def emulator(emulator: Emulator, connect: Callable[..., None]) -> Emulator:
     """The emulator, to which `linq_default` is a connection."""
     return emulator
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API is asked often until there is an event in the archive."""
+    monkeypatch.setattr(inbound_watch, "ASK_EVERY", 0.05)
 
 
 @pytest.fixture(params=["files", "database"])
@@ -76,9 +83,9 @@ class Watching:
             self.events += event.payload["messages"]
 
     def _is_saved(self) -> bool:
-        """Whether the cursor of the store knows the events."""
+        """Whether the cursor of the store knows the last event; of those before, a watcher of the API forgets some."""
         known = Cursor.from_json(self.name, self.store.values[self.name]).known
-        return {_digest(id_) for id_ in self.ids} <= known.keys()
+        return {_digest(id_) for id_ in self.ids[-1:]} <= known.keys()
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
@@ -253,7 +260,7 @@ def test_from_the_api_to_the_archive_and_back_nothing_is_lost_and_nothing_repeat
     asyncio.run(story())
 
 
-def test_what_came_before_the_archive_began_is_asked_for_once(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+def test_the_api_is_asked_until_an_event_comes_into_the_archive(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
     async def story() -> None:
         store = AssetStore()
         async with Watching(store, None):
@@ -273,6 +280,82 @@ def test_what_came_before_the_archive_began_is_asked_for_once(emulator: Emulator
         assert len(asked(emulator)) == count
 
     asyncio.run(story())
+
+
+async def begun(store: AssetStore) -> None:
+    """A watcher of the API has run."""
+    async with Watching(store, None):
+        pass
+
+
+def unheard(webhooks: ArchivedWebhooks) -> None:
+    """What has happened is never delivered: there was no receiver."""
+    webhooks.store(lambda events: [])
+
+
+def test_an_archive_that_is_empty_when_it_is_watched_leaves_nothing_out(
+    emulator: Emulator, webhooks: ArchivedWebhooks
+) -> None:
+    async def story() -> None:
+        store = AssetStore()
+        await begun(store)
+        watching = Watching(store, webhooks.url)
+        async with watching:
+            sent = [await inbound(emulator)]
+            await watching.has(*sent)
+            sent.append(await inbound(emulator, BOB, "Still no receiver"))
+            unheard(webhooks)
+            await asyncio.to_thread(emulator.advance, 1800)
+            sent.append(await inbound(emulator))
+            webhooks.store()
+            await watching.has(*sent)
+
+    asyncio.run(story())
+
+
+def test_an_old_event_does_not_say_that_the_receiver_was_up(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    async def story() -> None:
+        await inbound(emulator)
+        webhooks.store()
+        await asyncio.to_thread(emulator.advance, 3600)
+        store = AssetStore()
+        await begun(store)
+        await asyncio.to_thread(emulator.advance, 300)
+        sent = [await inbound(emulator, BOB, "The receiver is down")]
+        unheard(webhooks)
+        await asyncio.to_thread(emulator.advance, 3600)
+        sent.append(await inbound(emulator))
+        webhooks.store()
+        watching = Watching(store, webhooks.url)
+        async with watching:
+            await watching.has(*sent)
+
+    asyncio.run(story())
+
+
+def test_the_clock_of_the_receiver_may_be_behind(emulator: Emulator, tmp_path: Path) -> None:
+    webhooks = ArchivedWebhooks(emulator, str(tmp_path / "archive"), received_later=-timedelta(minutes=4))
+
+    async def story() -> None:
+        store = AssetStore()
+        await begun(store)
+        sent = [await inbound(emulator, BOB, "No receiver yet")]
+        unheard(webhooks)
+        await asyncio.to_thread(emulator.advance, 120)
+        sent.append(await inbound(emulator))
+        webhooks.store()
+        watching = Watching(store, webhooks.url)
+        async with watching:
+            await watching.has(*sent)
+        await asyncio.to_thread(emulator.advance, 600)
+        await inbound(emulator)
+        webhooks.store()
+
+    asyncio.run(story())
+    sensor = LinqMessageSensor(task_id="t", from_handle=BOB, since=NOON, webhook_archive=webhooks.url, timeout=60)
+    assert not sensor.poke(context())
+    sensor = LinqMessageSensor(task_id="t", from_handle=ANN, since=NOON, webhook_archive=webhooks.url, timeout=60)
+    assert sensor.poke(context())
 
 
 def test_a_late_delivery_has_its_event(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
@@ -385,7 +468,18 @@ def test_a_cursor_of_the_archive_stays_small_and_is_read_again() -> None:
             Cursor.from_json("linq_inbound", {**stored, **broken})
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://me:s3cret@db/linq", "", "http://[", None])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:s3cret@db/linq",
+        "postgresql+psycopg://db/linq?user=me&password=s3cret",
+        "abfs://c@a.dfs.core.windows.net/x?sig=s3cret",
+        "simplecache::s3://key:s3cret@bucket/x",
+        "",
+        "http://[",
+        None,
+    ],
+)
 def test_an_url_with_a_password_is_refused(url: Any, emulator: Emulator) -> None:
     with pytest.raises(InvalidRequestError, match="^webhook_archive: must") as refused:
         archive_module.check_archive_url(url)

@@ -97,6 +97,30 @@ def test_a_new_secret_is_taken_up(archive: str, post: Callable[..., int]) -> Non
     assert stored(archive) == ["e1", "e2"]
 
 
+@pytest.mark.parametrize("subscription", [None, "s1"])
+def test_a_secret_that_has_changed_is_taken_up_without_a_new_id(
+    archive: str, post: Callable[..., int], subscription: str | None
+) -> None:
+    keep(s1=SECRET)
+    assert post(1) == 200
+    keep(s1=OTHER)
+    assert post(2, secret=OTHER, subscription=subscription) == 200
+    assert post(3, secret=SECRET, subscription=subscription) == 401
+    assert stored(archive) == ["e1", "e2"]
+
+
+def test_a_secret_that_was_taken_out_counts_no_longer(
+    archive: str, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounted_receiver, "_TRUSTED_FOR", 0.0)
+    keep(s1=SECRET, s2=OTHER)
+    assert post(1) == 200
+    keep(s2=OTHER)
+    assert post(2, secret=SECRET, subscription=None) == 401
+    Variable.delete("linq_webhook_secret")
+    assert post(3, secret=OTHER, subscription="s2") == 503
+
+
 def test_an_unknown_subscription_comes_again_rather_than_being_lost(
     archive: str, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
