@@ -32,7 +32,7 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     """
     Bring the webhook subscription for a URL to what it should be: create, update or delete it.
 
-    Safe to retry and to run on a schedule: a subscription is found by its URL, so there is never a second one, and one
+    Safe to retry and to run on a schedule: a subscription is found by its URL, and one
     that the platform has disabled, after deliveries that failed for long, is enabled again. Further events that it has,
     and routing headers, are left as they are. The result is a
     :class:`~airflow_provider_linq.results.WebhookSubscriptionResult`.
@@ -45,8 +45,9 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
 
     :param target_url: where the platform delivers to, by https; one that names no ``version`` of the payloads gets
         ``?version=2026-02-03`` (templated)
-    :param secret_variable: name of the Variable for the signing secret; it must have the word "secret" in it, since
-        Airflow hides the values of such Variables. With ``state="absent"`` it is deleted too, if given (templated)
+    :param secret_variable: name of the Variable for the signing secret of this URL alone; it must have the word
+        "secret" in it, since Airflow hides the values of such Variables. With ``state="absent"`` it is deleted too, if
+        given (templated)
     :param subscribed_events: name of an event, or a list of them; by default all about messages, reactions
         and chats (templated)
     :param phone_numbers: own line whose events are wanted, or a list of them; by default all (templated)
