@@ -322,7 +322,7 @@ WEBHOOK_EVENTS: Final = _stream(
     _text("webhook_version", "Version of its form."),
     _text("api_version", "Version of the API."),
     _text("trace_id", "The platform's id of what caused it."),
-    th.Property("partner_id", th.CustomType({"type": ["string", "integer", "null"]}), description="Id of the account."),
+    _text("partner_id", "Id of the account."),
     _text("error", "Why the body can't be read; null if it can."),
     _text("body", "The body as it came, of an event that can't be read."),
 )

@@ -80,7 +80,8 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         self.include_text = include_text
         default = _API_INTERVAL if webhook_archive is None else _ARCHIVE_INTERVAL
         self.poll_interval = default if poll_interval is None else poll_interval
-        self.webhook_archive = webhook_archive
+        # Before the URL is stored with the asset.
+        self.webhook_archive = None if webhook_archive is None else check_archive_url(webhook_archive)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         arguments = {
@@ -123,7 +124,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
     def _watch(self, hook: LinqAsyncHook, filter_: MessageFilter) -> Watch:
         if self.webhook_archive is None:
             return ApiWatch(self, hook, filter_)
-        return ArchiveWatch(self, hook, filter_, check_archive_url(self.webhook_archive))
+        return ArchiveWatch(self, hook, filter_, self.webhook_archive)
 
     async def stored_cursor(self) -> Cursor | None:
         """

@@ -487,6 +487,8 @@ def test_an_url_with_a_password_is_refused(url: Any, emulator: Emulator) -> None
     if url:
         with pytest.raises(InvalidRequestError):
             LinqMessageSensor(task_id="t", chat_id="c", webhook_archive=url)
+        with pytest.raises(InvalidRequestError):
+            LinqInboundMessageTrigger(webhook_archive=url)
 
 
 class TestSensor:
