@@ -107,7 +107,7 @@ class ArchiveReader:
         self._archive.close()
 
     def coverage_of(self, gap: Gap, line: str, subscriptions: list[dict[str, Any]]) -> GapCoverage:
-        """Return which part of a gap the archive certainly holds; see `coverage`.
+        """Return which part of a gap the archive holds, as far as its deliveries show; see `coverage`.
 
         Raises:
             LinqError: the archive can't be read.

@@ -1,4 +1,4 @@
-"""What the archive proves about a time in which nobody asked the API: pure functions over when deliveries came.
+"""What deliveries show of a time in which nobody asked the API: pure functions over when they came.
 
 A message is in the archive if the platform sent its event, and the receiver took it. For the first, the subscription
 has to be active now, to name the events and the line, and not to have changed since then: the platform tells of the
@@ -113,7 +113,7 @@ def covered_since(subscriptions: Iterable[object], line: str) -> dict[str, datet
 
 @dataclass(frozen=True)
 class GapCoverage:
-    """Which part of a gap the archive certainly holds.
+    """Which part of a gap the archive holds, as far as its deliveries show.
 
     Attributes:
         extent: full, partial or none.
@@ -132,7 +132,7 @@ class GapCoverage:
 
 
 def gap_coverage(gap: Gap, deliveries: Deliveries, since: Mapping[str, datetime], *, is_only_one: bool) -> GapCoverage:
-    """Return which part of a gap the archive certainly holds.
+    """Return which part of a gap the archive holds, as far as its deliveries show.
 
     Args:
         since: the subscriptions that count, and from when on; see `covered_since`.
