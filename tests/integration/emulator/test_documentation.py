@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 DOCS = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text()
 
 
@@ -27,7 +29,9 @@ def examples(language, server):
 def test_the_shell(server):
     script = "".join(examples("shell", server)).replace("curl -s", "curl -sf")
     assert script.count("curl -sf") > 25
-    done = subprocess.run(["bash", "-eux", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-eux", "-o", "pipefail", "-c", script], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
 
 

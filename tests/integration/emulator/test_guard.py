@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linq_emulator.testing import ControlError, Emulator
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 LINE, ANN = "+12025550101", "+12025550150"
@@ -331,7 +332,7 @@ def launch(*options):
 @pytest.mark.parametrize("host", ["0.0.0.0", "emulator.example"])
 def test_other_addresses_need_a_token(host):
     with launch("--host", host) as process:
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout, len(stderr.splitlines())) == (2, "", 1)
     assert "--token" in stderr
 
@@ -339,7 +340,7 @@ def test_other_addresses_need_a_token(host):
 @pytest.mark.parametrize("token", ["short", "with a space in it...."])
 def test_a_weak_token_is_refused(token):
     with launch("--token", token) as process:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, len(stderr.splitlines())) == (2, 1)
     assert "--token" in stderr
 

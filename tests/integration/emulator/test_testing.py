@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from linq_emulator.testing import ControlError, Emulator, EmulatorProcess, EmulatorThread
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]
 LINE, ANN, BOB = "+12025550177", "+12025550150", "+12025550151"
@@ -115,7 +116,7 @@ def test_a_process_ends_with_the_program_that_started_it_and_not_with_its_forks(
         print(emulator.pid)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
     )
     assert (done.returncode, done.stderr) == (0, "")
     with pytest.raises(ProcessLookupError):
@@ -125,7 +126,7 @@ def test_a_process_ends_with_the_program_that_started_it_and_not_with_its_forks(
 @both
 def test_a_program_that_never_stops_it_ends_cleanly(start):
     code = f"from linq_emulator.testing import {start.__name__}; {start.__name__}().advance(1)"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -30,6 +30,7 @@ from tests.integration.provider.test_events import AssetStore, message
 from tests.support.airflow import context
 from tests.support.archived_webhooks import ArchivedWebhooks
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import PATIENCE
 
 ANN, BOB = "+12125550121", "+12125550122"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -88,7 +89,7 @@ class Watching:
         return {_digest(id_) for id_ in self.ids[-1:]} <= known.keys()
 
     async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not is_so():
                 assert not self._task.done(), self._task
                 await asyncio.sleep(0.01)

@@ -24,6 +24,7 @@ from tests.integration.provider.test_dags import answering
 from tests.integration.provider.test_events import AssetStore
 from tests.support.airflow import BUNDLES, Run, load_dag
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import PATIENCE
 from tests.support.webhook_receiver import ReceiverThread
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
@@ -164,7 +165,7 @@ def test_linq_answer_within_seconds(
             store = AssetStore()
             trigger.asset_state_store = store
             event = asyncio.create_task(anext(trigger.run()))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not store.values:  # it watches from then on
                     await asyncio.sleep(0.02)
             for who, text in ((ANN, "When are you open?"), (BOB, "Thanks!")):

@@ -20,6 +20,7 @@ import pytest
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, TAP, config_for, run_tap, seed
 from tests.support.small_api import Handler, small_api
+from tests.support.waiting import PATIENCE
 
 MESSAGES = r"/v3/chats/c00001/messages"
 
@@ -50,7 +51,7 @@ def ended(
     process.send_signal(sign)
     assert process.stdout is not None
     out = begun + process.stdout.read()
-    assert process.wait(timeout=60) == 128 + sign
+    assert process.wait(timeout=PATIENCE) == 128 + sign
     log = (tmp_path / "log").read_text()
     assert f"ended by {sign.name}; bookmarks of lines that were not read to their end stay" in log.splitlines()[-1]
     assert "Traceback" not in log
@@ -144,7 +145,7 @@ def test_a_signal_while_nobody_ever_reads_again(emulator: Emulator, tmp_path: Pa
         wait_until_full(process)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+        assert process.wait(timeout=PATIENCE) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 def wait_until_full(process: subprocess.Popen[bytes]) -> None:
