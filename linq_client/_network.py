@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import ssl
+from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -159,11 +160,18 @@ def _checked_bundle(path: str, name: str) -> str:
     if os.path.isdir(path):
         return path
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        status = os.stat(path)
+        _load_certificates(path, status.st_mtime_ns, status.st_size)
     except OSError as error:  # an SSLError is one
         words = "no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{name}: must be a file or folder of CA certificates, got {path!r}: {words}") from None
     return path
+
+
+@lru_cache(maxsize=16)
+def _load_certificates(path: str, modified_ns: int, size: int) -> None:
+    """Try whether a file as it stands has certificates: the usual one has 150, and takes longer than ten requests."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
 
 
 def _check_proxy(url: str, name: str) -> None:
