@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -57,13 +58,18 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchma
 CHANGELOG = ROOT / "CHANGELOG.md"  # which speaks of what there was
 
 
+@cache
+def python_files() -> list[str]:
+    folders = (folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return [f"/{file.relative_to(ROOT)}" for folder in folders for file in folder.rglob("*.py")]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_documents_name_what_exists(document: Path) -> None:
     """Modules, and targets of make."""
     text = document.read_text()
     modules = set() if document == CHANGELOG else set(re.findall(r"`((?:\w+/)*\w+\.py)`", text))
-    files = [f"/{file.relative_to(ROOT)}" for file in ROOT.rglob("*.py") if ".venv" not in file.parts]
-    assert {module for module in modules if not any(file.endswith(f"/{module}") for file in files)} == set()
+    assert {module for module in modules if not any(file.endswith(f"/{module}") for file in python_files())} == set()
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"`(?:\w+=\S+ )?make (\w+)`", text)) <= set(targets)
 
