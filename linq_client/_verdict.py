@@ -55,15 +55,16 @@ _LASTING_CONFLICTS: Final = frozenset(
         ErrorCode.MENTION_IN_DIRECT_CHAT,
     }
 )
-#: A code counts together with its status alone: with another one it is not known what it means.
+#: A code counts together with its status alone: with another one it is not known what it means. A class of its own,
+#: below, takes the place of the common one of lasting conflicts.
 _BY_CODE: Final[Mapping[tuple[int, int], type[LinqError]]] = {
+    **{(409, code): LastingConflictError for code in _LASTING_CONFLICTS},
     (403, ErrorCode.LINE_NOT_PERMITTED): LineNotPermittedError,
     (403, ErrorCode.RECIPIENT_OPTED_OUT): OptedOutError,
     (403, ErrorCode.HANDLE_BLOCKED): BlockedError,
     (403, ErrorCode.LINE_INELIGIBLE): LineIneligibleError,
     (404, ErrorCode.CHAT_NOT_FOUND): ChatNotFoundError,
     (404, ErrorCode.MESSAGE_NOT_FOUND): MessageNotFoundError,
-    **{(409, code): LastingConflictError for code in _LASTING_CONFLICTS},
 }
 _BY_STATUS: Final[Mapping[int, type[LinqError]]] = {
     401: AuthenticationError,
@@ -174,7 +175,7 @@ def _effect(status: int, code: int | None, kind: RequestKind) -> Effect:
     if (status, code) == (404, ErrorCode.MESSAGE_NOT_FOUND):
         return Effect.DONE_BEFORE if kind is RequestKind.SEND else Effect.UNKNOWN
     # Any other conflict may be one with our own earlier request, which is still under way.
-    return Effect.UNKNOWN if status == 409 and code not in _LASTING_CONFLICTS else Effect.NONE
+    return Effect.UNKNOWN if status == 409 and not _class_of(status, code)._lasting else Effect.NONE
 
 
 def _message(request: str, status: int, code: int | None, trace_id: str | None, words: str | None) -> str:
