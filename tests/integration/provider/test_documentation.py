@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.integration.provider.test_dags import answering
 from tests.support.airflow import BUNDLES, ROOT, Run, dags_of
 from tests.support.emulator_process import Emulator
+from tests.support.pages import TEST_DAGS, TUTORIAL, save_files
 
 ANN = "+12025550123"
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -171,3 +173,12 @@ def test_the_careful_campaign(run_example: Callable[..., Run], emulator: Emulato
     assert run.state == "success"
     assert run.xcom("send")["report"]["delivered"] == len(emulator.ledger()) == 2
     assert len(list(tmp_path.glob("*-report.parquet"))) == 1
+
+
+def test_the_tests_of_the_guide(airflow_db: None) -> None:
+    """Those of "Test your DAGs", with the DAGs of the tutorial. `make e2e` types both pages into a shell."""
+    # One level down, so that its modules are not called as ours are.
+    folder = BUNDLES["documentation"] / "project"
+    save_files(TUTORIAL + TEST_DAGS, folder)
+    options = f"--import-mode=importlib --rootdir={folder.parent} -c {os.devnull} -p no:cacheprovider -p no:schemathesis"
+    assert pytest.main([str(folder / "tests"), *options.split()]) == pytest.ExitCode.OK
