@@ -10,13 +10,10 @@ EXAMPLES: Final = Path(__file__).parents[1] / "dags_examples"
 
 
 def sections() -> str:
-    """Return a section for each example: what it does and needs, and the file, which the site puts in."""
+    """Return a section for each example: what it does and needs, and a link, behind which the site puts the file."""
     found = []
     for path in sorted(EXAMPLES.glob("*.py")):
         head = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         title, _, text = head.removeprefix("### ").partition("\n")
-        link = f"[{path.name}](../../{EXAMPLES.name}/{path.name})"
-        found.append(
-            f'## {title}\n\n{text.strip()}\n\n{link}\n\n```python\n--8<-- "{EXAMPLES.name}/{path.name}"\n```\n'
-        )
+        found.append(f"## {title}\n\n{text.strip()}\n\n[{path.name}](../../{EXAMPLES.name}/{path.name})\n")
     return "\n".join(found)

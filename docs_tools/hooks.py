@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: where the repository is, links of pages to its files, and the emulator's OpenAPI document."""
+"""Hooks of mkdocs: the address of the repository, links to its files, example DAGs, the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from docs_tools import emulator
+from docs_tools.examples import EXAMPLES
 from hatch_build import file_url
 
 if sys.version_info >= (3, 11):
@@ -24,6 +25,8 @@ ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 #: Roles of reStructuredText, as Airflow's docstrings have them.
 _ROLE: Final = re.compile(r":\w+:(?:<code>|`)~?(?:[\w.]+\.)?(\w+)(?:</code>|`)")
+#: A line that is nothing but a link to an example.
+_EXAMPLE: Final = re.compile(rf"^\[[\w.]+\]\(\S+/{EXAMPLES.name}/([\w.]+)\)$", re.MULTILINE)
 _LINK: Final = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -41,7 +44,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Point links that leave the documentation (an example, the code) into the repository.
+    """Point links that leave the documentation (an example, the code) into the repository, and show examples.
+
+    In the repository a reader follows the link to an example, so the pages do not repeat it.
 
     Raises:
         PluginError: no such file is there.
@@ -57,7 +62,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
     if page.file.src_uri == "reference/emulator.md":
         markdown = markdown.replace("`openapi.json`", "[`openapi.json`](openapi.json)")
-    return _LINK.sub(outside, markdown)
+    return _EXAMPLE.sub(_with_text, _LINK.sub(outside, markdown))
+
+
+def _with_text(example: re.Match[str]) -> str:
+    return f"{example[0]}\n\n```python\n{(EXAMPLES / example[1]).read_text(encoding='utf-8')}```"
 
 
 def on_page_content(html: str, **_: Any) -> str:

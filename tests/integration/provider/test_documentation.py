@@ -180,5 +180,5 @@ def test_the_tests_of_the_guide(airflow_db: None) -> None:
     # One level down, so that its modules are not called as ours are.
     folder = BUNDLES["documentation"] / "project"
     save_files(TUTORIAL + TEST_DAGS, folder)
-    options = f"--import-mode=importlib --rootdir={folder.parent} -c {os.devnull} -p no:cacheprovider -p no:schemathesis"
+    options = f"--import-mode=importlib --rootdir={folder.parent} -c {os.devnull} -p no:schemathesis"
     assert pytest.main([str(folder / "tests"), *options.split()]) == pytest.ExitCode.OK

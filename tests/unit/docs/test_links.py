@@ -39,3 +39,11 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         target = (document.parent / path).resolve() if path else document
         assert target.exists(), link
         assert not heading or heading in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_a_forge_shows_what_the_site_shows(document: Path) -> None:
+    """Markdown that only the site understands is in no document, but for signatures, which say so."""
+    assert not re.search(r"^ *(!!!|\?\?\?|--8<--|===) ", document.read_text(), re.MULTILINE)
+    if re.search("^::: ", document.read_text(), re.MULTILINE):
+        assert "The site" in document.read_text()
