@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,15 +19,16 @@ from tests.support.emulator_process import Emulator
 from tests.support.postgres import for_sqlalchemy
 
 ROOT = Path(__file__).parents[3]
+PROJECT = re.compile(r"^```yaml\n(plugins:\n.*?)^```$", re.DOTALL | re.MULTILINE)
 
 Run = Callable[..., None]
 
 
 @pytest.fixture
 def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
-    """Run `meltano run tap-linq <loader>` in this repository's project, with state of the test's own."""
+    """Run `meltano run tap-linq <loader>` in a project, by default this repository's, with state of the test's own."""
 
-    def run(loader: str, **settings: str) -> None:
+    def run(loader: str, project: Path = ROOT, **settings: str) -> None:
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -36,7 +38,7 @@ def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
             **settings,
         }
         done = subprocess.run(
-            ["meltano", "run", "tap-linq", loader], cwd=ROOT, env=environment, capture_output=True, text=True
+            ["meltano", "run", "tap-linq", loader], cwd=project, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
         assert emulator.api_key not in done.stdout + done.stderr
@@ -85,9 +87,18 @@ def test_jsonl_twice(emulator: Emulator, meltano_run: Run, tmp_path: Path) -> No
     assert len(second) < len(everything) / 4, "the second run is incremental"
 
 
-def test_postgres_upserts(emulator: Emulator, meltano_run: Run, postgres: str) -> None:
+def test_the_project_of_the_readme_upserts(emulator: Emulator, meltano_run: Run, postgres: str, tmp_path: Path) -> None:
+    """In a project of its own, whose plugins are on the path instead of installed, and whose tap asks the emulator."""
+    (documented,) = PROJECT.findall((ROOT / "README.md").read_text())
+    assert documented in (ROOT / "docs" / "how-to" / "extract.md").read_text()
+    project = re.sub(r"^ *pip_url: .*\n", "", documented, flags=re.MULTILINE)
+    project = project.replace("- name: api_key\n", "- name: base_url\n    - name: api_key\n")
+    (tmp_path / "meltano.yml").write_text(
+        f"send_anonymous_usage_stats: false\ndefault_environment: dev\nenvironments: [{{name: dev}}]\n{project}"
+    )
+
     def load() -> None:
-        meltano_run("target-postgres", TARGET_POSTGRES_SQLALCHEMY_URL=for_sqlalchemy(postgres))
+        meltano_run("target-postgres", tmp_path, TARGET_POSTGRES_SQLALCHEMY_URL=for_sqlalchemy(postgres))
 
     def stored() -> dict[str, str | None]:
         with psycopg.connect(postgres) as connection:
