@@ -23,7 +23,7 @@ test: $(VENV)/.installed  ## All tests but those of `make e2e`, in WORKERS proce
 unit: $(VENV)/.installed  ## The tests that need no process and no server
 	$(BIN)/python -m pytest --durations 10 tests/unit
 
-coverage: $(VENV)/.installed  ## `make test`, and which lines and branches it did not come by
+coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of the code no test runs
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
@@ -61,7 +61,7 @@ bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing; this takes a minute or two."
+	@echo "Installing; this takes a few minutes."
 	$(INSTALL) --constraint constraints.txt
 	touch $@
 
