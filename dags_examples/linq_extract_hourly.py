@@ -7,7 +7,7 @@ may have expired before they were read.
 * Each line has its own STATE, so that one line that fails does not hold the others back, and goes on where it stopped.
 * STATE is replaced only when the rows that it stands for are stored. A run that is killed leaves the older STATE: the
   next one emits the same rows again, so load them by key and take the newest of each.
-* Choose the schedule by your window: an hour suits one of 24 hours; every 15 minutes suits one of 1 hour.
+* Choose the schedule by your window: an hour suits one of 24 hours; every 10 minutes suits one of 1 hour.
 
 The asset `linq_messages` is updated by each line; its events say how far the line is read, and DAGs can be scheduled on
 it.
