@@ -1,7 +1,7 @@
 """
 ### A message when something fails or is late
 
-Tells whoever is on call when a task has failed for good, and when the DAG is not done in time.
+Tells the person on call when a task has failed for good, and when the DAG is not done in time.
 
 * A callback that Airflow calls twice in the same try sends once.
 * The deadline alert is sent by the triggerer.

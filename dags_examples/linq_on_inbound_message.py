@@ -2,7 +2,7 @@
 ### A DAG that runs when messages come in
 
 The triggerer watches the account; messages that come in are an event of the asset `linq_inbound`, and start this DAG,
-which marks the chat as read and answers whoever asks for the opening hours.
+which marks the chat as read and answers everybody who asks for the opening hours.
 
 * An event may hold several messages, and a run may have several events, so the DAG goes through all of them.
 * Events carry ids and no text: the task reads the message itself.

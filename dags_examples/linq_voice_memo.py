@@ -4,7 +4,7 @@
 Sends a recording, from this machine or an object store, as a voice memo.
 
 * `path` takes what Airflow's `ObjectStoragePath` takes: `/srv/greeting.m4a`, `s3://conn_id@bucket/greeting.m4a`.
-* Params are data, whoever triggers the DAG sets them: `files_under` says in which folder the file has to lie.
+* Params are data, which everybody who triggers the DAG sets: `files_under` says in which folder the file has to lie.
 * The API has no idempotency key for voice memos, so one whose outcome is unknown is not sent again: the task fails,
   and says what to do.
 
