@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+#: What every Airflow may know. It loads no provider at all where the first differs from the name of the distribution.
+_IDENTITY: Final = {
+    "package-name": "linq-connectors",
+    "name": "Linq",
+    "description": "Send and receive iMessage, RCS and SMS messages through `Linq <https://linqapp.com/>`__.",
+}
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the metadata of the provider, in the form of Airflow's `provider_info.schema.json`."""
+    """
+    Return the metadata of the provider, in the form of Airflow's `provider_info.schema.json`.
+
+    The distribution may have been installed for its client or its tap, into the environment of an Airflow that the
+    provider does not support. That one is not given the names of classes that it could not import.
+    """
+    if not _airflow_is_supported():
+        return {**_IDENTITY, "description": f"{_IDENTITY['description']} Needs Airflow 3.1 or later."}
     return {
-        # Airflow loads no provider at all where this differs from the name of the distribution.
-        "package-name": "linq-connectors",
-        "name": "Linq",
-        "description": "Send and receive iMessage, RCS and SMS messages through `Linq <https://linqapp.com/>`__.",
+        **_IDENTITY,
         "integrations": [
             {
                 "integration-name": "Linq",
@@ -52,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
                 "plugin-class": "airflow_provider_linq.plugins.webhook_receiver.LinqWebhookReceiverPlugin",
             }
         ],
-        "connection-types": [_connection_type()],
+        "connection-types": [connection_type()],
         "config": {
             "linq": {
                 "description": "Limits of the Linq provider, and its receiver of webhooks in the API server.",
@@ -100,7 +112,16 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-def _connection_type() -> dict[str, Any]:
+def _airflow_is_supported() -> bool:
+    """Whether Airflow is 3.1 or later, which `_internal.version_compat` would say only after Airflow was imported."""
+    try:
+        major, minor = version("apache-airflow-core").split(".")[:2]
+    except PackageNotFoundError:  # as it is up to 2.11
+        return False
+    return (int(major), int(minor)) >= (3, 1)
+
+
+def connection_type() -> dict[str, Any]:
     """The connection form. `LinqHook` reads what is filled in; the names of `conn-fields` are its extra fields."""
     return {
         "connection-type": "linq",

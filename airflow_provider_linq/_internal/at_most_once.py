@@ -7,8 +7,6 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-
 from airflow_provider_linq._internal.durable import AT_MOST_ONCE
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.idempotency import recipient_fingerprint
@@ -20,6 +18,7 @@ from airflow_provider_linq._internal.once import (
     TaskInstance,
     once,
 )
+from airflow_provider_linq._internal.version_compat import AirflowFailException, AirflowSkipException
 from linq_client import Effect, LinqError
 
 if TYPE_CHECKING:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.branch import BranchMixIn
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_provider_linq._internal.operator import LinqOperator
+from airflow_provider_linq._internal.version_compat import AirflowFailException, BranchMixIn
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

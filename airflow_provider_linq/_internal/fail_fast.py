@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
-from airflow.sdk.exceptions import AirflowFailException
-
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.results import Refusal
 from linq_client import BlockedError, LinqError, OptedOutError
 

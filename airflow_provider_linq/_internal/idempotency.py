@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_provider_linq._internal.arguments import is_nothing
 from airflow_provider_linq._internal.in_doubt import content_of
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq._internal.once import OnClear, RequestRecord, Status, TaskInstance, is_mapped
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from linq_client import InvalidRequestError
 from linq_client.times import format_datetime, parse_datetime
 

@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, cast
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-
 from airflow_provider_linq._internal.delivery import DeliveryState, DeliveryWatch
 from airflow_provider_linq._internal.destination import Accepted, Destination
 from airflow_provider_linq._internal.idempotency import Decision, IdempotencyRecord, content_digest, must_look
@@ -31,6 +29,7 @@ from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq._internal.once import RecordStore, Status, once
 from airflow_provider_linq._internal.run_start import earliest_request
 from airflow_provider_linq._internal.uploads import FileRules, check_message, upload, with_key, with_uploads
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.results import SendResult
 from linq_client import (

@@ -12,10 +12,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from airflow.models.variable import Variable
-from airflow.sdk import conf
 from starlette.responses import Response
 
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
+from airflow_provider_linq._internal.version_compat import conf
 from linq_client import LinqError, SettingsError
 from linq_client.webhooks import SigningSecrets, subscription_of
 from linq_webhooks.archive import ArchiveError, open_archive

@@ -11,8 +11,9 @@ from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.definitions._internal.expandinput import MappedArgument
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
-from airflow.sdk.exceptions import AirflowFailException
 from jinja2.nativetypes import NativeEnvironment
+
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 
 if TYPE_CHECKING:
     import jinja2

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from airflow.sdk import Variable
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_linq._internal.arguments import is_nothing
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from linq_client import InvalidRequestError, SettingsError
 from linq_client.models import WebhookSubscription
 from linq_client.sync import CLOCK_TOLERANCE

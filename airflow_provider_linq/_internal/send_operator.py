@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowSkipException
-
 from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
 from airflow_provider_linq._internal.destination import Destination
 from airflow_provider_linq._internal.durable import MESSAGE
@@ -20,6 +17,7 @@ from airflow_provider_linq._internal.not_after import NotAfter, check_not_after,
 from airflow_provider_linq._internal.once import OnClear, RecordStore, is_mapped
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, check_message, with_key
+from airflow_provider_linq._internal.version_compat import AirflowSkipException, conf
 from airflow_provider_linq._internal.xcom import refused_result
 from airflow_provider_linq.results import SendResult
 from linq_client import BlockedError, MessageLike, OptedOutError

@@ -14,9 +14,9 @@ from threading import Thread
 from typing import IO, Any, Final, Protocol
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.files import replacing
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.results import LineExtract
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq._internal.arguments import is_nothing
 from airflow_provider_linq._internal.rendering import is_template
+from airflow_provider_linq._internal.version_compat import connection_of, storage_path
 from linq_client import InvalidRequestError, LinqClient, Media, Message, MessageLike, Text, message_from
 
 #: Stands for an attachment id where a message is checked before its files are uploaded.
@@ -93,7 +94,7 @@ def _is_under(path: str, folder: str) -> bool:
     if "::" in path:  # fsspec would open a chain of file systems, of which only the first is seen here
         return False
     try:
-        file, base = ObjectStoragePath(path), ObjectStoragePath(folder)
+        file, base = storage_path(path), storage_path(folder)
         if file.protocol in _LOCAL and base.protocol in _LOCAL:
             root, real = _real(base), _real(file)
             return real != root and os.path.commonpath([root, real]) == root
@@ -102,7 +103,11 @@ def _is_under(path: str, folder: str) -> bool:
     # An object store has no links, and to some of them two dots are a name like any other, in any spelling.
     steps = file.parts
     names = {name for step in steps for name in re.split(r"[/\\]", unquote(step))}
-    same = (file.protocol, file.conn_id, steps[: len(base.parts)]) == (base.protocol, base.conn_id, base.parts)
+    same = (file.protocol, connection_of(file), steps[: len(base.parts)]) == (
+        base.protocol,
+        connection_of(base),
+        base.parts,
+    )
     return same and len(steps) > len(base.parts) and ".." not in names
 
 
@@ -173,7 +178,7 @@ def upload(path: str, client: LinqClient) -> str:
     :param path: a local path, or a URL such as ``s3://conn_id@bucket/key``.
     """
     try:
-        file = ObjectStoragePath(path)
+        file = storage_path(path)
         opened = file.open("rb")  # type: ignore[no-untyped-call]
     # Others, of the network say, can pass. A ValueError: no such file system, or a name that can be none.
     except (FileNotFoundError, IsADirectoryError, PermissionError, ValueError) as error:

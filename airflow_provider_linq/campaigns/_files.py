@@ -10,9 +10,8 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeAlias
 
-from airflow.sdk import ObjectStoragePath
-
 from airflow_provider_linq._internal.files import replacing
+from airflow_provider_linq._internal.version_compat import storage_path
 from linq_client import InvalidRequestError
 
 Kind: TypeAlias = Literal["csv", "jsonl", "parquet"]
@@ -63,7 +62,7 @@ def check_output_path(path: str, field: str) -> None:
     """
     if kind_of(path, field) == "parquet":
         pyarrow("pyarrow.parquet")
-    target = ObjectStoragePath(path)
+    target = storage_path(path)
     try:
         if target.fs.isdir(target.path):
             raise IsADirectoryError
@@ -88,7 +87,7 @@ def write_rows(path: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     :raises InvalidRequestError: as :func:`check_output_path`.
     """
     write = _WRITERS[kind_of(path, "path")]
-    with replacing(ObjectStoragePath(path)) as file:
+    with replacing(storage_path(path)) as file:
         return write(file, rows, columns)
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
 from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowException
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.files import with_folder
 from airflow_provider_linq._internal.idempotency import instance_key
 from airflow_provider_linq._internal.once import TaskInstance
+from airflow_provider_linq._internal.version_compat import AirflowException, storage_path
 from airflow_provider_linq.campaigns._model import Outcome
 from linq_client.times import format_datetime, parse_datetime
 
@@ -104,7 +104,7 @@ class Journal:
     """
 
     def __init__(self, outcomes_path: str, campaign_key: str, writer: Writer) -> None:
-        self._folder = ObjectStoragePath(f"{outcomes_path}.parts")
+        self._folder = storage_path(f"{outcomes_path}.parts")
         self._campaign = hashlib.sha256(campaign_key.encode()).hexdigest()[:16]
         self.writer = writer
         self._latest = 0

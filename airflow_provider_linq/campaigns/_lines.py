@@ -8,9 +8,8 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from airflow.sdk.exceptions import AirflowException
-
 from airflow_provider_linq._internal.in_doubt import Handles, others_of
+from airflow_provider_linq._internal.version_compat import AirflowException
 from linq_client import InvalidRequestError, LinqClient, LinqError
 from linq_client.sync import read_stable
 

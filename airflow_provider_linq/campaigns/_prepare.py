@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
-
+from airflow_provider_linq._internal.version_compat import AirflowFailException, storage_path
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row
 from airflow_provider_linq.campaigns._lines import Lines
@@ -125,7 +123,7 @@ def reject_invalid(prepared: Prepared, journal: Journal | None, *, is_first: boo
     most = len(rows) if campaign.max_invalid is None else share_of(campaign.max_invalid, len(rows))
     if campaign.on_invalid == "fail" or not rows.recipients or rows.invalid > most:
         if campaign.outcomes_path and journal is not None:
-            is_new = not ObjectStoragePath(campaign.outcomes_path).exists()
+            is_new = not storage_path(campaign.outcomes_path).exists()
             if is_new or (is_first and journal.is_empty):
                 write_rows(campaign.outcomes_path, map(as_row, _before_sending(rows, journal)), COLUMNS)
         rule = f", and max_invalid is {campaign.max_invalid:g}" if rows.recipients and rows.invalid > most else ""

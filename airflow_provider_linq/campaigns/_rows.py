@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any, Final, TypeAlias
 
-from airflow.sdk import BaseHook, ObjectStoragePath, conf
+from airflow.sdk import BaseHook
 
+from airflow_provider_linq._internal.version_compat import conf, storage_path
 from airflow_provider_linq.campaigns._files import kind_of, pyarrow
 from linq_client import InvalidRequestError
 
@@ -190,7 +191,7 @@ def _parquet(path: str) -> Iterator[Row]:
 @contextmanager
 def _opened(path: str, mode: str, **options: Any) -> Iterator[Any]:
     try:
-        opened = ObjectStoragePath(path)
+        opened = storage_path(path)
         _ = opened.fs
     except (ImportError, ValueError) as error:
         scheme = path.partition("://")[0]

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import latest_moment, why_late
+from airflow_provider_linq._internal.version_compat import AirflowFailException, AirflowSkipException
 from airflow_provider_linq.campaigns._header import Header, key_in_force, note_end
 from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral

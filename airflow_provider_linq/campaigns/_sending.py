@@ -8,13 +8,16 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
-
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.in_doubt import ChatLookup
 from airflow_provider_linq._internal.not_after import latest_moment, why_late
 from airflow_provider_linq._internal.run_start import earliest_request
+from airflow_provider_linq._internal.version_compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    conf,
+)
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._files import write_rows

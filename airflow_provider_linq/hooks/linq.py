@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_linq._internal import version_compat
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.polling import in_thread
+from airflow_provider_linq.get_provider_info import connection_type
 from airflow_provider_linq.results import SendResult
 from linq_client import (
     DEFAULT_BASE_URL,
@@ -133,6 +135,16 @@ class LinqHook(BaseHook):
             "allow_http": allow_http,
             "webhook_archive_secret": webhook_archive_secret,
         }
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the extra fields of the connection form, for Airflow 3.1; later versions read the metadata."""
+        return version_compat.form_widgets(connection_type())
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the form shows the other fields, for Airflow 3.1; later versions read the metadata."""
+        return version_compat.form_behaviour(connection_type())
 
     @cached_property
     def settings(self) -> LinqSettings:

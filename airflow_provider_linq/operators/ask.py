@@ -9,8 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, TaskDeferralTimeout
-
 from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.branching import BranchingOperator
 from airflow_provider_linq._internal.destination import Destination, destination_of
@@ -21,6 +19,12 @@ from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import run_to_end
 from airflow_provider_linq._internal.send_operator import SendOperator
 from airflow_provider_linq._internal.text_search import TextSearch
+from airflow_provider_linq._internal.version_compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    TaskDeferralTimeout,
+)
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.results import AskResult, SendResult

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import BaseOperator
 
 from airflow_provider_linq._internal.arguments import GivenArguments
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import NotAfter
 from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data, resolved
+from airflow_provider_linq._internal.version_compat import conf
 from airflow_provider_linq.campaigns._limits import RateLimits
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk.exceptions import AirflowFailException
-
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.at_most_once import run_at_most_once
 from airflow_provider_linq._internal.branching import BranchingOperator
@@ -15,6 +13,7 @@ from airflow_provider_linq._internal.not_after import NotAfter, check_not_after,
 from airflow_provider_linq._internal.once import OnClear
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, upload
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,

@@ -14,9 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import uuid4
 
-from airflow.sdk import ObjectStoragePath
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
@@ -31,6 +28,7 @@ from airflow_provider_linq._internal.tap_process import (
     singer_message,
     write_state,
 )
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, storage_path
 from airflow_provider_linq.results import ExtractResult, LineExtract
 from linq_client import InvalidRequestError, check_line
 
@@ -113,7 +111,7 @@ class LinqExtractOperator(LinqOperator):
                 raise InvalidRequestError(f"folder: must be a path or URL, got {self.folder!r}")
             lines = self._checked_lines()
             environment = self._environment()
-        folder = ObjectStoragePath(self.folder)
+        folder = storage_path(self.folder)
         state_path = folder / "state" / f"{_name_of(lines)}.json"
         before = read_state(state_path)
         findings = Findings()

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
 from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.idempotency import recipient_fingerprint
 from airflow_provider_linq._internal.send_operator import SendOperator
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
 from linq_client import MessageLike

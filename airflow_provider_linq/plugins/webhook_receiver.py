@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from airflow.plugins_manager import AirflowPlugin
-from airflow.sdk import conf
+
+from airflow_provider_linq._internal.version_compat import conf
 
 __all__ = ["LinqWebhookReceiverPlugin"]
 

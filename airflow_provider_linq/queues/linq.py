@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
-
+from airflow_provider_linq._internal.version_compat import AirflowOptionalProviderFeatureException
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 
 try:

@@ -10,14 +10,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
-from airflow.sdk.exceptions import (
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-)
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_linq._internal.archive import (
     check_archive_url,
@@ -40,6 +33,14 @@ from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import agreed_server_time, run_to_end
 from airflow_provider_linq._internal.rendering import SafeRendering, is_template
 from airflow_provider_linq._internal.text_search import TextSearch
+from airflow_provider_linq._internal.version_compat import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    conf,
+)
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import DeliveryResult, InboundMessage

@@ -14,7 +14,6 @@ from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_linq._internal.archive import (
@@ -39,6 +38,7 @@ from airflow_provider_linq._internal.polling import (
     shared_reads,
     with_present_key,
 )
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, AirflowSensorTimeout
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from airflow_provider_linq.results import DeliveryResult
 from linq_client import LinqError, MessageNotFoundError

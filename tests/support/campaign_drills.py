@@ -109,8 +109,7 @@ def run_try(order: Order, parent: Connection) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     # Here, and not above: the process of the tests must not import Airflow.
-    from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-
+    from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferred
     from airflow_provider_linq.campaigns import RateLimits
     from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 

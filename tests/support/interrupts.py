@@ -111,7 +111,7 @@ class _Campaigns:
 def _interrupted(
     operator: Any, context: Any, arguments: dict[str, Any], folder: Path, line: Line, limit: float
 ) -> Interrupted:
-    from airflow.sdk.exceptions import AirflowTaskTimeout
+    from airflow_provider_linq._internal.version_compat import AirflowTaskTimeout
 
     one = _Campaigns(operator, context, arguments, folder)
     is_over = False

@@ -132,7 +132,12 @@ def run_try(order: Order, parent: Connection, acks: Connection) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     # Here, and not above: the process of the tests must not import Airflow.
-    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout, TaskDeferred
+    from airflow_provider_linq._internal.version_compat import (
+        AirflowFailException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        TaskDeferred,
+    )
 
     _follow(order.clock, order.ahead)
     _connect(order.connection)

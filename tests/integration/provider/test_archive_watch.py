@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal import archive as archive_module
 from airflow_provider_linq._internal import inbound_watch
 from airflow_provider_linq._internal.archive import ArchiveReader
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, Cursor, _digest
+from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferred
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, task_group
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferralTimeout, TaskDeferred
 from airflow_provider_linq.operators.ask import LinqAskOperator
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup, task_group
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.ask import LinqAskOperator
 from airflow_provider_linq.operators.chats import LinqCheckCapabilityOperator
 from tests.support.airflow import Run, context

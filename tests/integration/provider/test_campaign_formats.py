@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal.durable import CAMPAIGN, CAMPAIGN_DELIVERY, FORMAT, FormatError, StateStore
+from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import DeliveryReport
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Journal, Writer

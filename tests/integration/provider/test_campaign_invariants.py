@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.campaigns import Campaign, _run, _state
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._sender import Sender

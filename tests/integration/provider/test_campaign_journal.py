@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.durable import FORMAT
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.campaigns import _state
 from airflow_provider_linq.campaigns._journal import (
     Claim,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferred
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowSkipException, TaskDeferred
 from airflow_provider_linq.campaigns import RateLimits
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._state import (

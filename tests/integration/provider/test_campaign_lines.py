@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import RateLimits, _dispatcher, _state
 from airflow_provider_linq.campaigns._lines import NoLineError
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator

@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from airflow_provider_linq._internal.version_compat import TaskDeferred
 from airflow_provider_linq.campaigns._journal import (
     OWNER_TIMEOUT,
     Journal,

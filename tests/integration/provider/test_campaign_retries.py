@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, SendWindow, _dispatcher, _run, _sending, _state
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import SendJob

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from tests.support.airflow import Store
 from tests.support.campaigns import campaign, context, people
 from tests.support.emulator_process import Emulator

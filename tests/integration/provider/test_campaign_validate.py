@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from tests.support.airflow import Store
 from tests.support.campaigns import campaign, context, people, posts, sent_to
 from tests.support.emulator_process import Emulator

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import literal
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, _run
 from airflow_provider_linq.campaigns._model import recipient_key
 from airflow_provider_linq.campaigns.config import Campaign

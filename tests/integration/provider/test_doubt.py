@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, AirflowSkipException
 from linq_client import APIConnectionError
 from tests.support.airflow import Store
 from tests.support.emulator_process import Emulator

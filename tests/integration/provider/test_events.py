@@ -12,13 +12,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowOptionalProviderFeatureException
 from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_linq._internal.inbound import InboundReader
 from airflow_provider_linq._internal.inbound_cursor import OVERLAP, Cursor
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import SharedReads
+from airflow_provider_linq._internal.version_compat import AirflowOptionalProviderFeatureException
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.triggers import linq_inbound
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.sdk.io import attach
 from fsspec import filesystem
 
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.operators.extract import LinqExtractOperator
 from tests.support.airflow import context
 from tests.support.emulator_process import Emulator

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 from linq_client import APIConnectionError, LinqClient, LinqError

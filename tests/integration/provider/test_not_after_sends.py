@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_linq.operators.chats import LinqRequestLocationOperator, LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator
 from linq_client import APIConnectionError

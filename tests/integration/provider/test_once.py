@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import (
+
+from airflow_provider_linq._internal.version_compat import (
     AirflowException,
     AirflowFailException,
     AirflowSkipException,
     AirflowTaskTimeout,
     TaskDeferred,
 )
-
 from airflow_provider_linq.operators.messages import LinqCreateChatOperator, LinqSendMessageOperator
 from linq_client import APIConnectionError, LineIneligibleError, LinqClient
 from tests.support.airflow import Store, context

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_linq.get_provider_info import connection_type
+
 
 def test_reading_it_does_not_import_airflow() -> None:
     code = "import sys, airflow_provider_linq.get_provider_info; print(*sys.modules)"
@@ -31,3 +33,23 @@ def test_airflow_shows_provider_and_connection_type() -> None:
     assert "airflow_provider_linq.triggers.linq_inbound" in str(ask("triggers"))
     assert "LinqNotifier" in str(ask("notifications"))
     assert "LinqMessageQueueProvider" in str(ask("queues"))
+
+
+def test_the_connection_form_has_its_fields() -> None:
+    """Airflow 3.1 asks the hook for them, and later versions read the metadata."""
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    (form,) = [hook for hook in HookMetaService.hook_meta_data() if hook.connection_type == "linq"]
+    known = connection_type()
+    assert form.extra_fields is not None
+    assert form.extra_fields.keys() == known["conn-fields"].keys()
+    for name, field in known["conn-fields"].items():
+        shown = form.extra_fields[name]
+        assert shown["schema"]["title" if "title" in shown["schema"] else "type"]
+        assert shown["description"] == field["description"]
+        assert shown["schema"].get("format") == field["schema"].get("format")
+    assert form.standard_fields is not None
+    assert form.standard_fields.password is not None
+    assert form.standard_fields.password.title == "API key"
+    assert form.standard_fields.login is not None
+    assert form.standard_fields.login.hidden

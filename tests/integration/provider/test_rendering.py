@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from tests.support.airflow import Run, context

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.hooks.linq import LinqHook
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, AirflowSkipException
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from linq_client import LinqClient, LinqError, OptedOutError
 from tests.support import sends

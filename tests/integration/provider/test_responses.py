@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.destination import Accepted, Destination
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.chats import LinqRequestLocationOperator, LinqSendVoiceMemoOperator
 from linq_client import InvalidRequestError, LinqClient, LinqError, models
 from tests.support.airflow import Store, context

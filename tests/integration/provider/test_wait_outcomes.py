@@ -11,16 +11,16 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import (
+
+from airflow_provider_linq._internal import text_search
+from airflow_provider_linq._internal.polling import THREADS_OF_ACCOUNT
+from airflow_provider_linq._internal.version_compat import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferralError,
     TaskDeferred,
 )
-
-from airflow_provider_linq._internal import text_search
-from airflow_provider_linq._internal.polling import THREADS_OF_ACCOUNT
 from airflow_provider_linq.hooks import linq as hooks
 from airflow_provider_linq.sensors import linq as sensors
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor

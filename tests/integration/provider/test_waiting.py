@@ -11,15 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
-from airflow.sdk.exceptions import (
+from airflow.triggers.base import BaseTrigger
+
+from airflow_provider_linq._internal.version_compat import (
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
-from airflow.triggers.base import BaseTrigger
-
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger

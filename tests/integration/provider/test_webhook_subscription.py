@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from airflow.models.variable import Variable
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
 from linq_client import LinqClient, SettingsError
 from tests.support.airflow import BUNDLES, Run, context, dags_of

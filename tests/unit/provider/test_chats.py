@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.chats import (
     LinqCheckCapabilityOperator,
     LinqRequestLocationOperator,

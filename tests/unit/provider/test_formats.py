@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.durable import CURSOR_FORMAT, FORMAT, FormatError
 from airflow_provider_linq._internal.idempotency import IdempotencyRecord
 from airflow_provider_linq._internal.inbound_cursor import Cursor
 from airflow_provider_linq._internal.once import RecordStore, RequestRecord, Status
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.operators.chats import LinqSendVoiceMemoOperator
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger

@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.idempotency import (
     IdempotencyRecord,
@@ -22,6 +21,7 @@ from airflow_provider_linq._internal.idempotency import (
 )
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq._internal.once import OnClear, Status
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from linq_client import InvalidRequestError, message_from
 from linq_client.models import MediaPart, TextPart
 from linq_client.times import format_datetime

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_linq._internal.arguments import GivenArguments, datetime_argument
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import MessageFilter
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq._internal.xcom import inbound_message
 from linq_client import (
     APIConnectionError,
