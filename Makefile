@@ -1,8 +1,9 @@
-# Needs Python 3.10 to 3.13 and nothing else; PYTHON=python3.12 chooses one.
+# Needs Python 3.10 to 3.14 and nothing else; PYTHON=python3.12 chooses one.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[airflow,tap,emulator,webhooks,webhooks-brokers,parquet,docs,dev]'
+EXTRAS := airflow,tap,emulator,webhooks,webhooks-brokers,parquet,docs
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]' --group dev
 
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.
@@ -12,7 +13,7 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --d
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test coverage unit e2e drills drift lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit e2e drills drift matrix dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
@@ -39,6 +40,16 @@ drift: $(VENV)/.installed  ## What the newest release of the vendor's client off
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .drift linq-python
 	PYTHONPATH=.drift $(BIN)/python -m pytest -q tests/integration/client/test_vendor_surface.py
 
+matrix: $(VENV)/.installed  ## The tests on each version of Python, Airflow and the libraries; what has passed is not run again
+	$(BIN)/python -m matrix $(ENVIRONMENTS)
+	$(BIN)/python -m docs_tools
+
+dist: $(VENV)/.installed  ## The distribution and its two other names, in the folder dist, each installed once to see that it works
+	rm -rf dist
+	$(BIN)/python -m hatchling build --directory dist
+	for name in tap-linq airflow-provider-linq; do (cd packaging/$$name && python -m hatchling build --target wheel --directory $(CURDIR)/dist) || exit; done
+	$(BIN)/python packaging/check.py
+
 lint: $(VENV)/.installed  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,9 +70,10 @@ bench: $(VENV)/.installed  ## What tap and campaigns cost, beside plain ones and
 	$(BIN)/python -m benchmarks
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit("needs Python 3.10 to 3.13, got %d.%d" % v)'
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 14) or sys.exit("needs Python 3.10 to 3.14, got %d.%d" % v)'
 	$(PYTHON) -m venv $(VENV)
 	@echo "Installing; this takes a few minutes."
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pip>=25.1'  # an older one knows no groups
 	$(INSTALL) --constraint constraints.txt
 	touch $@
 
@@ -69,7 +81,7 @@ newest: $(VENV)/.installed  ## The newest versions of all libraries, in the plac
 	$(INSTALL) --upgrade --upgrade-strategy eager
 
 clean:  ## Remove all that the other targets made
-	rm -rf $(VENV) .coverage .coverage.* .drift .meltano .demo output dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .coverage .coverage.* .drift .meltano .demo .matrix output dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list

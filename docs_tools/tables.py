@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs_tools import emulator, errors, examples, settings, streams, webhooks
+from docs_tools import emulator, errors, examples, settings, streams, versions, webhooks
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 
@@ -24,6 +24,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings.table,
     "streams": streams.table,
     "streams-in-short": streams.overview,
+    "versions": versions.tested,
     "webhook-commands": webhooks.commands,
 }
 

@@ -91,7 +91,7 @@ class StateStore:
     """
     Airflow's task state store: JSON values by name, shared by all tries of a task instance.
 
-    It is false where Airflow has none (3.2): then nothing is kept.
+    It is false where Airflow has none (before 3.3): then nothing is kept.
     """
 
     def __init__(self, context: Context) -> None:

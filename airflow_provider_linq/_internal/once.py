@@ -109,7 +109,7 @@ R = TypeVar("R", bound=RequestRecord)
 
 class RecordStore(Generic[R]):
     """
-    Where the record of one request is kept; false, and without memory, where Airflow has no store (3.2).
+    Where the record of one request is kept; false, and without memory, where Airflow has no store (before 3.3).
 
     A mapped task has a record for each recipient: which index is whose changes when its list does.
 

@@ -85,12 +85,23 @@ __all__ = [
     "TaskDeferralTimeout",
     "TaskDeferred",
     "asset_state_stores",
+    "check_retry_policies",
     "conf",
     "connection_of",
     "form_behaviour",
     "form_widgets",
     "storage_path",
 ]
+
+
+def check_retry_policies() -> None:
+    """
+    Refuse a retry policy where Airflow knows none.
+
+    :raises ValueError: it is older than 3.3.
+    """
+    if _RELEASE < (3, 3):
+        raise ValueError(f"retry_policy: needs Airflow 3.3 or later, this is {_airflow_version}")
 
 
 def asset_state_stores(trigger: BaseEventTrigger) -> list[AssetStateStoreAccessor]:

@@ -1,7 +1,7 @@
 """The checkpoint of a campaign: what another try has to know, in Airflow's task state store and in the journal.
 
 The states alone keep everybody from getting two messages. The journal, written before the states (I2), has the details;
-where Airflow has no store (3.2) it also says who was settled.
+where Airflow has no store (before 3.3) it also says who was settled.
 """
 
 from __future__ import annotations

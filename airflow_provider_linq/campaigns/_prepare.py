@@ -104,7 +104,7 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
     if campaign.send_window and campaign.timezone_field and not has_store and campaign.outcomes_path is None:
         raise InvalidRequestError(
             "outcomes_path: must be given with send_window and timezone_field where Airflow has no task state store "
-            "(3.2): else each window would begin with everybody again, got none"
+            "(before 3.3): else each window would begin with everybody again, got none"
         )
 
 

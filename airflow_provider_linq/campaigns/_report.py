@@ -41,7 +41,7 @@ def report_deliveries(
     """
     Poll once how far the messages have come; report when enough are delivered, or it has taken too long.
 
-    Where Airflow has no store (3.2) nothing would be known after a deferral, so there it waits here.
+    Where Airflow has no store (before 3.3) nothing would be known after a deferral, so there it waits here.
 
     :param result: of the sending.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.polling import describe
-from airflow_provider_linq._internal.version_compat import RetryDecision, RetryPolicy
+from airflow_provider_linq._internal.version_compat import RetryDecision, RetryPolicy, check_retry_policies
 from linq_client import LinqError
 
 if TYPE_CHECKING:
@@ -25,9 +25,11 @@ class LinqRetryPolicy(RetryPolicy):
     judged by that. The policy can't allow more tries than ``retries`` says.
 
     :param max_delay: a longer waiting time than this is not waited for; the task's own delay is taken instead.
+    :raises ValueError: Airflow is older than 3.3, and knows no retry policies.
     """
 
     def __init__(self, max_delay: timedelta | float = timedelta(hours=1)) -> None:
+        check_retry_policies()
         self.max_delay = as_timedelta(max_delay)
 
     def evaluate(

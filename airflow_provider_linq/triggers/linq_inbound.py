@@ -39,7 +39,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
     came between the two (RFC 3339, UTC) and has expired has no event. A chat that can't be read holds up no other; what
     came in it is in an event when it can be read again. Every message is in an event
     at least once: from Airflow 3.3 on a cursor is kept in the asset's state store, so none is missed while no triggerer
-    runs, as long as the platform keeps the messages. On 3.2 each start begins with what comes in from then on.
+    runs, as long as the platform keeps the messages. Before 3.3 each start begins with what comes in from then on.
 
     Airflow may give a run several events, or not all, and makes none of those that occur while the DAG is paused: let
     the DAG go through all events of its run, and read what it must not miss since a cursor of its own.
@@ -100,6 +100,11 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         # Wrong arguments end it here, visibly, and so does a cursor of another version; after that nothing does.
         filter_ = MessageFilter(self.chat_id, self.from_handle, self.line, self.text_matches, anywhere=True)
         hook = LinqAsyncHook(self.linq_conn_id, max_retries=0)
+        if not asset_state_stores(self):
+            self.log.warning(
+                "No asset has a state store (Airflow 3.3 has them): events begin with what comes in from now on, "
+                "and messages that came in while no triggerer ran have none"
+            )
         watch, failures = self._watch(hook, filter_), Failures(self.poll_interval)
         while True:
             wait, payload = self.poll_interval, None

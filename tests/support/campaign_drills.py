@@ -49,7 +49,7 @@ _processes.set_forkserver_preload(["airflow_provider_linq.operators.campaigns", 
 class Order:
     """What a try needs to know.
 
-    :param store: folder of the task state store; None where Airflow has none (3.2).
+    :param store: folder of the task state store; None where Airflow has none (before 3.3).
     :param dies_at_write: the try kills itself at this write to the store, before or after it.
     """
 

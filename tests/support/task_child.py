@@ -49,7 +49,7 @@ class Order:
 
     :param rendered: attributes that a template has other values for than the arguments; they are set after the
         operator was made.
-    :param store: folder of the task state store; None where Airflow has none (3.2).
+    :param store: folder of the task state store; None where Airflow has none (before 3.3).
     :param dies_at_write: the try kills itself before this write to the store (2 is the third).
     :param calls: this is called in place of the operator's methods, with the operator and its context.
     """

@@ -94,7 +94,7 @@ class Try:
 class Task:
     """A task instance: its tries, and what outlives them.
 
-    :param record: "store", or "none" where Airflow has no task state store (3.2).
+    :param record: "store", or "none" where Airflow has no task state store (before 3.3).
     :param shared: all machines see the folder of its files; otherwise each try is on another machine.
     :param ahead: seconds by which Airflow's clocks are ahead of the API's.
     """
