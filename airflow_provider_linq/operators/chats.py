@@ -40,8 +40,8 @@ class LinqSendVoiceMemoOperator(LinqOperator):
 
     The API has no idempotency key for voice memos, so the operator never repeats one: if it does not learn whether a
     memo was sent (no response came, an error of the server, a killed worker), it fails and says so, without using its
-    retries. Before Airflow 3.3, where nothing is kept from one try to the next, no try after the first sends. What the API
-    refuses was not sent, and is retried where that can help.
+    retries. Before Airflow 3.3, where nothing is kept from one try to the next, no try after the first sends. What the
+    API refuses was not sent, and is retried where that can help.
 
     The result is a :class:`~airflow_provider_linq.results.VoiceMemoResult`.
 
