@@ -174,7 +174,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         return self._continue(context, result, answer)
 
     def _sent(self, context: Context, sent: Mapping[str, Any] | None) -> SendResult:
-        """Return the result of the send: `dag.test()` loses what a deferral hands over, and Airflow 3.2 has no store."""
+        """Return the result of the send: `dag.test()` loses what a deferral hands over, Airflow 3.2 has no store."""
         record = None if sent is not None else self.store(context).record
         found = sent if record is None else record.result
         if found is None:
