@@ -19,8 +19,8 @@ from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks import _local
 from linq_webhooks.sinks._positions import Position
 from linq_webhooks.sinks._segments import Segment, dates
-from linq_webhooks.sinks._store import Store
 from linq_webhooks.sinks.files import FileArchive
+from linq_webhooks.stores import Store
 
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher

@@ -14,7 +14,7 @@ from linq_webhooks._records import DamagedError, encode_line, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks._positions import Position, hour_of
 from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, list_segments, newest_hour
-from linq_webhooks.sinks._store import Store
+from linq_webhooks.stores import Store
 
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher

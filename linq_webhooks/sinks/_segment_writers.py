@@ -22,7 +22,7 @@ from linq_webhooks.archive import ArchiveError
 from linq_webhooks.sinks import _local
 from linq_webhooks.sinks._positions import HOUR_FORM, hour_of
 from linq_webhooks.sinks._segments import newest_hour, segment_name
-from linq_webhooks.sinks._store import Store
+from linq_webhooks.stores import Store
 
 __all__ = ["MAX_LAG", "SegmentWriter", "make_writer"]
 

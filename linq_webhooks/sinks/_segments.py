@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 
 from linq_webhooks._records import DamagedError
 from linq_webhooks.sinks._positions import HOUR_FORM, Place, Position
-from linq_webhooks.sinks._store import Store
+from linq_webhooks.stores import Store
 
 __all__ = [
     "Line",

@@ -13,7 +13,7 @@ from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks._positions import Position, hour_of, settled_hour
 from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
 from linq_webhooks.sinks._segments import OnDamage, Segment, SegmentReader, dates, list_segments, newest_hour
-from linq_webhooks.sinks._store import Store
+from linq_webhooks.stores import Store
 
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher

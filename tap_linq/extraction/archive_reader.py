@@ -9,9 +9,9 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from linq_client import InvalidRequestError, LinqError
+from linq_webhooks.stores import without_user_info
 from tap_linq.extraction.archive_state import ArchiveState
 from tap_linq.extraction.coverage import Deliveries, GapCoverage, covered_since, gap_coverage
-from tap_linq.extraction.media import without_user_info
 from tap_linq.extraction.plan import Gap
 from tap_linq.extraction.state import Coverage
 from tap_linq.extraction.webhook_records import StoredEvent, delivered_at

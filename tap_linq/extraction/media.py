@@ -25,6 +25,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from linq_client import InvalidRequestError, LinqClient, LinqError, NotFoundError, PermissionDeniedError
+from linq_webhooks.stores import FOLDER_PROTOCOLS, without_user_info
 from tap_linq.extraction.records import NOT_STORED, Record
 
 if TYPE_CHECKING:
@@ -38,13 +39,6 @@ _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{3,64}")
 _IN_MEMORY: Final = 1_000_000
 _CHUNK: Final = 256 * 1024
 _LOCKS: Final = 64
-
-#: Where a folder has to be made before a file is written into it. Elsewhere, to make one may be to make a bucket, and a
-#: name with a typo would become one.
-_WITH_FOLDERS: Final = frozenset({"file", "local", "ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
-
-#: What stands before the host in a URL, up to the last @: `abfs://container@account` is none, it names no user.
-_USER_INFO: Final = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@")
 
 
 class _NotStoredError(Exception):
@@ -215,7 +209,7 @@ class MediaStore:
                 raise
             return
         protocols = self._files.protocol
-        if not _WITH_FOLDERS.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
+        if not FOLDER_PROTOCOLS.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
             self._files.makedirs(folder, exist_ok=True)
         with self._files.open(path, "wb") as target:
             target.writelines(chunks)
@@ -229,8 +223,3 @@ class MediaStore:
             except (NotFoundError, PermissionDeniedError):
                 file.seek(0)
         return self._client.attachments.download(record["attachment_id"], file, max_bytes=self._max_bytes)
-
-
-def without_user_info(url: str) -> str:
-    """Return a URL without user and password, for records and logs."""
-    return _USER_INFO.sub("://", url)

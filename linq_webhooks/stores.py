@@ -1,4 +1,4 @@
-"""The file system of an archive, with errors of one kind."""
+"""Folders of file systems and object stores, with errors of one kind: of archives, and of what the tap keeps in one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ from linq_client.errors import SettingsError
 from linq_webhooks.archive import ArchiveError
 from linq_webhooks.sinks import _local
 
-__all__ = ["Store"]
+__all__ = ["FOLDER_PROTOCOLS", "Store", "without_user_info"]
 
 #: Where a folder has to be made before a file is written into it. Elsewhere, to make one may be to make a bucket, and a
 #: name with a typo would become one.
-_WITH_FOLDERS: Final = frozenset({"ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
+FOLDER_PROTOCOLS: Final = frozenset({"ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
 
 #: What stands before the host in a URL, up to the last @: `abfs://container@account` is none, it names no user.
 _USER_INFO: Final = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@")
+
+
+def without_user_info(url: str) -> str:
+    """Return a URL, or a text with one in it, without user and password: for messages, logs and records."""
+    return _USER_INFO.sub("://", url)
 
 
 class Store:
@@ -34,6 +39,7 @@ class Store:
 
     Args:
         url: a folder, or a URL that fsspec knows.
+        what: what is kept there, for messages.
 
     Attributes:
         name: the URL without user and password, for messages.
@@ -43,19 +49,19 @@ class Store:
         SettingsError: fsspec does not know the URL's protocol.
     """
 
-    def __init__(self, url: str) -> None:
-        self.name = _USER_INFO.sub("://", url.rstrip("/"))
+    def __init__(self, url: str, what: str = "webhook archive") -> None:
+        self.name = without_user_info(url.rstrip("/"))
+        self._what = what
         try:
             self.fs, root = fsspec.core.url_to_fs(url)
         except ValueError as error:
             raise SettingsError(
-                "webhook archive: must be a folder, or a URL that fsspec or SQLAlchemy knows: "
-                f"{_USER_INFO.sub('://', str(error))}"
+                f"{what}: must be a folder, or a URL that fsspec or SQLAlchemy knows: {without_user_info(str(error))}"
             ) from None
         self.is_local = isinstance(self.fs, LocalFileSystem)
         self.root = str(root).rstrip("/")
         protocols = [self.fs.protocol] if isinstance(self.fs.protocol, str) else self.fs.protocol
-        self._has_folders = bool(_WITH_FOLDERS.intersection(protocols))
+        self._has_folders = bool(FOLDER_PROTOCOLS.intersection(protocols))
 
     def path(self, relative: str) -> str:
         """Return the path of a file for the file system."""
@@ -71,7 +77,7 @@ class Store:
         except Exception as error:
             # Each store of fsspec has errors of its own. Only the kind: the words may hold a path with secrets in it.
             kind = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
-            raise ArchiveError(f"webhook archive {self.name}: cannot {what}: {kind}") from error
+            raise ArchiveError(f"{self._what} {self.name}: cannot {what}: {kind}") from error
 
     def folders(self, relative: str = "") -> list[str]:
         """Return the names of the folders in a folder, sorted; none if it does not exist."""
