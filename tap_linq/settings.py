@@ -41,6 +41,7 @@ class Settings:
         attachment_max_bytes: larger files are not stored.
         webhook_archive: where the receiver of webhooks keeps events; None for nowhere.
         webhook_archive_key: decrypts them; None where they are not encrypted.
+        seen_path: where runs remember what they have emitted; None for nowhere.
     """
 
     api_key: str = field(repr=False)
@@ -59,6 +60,7 @@ class Settings:
     attachment_max_bytes: int
     webhook_archive: str | None
     webhook_archive_key: str | None = field(repr=False)
+    seen_path: str | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -88,6 +90,7 @@ class Settings:
             ),
             webhook_archive=config.get("webhook_archive") or None,
             webhook_archive_key=config.get("webhook_archive_key") or None,
+            seen_path=config.get("seen_path") or None,
         )
 
 

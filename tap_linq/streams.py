@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_linq import schemas
+from tap_linq import __version__, schemas
 from tap_linq.extraction.archive_pass import EVENT_STREAMS, ArchivePass
 from tap_linq.extraction.archive_reader import ArchiveReader
 from tap_linq.extraction.archive_state import ArchiveState
@@ -118,6 +119,7 @@ class PassStream(PushStream, LinqStream):
         full_table = frozenset(name for name, stream in outputs.items() if stream.replication_method == FULL_TABLE)
         for stream in outputs.values():
             stream.declare()
+        self.session.configurations = {name: _configuration(tap, stream) for name, stream in outputs.items()}
         self.session.check_lines_in_state(tap.lines_in_state)
         archive = self.session.archive
         if archive is not None:
@@ -146,6 +148,13 @@ class PassStream(PushStream, LinqStream):
                     outputs[batch.stream].write(batch.records)
         for stream in outputs.values():
             stream.log_misfits()
+
+
+def _configuration(tap: TapLinq, stream: PassStream) -> bytes:
+    """Return a digest of all that decides what becomes of the stream's records on their way out, of 16 bytes."""
+    of_sdk = {name: one for name, one in tap.config.items() if name.startswith(("stream_map", "flattening", "faker"))}
+    selected = sorted(map(str, stream.mask.items()))
+    return blake2b(f"{__version__} {of_sdk} {selected}".encode(errors="replace"), digest_size=16).digest()
 
 
 def _write_all(

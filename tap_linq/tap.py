@@ -69,7 +69,7 @@ class TapLinq(SdkTap):
             description=(
                 "Hours after which a run reads every chat again, and not only those that show activity: at most, and "
                 "by default, a quarter of the window, 24 on the standard tier; a sweep costs one request a chat or "
-                "more and emits every message that still lives."
+                "more and emits every message that still lives, or with `seen_path` those that differ."
             ),
         ),
         th.Property(
@@ -161,6 +161,16 @@ class TapLinq(SdkTap):
             th.StringType,
             secret=True,
             description="Key with which `linq-webhooks` encrypts the archive, if it does.",
+        ),
+        th.Property(
+            "seen_path",
+            th.StringType,
+            secret=True,
+            description=(
+                "Folder, or URL that fsspec knows, where runs remember digests of what they have emitted, so that a "
+                "full sweep emits what is new or has changed, and not all that lives; none if left out. About 20 bytes "
+                "an item. A URL may hold a password."
+            ),
         ),
     ).to_dict()
 

@@ -7,6 +7,9 @@ reactions were emitted, `media` stores files, `locations` asks where people are.
 holds what the streams of one run share: the client, the lines, and what failed. How one list is read to its end
 although it shifts meanwhile is in `linq_client.sync`.
 
+With `seen_path`, `seen` says which records are new or have changed since earlier runs emitted them, `seen_files` which
+files may be believed about that, and `seen_table` what an entry in them looks like.
+
 Where there is a webhook archive, `archive_reader` opens it, `archive_pass` reads on in it after the passes over the
 lines, and `archive_state` says how far that has come. `webhook_records` is what comes out of single events,
 `message_fold` puts those of a message together, `sightings` knows which messages the API has shown in this run,

@@ -14,6 +14,7 @@ from linq_client import ChatNotFoundError, LinqError, Page
 from linq_client.sync import ListedChat, NoIdError, UpdatedAtSignal, arrived_at
 from tap_linq.extraction import records
 from tap_linq.extraction.records import Record
+from tap_linq.extraction.seen import SeenItems
 from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.shown_reactions import ShownReactions
 from tap_linq.extraction.worker_pool import WorkerPool
@@ -64,21 +65,37 @@ class ChatReader:
     Args:
         streams: names of the streams whose records are wanted.
         reactions: what is known of the line's.
+        seen: what earlier runs have emitted of the line; None if nobody remembers.
     """
 
-    def __init__(self, session: SyncSession, line: str, streams: frozenset[str], reactions: ShownReactions) -> None:
+    def __init__(
+        self,
+        session: SyncSession,
+        line: str,
+        streams: frozenset[str],
+        reactions: ShownReactions,
+        seen: SeenItems | None = None,
+    ) -> None:
         self._session = session
         self._line = line
         self._streams = streams
         self._reactions = reactions
+        self._seen = seen
 
     def put_chats(self, pool: WorkerPool[Any], chats: list[dict[str, Any]], listed_at: datetime) -> None:
         """Hand over the records of chats that the API has listed at that time."""
         if "chats" in self._streams:
-            pool.put(Batch("chats", [records.chat_record(chat, self._line) for chat in chats]))
+            self._put(pool, "chats", [records.chat_record(chat, self._line) for chat in chats], listed_at)
         if "chat_participants" in self._streams:
             found = [one for chat in chats for one in records.participant_records(chat, self._line, listed_at)]
-            pool.put(Batch("chat_participants", found))
+            self._put(pool, "chat_participants", found, listed_at)
+
+    def _put(self, pool: WorkerPool[Any], stream: str, found: list[Record], shown_at: datetime) -> None:
+        """Hand over those of some records that are new or have changed."""
+        if self._seen is not None:
+            found = self._seen.new_of(stream, found, shown_at)
+        if found:
+            pool.put(Batch(stream, found))
 
     def read(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter) -> None:
         """Read a chat to its end and hand over the records of the messages that are wanted, and what became of it."""
@@ -119,11 +136,11 @@ class ChatReader:
                 for message, record in zip(wanted, found, strict=True):
                     self._session.sightings.note(message, page.server_time)
                     record["source"] = records.FROM_API
-            pool.put(Batch("messages", found))
+            self._put(pool, "messages", found, page.server_time)
         if "reactions" in self._streams:
             reactions = self._reaction_records(page, {message["id"] for message in wanted})
             if reactions:
-                pool.put(Batch("reactions", reactions))
+                self._put(pool, "reactions", reactions, page.server_time)
         self._put_attachments(pool, wanted, page.server_time)
 
     def _reaction_records(self, page: Page, wanted: set[str]) -> list[Record]:
@@ -153,4 +170,4 @@ class ChatReader:
             for record in records.attachment_records(message, self._line, observed_at):
                 stored = record if media is None else media.store(record)
                 if "attachments" in self._streams:
-                    pool.put(Batch("attachments", [stored]))
+                    self._put(pool, "attachments", [stored], observed_at)

@@ -34,6 +34,7 @@ from tap_linq.extraction.plan import (
     time_left,
 )
 from tap_linq.extraction.progress import Progress
+from tap_linq.extraction.seen import SeenItems
 from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.shown_reactions import Reactions, ShownReactions
 from tap_linq.extraction.state import Coverage, LineState
@@ -106,7 +107,7 @@ class LinePass:
         self._reads_messages = bool(streams & MESSAGE_STREAMS)
         self._full_table = full_table
         self._reactions = ShownReactions(state.reactions)
-        self._reader = ChatReader(session, line, streams, self._reactions)
+        self._seen: SeenItems | None = None
         self._signals: set[UpdatedAtSignal] = set()
         # Chats whose records an incremental pass has emitted.
         self._emitted_chats: set[str] = set()
@@ -123,6 +124,9 @@ class LinePass:
         if not self._streams & (MESSAGE_STREAMS | CHAT_STREAMS):
             log.warning("line %s: nothing is read, so no gap can be found; select messages", self._line)
             return None
+        if self._reads_messages:
+            self._seen = self._session.seen_items(self._line, self._state.seen, self._bookmark, self._full_table)
+        self._reader = ChatReader(self._session, self._line, self._streams, self._reactions, self._seen)
         began = self._session.client.server_time
         self._plan = self._make_plan(began)
         self._progress = Progress(self._line, self._oldest_unread(began), self._window)
@@ -146,9 +150,12 @@ class LinePass:
         else:
             # Whatever else the next run finds, it has to know that.
             known = replace(
-                self._state, updated_at_reliable=self._is_reliable, reactions=self._shown_reactions(is_complete=False)
+                self._state,
+                updated_at_reliable=self._is_reliable,
+                reactions=self._shown_reactions(is_complete=False),
+                seen=None,
             )
-            has_changed = known.reactions != self._state.reactions
+            has_changed = known.reactions != self._state.reactions or self._state.seen is not None
             if has_changed or self._is_reliable is False or self._state.clock_error is not None:
                 new_state = known
         self._log_end(is_complete)
@@ -169,8 +176,16 @@ class LinePass:
         if media is not None and media.owes(self._line):
             # The next pass is then a full sweep, which tries again.
             coverage = replace(coverage, files=False)
-        reactions = self._shown_reactions(is_complete=True)
-        return LineState(started, swept_at, self._is_reliable, self._settings.window, coverage, reactions=reactions)
+        now = self._session.client.server_time
+        return LineState(
+            started,
+            swept_at,
+            self._is_reliable,
+            self._settings.window,
+            coverage,
+            reactions=self._shown_reactions(is_complete=True),
+            seen=None if self._seen is None else self._seen.save(now, is_sweep=self._plan.is_sweep),
+        )
 
     def _shown_reactions(self, *, is_complete: bool) -> Reactions:
         now = self._session.client.server_time
@@ -361,3 +376,10 @@ class LinePass:
             self._progress.messages,
             self._progress.emitted,
         )
+        if self._seen is not None:
+            log.info(
+                "line %s: %d records are as they were emitted before; %d messages changed without a time that shows it",
+                self._line,
+                self._seen.repeated,
+                self._seen.quiet_changes,
+            )

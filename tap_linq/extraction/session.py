@@ -28,6 +28,8 @@ from tap_linq.extraction.archive_reader import ArchiveReader
 from tap_linq.extraction.archive_state import ArchiveState
 from tap_linq.extraction.comparison import Comparison
 from tap_linq.extraction.media import MediaStore
+from tap_linq.extraction.seen import SeenItems
+from tap_linq.extraction.seen_files import SeenFiles
 from tap_linq.extraction.sightings import Sightings
 from tap_linq.settings import Settings
 
@@ -94,6 +96,7 @@ class SyncSession:
         archive: of webhooks; None if none is set.
         comparison: of what the API shows with what events announce; None without an archive.
         sightings: how the API has shown the messages that were emitted; None without an archive.
+        configurations: by stream, digest of all that decides what becomes of a record on its way out.
         left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
@@ -116,6 +119,8 @@ class SyncSession:
         self.archive = ArchiveReader.from_settings(settings)
         self.comparison: Comparison | None = None
         self.sightings = None if self.archive is None else Sightings()
+        self._seen_files = None if settings.seen_path is None else SeenFiles(settings.seen_path)
+        self.configurations: dict[str, bytes] = {}
         self.messages = 0
         self.emitted = EmittedMessages()
         self.left_out = 0
@@ -133,6 +138,17 @@ class SyncSession:
         if self.archive is not None:
             self.archive.start_from(state)
             self.comparison = Comparison(self.settings.window, state.compared)
+
+    def seen_items(
+        self, line: str, name: str | None, since: datetime | None, full_table: frozenset[str]
+    ) -> SeenItems | None:
+        """Return what earlier runs have emitted of a line, by the file that its STATE names; None without `seen_path`.
+
+        From here on that file is used up: see `seen_files`. The other arguments are those of `SeenItems`.
+        """
+        if self._seen_files is None:
+            return None
+        return SeenItems(self._seen_files.begin(line, name), self.configurations, since, full_table)
 
     @cached_property
     def account(self) -> list[dict[str, Any]]:

@@ -215,6 +215,7 @@ class LineState:
         clock_error: a time of earlier STATE that lay ahead of the server's clock; until a pass is complete, nobody
             knows when the last one was.
         reactions: those that living messages have shown.
+        seen: name of the file of `seen_path` that says what has been emitted; None if there is none.
     """
 
     passed_at: datetime | None = None
@@ -224,6 +225,7 @@ class LineState:
     coverage: Coverage | None = None
     clock_error: datetime | None = None
     reactions: Reactions = field(default_factory=dict)
+    seen: str | None = None
 
     @classmethod
     def from_partition(cls, partition: Mapping[str, Any]) -> LineState:
@@ -245,6 +247,7 @@ class LineState:
             coverage=Coverage.from_json(partition.get("coverage")),
             clock_error=_time(partition, "clock_error"),
             reactions=reactions_from_json(partition.get("reactions")),
+            seen=seen if isinstance(seen := partition.get("seen"), str) else None,
         )
 
     def write_to(self, partition: dict[str, Any]) -> None:
@@ -260,6 +263,7 @@ class LineState:
             "coverage": self.coverage and self.coverage.to_json(),
             "clock_error": self.clock_error and format_datetime(self.clock_error),
             "reactions": reactions_to_json(self.reactions) or None,
+            "seen": self.seen,
         }
         partition.clear()
         partition.update((name, value) for name, value in fields.items() if value is not None)
