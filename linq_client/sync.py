@@ -279,14 +279,26 @@ class SeenIds:
         if len(self._first) < _FIRST_IDS:
             self._first.add(id_)
             return True
-        digest = blake2b(id_.encode(), digest_size=_DIGEST_SIZE).digest()
+        digest = _digest(id_)
+        is_new = not self._is_noted(digest)
+        if is_new:
+            self._by_first_byte[digest[0]] += digest
+        return is_new
+
+    def __contains__(self, id_: str) -> bool:
+        """Whether an id was noted."""
+        return id_ in self._first or (bool(self._by_first_byte) and self._is_noted(_digest(id_)))
+
+    def _is_noted(self, digest: bytes) -> bool:
         noted = self._by_first_byte[digest[0]]
         at = noted.find(digest)
         while at >= 0 and at % _DIGEST_SIZE:  # the end of one and the beginning of the next
             at = noted.find(digest, at + 1)
-        if at < 0:
-            noted += digest
-        return at < 0
+        return at >= 0
+
+
+def _digest(id_: str) -> bytes:
+    return blake2b(id_.encode(), digest_size=_DIGEST_SIZE).digest()
 
 
 class _Order:

@@ -12,6 +12,7 @@ files may be believed about that, and `seen_table` what an entry in them looks l
 
 Where there is a webhook archive, `archive_reader` opens it, `archive_pass` reads on in it after the passes over the
 lines, and `archive_state` says how far that has come. `webhook_records` is what comes out of single events,
-`message_fold` puts those of a message together, `sightings` knows which messages the API has shown in this run,
+`opt_outs` says who is out, `chat_lines` which line an event is of. `archived_messages` says what comes out of messages,
+`message_fold` puts the events of one together, `sightings` knows which messages the API has shown in this run,
 `coverage` what the archive proves about a gap, and `comparison` where API and events do not agree.
 """

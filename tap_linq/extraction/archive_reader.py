@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from linq_client import InvalidRequestError, LinqError
 from linq_webhooks.stores import without_user_info
-from tap_linq.extraction.archive_state import ArchiveState
+from tap_linq.extraction.archive_state import ArchiveState, Handled
 from tap_linq.extraction.coverage import Deliveries, GapCoverage, covered_since, gap_coverage
 from tap_linq.extraction.plan import Gap
 from tap_linq.extraction.state import Coverage
@@ -69,12 +70,23 @@ class ArchiveReader:
             reason = "the catalog asks for FULL_TABLE"
         elif state.coverage is None or coverage.exceeds(state.coverage):
             reason = "streams, files, times or lines are wanted that the last run has left out"
-        if reason:
-            log.info("webhook archive: read from its start, as %s", reason)
         if not reason:
             return state
-        deliveries = state.deliveries if state.archive == self._id else Deliveries()
-        return ArchiveState(self._id, deliveries=deliveries)
+        log.info("webhook archive: read from its start, as %s", reason)
+        if state.archive != self._id:
+            return ArchiveState(self._id)
+        handled = state.handled
+        if handled is None and state.position is not None and state.coverage is not None:
+            handled = Handled(state.position, state.coverage)
+        return ArchiveState(self._id, deliveries=state.deliveries, handled=handled)
+
+    def position_before(self, state: ArchiveState, moment: datetime) -> str | None:
+        """Return a position before all events that were delivered at or after a moment; None for the start.
+
+        Raises:
+            LinqError: the archive can't be read.
+        """
+        return state.position_before(moment) if state.has_trail else self._archive.position_before(moment)
 
     def start_from(self, state: ArchiveState) -> None:
         """Take the STATE of the last run, as far as it is of what the archive is now.

@@ -90,12 +90,13 @@ class ChatReader:
             found = [one for chat in chats for one in records.participant_records(chat, self._line, listed_at)]
             self._put(pool, "chat_participants", found, listed_at)
 
-    def _put(self, pool: WorkerPool[Any], stream: str, found: list[Record], shown_at: datetime) -> None:
-        """Hand over those of some records that are new or have changed."""
+    def _put(self, pool: WorkerPool[Any], stream: str, found: list[Record], shown_at: datetime) -> list[Record]:
+        """Hand over those of some records that are new or have changed, and return them."""
         if self._seen is not None:
             found = self._seen.new_of(stream, found, shown_at)
         if found:
             pool.put(Batch(stream, found))
+        return found
 
     def read(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter) -> None:
         """Read a chat to its end and hand over the records of the messages that are wanted, and what became of it."""
@@ -136,7 +137,10 @@ class ChatReader:
                 for message, record in zip(wanted, found, strict=True):
                     self._session.sightings.note(message, page.server_time)
                     record["source"] = records.FROM_API
-            self._put(pool, "messages", found, page.server_time)
+            put = {record["id"] for record in self._put(pool, "messages", found, page.server_time)}
+            for message in wanted:
+                if message["id"] in put:
+                    self._session.note_without_parts(message, self._line, page.server_time)
         if "reactions" in self._streams:
             reactions = self._reaction_records(page, {message["id"] for message in wanted})
             if reactions:

@@ -260,6 +260,8 @@ class LinePass:
         try:
             for page in pages:
                 stats.listed.update(item["id"] for item in page.items)
+                if self._session.archive is not None:
+                    self._session.chat_lines.note((item["id"] for item in page.items), self._line)
                 active = {item["id"] for item in page.items if is_active(item, since)}
                 self._put_chats(pool, page, active)
                 for item in page.items if self._reads_messages else ():

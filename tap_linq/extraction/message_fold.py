@@ -6,17 +6,18 @@ Events come at least once and in any order, so folding the same one twice, or an
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import RetentionWindow
+from linq_client.sync import SeenIds
 from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.webhook_records import ArchivedEvent, handle_of
 
 __all__ = ["FoldedMessage", "MessageFolder"]
 
-#: Messages that are known from earlier events, so that a later one which tells only of a change finds the rest. Each
+#: Messages that are known from earlier events, so that a later one finds the rest without a search in the archive. Each
 #: takes some kilobytes.
 MAX_KNOWN: Final = 4_096
 
@@ -51,7 +52,10 @@ class FoldedMessage:
     Attributes:
         line: the own line, where an event says it.
         newest: when the newest of its events happened.
-        is_dirty: whether an event has come since it was last emitted.
+        oldest: when the oldest of them did.
+        wanted: the streams whose records are to be emitted, as an event has come since they last were.
+        is_partial: whether earlier events of it may be known to the archive alone.
+        shown: as the API has shown it without its parts; None if it has not.
     """
 
     def __init__(self, message_id: str) -> None:
@@ -59,19 +63,17 @@ class FoldedMessage:
         self.chat_id: str | None = None
         self.line: str | None = None
         self.newest: datetime | None = None
-        self.is_dirty = False
-        self._oldest: datetime | None = None
+        self.wanted: frozenset[str] = frozenset()
+        self.is_partial = False
+        self.shown: Mapping[str, Any] | None = None
+        self.oldest: datetime | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._snapshot_at: datetime | None = None
         self._edits: dict[int, list[tuple[datetime, str]]] = {}
         self._shown: dict[int, set[tuple[datetime, str]]] = {}
         self._times: dict[str, Any] = {}
         self._status: str | None = None
-
-    @property
-    def oldest(self) -> datetime | None:
-        """When the oldest of its events happened."""
-        return self._oldest
+        self._reactions: dict[tuple[int, str], tuple[datetime, dict[str, Any] | None]] = {}
 
     @property
     def is_known(self) -> bool:
@@ -82,9 +84,12 @@ class FoldedMessage:
         """Take an event of the message into account."""
         created = event.created
         self.newest = max(created, self.newest or created)
-        self._oldest = min(created, self._oldest or created)
+        self.oldest = min(created, self.oldest or created)
         self.chat_id = event.chat_id or self.chat_id
         self.line = event.line or self.line
+        if event.change is None:
+            self._fold_reaction(event)
+            return
         if event.change == "edited":
             self._fold_edit(event)
             return
@@ -117,6 +122,22 @@ class FoldedMessage:
                 edits.append(edit)
                 edits.sort(key=lambda one: one[0])
 
+    def _fold_reaction(self, event: ArchivedEvent) -> None:
+        index, id_ = event.data.get("part_index"), event.data.get("reaction_id")
+        if not isinstance(index, int) or not isinstance(id_, str) or not id_:
+            return
+        before = self._reactions.get((index, id_))
+        if before is None or event.created >= before[0]:
+            reaction = {
+                "id": id_,
+                "is_me": event.data.get("is_from_me"),
+                "handle": event.data.get("from_handle"),
+                "type": event.data.get("reaction_type"),
+                "custom_emoji": event.data.get("custom_emoji"),
+                "sticker": event.data.get("sticker"),
+            }
+            self._reactions[index, id_] = event.created, reaction if event.type == "reaction.added" else None
+
     def text_before(self, event: ArchivedEvent) -> str | None:
         """Return what the part of an edit said before it, as far as events tell."""
         part = event.data.get("part")
@@ -135,7 +156,7 @@ class FoldedMessage:
 
     def created_by(self) -> datetime | None:
         """Return a time by which the platform had created the message."""
-        return parse_datetime_or_none(self._times.get("created_at")) or self._oldest
+        return parse_datetime_or_none(self._times.get("created_at")) or self.oldest
 
     def may_live(self, window: RetentionWindow | None, now: datetime) -> bool:
         """Whether the API may still show the message."""
@@ -145,12 +166,14 @@ class FoldedMessage:
     def as_api_message(self) -> dict[str, Any] | None:
         """Return the message in the shape of the API's; None if no event has told what it is.
 
-        Its `created_at` is the nearest that events tell, and its `updated_at` when the newest of them happened. Its
-        parts have no reactions, of which events tell one by one.
+        Its `created_at` is the nearest that events tell, and its `updated_at` when the newest of them happened. Of one
+        that the API has shown without its parts, as it was deleted, all else is the API's.
         """
         snapshot = self._snapshot
         if snapshot is None:
             return None
+        if self.shown is not None:
+            return {**self.shown, "parts": self._parts()}
         is_from_me = {"outbound": True, "inbound": False}.get(str(snapshot.get("direction")))
         rest = {name: value for name, value in snapshot.items() if name not in _NOT_OF_MESSAGE and name not in _TIMES}
         times = {name: self._times.get(name) for name in _TIMES}
@@ -176,7 +199,7 @@ class FoldedMessage:
     def _created_about(self) -> str | None:
         """The nearest to its creation that events tell: what came in was created when its event was, or before."""
         sent = parse_datetime_or_none(self._times.get("sent_at"))
-        known = [moment for moment in (sent, self._oldest) if moment is not None]
+        known = [moment for moment in (sent, self.oldest) if moment is not None]
         return format_datetime(min(known)) if known else None
 
     def _parts(self) -> list[Any]:
@@ -187,6 +210,10 @@ class FoldedMessage:
             if part is not None and self._snapshot_at is not None and at >= self._snapshot_at:
                 # How characters are shown belongs to the text that was there before.
                 parts[index] = {"type": part.get("type"), "value": text}
+        for index, part in enumerate(parts):
+            shown = [one for (place, _), (_, one) in sorted(self._reactions.items()) if place == index and one]
+            if shown and isinstance(part, dict):
+                parts[index] = {**part, "reactions": shown}
         return parts
 
 
@@ -199,6 +226,7 @@ class MessageFolder:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, FoldedMessage] = OrderedDict()
+        self._forgotten = SeenIds()
         self.unknown: dict[str, FoldedMessage] = {}
 
     def of(self, message_id: str) -> FoldedMessage:
@@ -206,14 +234,14 @@ class MessageFolder:
         found = self._known.get(message_id)
         if found is None:
             found = self._known[message_id] = self.unknown.get(message_id) or FoldedMessage(message_id)
+            found.is_partial = found.is_partial or message_id in self._forgotten
         self._known.move_to_end(message_id)
         return found
 
-    def take_dirty(self) -> Iterator[FoldedMessage]:
-        """Yield the messages of which there is something new, once, and forget the oldest of all."""
-        for message in list(self._known.values()):
-            if message.is_dirty:
-                message.is_dirty = False
-                yield message
+    def take_wanted(self) -> list[FoldedMessage]:
+        """Return the messages of which there is something to emit, and forget the oldest of all."""
+        found = [message for message in self._known.values() if message.wanted]
         while len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+            message_id, _ = self._known.popitem(last=False)
+            self._forgotten.add(message_id)
+        return found

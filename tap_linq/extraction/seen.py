@@ -17,9 +17,9 @@ import msgspec
 from tap_linq.extraction.plan import is_changed_since
 from tap_linq.extraction.records import Record
 from tap_linq.extraction.seen_files import SeenFile
-from tap_linq.extraction.seen_table import CHANGED, KEY_SIZE, VERSION_SIZE, SeenNotes
+from tap_linq.extraction.seen_table import CHANGED, KEY_SIZE, VERSION_SIZE, SeenNotes, SeenTable
 
-__all__ = ["SEEN_STREAMS", "SeenItems"]
+__all__ = ["SEEN_STREAMS", "SeenItems", "last_shown"]
 
 #: The columns that identify a record, of the streams whose records are remembered.
 SEEN_STREAMS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -125,9 +125,9 @@ class SeenItems:
         return self._file.write(messages, others, now)
 
 
-def shown_at(file: SeenFile, message_id: str) -> datetime | None:
+def last_shown(messages: SeenTable, message_id: str) -> datetime | None:
     """Return when the API has last shown a message that was emitted then; None if that is not known."""
-    found = file.messages.find(_key("messages", message_id))
+    found = messages.find(_key("messages", message_id))
     return None if found is None else datetime.fromtimestamp(found[1], timezone.utc)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -26,10 +26,12 @@ from linq_client import (
 from linq_client.sync import NoIdError, StableListReader
 from tap_linq.extraction.archive_reader import ArchiveReader
 from tap_linq.extraction.archive_state import ArchiveState
+from tap_linq.extraction.chat_lines import ChatLines
 from tap_linq.extraction.comparison import Comparison
 from tap_linq.extraction.media import MediaStore
-from tap_linq.extraction.seen import SeenItems
+from tap_linq.extraction.seen import SeenItems, last_shown
 from tap_linq.extraction.seen_files import SeenFiles
+from tap_linq.extraction.seen_table import SeenTable
 from tap_linq.extraction.sightings import Sightings
 from tap_linq.settings import Settings
 
@@ -40,6 +42,9 @@ MAX_NAMED_FAILURES: Final = 20
 
 #: Emitted messages that are known to have been; up to twice as many are. Each takes about 100 bytes.
 MAX_REMEMBERED: Final = 16_384
+
+#: Messages without parts that are looked for in the archive after a run's passes; each takes some kilobytes.
+MAX_WITHOUT_PARTS: Final = 4_096
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +100,7 @@ class SyncSession:
         emitted: which they were.
         archive: of webhooks; None if none is set.
         comparison: of what the API shows with what events announce; None without an archive.
+        chat_lines: the lines of chats.
         sightings: how the API has shown the messages that were emitted; None without an archive.
         configurations: by stream, digest of all that decides what becomes of a record on its way out.
         left_out: number of records without their key.
@@ -121,6 +127,9 @@ class SyncSession:
         self.sightings = None if self.archive is None else Sightings()
         self._seen_files = None if settings.seen_path is None else SeenFiles(settings.seen_path)
         self.configurations: dict[str, bytes] = {}
+        self.chat_lines = ChatLines(self.client)
+        self._messages_before: dict[str, SeenTable] = {}
+        self._without_parts: dict[str, tuple[Mapping[str, Any], str, datetime]] = {}
         self.messages = 0
         self.emitted = EmittedMessages()
         self.left_out = 0
@@ -148,7 +157,31 @@ class SyncSession:
         """
         if self._seen_files is None:
             return None
-        return SeenItems(self._seen_files.begin(line, name), self.configurations, since, full_table)
+        file = self._seen_files.begin(line, name)
+        if self.archive is not None:
+            self._messages_before[line] = file.messages
+        return SeenItems(file, self.configurations, since, full_table)
+
+    def shown_at(self, message_id: str, line: str | None) -> datetime | None:
+        """Return when the API has last shown a message as it was emitted, in this run or before; None if not known.
+
+        Args:
+            line: of the message; None if it is not known.
+        """
+        shown_at = None if self.sightings is None else self.sightings.shown_at(message_id)
+        tables = self._messages_before if line is None else (line,) if line in self._messages_before else ()
+        before = (last_shown(self._messages_before[one], message_id) for one in tables)
+        return shown_at or next((moment for moment in before if moment is not None), None)
+
+    def note_without_parts(self, message: Mapping[str, Any], line: str, shown_at: datetime) -> None:
+        """Note a message that is emitted, if the API shows it without its parts: events may know them."""
+        if self.archive is not None and message.get("parts") is None and len(self._without_parts) < MAX_WITHOUT_PARTS:
+            self._without_parts[str(message["id"])] = message, line, shown_at
+
+    def take_without_parts(self) -> list[tuple[Mapping[str, Any], str, datetime]]:
+        """Return the messages that were noted so since this was last called."""
+        found, self._without_parts = list(self._without_parts.values()), {}
+        return found
 
     @cached_property
     def account(self) -> list[dict[str, Any]]:

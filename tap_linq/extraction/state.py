@@ -177,6 +177,11 @@ class Coverage:
         more_lines = before.lines is not None and (self.lines is None or not self.lines <= before.lines)
         return reaches_back or more_lines or (self.files and not before.files) or not self.streams <= before.streams
 
+    def includes(self, line: str | None, moment: datetime) -> bool:
+        """Whether what happened at a moment on a line was emitted; None stands for a line that is not known."""
+        is_of_line = self.lines is None or line is None or line in self.lines
+        return is_of_line and (self.since is None or moment >= self.since)
+
     @classmethod
     def from_json(cls, value: object) -> Coverage | None:
         """Read it from STATE; None of what makes no sense."""

@@ -27,6 +27,7 @@ __all__ = [
     "handle_of",
     "message_event_record",
     "opt_outs_of",
+    "own_line",
 ]
 
 #: Events of a message that name what has become of it, by their types.
@@ -132,6 +133,11 @@ class ArchivedEvent:
         return _text(self.data.get("id")) if self.change not in (None, "failed") else _text(self.data.get("message_id"))
 
     @property
+    def is_reaction(self) -> bool:
+        """Whether it tells of a reaction to a message."""
+        return self.type in ("reaction.added", "reaction.removed") and self.message_id is not None
+
+    @property
     def chat(self) -> dict[str, Any]:
         """What it says of the chat."""
         chat = self.data.get("chat")
@@ -147,8 +153,7 @@ class ArchivedEvent:
     def line(self) -> str | None:
         """The own line, where it says that."""
         owner = handle_of(self.chat.get("owner_handle"))
-        own = (handle_of(one) for one in dicts_in(self.data.get("handles")) if one.get("is_me") is True)
-        return owner or next(own, None) or _text(self.data.get("phone_number"))
+        return owner or own_line(self.data) or _text(self.data.get("phone_number"))
 
     @property
     def is_inbound(self) -> bool:
@@ -178,6 +183,12 @@ def delivered_at(stored: StoredEvent) -> datetime:
             if moment is not None:
                 return moment
     return stored.received_at
+
+
+def own_line(chat: Mapping[str, Any]) -> str | None:
+    """Return the own line in a chat, as the API or an event shows it; None if neither does."""
+    own = (handle_of(one) for one in dicts_in(chat.get("handles")) if one.get("is_me") is True)
+    return next(own, None)
 
 
 def handle_of(value: object) -> str | None:
