@@ -11,6 +11,7 @@ from time import perf_counter
 from benchmarks.account import SEED
 from benchmarks.campaigns import campaigns
 from benchmarks.comparisons import cpu, latency, many_chats, memory
+from benchmarks.day import day
 from benchmarks.measure import RunError
 from benchmarks.pace import pace
 from benchmarks.table import Found, Row, table
@@ -22,6 +23,7 @@ COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "cpu": cpu,
     "chats": many_chats,
     "memory": memory,
+    "day": day,
     "campaigns": campaigns,
     "webhooks": webhooks,
 }

@@ -117,19 +117,22 @@ def requests_of(emulator: EmulatorProcess) -> int:
     return sum(row["count"] for row in emulator.request_summary())
 
 
-def run(program: Sequence[str], emulator: EmulatorProcess, state: Any = None, rate: int | None = None) -> Run:
+def run(
+    program: Sequence[str], emulator: EmulatorProcess, state: Any = None, rate: int | None = None, **settings: Any
+) -> Run:
     """Run a program against the emulator.
 
     Args:
         program: a command that takes ``--config FILE`` and, if there is a state, ``--state FILE``.
         rate: how many messages a second are taken from it; None is as many as come.
+        settings: beside those that say where the emulator is.
 
     Raises:
         RunError: it failed.
     """
     before = requests_of(emulator)
     with tempfile.TemporaryDirectory() as folder:
-        command = [*program, "--config", _file(folder, "config", _config(emulator))]
+        command = [*program, "--config", _file(folder, "config", {**_config(emulator), **settings})]
         if state is not None:
             command += ["--state", _file(folder, "state", state)]
         usage, written = _finish(command, rate)
