@@ -5,33 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import IO, Any
 from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from linq_client.errors import SettingsError
+from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
 from linq_webhooks.archive import ArchiveError
 from linq_webhooks.sinks import _local
 
-__all__ = ["FOLDER_PROTOCOLS", "Store", "without_user_info"]
-
-#: Where a folder has to be made before a file is written into it. Elsewhere, to make one may be to make a bucket, and a
-#: name with a typo would become one.
-FOLDER_PROTOCOLS: Final = frozenset({"ftp", "hdfs", "sftp", "smb", "ssh", "webdav", "webhdfs"})
-
-#: What stands before the host in a URL, up to the last @: `abfs://container@account` is none, it names no user.
-_USER_INFO: Final = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@")
-
-
-def without_user_info(url: str) -> str:
-    """Return a URL, or a text with one in it, without user and password: for messages, logs and records."""
-    return _USER_INFO.sub("://", url)
+__all__ = ["Store"]
 
 
 class Store:

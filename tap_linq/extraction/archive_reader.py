@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from linq_client import InvalidRequestError, LinqError
-from linq_webhooks.stores import without_user_info
+from linq_client.store_urls import without_user_info
 from tap_linq.extraction.archive_state import ArchiveState, Handled
 from tap_linq.extraction.coverage import Deliveries, GapCoverage, covered_since, gap_coverage
 from tap_linq.extraction.plan import Gap

@@ -25,7 +25,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from linq_client import InvalidRequestError, LinqClient, LinqError, NotFoundError, PermissionDeniedError
-from linq_webhooks.stores import FOLDER_PROTOCOLS, without_user_info
+from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
 from tap_linq.extraction.records import NOT_STORED, Record
 
 if TYPE_CHECKING:

@@ -17,13 +17,15 @@ import logging
 import re
 from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from linq_client import InvalidRequestError, LinqError
 from linq_client.times import to_utc
-from linq_webhooks.stores import Store
 from tap_linq.extraction.seen_table import ENTRY_SIZE, SeenTable
+
+if TYPE_CHECKING:
+    from linq_webhooks.stores import Store
 
 __all__ = ["FORMAT", "SeenFile", "SeenFiles"]
 
@@ -52,6 +54,9 @@ class SeenFiles:
 
     def __init__(self, url: str) -> None:
         try:
+            # Only here: without the setting, nothing of it is loaded.
+            from linq_webhooks.stores import Store
+
             self._store = Store(url, "seen_path")
         except ImportError as error:
             raise InvalidRequestError(f"seen_path: {error.name or 'a package'} is not installed") from None

@@ -11,7 +11,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from linq_client import LinqClient
-from linq_webhooks.stores import without_user_info
+from linq_client.store_urls import without_user_info
 from tap_linq.extraction.session import IncompleteRunError
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, Output, history, inbound, run_tap, succeed
