@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_linq.extraction.seen_table import CHANGED, ENTRY_SIZE, SeenNotes, SeenTable
@@ -22,6 +22,7 @@ def entries_of(noted: list[tuple[bytes, bytes, int]]) -> dict[bytes, tuple[bytes
     return found
 
 
+@settings(max_examples=40)
 @given(NOTED, NOTED, st.integers(0, 60))
 def test_a_table_says_what_was_noted(
     first: list[tuple[bytes, bytes, int]], second: list[tuple[bytes, bytes, int]], since: int
