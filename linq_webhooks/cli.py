@@ -175,7 +175,9 @@ line_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where the signing secret is added, with mode 600; without it, it is printed, once.",
 )
-@click.option("--new-secret", is_flag=True, help="Make another subscription, with another secret, and end the present.")
+@click.option(
+    "--new-secret", is_flag=True, help="Make another subscription, with another secret, and end what the URL has."
+)
 @_reported
 def subscribe(
     url: str, events: tuple[str, ...], lines: tuple[str, ...], secret_file: Path | None, new_secret: bool
@@ -193,7 +195,13 @@ def subscribe(
 
     with LinqClient() as client:
         outcome = ensure_subscription(
-            client, url, events, phone_numbers=lines or None, renew_secret=new_secret, keep_secret=keep
+            client,
+            url,
+            events,
+            phone_numbers=lines or None,
+            known=None if secret_file is None else known_subscriptions(secret_file),
+            renew_secret=new_secret,
+            keep_secret=keep,
         )
     click.echo(f"subscription {outcome.subscription.id}: {outcome.action}", err=True)
     if secret_file is not None and outcome.subscription.id not in known_subscriptions(secret_file):

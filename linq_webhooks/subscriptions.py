@@ -5,24 +5,30 @@ Source: API reference, "Webhook subscriptions"; linq-python 0.65.0, `resources/w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from linq_client import ConflictError, LinqClient, SettingsError
+from linq_client import ConflictError, LinqClient, LinqError, NotFoundError, SettingsError
 from linq_client.models import WebhookSubscription
 
 __all__ = [
     "DEFAULT_EVENTS",
     "PAYLOAD_VERSION",
     "Outcome",
+    "end_subscriptions",
     "ensure_subscription",
     "find_subscription",
     "find_subscriptions",
+    "is_same_target",
     "pinned",
     "problems_of",
 ]
+
+log = logging.getLogger(__name__)
 
 #: The form of message events that subscriptions are pinned to, so that a new default of the platform changes nothing.
 PAYLOAD_VERSION: Final = "2026-02-03"
@@ -85,15 +91,23 @@ def _without_version(url: str) -> str:
     return urlunsplit(parts._replace(query=urlencode(query), fragment=""))
 
 
+def is_same_target(url: str, other: str) -> bool:
+    """Whether two target URLs are one, whatever payload version each asks for."""
+    return _without_version(url) == _without_version(other)
+
+
 def find_subscriptions(client: LinqClient, url: str) -> list[WebhookSubscription]:
     """Return the subscriptions of a target URL, whatever payload version each asks for."""
-    wanted = _without_version(url)
-    return [one for one in client.webhook_subscriptions.list() if _without_version(one.target_url) == wanted]
+    return [one for one in client.webhook_subscriptions.list() if is_same_target(one.target_url, url)]
 
 
 def find_subscription(client: LinqClient, url: str) -> WebhookSubscription | None:
     """Return the subscription of a target URL, whatever payload version it asks for; the active one of several."""
-    return max(find_subscriptions(client, url), key=lambda one: (one.is_active, one.created_at), default=None)
+    return _best(find_subscriptions(client, url))
+
+
+def _best(found: Iterable[WebhookSubscription]) -> WebhookSubscription | None:
+    return max(found, key=lambda one: (one.is_active, one.created_at), default=None)
 
 
 def problems_of(
@@ -121,8 +135,9 @@ def ensure_subscription(
     events: Sequence[str] = DEFAULT_EVENTS,
     *,
     phone_numbers: Sequence[str] | None = None,
+    known: Collection[str] | None = None,
     renew_secret: bool = False,
-    keep_secret: Callable[[str, str], None],
+    keep_secret: Callable[[str, str], object],
 ) -> Outcome:
     """Make sure that a subscription brings these events to a URL. Made again, it changes nothing.
 
@@ -133,16 +148,18 @@ def ensure_subscription(
         url: where the receiver is; the payload version is added.
         events: that it must have.
         phone_numbers: lines that it must cover; all if None.
-        renew_secret: make another subscription, with another secret, and end the present one.
+        known: ids of the subscriptions whose secret is known: where a URL has several, one of these is kept up.
+        renew_secret: make another subscription, with another secret, and end all that the URL has.
         keep_secret: is called with the id and the signing secret of a subscription that was made, and has to store
-            them: the platform tells a secret only once.
+            them: the platform tells a secret only once. If it raises, the subscription is ended.
 
     Raises:
         LinqError: the API refused, or did not answer.
         SettingsError: the URL or an event is none.
     """
     target = pinned(url)
-    present = find_subscription(client, target)
+    found = find_subscriptions(client, target)
+    present = _best([one for one in found if known is not None and one.id in known] or found)
     if present is not None and not renew_secret:
         if not problems_of(present, events, phone_numbers):
             return Outcome(present, "unchanged")
@@ -154,23 +171,46 @@ def ensure_subscription(
             phone_numbers=[] if phone_numbers is None else phone_numbers,
         )
         return Outcome(updated, "updated")
-    wanted = list(dict.fromkeys([*(present.subscribed_events if present else ()), *events]))
-    routing = {
-        "routing_key_header": present.routing_key_header if present else None,
-        "routing_id_header": present.routing_id_header if present else None,
-    }
+
+    def create() -> WebhookSubscription:
+        return client.webhook_subscriptions.create(
+            target,
+            list(dict.fromkeys([*(present.subscribed_events if present else ()), *events])),
+            phone_numbers=phone_numbers,
+            routing_key_header=present.routing_key_header if present else None,
+            routing_id_header=present.routing_id_header if present else None,
+        )
+
     try:
-        made = client.webhook_subscriptions.create(target, wanted, phone_numbers=phone_numbers, **routing)
+        made = create()
     except ConflictError:
-        if present is None:
+        if not found:
             raise
         # It may be that a URL can have one subscription only.
-        client.webhook_subscriptions.delete(present.id)
-        present = None
-        made = client.webhook_subscriptions.create(target, wanted, phone_numbers=phone_numbers, **routing)
+        end_subscriptions(client, found)
+        found = []
+        made = create()
     if not made.signing_secret:
         raise SettingsError(f"subscription {made.id}: the API told no signing secret")
-    keep_secret(made.id, made.signing_secret)
-    if present is not None:
-        client.webhook_subscriptions.delete(present.id)
+    try:
+        keep_secret(made.id, made.signing_secret)
+    except Exception:
+        # Nobody could tell its deliveries genuine.
+        try:
+            end_subscriptions(client, [made])
+        except LinqError as error:
+            log.error("subscription %s: its secret could not be stored, nor could it be ended: %s", made.id, error)
+        raise
+    end_subscriptions(client, found)
     return Outcome(made, "created")
+
+
+def end_subscriptions(client: LinqClient, subscriptions: Iterable[WebhookSubscription]) -> None:
+    """End subscriptions; one that is gone already is passed over.
+
+    Raises:
+        LinqError: the API refused, or did not answer.
+    """
+    for one in subscriptions:
+        with suppress(NotFoundError):
+            client.webhook_subscriptions.delete(one.id)

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -35,14 +35,14 @@ _READ_EVERY: Final = 1.0
 
 class VariableSecrets(SigningSecrets):
     """
-    The signing secrets in a Variable, read again as time passes and when a delivery does not fit.
+    The signing secrets in Variables, read again as time passes and when a delivery does not fit.
 
-    :param name: of the Variable.
-    :raises SettingsError: it holds none.
+    :param names: of the Variables.
+    :raises SettingsError: they hold none.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._read()
@@ -89,12 +89,16 @@ class VariableSecrets(SigningSecrets):
 
     def _read(self) -> None:
         self._read_at = time.monotonic()
-        found = Variable.get(self._name, default_var=None)
-        try:
-            stored = StoredSecrets.from_json(self._name, None if found is None else json.loads(found))
-        except ValueError:  # whose words would quote it
-            raise SettingsError(f"Variable {self._name}: must be JSON, got something else") from None
-        super().__init__({id_: [secret] for id_, secret in stored.secrets.items()})
+        secrets: dict[str, list[str]] = {}
+        for name in self._names:
+            found = Variable.get(name, default_var=None)
+            try:
+                stored = StoredSecrets.from_json(name, None if found is None else json.loads(found))
+            except ValueError:  # whose words would quote it
+                raise SettingsError(f"Variable {name}: must be JSON, got something else") from None
+            for id_, secret in stored.secrets.items():
+                secrets.setdefault(id_, []).append(secret)
+        super().__init__(secrets)
 
 
 class MountedReceiver:
@@ -123,9 +127,9 @@ class MountedReceiver:
 
                 url = conf.get("linq", "webhook_archive", fallback="")
                 key = conf.get("linq", "webhook_archive_secret", fallback="")
-                name = conf.get("linq", "webhook_secret_variable", fallback="linq_webhook_secret")
+                names = conf.get("linq", "webhook_secret_variable", fallback="linq_webhook_secret").split(",")
                 archive = open_archive(url, encryption_key=key.encode() if key else None)
-                secrets = await asyncio.to_thread(VariableSecrets, name)
+                secrets = await asyncio.to_thread(VariableSecrets, [name.strip() for name in names])
                 app = create_app(archive, secrets, path=PATH, renew_secrets=secrets.renewed)
                 await self._open.enter_async_context(app.router.lifespan_context(app))
                 self._receiver = app

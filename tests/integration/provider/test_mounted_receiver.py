@@ -97,6 +97,17 @@ def test_a_new_secret_is_taken_up(archive: str, post: Callable[..., int]) -> Non
     assert stored(archive) == ["e1", "e2"]
 
 
+def test_the_secrets_of_several_urls_are_in_a_variable_each(
+    archive: str, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LINQ__WEBHOOK_SECRET_VARIABLE", "linq_webhook_secret, linq_other_secret")
+    keep(s1=SECRET)
+    Variable.set("linq_other_secret", StoredSecrets({"s2": OTHER}).to_json(), serialize_json=True)
+    assert post(1) == 200
+    assert post(2, secret=OTHER, subscription="s2") == 200
+    assert stored(archive) == ["e1", "e2"]
+
+
 @pytest.mark.parametrize("subscription", [None, "s1"])
 def test_a_secret_that_has_changed_is_taken_up_without_a_new_id(
     archive: str, post: Callable[..., int], subscription: str | None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from airflow.models.variable import Variable
 
+from airflow_provider_linq._internal import secret_variable
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
-from airflow_provider_linq._internal.version_compat import AirflowFailException
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
+from airflow_provider_linq.operators import webhooks
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
-from linq_client import LinqClient, SettingsError
+from linq_client import LinqClient, LinqError, SettingsError
 from tests.support.airflow import BUNDLES, Run, context, dags_of
 from tests.support.emulator_process import Emulator
 
@@ -139,8 +143,202 @@ def test_what_holds_no_secrets_is_refused_without_being_shown(stored: Any) -> No
     assert "s3cr3t" not in str(refused.value)
 
 
-def test_the_secret_before_is_kept_and_fields_of_a_later_version_are_passed_over() -> None:
-    stored = {"format": 1, "secrets": {"a": "whsec_YQ==", "b": "whsec_Yg=="}, "creating_since": None, "later": 1}
-    secrets = StoredSecrets.from_json(NAME, stored).with_secret("c", "whsec_Yw==")
-    assert list(secrets.secrets) == ["b", "c"]
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    stored = {"format": 1, "secrets": {"a": "whsec_YQ=="}, "creating_since": None, "later": 1}
+    secrets = StoredSecrets.from_json(NAME, stored)
+    assert list(secrets.secrets) == ["a"]
     assert "whsec_" not in repr(secrets)
+
+
+class Variables:
+    """Variables as tasks read and write them, without a database; what others do in between can be called."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.before_set: list[Callable[[], object]] = []
+
+    def get(self, name: str, default: Any = None, deserialize_json: bool = False) -> Any:
+        assert deserialize_json
+        return json.loads(self.values[name]) if name in self.values else default
+
+    def set(self, name: str, value: Any, description: str | None = None, serialize_json: bool = False) -> None:
+        assert serialize_json
+        if self.before_set:
+            self.before_set.pop()()
+        self.values[name] = json.dumps(value)
+
+    def delete(self, name: str) -> None:
+        self.values.pop(name, None)
+
+    @property
+    def ids(self) -> set[str]:
+        return set(self.get(NAME, {"secrets": {}}, deserialize_json=True)["secrets"])
+
+
+@pytest.fixture
+def variables(connect: Callable[..., None], emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Variables:
+    emulator.set_switches(duplicate_target_url="allowed")
+    found = Variables()
+    monkeypatch.setattr(secret_variable, "Variable", found)
+    return found
+
+
+def subscribe(path: str = "linq", **arguments: Any) -> Any:
+    url = f"http://127.0.0.1:9/{path}"
+    given = {"target_url": url, "secret_variable": NAME, **arguments}
+    return LinqWebhookSubscriptionOperator(task_id="t", **given).execute(context())
+
+
+def lose_response(emulator: Emulator, method: str = "POST") -> None:
+    fault = {"kind": "reset", "when": "after", "path": "/webhook-subscriptions", "method": method, "count": 1}
+    emulator.control("POST", "faults", fault)
+
+
+class TestOneVariable:
+    """No secret of a subscription that delivers is lost, whoever else uses the Variable."""
+
+    @pytest.mark.parametrize("state", ["present", "absent"])
+    def test_it_is_refused_to_another_url_before_anything_is_changed(
+        self, client: LinqClient, variables: Variables, state: Any
+    ) -> None:
+        subscribe("a")
+        client.webhook_subscriptions.create("http://127.0.0.1:9/b", ["message.sent"])
+        before, there = dict(variables.values), client.webhook_subscriptions.list()
+        with pytest.raises(AirflowFailException, match="must name a Variable of this URL and connection alone"):
+            subscribe("b", state=state, replace_unknown=True)
+        assert variables.values == before
+        assert client.webhook_subscriptions.list() == there
+
+    def test_it_is_refused_to_another_account(
+        self, monkeypatch: pytest.MonkeyPatch, client: LinqClient, variables: Variables
+    ) -> None:
+        subscribe()
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_OTHER", os.environ["AIRFLOW_CONN_LINQ_DEFAULT"])
+        before = dict(variables.values)
+        for state in ("present", "absent"):
+            with pytest.raises(AirflowFailException, match="of this URL and connection alone"):
+                subscribe(linq_conn_id="linq_other", state=state)
+        assert variables.values == before
+
+    def test_secrets_that_were_put_there_by_hand_are_those_of_their_urls(
+        self, client: LinqClient, variables: Variables
+    ) -> None:
+        made = [client.webhook_subscriptions.create(f"http://127.0.0.1:9/{path}", ["message.sent"]) for path in "ab"]
+        secrets = {one.id: str(one.signing_secret) for one in made}
+        variables.set(NAME, {"format": 1, "secrets": secrets, "creating_since": None}, serialize_json=True)
+        for state in ("present", "absent"):
+            with pytest.raises(AirflowFailException, match="of this URL and connection alone"):
+                subscribe("a", state=state)
+        assert variables.ids == set(secrets)
+
+    def test_it_moves_with_the_receiver(self, client: LinqClient, variables: Variables) -> None:
+        before = subscribe("a")["subscription_id"]
+        client.webhook_subscriptions.delete(before)
+        now = subscribe("b")["subscription_id"]
+        assert variables.ids == {before, now}
+        assert subscribe("b")["change"] == "unchanged"
+
+    def test_a_secret_that_was_replaced_stays_until_the_next_one(
+        self, client: LinqClient, variables: Variables
+    ) -> None:
+        made = [subscribe()["subscription_id"]]
+        for _ in range(2):
+            client.webhook_subscriptions.delete(made[-1])
+            made.append(subscribe()["subscription_id"])
+        assert variables.ids == set(made[1:])
+
+    def test_the_task_of_another_url_that_takes_it_meanwhile(self, client: LinqClient, variables: Variables) -> None:
+        """Both found it empty, and the claim of one was written over: it ends what it has created."""
+
+        def claimed_by_another() -> None:
+            stored = variables.get(NAME, deserialize_json=True)
+            variables.set(NAME, {**stored, "target_url": "http://127.0.0.1:9/b"}, serialize_json=True)
+
+        with pytest.MonkeyPatch.context() as patch:
+            ensure = webhooks.ensure_subscription
+
+            def later(*arguments: Any, **options: Any) -> Any:
+                claimed_by_another()
+                return ensure(*arguments, **options)
+
+            patch.setattr(webhooks, "ensure_subscription", later)
+            with pytest.raises(AirflowFailException, match="of this URL and connection alone"):
+                subscribe("a")
+        assert client.webhook_subscriptions.list() == []
+
+    @pytest.mark.parametrize("duplicates", ["allowed", "refused"])
+    @pytest.mark.parametrize("write", [1, 2, 3])
+    def test_two_tasks_of_one_url_at_the_same_time(
+        self, emulator: Emulator, client: LinqClient, variables: Variables, duplicates: Any, write: int
+    ) -> None:
+        emulator.set_switches(duplicate_target_url=duplicates)
+        variables.before_set = [subscribe, *[lambda: None] * (write - 1)]
+        with suppress(AirflowException):
+            subscribe()
+        assert client.webhook_subscriptions.list()
+        subscribe()  # the retry, or the next run
+        assert {one.id for one in client.webhook_subscriptions.list()} <= variables.ids
+        assert subscribe()["change"] == "unchanged"
+
+
+class TestLostResponses:
+    """Nothing is left over whose secret nobody has."""
+
+    @pytest.mark.parametrize("duplicates", ["allowed", "refused"])
+    @pytest.mark.parametrize("lost", [["POST"], ["POST"] * 2, ["POST"] * 3, ["POST", "DELETE"]])
+    def test_of_several_tries(
+        self, emulator: Emulator, client: LinqClient, variables: Variables, duplicates: Any, lost: list[str]
+    ) -> None:
+        emulator.set_switches(duplicate_target_url=duplicates)
+        for method in lost:
+            lose_response(emulator, method)
+            with suppress(LinqError):
+                subscribe()
+        subscribe()
+        (only,) = client.webhook_subscriptions.list()
+        assert only.id in variables.ids
+        assert subscribe()["change"] == "unchanged"
+
+    def test_one_that_can_be_seen_only_when_another_is_there(self, client: LinqClient, variables: Variables) -> None:
+        """The list did not show it to the try that created the second."""
+        subscribe()
+        late = client.webhook_subscriptions.create(URL, ["message.sent"])
+        stored = variables.get(NAME, deserialize_json=True)
+        variables.set(NAME, {**stored, "creating_since": "2026-01-01T00:00:00Z"}, serialize_json=True)
+        subscribe()
+        (only,) = client.webhook_subscriptions.list()
+        assert only.id != late.id
+
+    def test_what_somebody_else_has_made_stays_beside_ours(
+        self, client: LinqClient, variables: Variables, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        ours = subscribe()["subscription_id"]
+        theirs = client.webhook_subscriptions.create(URL, ["message.sent"])
+        client.webhook_subscriptions.update(ours, is_active=False)
+        done = subscribe()
+        assert (done["subscription_id"], done["change"]) == (ours, "updated")
+        assert f"Subscription {theirs.id} for this URL is left as it is" in capfd.readouterr().out
+        assert {one.id for one in client.webhook_subscriptions.list()} == {ours, theirs.id}
+        subscribe(replace_unknown=True)
+        assert [one.id for one in client.webhook_subscriptions.list()] == [ours]
+
+    def test_a_refusal_leaves_the_variable_as_it_was(
+        self, emulator: Emulator, client: LinqClient, variables: Variables
+    ) -> None:
+        with pytest.raises(AirflowFailException):
+            subscribe("a", subscribed_events=["no.such.event"])
+        theirs = client.webhook_subscriptions.create("http://127.0.0.1:9/b", ["message.sent"])
+        with pytest.raises(AirflowFailException, match=theirs.id):
+            subscribe("b")
+
+    def test_a_secret_that_can_not_be_stored_ends_its_subscription(
+        self, client: LinqClient, variables: Variables
+    ) -> None:
+        def fail() -> None:
+            raise ConnectionResetError
+
+        variables.before_set = [fail, lambda: None]
+        with pytest.raises(ConnectionResetError):
+            subscribe()
+        assert client.webhook_subscriptions.list() == []
+        assert subscribe()["change"] == "created"
