@@ -93,7 +93,7 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                     },
                     "webhook_secret_variable": {
-                        "description": "Variable with the signing secrets (LinqWebhookSubscriptionOperator).",
+                        "description": "Variables with the signing secrets (LinqWebhookSubscriptionOperator).",
                         "version_added": "0.2.0",
                         "type": "string",
                         "example": None,

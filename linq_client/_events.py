@@ -14,29 +14,32 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from linq_client import models
 from linq_client.models import Informative, UTCDatetime
+from linq_client.models._base import InformativeList
+from linq_client.models._messages import HandleAlone, PartAlone
 
 
 class EventChat(models.APIModel):
     """The chat of an event; `owner_handle` is the own line."""
 
     id: str
-    is_group: bool | None = None
-    owner_handle: models.ChatHandle | None = None
-    health_status: models.Health | None = None
+    is_group: Informative[bool] = None
+    owner_handle: HandleAlone = None
+    health_status: Informative[models.Health] = None
 
 
 class MessageEvent(models.APIModel):
     """`data` of message.sent, .received, .delivered and .read, in the form of version 2026-02-03.
 
     A payload of version 2025-01-01 is brought into the same form; what it does not say is None. `direction` is inbound
-    or outbound. On a line that keeps nothing, `parts` is empty and `zero_retention` is True.
+    or outbound; None if the event does not say. On a line that keeps nothing, `parts` is empty and `zero_retention` is
+    True.
     """
 
     id: str
     chat: EventChat
-    direction: str | None
-    sender_handle: models.ChatHandle | None = None
-    parts: list[models.Part] = Field(default_factory=list)
+    direction: Informative[str] = None
+    sender_handle: HandleAlone = None
+    parts: InformativeList[PartAlone] = Field(default_factory=list)
     service: Informative[str] = None
     sent_at: Informative[UTCDatetime] = None
     delivered_at: Informative[UTCDatetime] = None
@@ -45,9 +48,9 @@ class MessageEvent(models.APIModel):
     effect: Informative[models.MessageEffect] = None
     reply_to: Informative[models.MessageReply] = None
     preferred_service: Informative[str] = None
-    idempotency_key: str | None = None
+    idempotency_key: Informative[str] = None
     reconciled_at: Informative[UTCDatetime] = None
-    zero_retention: bool | None = None
+    zero_retention: Informative[bool] = None
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from linq_client.errors import SettingsError
 from linq_webhooks._records import FORMAT, DamagedError, check_format
-from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.archive import ArchiveError, ArchiveReplacedError, StoredEvent
 from linq_webhooks.sinks import _local
 from linq_webhooks.sinks._positions import Position
 from linq_webhooks.sinks._segments import Segment, dates
@@ -91,7 +91,7 @@ class Spool:
         """
         batch = []
         size = 0
-        for event, position in self._reader.read(self._position()):
+        for event, position in self._unmoved(self._reader):
             batch.append((event, position))
             size += len(event.body)
             if len(batch) == _BATCH or size > _BATCH_BYTES:
@@ -100,7 +100,13 @@ class Spool:
 
     def count(self) -> int:
         """Return how many events were not handed on."""
-        return sum(1 for _ in self._reader.read(self._position()))
+        return sum(1 for _ in self._unmoved(self._reader))
+
+    def _unmoved(self, archive: FileArchive) -> Iterator[tuple[StoredEvent, str]]:
+        try:
+            yield from archive.read(self._position())
+        except ArchiveReplacedError:  # the files are gone, and all of them were handed on
+            return
 
     def mark(self, position: str) -> None:
         """Note that everything up to a position was handed on.
@@ -132,7 +138,7 @@ class Spool:
     def _has_more(self) -> bool:
         archive = self._new_archive()
         try:
-            return any(True for _ in archive.read(self._position()))
+            return any(True for _ in self._unmoved(archive))
         finally:
             archive.close()
 

@@ -30,7 +30,7 @@ class ArchiveError(LinqError):
 
 
 class ArchiveReplacedError(ArchiveError):
-    """The archive is not the one that a position is of: it was emptied, made again, or restored from a copy.
+    """The archive is not the one that a position is of: it was removed, emptied, made again, or restored from a copy.
 
     Read from its beginning, or what it got since then is passed over.
     """
@@ -82,7 +82,7 @@ class Archive(Protocol):
 
         Raises:
             ArchiveError: the archive can't be read, or a record is damaged or of a newer format.
-            ArchiveReplacedError: a database is not the one that `since` is of.
+            ArchiveReplacedError: a database is not the one that `since` is of; or files were there, and none is left.
             SettingsError: an event is encrypted, and no key or another one was given; or `since` is no position of
                 this kind of archive.
         """

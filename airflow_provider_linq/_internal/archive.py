@@ -25,8 +25,9 @@ from pydantic import ValidationError
 
 from airflow_provider_linq._internal.polling import in_thread, shared_reads
 from linq_client import InvalidRequestError, LinqError
-from linq_client.models import Message
+from linq_client.models import Message, ReceivedMessage
 from linq_client.sync import CLOCK_TOLERANCE
+from linq_client.times import parse_datetime_or_none
 from linq_client.webhooks import TOLERANCE_SECONDS, MessageEvent, parse
 
 if TYPE_CHECKING:
@@ -131,6 +132,13 @@ def open_for_reading(url: str, settings: LinqSettings) -> Archive:
     return open_archive(check_archive_url(url), encryption_key=None if secret is None else secret.encode())
 
 
+def is_replaced(error: Exception) -> bool:
+    """Whether an archive is not the one that a position is of, so that the position means nothing in it."""
+    from linq_webhooks.archive import ArchiveReplacedError
+
+    return isinstance(error, ArchiveReplacedError)
+
+
 def read_batch(archive: Archive, position: str | None) -> ArchiveBatch:
     """
     Read on from a position, up to some thousand events.
@@ -219,9 +227,10 @@ def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | N
         if not isinstance(data, MessageEvent):
             raise LinqError("its data are of no known form")
         # No clock is trusted that is further ahead of the receiver's.
-        created = min(event.created_at or stored.received_at, stored.received_at + _RECEIVER_TOLERANCE)
+        latest = stored.received_at + _RECEIVER_TOLERANCE
+        created = min(event.created_at or stored.received_at, latest)
         line = None if data.chat.owner_handle is None else data.chat.owner_handle.handle
-        return _made(data, created), line, created
+        return _made(data, created, latest), line, created
     except (LinqError, ValidationError) as error:
         # Of what pydantic says, nothing: it may quote.
         why = str(error) if isinstance(error, LinqError) else "a field can't be read"
@@ -229,16 +238,21 @@ def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | N
         return None
 
 
-def _made(data: MessageEvent, created: datetime) -> Message:
+def _made(data: MessageEvent, created: datetime, latest: datetime) -> Message:
+    """
+    Make the message that the API would show.
+
+    Its `created_at` is when the platform had it, and that is when it made the event, if that does not say. A message
+    may have been sent long before: who waits for what comes since a moment must not miss it.
+    """
     fields = data.model_extra or {}
-    at = fields.get("created_at") or data.sent_at or data.received_at or created
-    return Message.model_validate(
+    at = min(parse_datetime_or_none(fields.get("created_at")) or created, latest)
+    return ReceivedMessage.model_validate(
         {
             "id": data.id,
             "chat_id": data.chat.id,
             "created_at": at,
-            "updated_at": fields.get("updated_at") or at,
-            "delivery_status": "received",
+            "updated_at": fields.get("updated_at"),
             "is_from_me": data.direction == "outbound",
             "from_handle": data.sender_handle,
             "parts": list(data.parts),
@@ -330,9 +344,24 @@ class ArchiveReader:
         A message may be returned twice while the reader catches up with the others.
 
         :param shared_for: how many seconds ago others may have read it.
-        :raises LinqError: the archive can't be read.
+        :raises LinqError: the archive can't be read; or it is another one, see :func:`is_replaced`: read it from its
+            beginning.
         """
-        feed = await self._present_feed()
+        try:
+            return await self._poll(await self._present_feed(), position, shared_for)
+        except LinqError as error:
+            if is_replaced(error):
+                self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Let all begin with another feed: a position in this one means nothing any more."""
+        feeds = _feeds_of_loop[asyncio.get_running_loop()]
+        for key in [key for key, feed in feeds.items() if feed is self._feed]:
+            del feeds[key]
+        self._feed, self._count, self._own = None, None, None
+
+    async def _poll(self, feed: _Feed, position: str | None, shared_for: float) -> ArchiveBatch:
         if self._count is not None:
             not_before = asyncio.get_running_loop().time() - (shared_for if feed.is_end else 0.0)
             await shared_reads().read(feed, "the end", feed.read_on, not_before=not_before)

@@ -25,7 +25,7 @@ from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import Failures, describe, shared_reads, with_present_key
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from linq_client import ChatNotFoundError, LinqClient
-from linq_client.models import Message
+from linq_client.models import Message, ReceivedMessage
 from linq_client.sync import CLOCK_TOLERANCE, ListedChat, NoIdError, StableListReader, arrived_at, combine
 from linq_client.times import parse_datetime_or_none
 
@@ -292,10 +292,10 @@ def _chats(client: LinqClient, line: str | None, to: str | None) -> _ListedChats
 
 def _messages(client: LinqClient, chat_id: str) -> PollResult:
     reader = StableListReader.of(client.messages.list(chat_id))
-    messages = []
+    messages: list[Message] = []
     for item in _items(reader, f"chat {chat_id}"):
         try:
-            messages.append(Message.model_validate(item))
+            messages.append(ReceivedMessage.model_validate(item))
         except ValidationError as error:
             fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors() if one["loc"]}))
             _warn_once(f"Message {item['id']!r} of chat {chat_id} is passed over: {fields} can't be read")

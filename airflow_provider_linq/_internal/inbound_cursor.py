@@ -21,9 +21,13 @@ from linq_client.times import format_datetime, parse_datetime, parse_datetime_or
 #: How far back each poll reaches. A message that a chat did not show is found by the next sweep, so it is longer.
 OVERLAP: Final = timedelta(seconds=SWEEP_EVERY) + timedelta(minutes=5)
 
-#: How far behind the newest message a cursor in the webhook archive says that the API was read. The platform repeats a
-#: delivery for half an hour: what is not in the archive by then, the API shows to a watcher that goes back to it.
-ARCHIVE_OVERLAP: Final = timedelta(hours=1)
+#: How far behind the newest message a cursor in the webhook archive says that the API was read: the longest retention
+#: window that there is. What is not in the archive by then, since its receiver was down or still has it in a spool, the
+#: API shows to a watcher that goes back to it.
+ARCHIVE_OVERLAP: Final = timedelta(hours=24)
+
+#: For how long all messages of an archive are known in memory, however many they are.
+_KNOWN_FOR: Final = timedelta(hours=1)
 
 #: How many of the newest messages that it knows a cursor stores; it stays below the 64 KB at which Airflow warns. Of
 #: more than that in 20 minutes, the oldest may have a second event after a restart, and none has none.
@@ -94,6 +98,7 @@ class Cursor:
     :param looked: the server's time at the last poll; None if there was none.
     :param set_aside: chats that can't be read, and since when messages in them count.
     :param archive: the place in the webhook archive; None of one that watches the API.
+    :param watcher: digest of the archive that its watcher has, also while that asks the API; None of one without.
     """
 
     after: datetime
@@ -101,6 +106,7 @@ class Cursor:
     looked: datetime | None = None
     set_aside: Mapping[str, datetime] = field(default_factory=dict)
     archive: ArchivePlace | None = None
+    watcher: str | None = None
 
     def new(self, messages: Iterable[Message], filter_: MessageFilter) -> list[Message]:
         """Return the messages that there was no event for yet, in the order of their arrival."""
@@ -153,25 +159,41 @@ class Cursor:
         """Since when messages count that are not known, in whatever chat."""
         return min([self.after, *self.set_aside.values()])
 
-    def moved_in_archive(self, position: str | None, newest: datetime | None) -> Cursor:
+    def moved_in_archive(self, position: str | None, newest: datetime | None, looked: datetime) -> Cursor:
         """
         Return the cursor after the archive was read up to a position.
 
         :param newest: when the newest message of it came, by the platform's clock.
+        :param looked: the platform's time by then, or an earlier one.
         """
         assert self.archive is not None
         archive = replace(self.archive, position=position)
+        looked = max(self.looked or looked, looked)
         if newest is None:
-            return replace(self, archive=archive)
+            return replace(self, archive=archive, looked=looked)
         after = max(self.after, newest - ARCHIVE_OVERLAP)
         # An event may be stored twice, hours apart, so the newest are known however old they are.
         by_age = sorted(self.known.items(), key=lambda item: item[1].arrived, reverse=True)
         known = {
             digest: message
             for number, (digest, message) in enumerate(by_age)
-            if number < STORED_MESSAGES or message.arrived >= after
+            if number < STORED_MESSAGES or message.arrived >= newest - _KNOWN_FOR
         }
-        return replace(self, after=after, known=known, looked=max(self.looked or newest, newest), archive=archive)
+        return replace(self, after=after, known=known, looked=looked, archive=archive)
+
+    def continued_beside(self, latest: Cursor) -> Cursor:
+        """
+        Return a cursor in one archive, for a watcher that has watched another one since, or of which another one does.
+
+        :param latest: the cursor of the latest of them.
+        """
+        return replace(self, known={**latest.known, **self.known})
+
+    def is_ahead_of(self, moment: datetime) -> bool:
+        """Whether the cursor can't be true, since it says that the API was read after a moment."""
+        # In an archive nobody knows the API's time, but for that of events.
+        looked = None if self.archive is not None else self.looked
+        return max(self.after, looked or self.after) > moment
 
     def gap(self, server_time: datetime, window: RetentionWindow | None) -> Gap | None:
         """Return when messages may have come and expired before a poll at `server_time`; None if none may have."""
@@ -201,6 +223,7 @@ class Cursor:
                 for chat_id, since in self.set_aside.items()
             },
             **({} if self.archive is None else {"archive": self.archive.to_json()}),
+            **({} if self.watcher is None else {"watcher": self.watcher}),
         }
 
     @classmethod
@@ -229,7 +252,9 @@ class Cursor:
                 for digest in _cut(chat["known"])
             }
             place = found.get("archive")
-            return cls(after, known, looked, set_aside, None if place is None else ArchivePlace.from_json(place))
+            archive = None if place is None else ArchivePlace.from_json(place)
+            watcher = found.get("watcher", None if archive is None else archive.archive)
+            return cls(after, known, looked, set_aside, archive, None if watcher is None else str(watcher))
         except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise FormatError(f"{name}: the cursor can't be read: {type(error).__name__}") from None
 

@@ -15,6 +15,7 @@ from airflow_provider_linq._internal.archive import (
     ArchivedMessage,
     ArchiveReader,
     archive_digest,
+    is_replaced,
     position_since,
     read_to_end,
 )
@@ -24,9 +25,10 @@ from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import SHARED_FOR, AgreedTime, agreed_server_time, with_present_key
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from linq_client import LinqError
 from linq_client.models import Message
 from linq_client.sync import CLOCK_TOLERANCE
-from linq_client.times import format_datetime
+from linq_client.times import ServerClock, format_datetime
 
 if TYPE_CHECKING:
     from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
@@ -47,6 +49,8 @@ class Watch(ABC):
 
     #: Whether more is there that could be read immediately.
     is_behind = False
+    #: Digest of the archive that is watched.
+    _watcher: str | None = None
 
     def __init__(self, trigger: LinqInboundMessageTrigger, hook: LinqAsyncHook, filter_: MessageFilter) -> None:
         self._trigger = trigger
@@ -71,8 +75,11 @@ class Watch(ABC):
         saved already would have passed it over.
         """
         if self._is_worth_saving(cursor):
-            await self._trigger.store_cursor(cursor)
-            self._saved = cursor
+            await self._store(cursor)
+
+    async def _store(self, cursor: Cursor) -> None:
+        await self._trigger.store_cursor(replace(cursor, watcher=self._watcher))
+        self._saved = cursor
 
     def _is_worth_saving(self, cursor: Cursor) -> bool:
         saved = self._saved
@@ -95,10 +102,25 @@ class Watch(ABC):
 
 
 class ApiWatch(Watch):
-    """Asks the API, again and again."""
+    """
+    Asks the API, again and again.
 
-    def __init__(self, trigger: LinqInboundMessageTrigger, hook: LinqAsyncHook, filter_: MessageFilter) -> None:
+    :param begins_with: what to begin with instead of the cursor of the store.
+    :param watcher: digest of the archive that is to be watched.
+    """
+
+    def __init__(
+        self,
+        trigger: LinqInboundMessageTrigger,
+        hook: LinqAsyncHook,
+        filter_: MessageFilter,
+        *,
+        begins_with: Cursor | None = None,
+        watcher: str | None = None,
+    ) -> None:
         super().__init__(trigger, hook, filter_)
+        self._begins_with = begins_with
+        self._watcher = watcher
         self._reader = InboundReader(hook, filter_, poll_interval=trigger.poll_interval, patience=PATIENCE)
         self._time: AgreedTime | None = None
         self._missed: Gap | None = None
@@ -124,14 +146,14 @@ class ApiWatch(Watch):
     async def _start(self) -> tuple[Cursor, AgreedTime]:
         """Return the cursor of the store, or one that starts now, in server time; and that."""
         log = self._trigger.log
-        stored = await self._trigger.stored_cursor()
+        stored = self._begins_with or await self._trigger.stored_cursor()
         now = await with_present_key(self._hook, lambda: self._hook.call(agreed_server_time))
         if stored is None:
             cursor = Cursor(now, looked=now)
             log.info("Watching %s from %s on: there is no cursor yet", self._filter, format_datetime(now))
             # Before the first poll: until it is saved, a restart would start over and miss what came in before it.
-            await self._trigger.store_cursor(cursor)
-        elif max(stored.after, stored.looked or stored.after) > now + CLOCK_TOLERANCE:
+            await self._store(cursor)
+        elif stored.is_ahead_of(now + CLOCK_TOLERANCE):
             window = self._hook.settings.retention_window
             after = now - (FULL_LOOK if window is None else window.length)
             cursor = replace(stored, after=after, looked=None, set_aside={}, archive=None)
@@ -173,8 +195,9 @@ class ArchiveWatch(Watch):
     """
     Reads the webhook archive.
 
-    A watcher that has watched something else before asks the API until an event comes into the archive, and once more
-    then: what the archive has from before says neither when its receiver began nor whether it was up since.
+    The API is asked until an event comes into the archive, and once more then, where the archive does not say what has
+    come: if it is empty, if something else was watched before, or if it was emptied or replaced. What it has from
+    before says neither when its receiver began nor whether it was up since.
 
     :param url: of the archive.
     """
@@ -184,8 +207,9 @@ class ArchiveWatch(Watch):
     ) -> None:
         super().__init__(trigger, hook, filter_)
         self._reader = ArchiveReader(hook, url)
-        self._digest = archive_digest(url)
+        self._watcher = self._digest = archive_digest(url)
         self._before: _Before | None = None
+        self._clock: ServerClock | None = None
 
     async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
         if self.cursor is None and self._before is None:
@@ -198,16 +222,31 @@ class ArchiveWatch(Watch):
         assert cursor is not None
         assert cursor.archive is not None
         shared_for = self._trigger.poll_interval * SHARED_FOR
-        batch = await self._reader.poll(cursor.archive.position, shared_for=shared_for)
+        try:
+            batch = await self._reader.poll(cursor.archive.position, shared_for=shared_for)
+        except LinqError as error:
+            if not is_replaced(error):
+                raise
+            self._before = self._start_before(cursor, str(error))
+            self.cursor, self.is_behind = None, False
+            return None, error
         found = {one.message.id: one for one in batch.messages if self._is_in_place(one)}
         # In a thread: to search texts may take its time.
         new = await asyncio.to_thread(cursor.new, [one.message for one in found.values()], self._filter)
-        self.cursor = cursor.with_events(new).moved_in_archive(batch.position, batch.newest)
+        looked = self._time(batch, cursor)
+        self.cursor = cursor.with_events(new).moved_in_archive(batch.position, batch.newest, looked)
         self.is_behind = not batch.is_end
         return {"messages": [self._message(one, found[one.id].line) for one in new]} if new else None, None
 
     def _is_in_place(self, found: ArchivedMessage) -> bool:
         return self._filter.is_in_place(found.message.chat_id, found.line)
+
+    def _time(self, batch: ArchiveBatch, cursor: Cursor) -> datetime:
+        """Return the platform's time, or an earlier one: that of the newest message, and what has passed since."""
+        newest = max(filter(None, (batch.newest, cursor.looked)), default=cursor.after)
+        if self._clock is None or self._clock.now() < newest:
+            self._clock = ServerClock(newest)
+        return self._clock.now() if batch.is_end else newest
 
     async def _start(self) -> _Before | None:
         """Take the cursor of the store, or one that starts now; or return what asks the API first."""
@@ -215,32 +254,59 @@ class ArchiveWatch(Watch):
         log = self._trigger.log
         if stored is None:
             cursor = await self._at_the_end()
-            empty = ", which is empty so far," if _is_at_the_beginning(cursor) else ""
-            log.info("Watching the webhook archive%s for %s from now on: there is no cursor yet", empty, self._filter)
-            await self._trigger.store_cursor(cursor)
-            self.cursor = self._saved = cursor
-        elif stored.archive is not None and stored.archive.archive == self._digest:
-            log.info("Watching the webhook archive for %s from the stored cursor on", self._filter)
-            self.cursor = self._saved = stored
-        else:
-            log.info("The API is asked until an event comes into the webhook archive")
-            return _Before(ApiWatch(self._trigger, self._hook, self._filter), await self._end())
+            if cursor.archive is None or cursor.archive.position is None:
+                return self._start_before(None, "the webhook archive is empty so far")
+            log.info("Watching the webhook archive for %s from now on: there is no cursor yet", self._filter)
+            await self._store(cursor)
+            self.cursor = cursor
+            return None
+        own = stored
+        if stored.watcher not in (None, self._digest):
+            # Another archive was watched, and perhaps still is, by another watcher of the asset.
+            beside = await self._trigger.stored_cursor(self._digest)
+            own = stored if beside is None else beside.continued_beside(stored)
+        if own.archive is None or own.archive.archive != self._digest:
+            return self._start_before(own, "something else was watched before")
+        log.info("Watching the webhook archive for %s from the stored cursor on", self._filter)
+        self.cursor = self._saved = own
         return None
+
+    def _start_before(self, cursor: Cursor | None, why: str) -> _Before:
+        """
+        Return what asks the API before the archive is read.
+
+        :param cursor: to begin with; None to begin now.
+        """
+        self._trigger.log.warning("The API is asked until an event comes into the webhook archive: %s", why)
+        watch = ApiWatch(self._trigger, self._hook, self._filter, begins_with=cursor, watcher=self._digest)
+        return _Before(watch)
 
     async def _poll_before(self, before: _Before) -> tuple[dict[str, Any] | None, Exception | None]:
         """Ask the API, now and then; continue in the archive when it was asked after an event came into that."""
         watch = before.watch
-        is_up = await self._reader.read(lambda archive: next(iter(archive.read(before.end)), None)) is not None
+        unreadable: Exception | None = None
+        is_up = False
+        try:
+            if not before.has_end:
+                before.end, before.has_end = await self._end(), True
+            is_up = await self._reader.read(lambda archive: next(iter(archive.read(before.end)), None)) is not None
+        except LinqError as error:
+            if is_replaced(error):
+                before.has_end = False
+            unreadable = error  # what the API shows counts all the same
         now = asyncio.get_running_loop().time()
         if not is_up and now < before.next_at:
             if watch.cursor is not None:
                 await watch._save(watch.cursor)
-            return None, None
+            return None, unreadable
         payload, failed = await watch.poll()
         before.next_at = now + ASK_EVERY
         if is_up and failed is None and watch.cursor is not None:
-            self.cursor, self._before, self.is_behind = await self._continued(watch.cursor), None, True
-        return payload, failed
+            try:
+                self.cursor, self._before, self.is_behind = await self._continued(watch.cursor), None, True
+            except LinqError as error:
+                unreadable = error
+        return payload, failed or unreadable
 
     async def _continued(self, cursor: Cursor) -> Cursor:
         """Return the cursor of a watcher that has watched something else before."""
@@ -255,7 +321,7 @@ class ArchiveWatch(Watch):
     async def _end(self, take: Callable[[ArchiveBatch], object] = lambda _: None) -> str | None:
         """Return the position at the present end of the archive."""
         now = datetime.now(timezone.utc)
-        return await self._reader.read(lambda archive: read_to_end(archive, archive.position_before(now), take))
+        return await self._reader.read(lambda archive: read_to_end(archive, position_since(archive, now), take))
 
     async def _at_the_end(self) -> Cursor:
         """Return a cursor at the present end of the archive: what was in it before has no event."""
@@ -278,14 +344,12 @@ class _Before:
     """
     What is watched before the archive.
 
-    :param end: of the archive when it began.
+    :param end: of the archive when that could be read first.
+    :param has_end: whether it could.
     :param next_at: when the API is asked next, by the clock of the event loop.
     """
 
     watch: ApiWatch
-    end: str | None
+    end: str | None = None
+    has_end: bool = False
     next_at: float = float("-inf")
-
-
-def _is_at_the_beginning(cursor: Cursor) -> bool:
-    return cursor.archive is not None and cursor.archive.position is None

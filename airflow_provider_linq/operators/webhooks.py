@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from airflow.sdk.exceptions import AirflowException
-
 from airflow_provider_linq._internal.arguments import check_choice
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.secret_variable import Owner, SecretVariable, StoredSecrets
+from airflow_provider_linq._internal.version_compat import AirflowException
 from airflow_provider_linq.results import WebhookSubscriptionResult
 from linq_client import Effect, InvalidRequestError, LinqError, SettingsError, check_line
 from linq_client.models import WebhookSubscription

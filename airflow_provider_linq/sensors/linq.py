@@ -15,6 +15,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow_provider_linq._internal.archive import (
     check_archive_url,
     earliest,
+    is_replaced,
     matching,
     open_for_reading,
     position_since,
@@ -51,7 +52,7 @@ from airflow_provider_linq.triggers.linq import (
     message_of_event,
     raise_for_event,
 )
-from linq_client import InvalidRequestError
+from linq_client import InvalidRequestError, LinqError
 from linq_client.models import Message
 from linq_client.times import format_datetime, to_server_time
 
@@ -304,7 +305,11 @@ class LinqMessageSensor(_LinqSensor):
                 self._position, self._has_begun = position_since(archive, since), True
             is_end = False
             while not is_end:
-                batch = read_batch(archive, self._position)
+                try:
+                    batch = read_batch(archive, self._position)
+                except LinqError as error:
+                    self._has_begun = not is_replaced(error)
+                    raise
                 self._position, is_end = batch.position, batch.is_end
                 if found := matching(batch, wanted, since):
                     return earliest(found).message

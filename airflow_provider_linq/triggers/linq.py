@@ -20,6 +20,7 @@ from airflow_provider_linq._internal.archive import (
     ArchiveReader,
     check_archive_url,
     earliest,
+    is_replaced,
     matching,
     message_at,
     open_for_reading,
@@ -382,7 +383,11 @@ class _ArchivePoll(Watch):
             self._has_begun = True
         is_end = False
         while not is_end:
-            batch = await self._reader.poll(self._position, shared_for=shared_for)
+            try:
+                batch = await self._reader.poll(self._position, shared_for=shared_for)
+            except LinqError as error:
+                self._has_begun = not is_replaced(error)
+                raise
             # In a thread: the predicate is the user's, and may take its time.
             found = await asyncio.to_thread(matching, batch, self._filter, self._since)
             self._position, is_end = batch.position, batch.is_end

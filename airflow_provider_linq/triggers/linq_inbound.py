@@ -110,7 +110,8 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
             wait, payload = self.poll_interval, None
             try:
                 payload, failed = await watch.poll()
-                wait = 0.0 if watch.is_behind else wait
+                if watch.is_behind and payload is None:
+                    wait = 0.0  # after an event, Airflow has the interval to store it, before the cursor is
             except FormatError:
                 raise
             except Exception as error:
@@ -131,21 +132,31 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
             return ApiWatch(self, hook, filter_)
         return ArchiveWatch(self, hook, filter_, self.webhook_archive)
 
-    async def stored_cursor(self) -> Cursor | None:
+    async def stored_cursor(self, watcher: str | None = None) -> Cursor | None:
         """
         Return the cursor of the store; the earliest one if equal watchers of several assets share this trigger.
 
+        :param watcher: digest of an archive, for the cursor of its watcher; the latest of all if None.
         :raises FormatError: another version wrote it.
         """
-        name = self._cursor_name
+        name = self._name_for(watcher)
         stored = [found for store in asset_state_stores(self) if (found := await store.aget(name)) is not None]
         cursors = [Cursor.from_json(name, found) for found in stored]
         return min(cursors, key=lambda cursor: cursor.after, default=None)
 
     async def store_cursor(self, cursor: Cursor) -> None:
-        """Store a cursor, if Airflow has a store (3.3)."""
+        """
+        Store a cursor, if Airflow has a store (3.3).
+
+        The latest of all is what another kind of watcher continues with; it may be written over by one that has another
+        archive, and so each archive's is stored beside.
+        """
         for store in asset_state_stores(self):
-            await store.aset(self._cursor_name, cursor.to_json())
+            for name in dict.fromkeys((self._name_for(cursor.watcher), self._cursor_name)):
+                await store.aset(name, cursor.to_json())
+
+    def _name_for(self, watcher: str | None) -> str:
+        return self._cursor_name if watcher is None else f"{self._cursor_name}_{watcher}"
 
     @property
     def _cursor_name(self) -> str:

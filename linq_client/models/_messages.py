@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from linq_client.models._base import AcceptedAt, APIModel, Informative, InformativeList, UTCDatetime, or_default
 from linq_client.models._chats import ChatHandle, Health
+from linq_client.times import parse_datetime_or_none
 
 
 class Reaction(APIModel):
@@ -143,6 +152,35 @@ Part: TypeAlias = Annotated[
 ]
 
 
+def _known_by_handle(value: Any, fits: ValidatorFunctionWrapHandler) -> Any:
+    """Keep the handle of a participant whose other fields do not fit; None of what has no handle."""
+    try:
+        return fits(value)
+    except ValidationError:
+        handle = value.get("handle") if isinstance(value, Mapping) else value
+        return ChatHandle(id="", handle=handle) if isinstance(handle, str) and handle else None
+
+
+def _known_by_content(value: Any, fits: ValidatorFunctionWrapHandler) -> Any:
+    """Keep what a part says, where what is around it does not fit; of what says nothing, its type."""
+    try:
+        return fits(value)
+    except ValidationError:
+        if not isinstance(value, Mapping):
+            return OtherPart()
+        kind = value.get("type")
+        defining = _DEFINING.get(kind, "type") if isinstance(kind, str) else "type"
+        try:
+            return fits({"type": kind, defining: value.get(defining)})
+        except ValidationError:
+            return OtherPart(type=kind if isinstance(kind, str) else None)
+
+
+#: What messages that came in have, for those who must not miss one for an odd field.
+HandleAlone: TypeAlias = Annotated[ChatHandle | None, WrapValidator(_known_by_handle)]
+PartAlone: TypeAlias = Annotated[Part, WrapValidator(_known_by_content)]
+
+
 class MessageEffect(APIModel):
     """Entrance effect of a message."""
 
@@ -198,6 +236,24 @@ class Message(SentMessage):
     def _note_null_parts(cls, value: Any) -> Any:
         is_null = isinstance(value, dict) and "parts" in value and value["parts"] is None
         return {**value, "is_written": False} if is_null else value
+
+
+class ReceivedMessage(Message):
+    """A message for those who wait for any: nothing has to fit but its id, its chat, and when and by whom it was made.
+
+    It is no proof of what was sent: a part that can't be read is an `OtherPart`.
+    """
+
+    delivery_status: Annotated[str, or_default(lambda: "received")] = "received"
+    parts: InformativeList[PartAlone] = Field(default_factory=list)
+    from_handle: HandleAlone = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _updated_when_it_was_made(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or parse_datetime_or_none(value.get("updated_at")) is not None:
+            return value
+        return {**value, "updated_at": value.get("created_at")}
 
 
 class CardUpdate(APIModel):

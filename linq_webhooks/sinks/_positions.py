@@ -63,6 +63,11 @@ class Position:
         self._head: str | None = None
         self._writer = ""
 
+    @property
+    def is_beginning(self) -> bool:
+        """Whether nothing was read yet."""
+        return not self.floor and not self.places
+
     @classmethod
     def parse(cls, text: str | None) -> Position:
         """Return the position that a text stands for; the beginning of the archive for None.

@@ -122,6 +122,7 @@ class DatabaseArchive:
         after, event = _parse_position(since)
         query = sa.select(_events).order_by(_events.c.position).limit(_PAGE)
         if self._is_missing():
+            self._check_replaced(after, last=0)
             return
         with self._errors("read"):
             if not self._has_tables and not sa.inspect(self._engine).has_table(_events.name):

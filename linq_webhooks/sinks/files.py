@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from linq_webhooks._records import DamagedError, encode_event, event_of
-from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.archive import ArchiveError, ArchiveReplacedError, StoredEvent
 from linq_webhooks.sinks._positions import Position, hour_of, settled_hour
 from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
 from linq_webhooks.sinks._segments import OnDamage, Segment, SegmentReader, dates, list_segments, newest_hour
@@ -69,6 +69,11 @@ class FileArchive:
         with self._store.errors("list it"):
             newest = newest_hour(self._store)
             if newest is None:
+                if not position.is_beginning:
+                    raise ArchiveReplacedError(
+                        f"webhook archive {self._store.name}: has nothing any more, though it was read before: it was "
+                        "removed, emptied, or is not mounted"
+                    )
                 return
             settled = settled_hour(newest)
             days = [date for date in dates(self._store) if date >= position.floor[:10]]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import shutil
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,16 @@ from airflow_provider_linq._internal import inbound_watch
 from airflow_provider_linq._internal.archive import ArchiveReader
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, Cursor, _digest
+from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferred
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
+from airflow_provider_linq.triggers import linq_inbound as triggers_module
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client import InvalidRequestError
-from linq_webhooks.archive import StoredEvent
+from linq_client.times import ServerClock
+from linq_webhooks.archive import ArchiveError, StoredEvent, open_archive
 from linq_webhooks.sinks.database import DatabaseArchive
 from tests.integration.provider.test_events import AssetStore, message
 from tests.support.airflow import context
@@ -88,6 +93,9 @@ class Watching:
         known = Cursor.from_json(self.name, self.store.values[self.name]).known
         return {_digest(id_) for id_ in self.ids[-1:]} <= known.keys()
 
+    def looked(self) -> datetime:
+        return Cursor.from_json(self.name, self.store.values[self.name]).looked or NOON
+
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not is_so():
@@ -101,6 +109,15 @@ class Watching:
     @property
     def ids(self) -> list[str]:
         return [event["message_id"] for event in self.events]
+
+
+def in_use(webhooks: ArchivedWebhooks) -> None:
+    """Put an event into the archive: a receiver is up."""
+    data = {"id": "first", "chat": {"id": "c"}, "direction": "inbound"}
+    body = {"event_id": "first", "event_type": "message.received", "created_at": "2026-03-01T11:00:00Z", "data": data}
+    with closing(open_archive(webhooks.url)) as archive:
+        received_at = datetime.now(timezone.utc)
+        archive.append([StoredEvent("first", "message.received", None, received_at, {}, json.dumps(body).encode())])
 
 
 async def inbound(emulator: Emulator, sender: str = ANN, text: str = "Hi", **more: Any) -> str:
@@ -294,6 +311,16 @@ def unheard(webhooks: ArchivedWebhooks) -> None:
     webhooks.store(lambda events: [])
 
 
+def remove(url: str) -> None:
+    """Remove an archive, as somebody does who deletes or unmounts its place."""
+    path = url.removeprefix("sqlite:///")
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+        return
+    for one in (path, f"{path}-wal", f"{path}-shm"):
+        Path(one).unlink(missing_ok=True)
+
+
 def test_an_archive_that_is_empty_when_it_is_watched_leaves_nothing_out(
     emulator: Emulator, webhooks: ArchivedWebhooks
 ) -> None:
@@ -361,6 +388,7 @@ def test_the_clock_of_the_receiver_may_be_behind(emulator: Emulator, tmp_path: P
 
 def test_a_late_delivery_has_its_event(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
     """The platform repeats for half an hour, and a spool may hold events for much longer."""
+    in_use(webhooks)
 
     async def story() -> None:
         watching = Watching(AssetStore(), webhooks.url)
@@ -374,6 +402,319 @@ def test_a_late_delivery_has_its_event(emulator: Emulator, webhooks: ArchivedWeb
             await watching.has(early)
             webhooks.append(held)
             await watching.has(early, late)
+
+    asyncio.run(story())
+
+
+class TestWhereTheArchiveDoesNotSay:
+    """What it can't tell, the API is asked for."""
+
+    def test_a_new_watcher_of_an_empty_archive(self, emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+        async def story() -> None:
+            await inbound(emulator, text="Before anybody watched")
+            unheard(webhooks)
+            await asyncio.to_thread(emulator.advance, 120)
+            store = AssetStore()
+            watching = Watching(store, webhooks.url)
+            async with watching:
+                sent = [await inbound(emulator, BOB, "No receiver yet")]
+                await watching.has(*sent)
+            sent.append(await inbound(emulator, BOB, "Nobody watches"))
+            unheard(webhooks)
+            async with watching:
+                await watching.has(*sent)
+                sent.append(await inbound(emulator))
+                webhooks.store()
+                await watching.has(*sent)
+                count = len(asked(emulator))
+                sent.append(await inbound(emulator))
+                webhooks.store()
+                await watching.has(*sent)
+            assert len(asked(emulator)) == count
+
+        asyncio.run(story())
+
+    @pytest.mark.parametrize("is_made_again", [False, True])
+    def test_one_that_vanishes_while_it_is_watched(
+        self,
+        emulator: Emulator,
+        webhooks: ArchivedWebhooks,
+        capfd: pytest.CaptureFixture[str],
+        is_made_again: bool,
+    ) -> None:
+        in_use(webhooks)
+
+        async def story() -> None:
+            watching = Watching(AssetStore(), webhooks.url)
+            async with watching:
+                sent = [await inbound(emulator)]
+                webhooks.store()
+                await watching.has(*sent)
+                remove(webhooks.url)
+                if is_made_again:
+                    with closing(open_archive(webhooks.url)) as archive:
+                        archive.check()
+                sent.append(await inbound(emulator, BOB, "Nobody stores this"))
+                unheard(webhooks)
+                await watching.has(*sent)
+                sent.append(await inbound(emulator))
+                webhooks.store()
+                await watching.has(*sent)
+                sent.append(await inbound(emulator))
+                webhooks.store()
+                await watching.has(*sent)
+
+        asyncio.run(story())
+        assert "The API is asked until an event comes into the webhook archive: " in capfd.readouterr().out
+
+    def test_an_archive_that_fails_when_the_api_was_asked(
+        self, emulator: Emulator, webhooks: ArchivedWebhooks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whichever read of it fails, what the API has shown has its event."""
+        failing: set[str] = set()
+        kind = type(open_archive(webhooks.url))
+        for name in ("read", "position_before"):
+            method = getattr(kind, name)
+
+            def fail(archive: Any, *arguments: Any, name: str = name, method: Any = method) -> Any:
+                if name in failing:
+                    raise ArchiveError("webhook archive: cannot read")
+                return method(archive, *arguments)
+
+            monkeypatch.setattr(kind, name, fail)
+
+        async def story() -> None:
+            for broken in ({"read"}, {"position_before"}, {"read", "position_before"}):
+                failing.clear()
+                in_use(webhooks)
+                await asyncio.to_thread(emulator.advance, 60)
+                store = AssetStore()
+                await begun(store)
+                sent = [await inbound(emulator, BOB, "No receiver yet")]
+                unheard(webhooks)
+                failing.update(broken)
+                watching = Watching(store, webhooks.url)
+                async with watching:
+                    await watching.has(*sent)
+                    failing.clear()
+                    sent.append(await inbound(emulator))
+                    webhooks.store()
+                    await watching.has(*sent)
+
+        asyncio.run(story())
+
+    def test_what_a_spool_held_for_long_is_found_back_at_the_api(
+        self, emulator: Emulator, webhooks: ArchivedWebhooks
+    ) -> None:
+        in_use(webhooks)
+
+        async def story() -> None:
+            store = AssetStore()
+            watching = Watching(store, webhooks.url)
+            async with watching:
+                held = await inbound(emulator, BOB)
+                unheard(webhooks)
+                await asyncio.to_thread(emulator.advance, 5 * 3600)
+                seen = await inbound(emulator)
+                webhooks.store()
+                await watching.has(seen)
+            by_api = Watching(store, None)
+            async with by_api:
+                await by_api.has(held)
+                new = await inbound(emulator)
+                await by_api.has(held, new)
+
+        asyncio.run(story())
+
+    def test_a_quiet_time_is_not_missed(
+        self,
+        emulator: Emulator,
+        webhooks: ArchivedWebhooks,
+        connect: Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The archive was watched for 30 hours, and nothing came: back at the API, nothing is missing."""
+        connect(retention_window=24)
+        in_use(webhooks)
+        passed = [timedelta(0)]
+
+        class Clock(ServerClock):
+            def now(self) -> datetime:
+                return super().now() + passed[-1]
+
+        monkeypatch.setattr(inbound_watch, "ServerClock", Clock)
+
+        async def story() -> None:
+            store = AssetStore()
+            watching = Watching(store, webhooks.url)
+            async with watching:
+                first = await inbound(emulator)
+                webhooks.store()
+                await watching.has(first)
+                await asyncio.to_thread(emulator.advance, 30 * 3600)
+                passed.append(timedelta(hours=30))
+                await watching.until(lambda: watching.looked() >= NOON + timedelta(hours=29))
+            by_api = Watching(store, None)
+            async with by_api:
+                second = await inbound(emulator)
+                await by_api.has(second)  # `missed` in its event would be an error there
+
+        asyncio.run(story())
+
+
+class TestSeveralArchives:
+    """Each has a position of its own."""
+
+    @pytest.fixture
+    def both(self, emulator: Emulator, tmp_path: Path) -> list[ArchivedWebhooks]:
+        emulator.set_switches(duplicate_target_url="allowed")
+        both = [ArchivedWebhooks(emulator, str(tmp_path / name)) for name in ("one", "two")]
+        for one in both:
+            in_use(one)
+        return both
+
+    def test_two_watchers_of_one_asset(self, emulator: Emulator, both: list[ArchivedWebhooks]) -> None:
+        async def story() -> None:
+            store = AssetStore()
+            first, second = (Watching(store, one.url) for one in both)
+            async with first, second:
+                sent = await inbound(emulator)
+                for one in both:
+                    one.store()
+                await first.has(sent)
+                await second.has(sent)
+            await asyncio.to_thread(emulator.advance, 3600)
+            lagging = await inbound(emulator, BOB, "In the first alone")
+            both[0].store()
+            unheard(both[1])
+            await asyncio.to_thread(emulator.advance, 2 * 3600)
+            ahead = await inbound(emulator, text="In the second alone")
+            unheard(both[0])
+            both[1].store()
+            async with second:
+                await second.until(lambda: ahead in second.ids)
+            async with first:
+                await first.until(lambda: lagging in first.ids)
+            # Where each of them asked the API at first, it may have what is in the other archive alone.
+            assert sorted(set(first.ids)) == sorted(first.ids)
+
+        asyncio.run(story())
+
+    def test_one_replaces_the_other(self, emulator: Emulator, both: list[ArchivedWebhooks]) -> None:
+        async def story() -> None:
+            store = AssetStore()
+            async with Watching(store, both[0].url):
+                pass
+            sent = [await inbound(emulator, BOB, "In the first alone")]
+            both[0].store()
+            unheard(both[1])
+            watching = Watching(store, both[1].url)
+            async with watching:
+                await watching.has(*sent)
+                sent.append(await inbound(emulator))
+                both[1].store()
+                await watching.has(*sent)
+
+        asyncio.run(story())
+
+
+ODD_FIELDS: list[dict[str, Any]] = [
+    {"created_at": "garbage"},
+    {"updated_at": "garbage"},
+    {"sent_at": 5},
+    {"received_at": []},
+    {"reconciled_at": "soon"},
+    {"zero_retention": "maybe"},
+    {"idempotency_key": 5},
+    {"sender_handle": {"handle": ANN}},
+    {"sender_handle": {"handle": ANN, "id": 5, "joined_at": "x", "is_me": "x"}},
+    {"sender_handle": ANN},
+    {"direction": None},
+    {"direction": 5},
+    {"service": 5},
+    {"effect": "x"},
+    {"reply_to": []},
+    {"parts": None},
+    {"parts": "Hi"},
+    {"parts": [{"type": "text", "value": "Hi", "text_decorations": 5, "mentions": "x", "reactions": {}}]},
+    {"parts": [{"type": "text", "value": 5}, {"type": "media", "id": "a", "size_bytes": "x"}, {"type": []}, 5]},
+    {"preferred_service": {}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS, ids=lambda odd: json.dumps(odd)[:40])
+@pytest.mark.parametrize("version", ["2026-02-03", "2025-01-01"])
+def test_an_odd_optional_field_costs_itself_and_not_its_message(odd: dict[str, Any], version: str) -> None:
+    data = {
+        "id": "m",
+        "sender_handle": {"handle": ANN, "id": "h"},
+        "parts": [],
+        "sent_at": "2026-03-01T11:59:00Z",
+        **odd,
+    }
+    if version == "2026-02-03":
+        data |= {"chat": {"id": "c", "owner_handle": {"handle": BOB}}}
+        data.setdefault("direction", "inbound")
+    else:
+        data = {"chat_id": "c", "recipient_handle": BOB, "from_handle": data.pop("sender_handle"), "message": data}
+    body = {"event_id": "e", "event_type": "message.received", "created_at": "2026-03-01T12:00:00Z", "data": data}
+    stored = StoredEvent("e", "message.received", None, NOON, {}, json.dumps(body).encode())
+    made = archive_module._message_of(stored)
+    assert made is not None
+    message, line, _ = made
+    assert (message.id, message.chat_id, line, message.created_at) == ("m", "c", BOB, NOON)
+    assert MessageFilter(from_handle=ANN).matches(message)
+
+
+def test_a_sensor_goes_by_when_the_platform_had_it_and_not_by_when_it_was_sent(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    url = str(tmp_path / "archive")
+    data = {"id": "m", "chat": {"id": "c"}, "direction": "inbound", "sent_at": "2026-03-01T11:58:00Z",
+            "sender_handle": {"handle": ANN}}  # fmt: skip
+    body = {"event_id": "e", "event_type": "message.received", "created_at": "2026-03-01T12:00:05Z", "data": data}
+    with closing(open_archive(url)) as archive:
+        archive.append([StoredEvent("e", "message.received", None, NOON, {}, json.dumps(body).encode())])
+    sensor = LinqMessageSensor(task_id="t", from_handle=ANN, since=NOON, webhook_archive=url, timeout=60)
+    assert sensor.poke(context())
+
+
+def test_a_cursor_is_saved_no_sooner_than_an_interval_after_its_event(
+    emulator: Emulator, webhooks: ArchivedWebhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow stores an event some time after it was handed over; also while more is there that could be read."""
+    monkeypatch.setattr(archive_module, "_BATCH", 1)
+    monkeypatch.setattr(triggers_module, "LEAST_INTERVAL", 0.0)
+    in_use(webhooks)
+
+    async def story() -> None:
+        store = AssetStore()
+        async with Watching(store, webhooks.url):
+            pass
+        sent = [await inbound(emulator) for _ in range(3)]
+        webhooks.store()
+        waits: list[float] = []
+        sleep = asyncio.sleep
+
+        async def noted(seconds: float) -> None:
+            waits.append(seconds)
+            await sleep(0)
+
+        trigger = LinqInboundMessageTrigger(webhook_archive=webhooks.url, poll_interval=7)
+        trigger.asset_state_store = store  # type: ignore[assignment]
+        monkeypatch.setattr(triggers_module.asyncio, "sleep", noted)
+        found = []
+        async for event in trigger.run():
+            saved = Cursor.from_json(trigger._cursor_name, store.values[trigger._cursor_name]).known
+            found += [one["message_id"] for one in event.payload["messages"]]
+            assert _digest(found[-1]) not in saved
+            if len(found) > 1:
+                assert waits[-1] == 7 or 7 in waits
+                assert _digest(found[-2]) in saved
+            waits.clear()
+            if len(found) == len(sent):
+                break
+        assert found == sent
 
     asyncio.run(story())
 
@@ -437,6 +778,7 @@ def test_an_encrypted_archive_is_read_with_the_key_of_the_connection(
     emulator: Emulator, connect: Callable[..., None], tmp_path: Path
 ) -> None:
     webhooks = ArchivedWebhooks(emulator, str(tmp_path / "archive"), key=KEY.encode())
+    in_use(webhooks)
     trigger = LinqInboundMessageTrigger(webhook_archive=webhooks.url)
     assert KEY not in json.dumps(trigger.serialize())
 
@@ -457,13 +799,14 @@ def test_an_encrypted_archive_is_read_with_the_key_of_the_connection(
 def test_a_cursor_of_the_archive_stays_small_and_is_read_again() -> None:
     messages = [message(f"{number:036}", number / 1000) for number in range(12_000)]
     cursor = Cursor(NOON).in_archive("digest", "position").with_events(messages)
-    cursor = cursor.moved_in_archive("later", NOON + timedelta(hours=9))
+    cursor = cursor.moved_in_archive("later", NOON + timedelta(hours=30), NOON + timedelta(hours=31))
     assert len(cursor.known) == STORED_MESSAGES
     stored = json.loads(json.dumps(cursor.to_json()))
     assert len(json.dumps(stored)) < 65_000
     again = Cursor.from_json("linq_inbound", stored)
     assert again.archive == cursor.archive
-    assert again.after == cursor.after == NOON + timedelta(hours=8)
+    assert again.after == cursor.after == NOON + timedelta(hours=6)
+    assert again.looked == NOON + timedelta(hours=31)
     for broken in ({"archive": 5}, {"archive": {}}, {"archive": {**stored["archive"], "since": "x"}}):
         with pytest.raises(FormatError):
             Cursor.from_json("linq_inbound", {**stored, **broken})
