@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
+
 __all__ = ["Intake", "RefusedError"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -15,6 +17,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _MAX_READING: Final = 500
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _MAX_SECONDS: Final = 5.0
+#: Of a body that was refused.
+_MAX_DISCARDED: Final = 64 * 1024 * 1024
 
 
 class RefusedError(Exception):
@@ -37,6 +41,24 @@ class _Reading:
     deadline: float
     size: int = 0
     why_ended: str = ""
+
+
+async def discard(receive: Receive) -> None:
+    """Read what is left of a body that was refused, and forget it; not for long, and not without end.
+
+    A connection that is closed while its client still writes looks broken to that: the platform would not see the
+    answer, and send the same for half an hour.
+
+    Args:
+        receive: as ASGI has it.
+    """
+    size = 0
+    with anyio.move_on_after(_MAX_SECONDS):
+        while size < _MAX_DISCARDED:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
 
 
 class Intake:

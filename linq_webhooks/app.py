@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from linq_client.errors import LinqError
 from linq_client.webhooks import HeaderSet, SignatureError, SigningSecrets, identify, verify
-from linq_webhooks._intake import Intake, RefusedError
+from linq_webhooks._intake import Intake, RefusedError, discard
 from linq_webhooks._metrics import Metrics
 from linq_webhooks._spool import Spool
 from linq_webhooks._storage import Storage
@@ -173,7 +173,7 @@ class _Receiver:
             await self.storage.store(event)
         except RefusedError as error:
             self._count_refused(error.reason)
-            await _answer(send, error.status)
+            await _answer(send, error.status, unread=receive if error.status == 413 else None)
         except ArchiveError:  # which the storage has logged
             self._metrics.refused.labels("not_stored").inc()
             await _answer(send, 503)
@@ -237,7 +237,8 @@ class _Receiver:
             log.warning("webhook delivery %s (more of the same in the next %d s are only counted)", what, _LOG_SECONDS)
 
 
-async def _answer(send: Send, status: int) -> None:
+async def _answer(send: Send, status: int, *, unread: Receive | None = None) -> None:
+    """Answer; `unread` has the rest of a body that the client may still be writing."""
     headers = [(b"content-length", b"0")]
     if status == 503:
         headers.append(_RETRY_AFTER)
@@ -245,4 +246,6 @@ async def _answer(send: Send, status: int) -> None:
         # Its body was perhaps not read.
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if unread is not None:
+        await discard(unread)
     await send({"type": "http.response.body", "body": b""})

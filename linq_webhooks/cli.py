@@ -239,19 +239,27 @@ def compact(archive: str) -> None:
 
 @group.command()
 @click.argument("handle")
+@click.option(
+    "--chat",
+    "chats",
+    multiple=True,
+    help="Id of a chat of which all goes, where events don't tell whose it is; repeat it.",
+)
 @archive_option
 @key_option
 @_reported
-def erase(handle: str, archive: str, key_file: Path | None) -> None:
-    """Remove the events in which HANDLE occurs; in files, those that are older than 3 hours.
+def erase(handle: str, chats: tuple[str, ...], archive: str, key_file: Path | None) -> None:
+    """Remove the events in which HANDLE occurs, and all of the direct chats with it.
 
-    It ends with 1 if younger ones are left: run it again then.
+    In files, those of the last 3 hours stay, and the newest hour for a day, or until later events come. It ends with 1
+    if something is left: run it again then.
     """
-    done = maintenance.erase(archive, handle, encryption_key=_encryption_key(key_file))
+    done = maintenance.erase(archive, handle, chats=chats, encryption_key=_encryption_key(key_file))
     click.echo(f"{done.erased} events erased")
     if done.left:
         raise click.ClickException(
-            f"{done.left} events are left, in files of the last hours; run this again in 4 hours"
+            f"{done.left} events are left, in files of the last hours; run this again in 4 hours, or in 26 if nothing "
+            "comes in meanwhile"
         )
 
 

@@ -19,10 +19,13 @@ from linq_webhooks.stores import Store
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
 
-__all__ = ["CLOSED_AFTER", "Compaction", "compact"]
+__all__ = ["CLOSED_AFTER", "QUIET_AFTER", "Compaction", "compact"]
 
 #: An hour is closed when nobody writes into it any more, also with a clock that is behind (`MAX_LAG`).
 CLOSED_AFTER: Final = timedelta(hours=3)
+
+#: The newest hour is closed later: a clock that is ahead, here, must not take it for one that nobody writes into.
+QUIET_AFTER: Final = timedelta(hours=25)
 
 _COMPRESSION: Final = 6
 
@@ -108,7 +111,9 @@ def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
         newest = newest_hour(store)
         if newest is None:
             return
-        before = min(newest, hour_of(datetime.now(timezone.utc) - CLOSED_AFTER))
+        now = datetime.now(timezone.utc)
+        # Nobody writes into the newest hour either after a day, whatever the clocks.
+        before = max(min(newest, hour_of(now - CLOSED_AFTER)), hour_of(now - QUIET_AFTER))
         days = [date for date in dates(store) if date <= before[:10]]
     for day in days:
         with store.errors("list it"):

@@ -103,6 +103,9 @@ class _Kafka(_Broker):
             raise SettingsError("webhook archive: must be kafka://host:9092/topic?sasl.username=..., got a user in it")
         self._servers = url.netloc
         #: The URL may say more, and nothing that would make a confirmation mean less.
+        from faststream.confluent import KafkaBroker
+
+        self._library = KafkaBroker
         self._properties: dict[str, Any] = {
             **dict(parse_qsl(url.query)),
             "acks": "all",
@@ -112,9 +115,7 @@ class _Kafka(_Broker):
         self._broker: KafkaBroker | None = None
 
     async def connect(self) -> None:
-        from faststream.confluent import KafkaBroker
-
-        self._broker = KafkaBroker(self._servers, config=self._properties, logger=None)  # type: ignore[arg-type]
+        self._broker = self._library(self._servers, config=self._properties, logger=None)  # type: ignore[arg-type]
         await self._broker.connect()
 
     async def publish(self, messages: Sequence[_Message]) -> None:
@@ -149,13 +150,14 @@ class _Nats(_Broker):
         self._stream = _name(url.path.strip("/"), "nats://host:4222/stream")
         self._servers = urlunsplit(url._replace(path="", query=""))
         self._credentials = parse_qs(url.query).get("user_credentials", [None])[0]
+        from faststream.nats import NatsBroker
+
+        self._library = NatsBroker
         self._broker: NatsBroker | None = None
         self._client: Any = None
 
     async def connect(self) -> None:
-        from faststream.nats import NatsBroker
-
-        self._broker = NatsBroker(
+        self._broker = self._library(
             self._servers,
             user_credentials=self._credentials,
             allow_reconnect=False,
@@ -198,13 +200,14 @@ class _Redis(_Broker):
         self._stream = _name(query.pop("stream", [""])[0], "redis://host:6379/0?stream=name")
         rest = "&".join(f"{name}={value}" for name, values in query.items() for value in values)
         self._url = urlunsplit(url._replace(query=rest))
+        from faststream.redis import RedisBroker
+
+        self._library = RedisBroker
         self._broker: RedisBroker | None = None
         self._client: Any = None
 
     async def connect(self) -> None:
-        from faststream.redis import RedisBroker
-
-        self._broker = RedisBroker(
+        self._broker = self._library(
             self._url,
             logger=None,  # type: ignore[arg-type]
             socket_timeout=_TIMEOUT,
@@ -262,7 +265,13 @@ class BrokerSink:
         self._name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._cipher = cipher
         self._make: Callable[[], _Broker] = lambda: _KINDS[parts.scheme](parts)
-        self._make()  # what is wrong with the URL is said now
+        try:
+            self._make()  # what is wrong with the URL, or not installed, is said now, and not when events come
+        except ImportError as error:
+            raise SettingsError(
+                f"webhook archive {self._name}: {error.name or 'a package'} is not installed; "
+                "pip install 'linq-connectors[webhooks-brokers]'"
+            ) from None
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
         self._broker: _Broker | None = None
@@ -301,11 +310,6 @@ class BrokerSink:
             self._portal.call(self._ask, ask)
         except LinqError:
             raise
-        except ImportError as error:
-            raise SettingsError(
-                f"webhook archive {self._name}: {error.name or 'a package'} is not installed; "
-                "pip install 'linq-connectors[webhooks-brokers]'"
-            ) from None
         except Exception as error:
             # Not its words: they may quote what was sent, or the address with a password.
             raise ArchiveError(f"webhook archive {self._name}: cannot {what}: {type(error).__name__}") from None

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -318,6 +319,81 @@ def test_an_erasure_counts_what_is_too_new_to_be_erased(somewhere: str) -> None:
         append(somewhere, 5)
         assert erase(somewhere, ann) == Erasure(erased=2, left=0)
         assert ids_of(open_archive(somewhere))[0] == ["e4", "e5"]
+
+
+def test_the_newest_hour_is_erased_when_nothing_has_come_for_a_day(somewhere: str) -> None:
+    ann = "+12025550150"
+    with time_machine.travel(START) as clock:
+        with closing(open_archive(somewhere)) as archive:
+            archive.append([event(1, body_of(1, data={"from": ann}))])
+        clock.shift(timedelta(hours=5))
+        assert erase(somewhere, ann) == Erasure(erased=0, left=1)
+        clock.shift(timedelta(hours=21))
+        assert erase(somewhere, ann) == Erasure(erased=1, left=0)
+        assert ids_of(open_archive(somewhere))[0] == []
+        append(somewhere, 2)
+        assert ids_of(open_archive(somewhere))[0] == ["e2"]
+
+
+def test_a_receiver_that_is_quiet_goes_on_after_an_erasure(tmp_path: Path) -> None:
+    with time_machine.travel(START) as clock, closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1, body_of(1, data={"from": "+12025550150"})), event(2)])
+        clock.shift(timedelta(hours=26))
+        assert erase(str(tmp_path), "+12025550150").erased == 1
+        archive.append([event(3)])
+        assert ids_of(open_archive(str(tmp_path)))[0] == ["e2", "e3"]
+
+
+ANN = "+12025550150"
+DIRECT = {"id": "direct", "is_group": False, "owner_handle": {"handle": "+12025550101"}}
+GROUP = {**DIRECT, "id": "group", "is_group": True}
+
+
+@pytest.mark.parametrize("place", ["{}/archive", "sqlite:///{}/archive.db"])
+def test_what_was_sent_in_a_direct_chat_is_erased_too(tmp_path: Path, place: str) -> None:
+    sender = {"sender_handle": {"handle": ANN}}
+    kept = [
+        {"chat": {**DIRECT, "id": "other"}, "direction": "outbound"},
+        {"chat": GROUP, "direction": "outbound"},
+        {"chat_id": "group", "message_id": "m", "code": 4001},
+        {"chat": {"id": "unknown"}, "direction": "outbound"},
+    ]
+    erased = [
+        {"chat": DIRECT, "direction": "outbound"},  # before they have written
+        {"chat": DIRECT, "direction": "inbound", **sender},
+        {"chat": GROUP, "direction": "inbound", **sender},
+        {"chat": {"id": "unknown"}, "direction": "inbound", **sender},
+        {"chat_id": "direct", "message_id": "m", "code": 4001},
+        {"chat_id": "old", "is_group": False, "is_from_me": False, "from_handle": {"handle": ANN}, "message": {}},
+        {"chat_id": "old", "is_group": False, "is_from_me": True, "message": {"id": "m"}},
+        {"chat_id": "named", "message_id": "m", "code": 4001},
+        {"reads": {ANN: "2026-03-01T12:00:00Z"}},
+    ]
+    url = place.format(tmp_path)
+    with time_machine.travel(START) as clock, closing(open_archive(url)) as archive:
+        archive.append([event(number, body_of(number, data=data)) for number, data in enumerate([*erased, *kept])])
+        no_text = f'{{"text": "{ANN}'.encode() + b"\xff"
+        archive.append([event(98, no_text), event(99, b"\xff" + no_text[:9])])
+        clock.shift(timedelta(hours=26))
+        assert erase(url, ANN, chats=["named"]) == Erasure(erased=len(erased) + 1, left=0)
+        left = [f"e{number}" for number in range(len(erased), len(erased) + len(kept))]
+        assert ids_of(archive)[0] == [*left, "e99"]
+
+
+def test_the_chat_of_an_event_of_chats_is_itself(tmp_path: Path) -> None:
+    url = str(tmp_path / "archive")
+    created = {"id": "direct", "is_group": False, "handles": [{"handle": ANN}]}
+    with time_machine.travel(START) as clock, closing(open_archive(url)) as archive:
+        archive.append(
+            [
+                replace(event(1, body_of(1, data=created)), event_type="chat.created"),
+                event(2, body_of(2, data={"chat": {"id": "direct"}, "direction": "outbound"})),
+                event(3),
+            ]
+        )
+        clock.shift(timedelta(hours=26))
+        assert erase(url, ANN).erased == 2
+        assert ids_of(archive)[0] == ["e3"]
 
 
 @pytest.mark.parametrize("place", ["{}/typo", "sqlite:///{}/typo.db"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,16 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
         yield started
     finally:
         started.stop()
+
+
+@pytest.mark.parametrize("url", ["kafka://127.0.0.1:9/topic", "nats://127.0.0.1:9/stream", "redis://h:9/0?stream=s"])
+def test_a_package_that_is_missing_is_said_before_anything_is_received(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("confluent", "nats", "redis"):
+        monkeypatch.setitem(sys.modules, f"faststream.{name}", None)
+    with pytest.raises(SettingsError, match=r"is not installed; pip install 'linq-connectors\[webhooks-brokers\]'"):
+        open_archive(url)
 
 
 everywhere = pytest.mark.parametrize("broker", ["kafka", "nats", "redis"], indirect=True)

@@ -168,6 +168,14 @@ def test_a_body_over_the_limit_is_not_read(folder: str) -> None:
         assert [event.event_id for event in stored(folder)] == ["e1"]
 
 
+def test_the_sender_of_a_body_over_the_limit_gets_the_answer(folder: str) -> None:
+    """And not a broken connection, which it would take for a reason to send it again."""
+    with ReceiverThread(open_archive(folder)) as receiver:
+        for body in (b"x" * 5_100_000, (b"x" * 100_000 for _ in range(51))):
+            response = requests.post(receiver.url, data=body, headers=signed(body_of(1)), timeout=60)
+            assert response.status_code == 413
+
+
 def test_deliveries_to_another_path_are_counted_and_logged(
     receiver: ReceiverThread, folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
