@@ -758,6 +758,7 @@ def test_what_cannot_be_read_is_passed_over_and_named_without_its_text(
 
     data = {"id": "m", "chat": {"id": "c"}, "direction": "inbound", "parts": [{"type": "text", "value": "secret"}]}
     bad = {"event_id": "odd", "event_type": "message.received", "data": {**data, "chat": "secret"}}
+    in_use(webhooks)
 
     async def story() -> None:
         watching = Watching(AssetStore(), webhooks.url)

@@ -1,10 +1,11 @@
-"""`kill -9` of the receiver at random moments, while the emulator delivers and retries.
+"""`kill -9` of the receiver when so many events were acknowledged, while others are delivered and delivered again.
 
 What was acknowledged is in the archive, everything is there after the retries, and a database has nothing twice.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
@@ -22,9 +23,11 @@ from linq_webhooks.archive import open_archive
 from linq_webhooks.subscriptions import ensure_subscription
 from tests.support.postgres import for_sqlalchemy
 from tests.support.webhook_events import ids_of
-from tests.support.webhook_receiver import ReceiverProcess
+from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver
 
 KILLS = 50
+#: How many events are acknowledged between two kills, at least and at the most. By chance: a kill may meet any step.
+EVENTS = (1, 150)
 PERSON = "+12025550150"
 
 
@@ -56,6 +59,11 @@ class Platform:
                 number += 1
                 self.emulator.inbound(PERSON, f"message {number}")
 
+    def until_delivered(self, count: int) -> None:
+        """Wait until so many deliveries were acknowledged."""
+        while sum(one["state"] == "delivered" for one in self.emulator.webhook_deliveries()) < count:
+            time.sleep(0.05)
+
     def settled(self) -> list[dict[str, Any]]:
         """The deliveries, once none is on its way."""
         ahead = 0
@@ -75,6 +83,95 @@ def free_port() -> int:
         return receiver.port
 
 
+class Senders:
+    """Deliver events to a receiver that comes and goes, several at a time, each until it is acknowledged."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._is_up = threading.Event()
+        self._is_stopped = self._is_given_up = False
+        self._threads = [threading.Thread(target=self._send) for _ in range(8)]
+        self.acknowledged: set[str] = set()
+        self.tries: Counter[str] = Counter()
+
+    def __enter__(self) -> Senders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_given_up = True
+        self.finish()
+
+    def finish(self) -> None:
+        """Let each end with the event that it has."""
+        self._is_stopped = True
+        self._is_up.set()
+        for thread in self._threads:
+            thread.join()
+
+    def until_acknowledged(self, more: int) -> None:
+        """Let them deliver until so many more events were acknowledged."""
+        with self._changed:
+            count = len(self.acknowledged) + more
+            self._is_up.set()
+            assert self._changed.wait_for(lambda: len(self.acknowledged) >= count, 60)
+
+    def pause(self) -> set[str]:
+        """Let them wait for the receiver, and return what was acknowledged."""
+        self._is_up.clear()
+        with self._changed:
+            return set(self.acknowledged)
+
+    def _send(self) -> None:
+        with requests.Session() as session:
+            while not self._is_stopped:
+                number = next(self._numbers)
+                while not self._is_acknowledged(number, session) and not self._is_given_up:
+                    self._is_up.wait()
+
+    def _is_acknowledged(self, number: int, session: requests.Session) -> bool:
+        self.tries[f"e{number}"] += 1
+        try:
+            status = deliver(self._url, body_of(number), session)
+        except requests.ConnectionError:
+            self._is_up.clear()
+            return False
+        assert status in (200, 503)
+        if status == 200:
+            with self._changed:
+                self.acknowledged.add(f"e{number}")
+                self._changed.notify()
+        return status == 200
+
+
+@pytest.mark.parametrize("place", ["folder", "sqlite"])
+def test_what_was_acknowledged_before_a_kill_is_there(place: str, tmp_path: Path, is_full: bool) -> None:
+    if place != "folder" and not is_full:
+        pytest.skip("LINQ_DRILLS=full")
+    rng = random.Random(place)
+    archive = f"sqlite:///{tmp_path}/archive.db" if place == "sqlite" else str(tmp_path / "archive")
+    receiver = ReceiverProcess(archive)
+    port = receiver.port
+    with closing(open_archive(archive)) as reader, Senders(receiver.url) as senders:
+        for _ in range(KILLS if is_full else 2):
+            senders.until_acknowledged(rng.randint(*EVENTS))
+            receiver.kill()
+            acknowledged = senders.pause()
+            assert acknowledged <= set(ids_of(reader)[0])
+            receiver = ReceiverProcess(archive, port=port)
+        senders.until_acknowledged(rng.randint(*EVENTS))
+        senders.finish()
+        receiver.stop()
+        ids, _ = ids_of(reader)
+    assert senders.acknowledged == set(senders.tries) == set(ids)
+    assert max(senders.tries.values()) > 1, "some were delivered again"
+    if place == "sqlite":
+        assert len(ids) == len(set(ids))
+
+
 @pytest.mark.parametrize("place", ["folder", "folder with spool", "postgres"])
 def test_nothing_is_lost_by_kills(place: str, request: pytest.FixtureRequest, tmp_path: Path, is_full: bool) -> None:
     if not is_full:
@@ -86,12 +183,14 @@ def test_nothing_is_lost_by_kills(place: str, request: pytest.FixtureRequest, tm
     reader = open_archive(archive)
     read: Counter[str] = Counter()
     position = None
+    delivered = 0
     with EmulatorProcess(switches={"webhook_retries": "ten"}) as emulator:
         platform = Platform(emulator, f"http://127.0.0.1:{port}/webhooks/linq")
         with platform:
             for _ in range(KILLS):
                 receiver = ReceiverProcess(archive, *options, secrets=platform.secret, port=port)
-                time.sleep(rng.uniform(0, 1.5))
+                delivered += rng.randint(*EVENTS)
+                platform.until_delivered(delivered)
                 receiver.kill()
                 ids, position = ids_of(reader, position)
                 read.update(ids)
