@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import airflow
 import jsonschema
 import pytest
+import yaml
 
 import airflow_provider_linq
 from airflow_provider_linq.get_provider_info import get_provider_info
@@ -81,3 +83,19 @@ def test_the_form_has_the_fields_that_the_hook_reads() -> None:
     assert connection["hook-class-name"] == f"{LinqHook.__module__}.{LinqHook.__qualname__}"
     arguments = inspect.signature(LinqHook).parameters.keys() - {LinqHook.conn_name_attr}
     assert connection["conn-fields"].keys() == arguments
+
+
+def test_the_registry_of_airflow_gets_every_operator_and_sensor_as_it_is() -> None:
+    root = Path(__file__).parents[3]
+    registry = yaml.safe_load((root / ".airflow-registry.yaml").read_text())
+    (repository,) = re.findall(r'^Repository = "(.+)"$', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    assert registry["source-url"] == registry["docs-url"] == repository
+    assert registry["package-name"] == get_provider_info()["package-name"]
+    info = get_provider_info()
+    modules = [module for kind in ("operators", "sensors") for module in info[kind][0]["python-modules"]]
+    offered = {f"{module}.{name}" for module in modules for name in importlib.import_module(module).__all__}
+    assert {entry["module"] for entry in registry["operators"]} == offered
+    for entry in [*registry["operators"], *registry["other"]]:
+        module, _, name = entry["module"].rpartition(".")
+        says = inspect.getdoc(getattr(importlib.import_module(module), name)) or ""
+        assert entry["description"] == says.partition("\n\n")[0].replace("\n", " ")
