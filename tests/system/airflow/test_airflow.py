@@ -74,7 +74,7 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
     done = airflow.until("killed_send", run, "send", "success")
-    assert done["try_number"] == 2
+    assert done["try_number"] > 1
     assert len(sent_to(emulator, ANN)) == 1
     (row,) = [row for row in emulator.ledger() if row["to"] == [ANN]]
     result = airflow.xcom("killed_send", run, "send")
@@ -84,7 +84,9 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     airflow.wait_until(lambda: airflow.runs("killed_send")[0]["state"] == "success", "the run has ended")
     order = {"dag_run_id": run, "dry_run": False, "only_failed": False}
     airflow.call("POST", "dags/killed_send/clearTaskInstances", order)
-    airflow.wait_until(lambda: airflow.task("killed_send", run, "send")["try_number"] == 3, "it is tried again")
+    airflow.wait_until(
+        lambda: airflow.task("killed_send", run, "send")["try_number"] > done["try_number"], "it is tried again"
+    )
     airflow.until("killed_send", run, "send", "success")
     cleared = airflow.xcom("killed_send", run, "send")
     assert cleared["message_id"] == result["message_id"]

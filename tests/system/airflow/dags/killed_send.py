@@ -22,6 +22,6 @@ with DAG("killed_send", schedule=None, params={"to": "", "pid_file": ""}):
         to="{{ params.to }}",
         message="Your table is number seventeen",
         pre_execute=note_process,
-        retries=2,
+        retries=10,  # a busy Airflow may fail some tries before they begin
         retry_delay=timedelta(seconds=1),
     )
