@@ -253,9 +253,9 @@ class ArchiveWatch(Watch):
         stored = await self._trigger.stored_cursor()
         log = self._trigger.log
         if stored is None:
-            cursor = await self._at_the_end()
-            if cursor.archive is None or cursor.archive.position is None:
+            if await self._reader.read(lambda archive: next(iter(archive.read()), None)) is None:
                 return self._start_before(None, "the webhook archive is empty so far")
+            cursor = await self._at_the_end()
             log.info("Watching the webhook archive for %s from now on: there is no cursor yet", self._filter)
             await self._store(cursor)
             self.cursor = cursor

@@ -409,7 +409,14 @@ def test_a_late_delivery_has_its_event(emulator: Emulator, webhooks: ArchivedWeb
 class TestWhereTheArchiveDoesNotSay:
     """What it can't tell, the API is asked for."""
 
-    def test_a_new_watcher_of_an_empty_archive(self, emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    @pytest.mark.parametrize("is_made", [False, True])
+    def test_a_new_watcher_of_an_empty_archive(
+        self, emulator: Emulator, webhooks: ArchivedWebhooks, is_made: bool
+    ) -> None:
+        if is_made:  # by a receiver that has started, and got nothing yet
+            with closing(open_archive(webhooks.url)) as archive:
+                archive.check()
+
         async def story() -> None:
             await inbound(emulator, text="Before anybody watched")
             unheard(webhooks)
