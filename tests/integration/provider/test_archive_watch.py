@@ -96,6 +96,10 @@ class Watching:
     def looked(self) -> datetime:
         return Cursor.from_json(self.name, self.store.values[self.name]).looked or NOON
 
+    def is_in_archive(self) -> bool:
+        """Whether the API is not asked any more."""
+        return Cursor.from_json(self.name, self.store.values[self.name]).archive is not None
+
     async def until(self, is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not is_so():
@@ -291,6 +295,7 @@ def test_the_api_is_asked_until_an_event_comes_into_the_archive(emulator: Emulat
             late = await inbound(emulator)
             webhooks.store()
             await watching.has(lost, late)
+            await watching.until(watching.is_in_archive)
             count = len(asked(emulator))
             last = await inbound(emulator)
             webhooks.store()
@@ -433,6 +438,7 @@ class TestWhereTheArchiveDoesNotSay:
                 sent.append(await inbound(emulator))
                 webhooks.store()
                 await watching.has(*sent)
+                await watching.until(watching.is_in_archive)
                 count = len(asked(emulator))
                 sent.append(await inbound(emulator))
                 webhooks.store()
