@@ -230,7 +230,8 @@ class SendWindow:
 def _time_of_day(text: str) -> time:
     with suppress(ValueError, TypeError):
         found = time.fromisoformat(text)
-        if found.tzinfo is None:  # the time zone is another argument, or the recipient's own
+        # The time zone is another argument, or the recipient's own; 24:00 is 00:00 to Python from 3.14 on.
+        if found.tzinfo is None and not text.startswith("24"):
             return found
     raise ValueError(f"send_window must be two times of the day such as '09:00', got {text!r}")
 
