@@ -89,9 +89,9 @@ def to_utc(moment: datetime) -> datetime:
 def parse_datetime_or_none(value: object) -> datetime | None:
     """Return what `parse_datetime` makes of a text, and `to_utc` of a datetime; None for everything else."""
     try:
-        return (
-            parse_datetime(value) if isinstance(value, str) else to_utc(value) if isinstance(value, datetime) else None
-        )
+        if isinstance(value, str):
+            return _parse(value)
+        return to_utc(value) if isinstance(value, datetime) else None
     except ValueError:
         return None
 

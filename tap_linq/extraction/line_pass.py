@@ -305,6 +305,8 @@ class LinePass:
 
     def _filter(self, bookmark: datetime | None) -> MessageFilter:
         since, emitted = emit_since(bookmark, self._settings.start_date), self._session.emitted
+        if since is None:
+            return emitted.new_of
         return lambda messages: emitted.new_of(one for one in messages if is_changed_since(one, since))
 
     def _submit(self, pool: WorkerPool[Any], chat: ListedChat, wanted_of: MessageFilter, stats: PassStats) -> None:
