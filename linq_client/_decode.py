@@ -135,9 +135,7 @@ def _clean(root: list[Any]) -> bool:
         node = pending.pop()
         if isinstance(node, dict) and any(map(_BAD_CHARACTER.search, node)):
             found = True
-            fields = {_BAD_CHARACTER.sub(REPLACEMENT, name): item for name, item in node.items()}
-            node.clear()
-            node.update(fields)
+            _clean_names(node)
         for place, item in node.items() if isinstance(node, dict) else enumerate(node):
             if isinstance(item, str):
                 if _BAD_CHARACTER.search(item):
@@ -146,3 +144,17 @@ def _clean(root: list[Any]) -> bool:
             elif isinstance(item, dict | list):
                 pending.append(item)
     return found
+
+
+def _clean_names(node: dict[str, Any]) -> None:
+    """Replace what must not be in a name; a name that is taken gets one character more, so that no value is lost."""
+    fields = list(node.items())
+    taken = set(node)
+    node.clear()
+    for name, item in fields:
+        if _BAD_CHARACTER.search(name):
+            name = _BAD_CHARACTER.sub(REPLACEMENT, name)
+            while name in taken:
+                name += REPLACEMENT
+            taken.add(name)
+        node[name] = item

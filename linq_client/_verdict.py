@@ -132,11 +132,13 @@ def problem_with_success(body: object, list_field: str | None) -> str | None:
     """
     if not isinstance(body, dict):
         return "is not a JSON object"
-    if body.get("success") is False:
-        # Seen at other APIs. Taken for a success, an error would pass for an empty list.
-        error = body.get("error")
+    said, error = body.get("success"), body.get("error")
+    # Seen at other APIs. Taken for a success, an error would pass for an empty list. What else is made may say in
+    # whatever words that it was: sent again, it could be there twice.
+    if said is False or (list_field is not None and (error or said not in (None, True))):
         code = error.get("code") if isinstance(error, dict) else None
-        return "says success: false" + (f" (code {code})" if _is_code(code) else "")
+        words = "says success: false" if said is False else "holds an error, or a success that is not true"
+        return words + (f" (code {code})" if _is_code(code) else "")
     if list_field is not None and not isinstance(body.get(list_field), list):
         return f"has no list {list_field}"
     return None

@@ -93,6 +93,9 @@ def test_an_error_with_status_200_does_not_pass_for_an_empty_list(field: str, re
     for more, problem in (
         ({field: [], "next_cursor": None, **failed}, r"says success: false \(code 3006\)"),
         ({field: [], "success": False, "error": "x"}, "says success: false$"),
+        ({field: [], "success": "false"}, "a success that is not true$"),
+        ({field: [], "next_cursor": None, "error": {"code": 3006}}, r"holds an error, .* \(code 3006\)"),
+        ({field: [], "success": True, "error": "Bearer x"}, "holds an error, or a success that is not true$"),
         ({field: None, "next_cursor": None}, f"has no list {field}"),
         ({field: {}}, f"has no list {field}"),
         ({"next_cursor": None}, f"has no list {field}"),
@@ -102,6 +105,14 @@ def test_an_error_with_status_200_does_not_pass_for_an_empty_list(field: str, re
                 read(client)
             assert (caught.value.status, caught.value.verdict) == (200, False)
             assert len(server.seen) == 5, "it may pass"
+
+
+@pytest.mark.parametrize("more", [{"success": True}, {"success": None, "error": None}, {"error": {}}])
+def test_a_list_that_says_that_nothing_is_wrong_is_one(more: dict[str, Any]) -> None:
+    body = json.dumps({"chats": [], "next_cursor": None, **more}).encode()
+    with serving((200, {}, body)) as server, client_of(server) as client:
+        assert list(client.chats.list()) == []
+        assert len(server.seen) == 1
 
 
 def test_a_refusal_with_status_200_does_not_pass_for_a_success() -> None:

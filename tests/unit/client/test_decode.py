@@ -20,6 +20,10 @@ HALF = "\N{REPLACEMENT CHARACTER}"
         (rb'{"a": "x\u0000y"}', {"a": f"x{HALF}y"}),
         (rb'{"a": [{"k\u0000": {"\u0000": 1}}]}', {"a": [{f"k{HALF}": {HALF: 1}}]}),
         (rb'"\u0000"', HALF),
+        (
+            rb'{"k\u0000": 1, "k\ud83d": 2, "k\ufffd": 3, "z\u0000": 4}',
+            {f"k{HALF * 2}": 1, f"k{HALF * 3}": 2, f"k{HALF}": 3, f"z{HALF}": 4},
+        ),
         (b'{"a": "x\x00y"}', {"a": f"x{HALF}y"}),
         (rb'{"a": "half \ud83d"}', {"a": f"half {HALF}"}),
         (rb'{"a": "\ude00\ud83d"}', {"a": HALF * 2}),
