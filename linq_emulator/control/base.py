@@ -86,20 +86,35 @@ def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitabl
     async def serve(request: Request) -> Response:
         try:
             content = await _admit(backend, request)
-            backend.clock.run_due()
-            backend.trace_id = secrets.token_hex(16)
-            result = handler(Command(backend, request, content))
-        except CommandError as error:
-            return _json(backend, {"error": {"field": error.field, "rule": error.rule}}, error.status)
-        except SwitchError as error:
-            return _json(backend, {"error": {"field": error.name, "rule": error.rule}}, 400)
-        except FaultError as error:
-            return _json(backend, {"error": {"field": error.field, "rule": error.rule}}, 400)
-        except ApiError as error:
-            return _json(backend, {"error": {"field": "body", "rule": error.message, "code": error.code}}, 400)
+            result = _run(handler, Command(backend, request, content))
+        except (ApiError, CommandError, FaultError, SwitchError) as error:
+            fields, status = _refusal(error)
+            return _json(backend, {"error": fields}, status)
         return result if isinstance(result, Response) else _json(backend, result, 200)
 
     return serve
+
+
+def _run(handler: Handler, command: Command) -> object:
+    """Run a command; one that is refused leaves nothing behind."""
+    backend = command.backend
+    backend.clock.run_due()
+    backend.trace_id = secrets.token_hex(16)
+    backend.media.begin_request()
+    try:
+        return handler(command)
+    except Exception:
+        backend.media.undo_request(backend.store)
+        raise
+
+
+def _refusal(error: ApiError | CommandError | FaultError | SwitchError) -> tuple[dict[str, object], int]:
+    """What is said of a wrong command, and the status of the response."""
+    if isinstance(error, ApiError):
+        return {"field": "body", "rule": error.message, "code": error.code}, 400
+    if isinstance(error, SwitchError):
+        return {"field": error.name, "rule": error.rule}, 400
+    return {"field": error.field, "rule": error.rule}, error.status if isinstance(error, CommandError) else 400
 
 
 async def _admit(backend: Backend, request: Request) -> bytes:

@@ -41,6 +41,7 @@ def receive(command: Command) -> object:
         raise CommandError("sent_at", "must not lie in the future")
     parts: list[dict[str, Any]] = body.parts or [{"type": "text", "value": body.text}]
     draft = backend.message_parser.parse({"parts": parts})
+    reply_to = None if body.reply_to is None else lookup.find_message(command, body.reply_to, "reply_to")
     if blocklist.is_blocked(backend, body.sender):
         return {"dropped": True}
     chat, sender = lookup.find_inbound_chat(command, body.sender, body.line, body.chat_id, body.service)
@@ -50,7 +51,7 @@ def receive(command: Command) -> object:
         sender,
         draft.parts,
         service=body.service,
-        reply_to=None if body.reply_to is None else lookup.find_message(command, body.reply_to, "reply_to"),
+        reply_to=reply_to,
         sent_at=sent_at,
         reconciled=body.reconciled,
     )

@@ -49,7 +49,7 @@ def replacement(body: Mapping[str, Any], original: Message, host_image: HostImag
     Raises:
         ApiError: 1005 if the message is no card of ours, 2015 if it is not sent yet, and those of `app_card`.
     """
-    if not original.outbound or original.parts[0].type != "imessage_app":
+    if not original.outbound or [part.type for part in original.parts] != ["imessage_app"]:
         raise ApiError(1005, "message_id must be an imessage_app message that you sent")
     before = original.parts[0].extra or {}
     look = _look(body, "", host_image)
