@@ -27,6 +27,11 @@ def derive_key(*identity: str | int | None) -> str:
     return f"airflow-{_digest(identity)}"
 
 
+def successor_key(key: str, failed: str) -> str:
+    """Return the key of the message that takes the place of one that has failed, made of its key and its id."""
+    return derive_key(key, failed)
+
+
 def instance_key(ti: TaskInstance, *more: str | int) -> str:
     """
     Return a key of one task instance, the same in every try.
@@ -132,7 +137,7 @@ class IdempotencyRecord(RequestRecord):
         :param failed: id of the failed message.
         """
         first_key = self.first_key or self.key
-        key = derive_key(self.key, failed)
+        key = successor_key(self.key, failed)
         return replace(self.not_sent(), key=key, first_key=first_key, replaces=failed, result=None, ended=False)
 
     def in_progress(self, now: datetime, line: str | None, content: str) -> IdempotencyRecord:

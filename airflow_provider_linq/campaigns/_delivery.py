@@ -106,7 +106,8 @@ def poll(
 
     def progress(outcome: Outcome) -> tuple[str, Progressed]:
         assert outcome.idempotency_key is not None
-        return outcome.idempotency_key, _progress(client, outcome, failure_grace)
+        is_group = len(outcome.to) > 1
+        return outcome.idempotency_key, progress_of(client, outcome.message_id, is_group, failure_grace)
 
     yield from _in_order(progress, sent, concurrency)
 
@@ -121,11 +122,19 @@ def report(client: LinqClient, sent: Iterable[Outcome], *, concurrency: int) -> 
     yield from _in_order(lambda outcome: _report_row(client, outcome), sent, concurrency)
 
 
-def _progress(client: LinqClient, outcome: Outcome, failure_grace: timedelta) -> Progressed:
-    message = _message(client, outcome.message_id) if outcome.message_id else None
+def progress_of(
+    client: LinqClient, message_id: str | None, is_group: bool, failure_grace: timedelta = FAILURE_GRACE
+) -> Progressed:
+    """
+    Ask how far a sent message has come.
+
+    :param message_id: None if it was gone when it was last asked for.
+    :param failure_grace: how long after its last change a failed message is still waited for.
+    :raises LinqError: see ``linq_client.errors``.
+    """
+    message = _message(client, message_id) if message_id else None
     if message is None:
         return "gone"
-    is_group = len(outcome.to) > 1
     now = client.server_time
     return _PROGRESS[delivery_state(message, "delivered", is_group=is_group, failure_grace=failure_grace, now=now)]
 

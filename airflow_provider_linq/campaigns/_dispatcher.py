@@ -28,6 +28,7 @@ from airflow_provider_linq.campaigns._model import Deferral, Recipient
 from airflow_provider_linq.campaigns._queue import LONG_WAIT, Lane, SendQueue
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import (
+    OPEN,
     SETTLED,
     Claimed,
     Event,
@@ -244,7 +245,7 @@ class Dispatcher:
         now = self._clock.now()
         if self._is_late and not job.is_late:
             job = self._apply(job, TooLate())
-            if job.state is RecipientState.PENDING:
+            if job.state not in OPEN:
                 return
         step = next_step(job, now)
         if step is Step.LOOK:
@@ -263,7 +264,10 @@ class Dispatcher:
                 self._place(waiting)
             return
         if isinstance(waiting, SendJob) and waiting.line in self._lines.excluded and not waiting.is_open:
-            waiting = self._apply(waiting, Released()).recipient
+            waiting = self._apply(waiting, Released())
+            if waiting.state in SETTLED:  # as before: it was not its first message
+                return
+            waiting = waiting.recipient
         if isinstance(waiting, SendJob):
             self._checkpoint.claim(waiting)
         self._queue.add(waiting)

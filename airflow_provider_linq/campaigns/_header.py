@@ -33,6 +33,8 @@ class Header:
     :param days: messages and new chats of each line on a day (UTC): ``{"2026-03-01": {"+1…": [messages, new chats]}}``.
     :param result: of the sending, for the delivery report.
     :param deadline: until when the delivery report waits.
+    :param try_number: of the try that `try_began` is about.
+    :param try_began: when that try first ran: what was sent before, and has failed, can be sent again in it.
     :param ended: whether the latest try has ended by itself: not killed, not stopped, not deferred.
     """
 
@@ -50,6 +52,8 @@ class Header:
     days: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     result: CampaignResult | None = None
     deadline: str | None = None
+    try_number: int | None = None
+    try_began: str | None = None
     ended: bool = False
 
     @classmethod

@@ -49,6 +49,8 @@ class Outcome:
     :param idempotency_key: to ask the platform again with.
     :param line: own line that the message went from, as far as known.
     :param created_at: RFC 3339, UTC, by the API's clock.
+    :param replaces: id of the failed message whose place this one takes, None if it takes none; the platform knows it
+        by another key then.
     """
 
     row: int
@@ -62,6 +64,7 @@ class Outcome:
     chat_id: str | None = None
     message_id: str | None = None
     created_at: str | None = None
+    replaces: str | None = None
 
 
 class CampaignResult(TypedDict):

@@ -41,7 +41,7 @@ def outcome_of(job: SendJob) -> Outcome:
     status, reason = _MEANING[job.state]
     if isinstance(result, Sent):
         reason = None if result.message_id else "gone"
-        sent = (result.chat_id, result.message_id, result.created_at)
+        sent = (result.chat_id, result.message_id, result.created_at, result.replaces)
         return Outcome(recipient.number, recipient.to, status, reason, None, None, recipient.key, job.line, *sent)
     code = result.code if isinstance(result, Refused) else None
     detail = None if result is None else result.detail

@@ -101,6 +101,11 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
         raise InvalidRequestError(
             "campaign_key: must be given in a mapped task, where instances can change places, got none"
         )
+    if campaign.resend_failed and not has_store:
+        raise InvalidRequestError(
+            "resend_failed: must be false where Airflow has no task state store (3.2), since nothing would say when a "
+            "try began, got true"
+        )
     if campaign.send_window and campaign.timezone_field and not has_store and campaign.outcomes_path is None:
         raise InvalidRequestError(
             "outcomes_path: must be given with send_window and timezone_field where Airflow has no task state store "

@@ -107,7 +107,13 @@ class _Watch:
 
     def poll(self, client: LinqClient) -> float | None:
         """Return the seconds until the next poll, or None if the wait is over."""
-        waiting = [row for row in self._sent if not self._states[str(row.idempotency_key)]]
+        # What is known of a message that was sent again may be about the one that had failed.
+        waiting = [
+            row
+            for row in self._sent
+            if (state := self._states[str(row.idempotency_key)]) == _STATES["waiting"]
+            or (row.replaces is not None and state != _STATES["delivered"])
+        ]
         with closing(poll(client, waiting, concurrency=self._concurrency)) as found:
             for key, how_far in found:
                 self._states[key] = _STATES[how_far]

@@ -72,6 +72,8 @@ def open_checkpoint(
         log.warning("There are %d recipients, and were %d in an earlier run", len(keys), header.recipients)
     header.recipients = len(keys)
     header.max_tries = ti.max_tries
+    if header.try_number != ti.try_number:  # it was not only deferred
+        header.try_number, header.try_began = ti.try_number, format_datetime(now)
     header.result, header.ended = None, False
     return Checkpoint(store, header, states, journal, claims, adopted, now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from airflow_provider_linq._internal.in_doubt import ChatLookup, Found, Resoluti
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq._internal.uploads import FileRules, check_message, names_files, upload, with_uploads
+from airflow_provider_linq.campaigns._delivery import progress_of
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._state import (
     Event,
@@ -42,6 +44,8 @@ from linq_client import (
     SettingsError,
 )
 from linq_client.times import ServerClock, format_datetime
+
+log = logging.getLogger(__name__)
 
 
 class Sender:
@@ -113,7 +117,9 @@ class Sender:
         except LinqError as error:  # of an upload
             return self._unanswered(error, is_open=False)
         # Only the key is new, and it is ours: to check all of the message once more would be for nothing.
-        message = built.model_copy(update={"idempotency_key": job.recipient.key})
+        message = built.model_copy(update={"idempotency_key": job.key})
+        if job.replaces is not None and (event := self._recovered(job.replaces, is_group=len(job.recipient.to) > 1)):
+            return event
         # This process may have stood still, and another one taken over meanwhile; and an upload takes its time.
         if time.time() > usable_until or why_late(self._not_after, self.clock.now()):
             return Postponed()
@@ -146,6 +152,18 @@ class Sender:
         if found is Resolution.UNCLEAR:
             return Resolved(False, now, "The chats do not tell whether it was sent")
         return Resolved(True, now)
+
+    def _recovered(self, failed: Sent, *, is_group: bool) -> Event | None:
+        """Return why a message that had failed is not sent again; None if it still counts as failed."""
+        try:
+            progress = progress_of(self._reader, failed.message_id, is_group)
+        except LinqError as error:
+            return self._unanswered(error, is_open=False)
+        if progress == "failed":
+            return None
+        why = "is gone" if progress == "gone" else "may have been delivered after all"
+        log.warning("Message %s had failed and %s: nothing takes its place", failed.message_id, why)
+        return Refused(RecipientState.FAILED, detail=f"The failed message {why}")
 
     def _content_of(self, recipient: Recipient) -> tuple[tuple[object, object], ...] | None:
         """Return the content to look for; None if the row does not tell any more."""

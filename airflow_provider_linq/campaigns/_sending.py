@@ -27,6 +27,7 @@ from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._outcomes import late
 from airflow_provider_linq.campaigns._prepare import Prepared
+from airflow_provider_linq.campaigns._resend import jobs_to_resend
 from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import RecipientState
@@ -120,10 +121,11 @@ class Sending:
         campaign, lines, rows = self._prepared.campaign, self._prepared.lines, self._prepared.rows
         retention = self._hook.settings.retention_window
         known = {recipient.to for recipient in rows.recipients}
+        replaced: set[str | None] = set()  # failed messages, which are no sign of those that take their places
         sender = Sender(
             client,
             self._reader,
-            ChatLookup(self._reader, lambda: lines.own, retention),
+            ChatLookup(self._reader, lambda: lines.own, retention, passes_over=lambda sent: sent.id in replaced),
             self._prepared.render,
             self._clock,
             files=campaign.files,
@@ -144,6 +146,11 @@ class Sending:
             concurrency=campaign.concurrency,
         )
         in_doubt = checkpoint.jobs_in_doubt((*rows.recipients, *rows.unsendable), lines)
+        if campaign.resend_failed and self._journal is not None and not self._is_late:
+            in_doubt += jobs_to_resend(
+                rows.recipients, checkpoint, self._journal, lines, self._reader, self._clock.now(), campaign.concurrency
+            )
+            replaced.update(job.replaces.message_id for job in in_doubt if job.replaces is not None)
         checkpoint.save(self._clock.now())
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:

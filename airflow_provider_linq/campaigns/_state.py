@@ -9,6 +9,9 @@ and a first try are one path.
                               |------ LineLost, Released, TooLate --> PENDING
                               |------ NoAnswer --> CLAIMED, in doubt -- Resolved --> CLAIMED, UNKNOWN
 
+A message that has failed can be sent again in a later try (`_resend`). Its recipient is CLAIMED, in doubt since that
+message was made, and ends as SENT in any case: the second message takes the place of the first, or the first stays.
+
 The invariants; each has a test of its name in test_campaign_state.py or test_campaign_invariants.py:
 
 I1   A claim, with its line, is durable before a request is made.
@@ -27,11 +30,12 @@ I12  On a signal no request is begun, what is under way is waited for in bounds,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from airflow_provider_linq._internal.idempotency import successor_key
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq.campaigns._model import Recipient
 from linq_client import LinqError
@@ -94,13 +98,18 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The platform has taken the message; without ids if it is gone since (deleted, or expired)."""
+    """
+    The platform has taken the message; without ids if it is gone since (deleted, or expired).
+
+    :param replaces: id of the failed message whose place it takes.
+    """
 
     line: str | None
     chat_id: str | None = None
     message_id: str | None = None
     created_at: str | None = None
     starts_chat: bool = False
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +204,7 @@ class SendJob(NamedTuple):
     :param attempts: how often there was no usable answer in this try.
     :param waits: how often the API asked to wait in this try.
     :param is_late: nothing may be sent any more.
+    :param replaces: the failed message that is to be sent again; None if this is the first.
     :param last_error: the latest error that settled nothing.
     :param result: the event that settled the recipient.
     """
@@ -213,8 +223,16 @@ class SendJob(NamedTuple):
     attempts: int = 0
     waits: int = 0
     is_late: bool = False
+    replaces: Sent | None = None
     last_error: BaseException | None = None
     result: Sent | Refused | Resolved | None = None
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of the message (I6)."""
+        if self.replaces is None:
+            return self.recipient.key
+        return successor_key(self.recipient.key, str(self.replaces.message_id))
 
     @property
     def is_open(self) -> bool:
@@ -291,6 +309,8 @@ def transition(job: SendJob, event: Event) -> SendJob:
         return job if job.is_open else _released(job)
     job, was_in_flight_since = job._replace(in_flight_since=None), job.in_flight_since
     if isinstance(event, Sent):
+        if job.replaces is not None:
+            event = replace(event, replaces=job.replaces.message_id)
         return job._replace(state=RecipientState.SENT, line=event.line or job.line, result=event, refusal=None)
     if isinstance(event, Refused):
         return _refused(job, event)
@@ -315,7 +335,15 @@ def _claimed(job: SendJob, event: Claimed) -> SendJob:
 
 
 def _released(job: SendJob) -> SendJob:
+    if job.replaces is not None:
+        return _as_before(job)
     return job._replace(state=RecipientState.PENDING, claimed_at=None, refusal=None)
+
+
+def _as_before(job: SendJob) -> SendJob:
+    """Return the job of a recipient whose failed message is not replaced: it was sent, whatever became of it."""
+    assert job.replaces is not None
+    return job._replace(state=RecipientState.SENT, line=job.replaces.line, result=job.replaces, refusal=None)
 
 
 def _refused(job: SendJob, event: Refused) -> SendJob:
@@ -323,10 +351,14 @@ def _refused(job: SendJob, event: Refused) -> SendJob:
         raise TransitionError(f"no refusal: {event.state.name}")
     if job.in_doubt_since is not None:  # an earlier request may have come through before the refusal
         return job._replace(refusal=event, last_error=event.error)
+    if job.replaces is not None:
+        return _as_before(job)
     return job._replace(state=event.state, result=event, refusal=None)
 
 
 def _resolved(job: SendJob, event: Resolved) -> SendJob:
+    if not event.is_absent and job.replaces is not None:
+        return _as_before(job)  # the next try looks again, since it finds the failed message again
     if not event.is_absent:
         return job._replace(state=RecipientState.UNKNOWN, result=event)
     # Requests that are older than this came to nothing: had they been accepted, the message would be there.

@@ -93,6 +93,7 @@ class Campaign:
     outcomes_path: str | None = None
     delivery_report: DeliveryReport | None = None
     report_path: str | None = None
+    resend_failed: bool = False
     dry_run: bool = False
     message_is_data: bool = False
     linq_conn_id: str = LinqHook.default_conn_name
@@ -126,6 +127,8 @@ class Campaign:
             )
         if self.delivery_report is not None and self.outcomes_path is None:
             raise ValueError("delivery_report needs outcomes_path: the report is made of what it says")
+        if self.resend_failed and self.outcomes_path is None:
+            raise ValueError("resend_failed needs outcomes_path: beside it is kept which message was whose")
         if self.report_path is not None and self.delivery_report is None:
             raise ValueError("report_path goes with delivery_report")
 

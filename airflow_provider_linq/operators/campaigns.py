@@ -81,6 +81,9 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         continues with, so a campaign with retries wants a path that all workers see (templated)
     :param delivery_report: wait for the deliveries, and report on them; needs ``outcomes_path``.
     :param report_path: file that gets that report, with a row for each message sent (templated)
+    :param resend_failed: whether a retry, or a cleared task, sends a message again, with another key, that was sent in
+        an earlier try and has failed; needs ``outcomes_path``, and Airflow's task state store. The platform can report
+        a failed message as delivered later still: then the recipient has two.
     :param dry_run: check everything, send nothing, and write what would be sent to ``outcomes_path`` (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param deferrable: wait in the triggerer, and not on the worker; by default Airflow's ``default_deferrable``.
@@ -135,6 +138,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         outcomes_path: str | None = None,
         delivery_report: DeliveryReport | None = None,
         report_path: str | None = None,
+        resend_failed: bool = False,
         dry_run: bool | str = False,
         linq_conn_id: str = LinqHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -167,6 +171,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self.outcomes_path = outcomes_path
         self.delivery_report = delivery_report
         self.report_path = report_path
+        self.resend_failed = resend_failed
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable

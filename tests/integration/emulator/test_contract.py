@@ -79,7 +79,7 @@ SCHEMA.app = APPLICATION
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def world() -> World:
     world = World()
     APPLICATION.current = world.app
