@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
+from airflow_provider_linq._internal.delivery import FAILURE_GRACE
+from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW, KEY_TRUST, LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq.campaigns._model import Recipient, recipient_key
 from airflow_provider_linq.campaigns._outcomes import outcome_of, outcome_of_state, state_of
 from airflow_provider_linq.campaigns._state import (
@@ -32,11 +33,13 @@ from airflow_provider_linq.campaigns._state import (
     SendJob,
     Sent,
     Step,
+    TooLate,
     TransitionError,
     next_step,
     transition,
 )
 from linq_client import LinqError
+from linq_client.times import format_datetime, parse_datetime
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 LINE, OTHER = "+12025550101", "+12025550102"
@@ -146,6 +149,36 @@ def test_outcomes_and_states_say_the_same() -> None:
     assert outcome_of(after(Requested(T0), Sent(None), job=claimed())).reason == "gone"
 
 
+def resent() -> SendJob:
+    """A message that has failed is to be sent again."""
+    job = SendJob(ANN, RecipientState.CLAIMED, LINE, claimed_at=T0 + LATE_ACCEPTANCE, replaces=SENT)
+    return job._replace(in_doubt_since=T0, last_request_at=T0)
+
+
+def test_i6_the_key_of_another_message_is_made_of_the_failed_one_alone() -> None:
+    job = resent()
+    assert job.key not in (ANN.key, job._replace(replaces=Sent(LINE, "chat", "other")).key)
+    assert job.key == resent()._replace(attempts=3, line=OTHER, claimed_at=None).key
+
+
+@pytest.mark.parametrize(
+    "event", [OPTED_OUT, LineLost(ERROR), Released(), TooLate(), Resolved(False, T0 + 2 * LATE_ACCEPTANCE)]
+)
+def test_a_message_that_is_not_replaced_stays_sent(event: Event) -> None:
+    job = transition(resent(), event)
+    if job.state in OPEN:  # the second message may have been sent by a try that was killed
+        assert next_step(job, T0 + 2 * LATE_ACCEPTANCE) in (Step.LOOK, Step.SEND)
+        job = transition(job, Resolved(True, T0 + 2 * LATE_ACCEPTANCE))
+    if job.state in OPEN:
+        job = transition(job, event)
+    assert (job.state, job.result, job.line) == (RecipientState.SENT, SENT, LINE)
+
+
+def test_what_takes_the_place_of_a_failed_message_says_so() -> None:
+    job = after(Requested(T0), Sent(LINE, "chat", "second"), job=resent())
+    assert (outcome_of(job).message_id, outcome_of(job).replaces) == ("second", "message")
+
+
 @dataclass
 class Platform:
     """
@@ -153,29 +186,47 @@ class Platform:
 
     It knows a key on one line only, and forgets it as soon as it may; it accepts requests as late as it may, and shows
     messages as late as it may.
+
+    :param messages: when each was made, by its number.
+    :param failed: numbers of those that have failed, and since when.
     """
 
     messages: list[datetime] = field(default_factory=list)
-    keys: dict[str, datetime] = field(default_factory=dict)
-    held: list[tuple[datetime, str]] = field(default_factory=list)
+    failed: dict[int, datetime] = field(default_factory=dict)
+    keys: dict[tuple[str, str], int] = field(default_factory=dict)
+    held: list[tuple[datetime, str, str]] = field(default_factory=list)
 
-    def accept(self, line: str, now: datetime) -> None:
-        known = self.keys.get(line)
-        if known is None or now - known > KEY_TRUST + LATE_ACCEPTANCE:
+    def accept(self, line: str, key: str, now: datetime) -> int:
+        known = self.keys.get((line, key))
+        if known is None or now - self.messages[known] > KEY_TRUST + LATE_ACCEPTANCE:
             self.messages.append(now)
-            self.keys[line] = now
+            self.keys[line, key] = len(self.messages) - 1
+        return self.keys[line, key]
 
     def catch_up(self, now: datetime) -> None:
-        for at, line in [one for one in self.held if one[0] <= now]:
-            self.accept(line, at)
+        for at, line, key in [one for one in self.held if one[0] <= now]:
+            self.accept(line, key, at)
         self.held = [one for one in self.held if one[0] > now]
 
-    def shows(self, now: datetime) -> bool:
-        return any(at + LIST_LAG <= now for at in self.messages)
+    def shown(self, now: datetime, since: datetime, without: int | None) -> int | None:
+        """The number of a message that a look finds."""
+        found = [
+            number
+            for number, at in enumerate(self.messages)
+            if at + LIST_LAG <= now and at >= since - CLOCK_SKEW and number != without
+        ]
+        return found[0] if found else None
+
+    @property
+    def alive(self) -> list[int]:
+        return [number for number in range(len(self.messages)) if number not in self.failed]
 
 
 class OneRecipient(RuleBasedStateMachine):
-    """One recipient, several tries, and a platform that does its worst: never two messages, and no false report."""
+    """One recipient, several tries, and a platform that does its worst: never two messages, and no false report.
+
+    What the journal says of the message that was sent last is durable as soon as the states are.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,6 +236,9 @@ class OneRecipient(RuleBasedStateMachine):
         self.saved = self.job
         self.saved_at = T0
         self.lines = [LINE, OTHER]
+        self.began = T0
+        self.reopened_until: datetime | None = None
+        self.is_late = False
 
     def apply(self, event: Event) -> None:
         self.job = transition(self.job, event)
@@ -194,6 +248,8 @@ class OneRecipient(RuleBasedStateMachine):
     @rule()
     def save(self) -> None:
         self.saved, self.saved_at = self.job, self.now
+        if self.job.state is RecipientState.SENT:
+            self.reopened_until = None
 
     @rule(seconds=st.sampled_from([1, 9, 11, 59, 120, 299, 301, 1000, 1795, 1805, 4000, 40_000]))
     def time_passes(self, seconds: int) -> None:
@@ -219,8 +275,11 @@ class OneRecipient(RuleBasedStateMachine):
     @precondition(lambda self: self.step() is Step.SEND)
     @rule()
     def is_sent(self) -> None:
-        self.platform.accept(self.request(), self.now)
-        self.apply(Sent(self.job.line, "chat", "message", "2026-03-01T12:00:00Z"))
+        self.apply(self.sent(self.platform.accept(self.request(), self.job.key, self.now)))
+
+    def sent(self, number: int) -> Sent:
+        """What the platform says of a message."""
+        return Sent(self.job.line, "chat", str(number), format_datetime(self.platform.messages[number]))
 
     @precondition(lambda self: self.step() is Step.SEND)
     @rule(
@@ -231,7 +290,7 @@ class OneRecipient(RuleBasedStateMachine):
     def gets_no_answer(self, delay: int | None, took: int, dies: bool) -> None:
         line = self.request()
         if delay is not None:
-            self.platform.held.append((self.now + timedelta(seconds=delay), line))
+            self.platform.held.append((self.now + timedelta(seconds=delay), line, self.job.key))
             self.platform.catch_up(self.now)
         if dies:
             self.dies()
@@ -250,7 +309,38 @@ class OneRecipient(RuleBasedStateMachine):
     @precondition(lambda self: self.step() is Step.LOOK)
     @rule()
     def is_looked_up(self) -> None:
-        self.apply(SENT if self.platform.shows(self.now) else Resolved(True, self.now))
+        failed = self.job.replaces
+        without = None if failed is None else int(str(failed.message_id))
+        assert self.job.in_doubt_since is not None
+        found = self.platform.shown(self.now, self.job.in_doubt_since, without)
+        self.apply(Resolved(True, self.now) if found is None else self.sent(found))
+
+    @precondition(lambda self: self.job.state in OPEN)
+    @rule()
+    def it_becomes_too_late(self) -> None:
+        self.is_late = True
+        self.apply(TooLate())
+        self.save()
+
+    @precondition(lambda self: len(self.platform.alive) == 1)
+    @rule()
+    def a_message_fails(self) -> None:
+        self.platform.failed[self.platform.alive[0]] = self.now
+
+    @precondition(lambda self: self.job.state is RecipientState.SENT and self.saved.state is RecipientState.SENT)
+    @rule()
+    def another_try_sends_again_what_has_failed(self) -> None:
+        """As `jobs_to_resend` does."""
+        self.dies()
+        sent = self.job.result
+        assert isinstance(sent, Sent)
+        failed_at = self.platform.failed.get(int(str(sent.message_id)))
+        made_at = parse_datetime(str(sent.created_at))
+        if failed_at is None or self.now - failed_at < FAILURE_GRACE or made_at >= self.began - CLOCK_SKEW:
+            return
+        job = SendJob(ANN, RecipientState.CLAIMED, sent.line, claimed_at=self.now, in_doubt_since=made_at)
+        self.job = job._replace(last_request_at=self.reopened_until or made_at, replaces=sent)
+        self.save()
 
     @precondition(lambda self: self.job.state in OPEN)
     @rule()
@@ -265,12 +355,19 @@ class OneRecipient(RuleBasedStateMachine):
         if saved.state in OPEN:
             since = saved.in_doubt_since or saved.in_flight_since or saved.claimed_at
             until = min(self.now, self.saved_at + timedelta(seconds=60))
-            saved = SendJob(ANN, saved.state, saved.line, claimed_at=since, in_doubt_since=since, last_request_at=until)
+            if saved.replaces is None:
+                saved = SendJob(ANN, saved.state, saved.line, claimed_at=since, in_doubt_since=since)
+                saved = saved._replace(last_request_at=until)
+            else:
+                self.reopened_until = until
+                saved = self.saved = SendJob(ANN, RecipientState.SENT, saved.replaces.line, result=saved.replaces)
         self.job = saved
+        self.began = self.now
+        self.is_late = False
 
     @invariant()
     def never_two_messages(self) -> None:
-        assert len(self.platform.messages) <= 1
+        assert len(self.platform.alive) <= 1
 
     @invariant()
     def reports_are_true(self) -> None:
@@ -279,6 +376,12 @@ class OneRecipient(RuleBasedStateMachine):
         if self.job.state in TERMINAL - {RecipientState.SENT} or self.job.state is RecipientState.PENDING:
             assert not self.platform.messages
             assert not self.platform.held
+
+    @invariant()
+    def a_message_that_arrives_is_never_doubled(self) -> None:
+        """Also those that are on their way would be one too many."""
+        new = {key for _, line, key in self.platform.held if (line, key) not in self.platform.keys}
+        assert len(self.platform.alive) + len(new) <= 1
 
 
 EXAMPLES = 4_000 if os.environ.get("LINQ_DRILLS") == "full" else 200
