@@ -348,6 +348,8 @@ class Audit:
 class StoredResponse:
     """The response to the first request with an idempotency key."""
 
+    operation: str
+    """What was requested. The responses of other operations have other fields."""
     message: Message
     status: int
     body: bytes

@@ -213,8 +213,10 @@ def run_idempotent(
     backend: Backend,
     scope: str,
     key: str | None,
+    operation: str,
     status: int,
     accept: Callable[[], tuple[Message, dict[str, Any]]],
+    describe: Callable[[Message], dict[str, Any]],
 ) -> tuple[int, bytes]:
     """Accept a message, or return the stored response if the idempotency key is known.
 
@@ -222,27 +224,34 @@ def run_idempotent(
         backend: The emulator.
         scope: Scope of the key, from `idempotency_scope`.
         key: The key of the request; None if it has no key.
+        operation: Tells the operations apart.
         status: HTTP status of the response.
         accept: Sends the message, and returns it with the body of the response.
+        describe: Makes the body for a message that another operation has sent with this key.
 
     Returns:
         Status and body as JSON. A message that has failed since is shown as failed, if `failed_key` is so.
 
     Raises:
-        ApiError: 2002 if the key's message was deleted or has expired; or an error of `accept`.
+        ApiError: 2002 if the key's message was deleted or has expired; 2015 if it is a poll and none is requested, or
+            the other way round; or an error of `accept`.
     """
     scoped_key = (scope, key or "")
     stored = backend.responses_by_key.get(scoped_key) if key else None
     if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
         if stored.message.gone:
             raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
+        if stored.operation != operation:
+            if (stored.message.poll is None) == (operation == "poll"):
+                raise ApiError(2015, "the idempotency key is that of something else than this")
+            return status, encode(describe(stored.message))
         return stored.status, _response_again(backend, stored)
     message, response = accept()
     body = encode(response)
     if key:
         hours = backend.switches.idempotency_hours
         valid_until = backend.now() + round(hours * HOUR) if hours else None
-        backend.responses_by_key[scoped_key] = StoredResponse(message, status, body, valid_until)
+        backend.responses_by_key[scoped_key] = StoredResponse(operation, message, status, body, valid_until)
     return status, body
 
 

@@ -27,14 +27,16 @@ def create_poll(request: Request) -> Response:
     if key is not None:
         draft.idempotency_key = validate.idempotency_key(key, "poll.idempotency_key")
 
+    def describe(message: Message) -> dict[str, Any]:
+        return _envelope(request, message, with_texts=True)
+
     def accept() -> tuple[Message, dict[str, Any]]:
         message = sending.send_into(backend, chat, draft)
-        return message, _envelope(request, message, with_texts=True)
+        return message, describe(message)
 
     scope = sending.idempotency_scope(backend, chat.line, chat.recipients())
-    return Response(
-        *sending.run_idempotent(backend, scope, draft.idempotency_key, backend.switches.poll_status, accept)
-    )
+    key, status = draft.idempotency_key, backend.switches.poll_status
+    return Response(*sending.run_idempotent(backend, scope, key, "poll", status, accept, describe))
 
 
 def get_poll(request: Request) -> Response:
@@ -87,7 +89,7 @@ ROUTES = (
         create_poll,
         response=responses.Poll,
         status="poll_status",
-        refusals=(1004, 2001, 2002, 2017, *SENDING),
+        refusals=(1004, 2001, 2002, 2015, 2017, *SENDING),
         body=requests.CreatePoll,
     ),
     Route("GET", "/v3/messages/{message_id}/poll", get_poll, response=responses.Poll, refusals=(2002,)),

@@ -48,7 +48,17 @@ def create_chat(request: Request) -> Response:
         return message, _create_chat_body(request, target, message)
 
     scope = sending.idempotency_scope(backend, line, recipients)
-    return Response(*sending.run_idempotent(backend, scope, draft.idempotency_key, 201, accept))
+    return Response(
+        *sending.run_idempotent(
+            backend,
+            scope,
+            draft.idempotency_key,
+            "chat",
+            201,
+            accept,
+            lambda message: _create_chat_body(request, message.chat, message),
+        )
+    )
 
 
 def _check_first_message(draft: Draft) -> None:
@@ -84,12 +94,16 @@ def send_to_chat(request: Request) -> Response:
     draft = backend.message_parser.parse(validate.required(body, "message", dict))
     override_optout = _override_optout(body)
 
+    def describe(message: Message) -> dict[str, Any]:
+        return {"chat_id": message.chat.id, "message": _sent_message(request, message)}
+
     def accept() -> tuple[Message, dict[str, Any]]:
         message = sending.send_into(backend, chat, draft, override_optout=override_optout)
-        return message, {"chat_id": chat.id, "message": _sent_message(request, message)}
+        return message, describe(message)
 
     scope = sending.idempotency_scope(backend, chat.line, chat.recipients())
-    return Response(*sending.run_idempotent(backend, scope, draft.idempotency_key, 202, accept))
+    key = draft.idempotency_key
+    return Response(*sending.run_idempotent(backend, scope, key, "message", 202, accept, describe))
 
 
 def send_without_line(request: Request) -> Response:
@@ -102,9 +116,9 @@ def send_without_line(request: Request) -> Response:
     excluded = {validate.phone(number, f"exclude_from[{index}]") for index, number in enumerate(exclude_from)}
     override_optout = _override_optout(body)
     continuation = _continuation(request, body)
-    key = request.headers.get("idempotency-key")
-    if key is not None:
-        draft.idempotency_key = validate.idempotency_key(key, "Idempotency-Key")
+    header = request.headers.get("idempotency-key")
+    if header is not None:
+        draft.idempotency_key = validate.idempotency_key(header, "Idempotency-Key")
 
     def accept() -> tuple[Message, dict[str, Any]]:
         route = routing.choose_route(backend, recipients, excluded)
@@ -118,8 +132,13 @@ def send_without_line(request: Request) -> Response:
         message = sending.send(backend, chat, chosen, override_optout=override_optout, is_new_chat=route.chat is None)
         return message, _send_body(request, route, chat, message)
 
-    scope = _scope_without_line(request, recipients, excluded, draft.idempotency_key)
-    return Response(*sending.run_idempotent(backend, scope, draft.idempotency_key, 202, accept))
+    def describe(message: Message) -> dict[str, Any]:
+        route = routing.Route(message.chat.line, message.chat, "reused_active_chat")
+        return _send_body(request, route, message.chat, message)
+
+    key = draft.idempotency_key
+    scope = _scope_without_line(request, recipients, excluded, key)
+    return Response(*sending.run_idempotent(backend, scope, key, "routed message", 202, accept, describe))
 
 
 def _scope_without_line(request: Request, recipients: tuple[str, ...], excluded: set[str], key: str | None) -> str:

@@ -79,7 +79,10 @@ def in_chats(world: World) -> Iterator[Call]:
         ("DELETE", "/location", {"handle": MAIL}),
         ("DELETE", "/location", handle),
         ("POST", "/polls", {"poll": {"options": [{"text": "a"}, {"text": "b"}]}}),
-        ("POST", "/polls", {"poll": {"options": [{"text": "a"}, {"text": "b"}], "idempotency_key": "deleted"}}),
+        *(
+            ("POST", "/polls", {"poll": {"options": [{"text": "a"}, {"text": "b"}], "idempotency_key": key}})
+            for key in ("deleted", "sent", "failed")
+        ),
         ("POST", "/voicememo", {"voice_memo_url": "https://files.example/memo.m4a"}),
         *(("POST", "/voicememo", {"attachment_id": one}) for one in world.names["attachment_id"]),
         ("POST", "/participants", handle),

@@ -323,3 +323,20 @@ def test_voice_memos(server):
     assert memo["chat"]["id"] == chat
     assert server.refused("POST", path, {"voice_memo_url": "https://example.com/hi.png"}) == (400, 5004)
     assert server.refused("POST", path, {})[0] == 400
+
+
+def test_a_key_gets_the_response_of_what_is_asked_for(server):
+    """Whichever operation was first with it: the others answer in their own fields, and send nothing."""
+    message = {"parts": [{"type": "text", "value": "hello"}], "idempotency_key": "k"}
+    to = ["+12025550121"]
+    created = server.ok("POST", "/v3/chats", {"from": "+12025550101", "to": to, "message": message})["chat"]
+    chat = f"/v3/chats/{created['id']}"
+    assert server.ok("POST", f"{chat}/messages", {"message": message})["message"]["id"] == created["message"]["id"]
+    routed = server.ok("POST", "/v3/messages", {"to": to, "message": message})
+    assert (routed["chat_id"], routed["message"]["id"]) == (created["id"], created["message"]["id"])
+    options = [{"text": "a"}, {"text": "b"}]
+    poll = {"poll": {"options": options, "idempotency_key": "k"}}
+    assert server.refused("POST", f"{chat}/polls", poll) == (409, 2015)
+    server.ok("POST", f"{chat}/polls", {"poll": {"options": options, "idempotency_key": "p"}})
+    assert server.refused("POST", f"{chat}/messages", {"message": {**message, "idempotency_key": "p"}}) == (409, 2015)
+    assert len(server.ledger()) == 2

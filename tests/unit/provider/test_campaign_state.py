@@ -384,6 +384,21 @@ class OneRecipient(RuleBasedStateMachine):
         assert len(self.platform.alive) + len(new) <= 1
 
 
-EXAMPLES = 4_000 if os.environ.get("LINQ_DRILLS") == "full" else 200
-OneRecipient.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
+class OneResend(OneRecipient):
+    """The same, after a message that has failed: most runs of the other machine never come that far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.apply(Claimed(LINE, starts_chat=True, at=self.now))
+        self.is_sent()
+        self.a_message_fails()
+        self.save()
+        self.time_passes(301)
+        self.another_try_sends_again_what_has_failed()
+
+
+EXAMPLES = 4_000 if os.environ.get("LINQ_DRILLS") == "full" else 100
+for machine in (OneRecipient, OneResend):
+    machine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=40, deadline=None)
 TestOneRecipient = OneRecipient.TestCase
+TestOneResend = OneResend.TestCase
