@@ -84,6 +84,7 @@ OUTCOMES: Final = st.builds(
     chat_id=_MAYBE,
     message_id=_MAYBE,
     created_at=_MAYBE,
+    replaces=_MAYBE,
 )
 
 #: What `folder_in` knows.
