@@ -12,6 +12,8 @@ PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --d
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# They start many times, and would be compiled each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test coverage unit e2e drills drift matrix dist lint format docs docs-serve bench newest clean help
 
