@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 from collections import Counter
@@ -124,8 +125,11 @@ class TargetOutput:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.paths: list[str] = []
+        assert process.stdout is not None
         self._process = process
         self._state: State | None = None
+        # A file of the reader's own: that of the process is closed when the process has ended, read to its end or not.
+        self._said = os.fdopen(os.dup(process.stdout.fileno()), "rb")
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -140,12 +144,13 @@ class TargetOutput:
         return self._state
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            said = _decoded(line)
-            if isinstance(said, dict) and isinstance(said.get("bookmarks"), dict):
-                self._state = said
-            else:  # a log on the wrong output must not take the place of STATE
-                log.info("%s", _text(line))
+        with self._said:
+            for line in self._said:
+                said = _decoded(line)
+                if isinstance(said, dict) and isinstance(said.get("bookmarks"), dict):
+                    self._state = said
+                else:  # a log on the wrong output must not take the place of STATE
+                    log.info("%s", _text(line))
 
 
 class Processes:

@@ -18,6 +18,8 @@ USERS = ("tests", "demo", "benchmarks")
 INTERNAL_TESTS = (
     ROOT / "tests" / "unit" / "emulator" / "test_internals.py",
     ROOT / "tests" / "integration" / "emulator" / "test_contract.py",
+    ROOT / "tests" / "integration" / "emulator" / "test_refusals.py",
+    ROOT / "tests" / "support" / "emulator_world.py",
 )
 
 

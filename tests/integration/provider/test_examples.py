@@ -24,7 +24,7 @@ from tests.integration.provider.test_dags import answering
 from tests.integration.provider.test_events import AssetStore
 from tests.support.airflow import BUNDLES, Run, load_dag
 from tests.support.emulator_process import Emulator
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_receiver import ReceiverThread
 
 ANN, BOB, CAT = "+12125550110", "+12125550111", "+12125550112"
@@ -152,7 +152,6 @@ def test_linq_answer_within_seconds(
     answer: Any = load_dag("linq_answer_within_seconds").get_task("answer")
     names = answer.python_callable.__globals__
     asked, trigger = names["asked"], names["trigger"]
-    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": CAT, "text": "Too early: open?"})
 
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client, ExitStack() as stack:
         subscription = client.webhook_subscriptions.create("http://127.0.0.1:9/", ["message.received"])
@@ -160,6 +159,9 @@ def test_linq_answer_within_seconds(
         secrets = {subscription.id: [subscription.signing_secret]}
         receiver = stack.enter_context(ReceiverThread(open_archive(url), secrets))
         client.webhook_subscriptions.update(subscription.id, target_url=receiver.url)
+        emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": CAT, "text": "Too early: open?"})
+        with closing(open_archive(url)) as archive:  # of one without an event, nobody knows when it began
+            wait_until(lambda: list(archive.read()), "the event is in the archive")
 
         async def payload() -> dict[str, Any]:
             store = AssetStore()
