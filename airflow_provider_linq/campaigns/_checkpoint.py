@@ -215,7 +215,7 @@ class Checkpoint:
             raise LostOwnershipError("Another try of this task has taken over the campaign")
 
     def _note_doubts(self, now: datetime, *, is_last: bool) -> None:
-        jobs = self._open.values()
+        jobs = [job for job in self._open.values() if job.replaces is None]  # of the others, the journal tells all
         since = [one for job in jobs if (one := job.in_doubt_since or job.in_flight_since or job.claimed_at)]
         soon = now + CONFIRM_AGE  # until then requests may be made without another save
         until = [job.last_request_at if is_last and job.in_flight_since is None else soon for job in jobs]
@@ -226,6 +226,8 @@ class Checkpoint:
         self.header.open_until = _latest(last, self.header.open_until if kept else None)
 
     def _code_of(self, job: SendJob) -> int:
+        if job.replaces is not None:  # they were sent to, whatever comes of this
+            return RecipientState.SENT
         if job.state not in OPEN:
             return job.state
         line = job.line or ""  # which stands for the platform's choice

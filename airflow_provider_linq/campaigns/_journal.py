@@ -243,6 +243,8 @@ class Latest:
     """
     The latest entry of each key, in a file: in memory they would need nearly as much as the campaign.
 
+    Of somebody who was sent to, it is the latest message: a later claim is one to send another in its place.
+
     :param file: an empty one.
     :param entries: in their order.
     """
@@ -250,12 +252,18 @@ class Latest:
     def __init__(self, file: IO[bytes], entries: Iterable[Entry]) -> None:
         self._file = file
         self._places: dict[str, int] = {}
+        sent: set[int] = set()  # places of messages, which no claim makes undone
         end = 0
         for entry in entries:
-            if isinstance(entry, Release):
-                self._places.pop(entry.key, None)
+            key = key_of(entry)
+            if not isinstance(entry, Outcome) and self._places.get(key) in sent:
                 continue
-            self._places[key_of(entry)] = end
+            if isinstance(entry, Release):
+                self._places.pop(key, None)
+                continue
+            self._places[key] = end
+            if isinstance(entry, Outcome) and entry.status == "sent":
+                sent.add(end)
             end += self._file.write(_line_of(entry))
 
     def pop(self, key: str) -> Claim | Outcome | None:

@@ -103,8 +103,8 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
         )
     if campaign.resend_failed and not has_store:
         raise InvalidRequestError(
-            "resend_failed: must be false where Airflow has no task state store (3.2), since nothing would say when a "
-            "try began, got true"
+            "resend_failed: must be false where Airflow has no task state store (before 3.3), since nothing would "
+            "say when a try began, got true"
         )
     if campaign.send_window and campaign.timezone_field and not has_store and campaign.outcomes_path is None:
         raise InvalidRequestError(

@@ -16,7 +16,7 @@ from datetime import datetime
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint, requests_until
 from airflow_provider_linq.campaigns._delivery import poll
-from airflow_provider_linq.campaigns._journal import Claim, Journal, key_of
+from airflow_provider_linq.campaigns._journal import OWNER_HEARTBEAT, Claim, Journal, key_of
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._state import RecipientState, SendJob, Sent
@@ -43,62 +43,74 @@ def jobs_to_resend(
     :param now: by the API's clock.
     :param concurrency: requests under way at once.
     :raises LinqError: it can't be asked how far a message has come.
+    :raises LostOwnershipError: another try or task has begun to send the campaign.
     """
     known = {one.key: one for one in recipients if checkpoint.state(one.key) is RecipientState.SENT}
     latest, claimed = _latest(journal, known)
     assert checkpoint.header.try_began is not None
     began = parse_datetime(checkpoint.header.try_began)
-    earlier = [one for one in latest.values() if one.created_at and parse_datetime(one.created_at) < began - CLOCK_SKEW]
-    with closing(poll(client, earlier, concurrency=concurrency)) as found:
-        failed = [latest[key] for key, progress in found if progress == "failed"]
-    usable = [one for one in failed if not lines.pool or one.line in lines.usable]
-    if len(usable) < len(failed):
+    before = [one for one in latest.values() if one.created_at and parse_datetime(one.created_at) < began - CLOCK_SKEW]
+    # What a line has sent that has left the account may not be there to be asked for.
+    usable = {*lines.usable} if lines.pool else {*lines.own, None}
+    earlier = [one for one in before if one.line in usable]
+    if len(earlier) < len(before):
         log.warning(
-            "%d messages have failed whose line can't be used: they are not sent again", len(failed) - len(usable)
+            "%d messages are from lines that can't be used: those that have failed are not sent again",
+            len(before) - len(earlier),
         )
-    if usable:
-        log.warning("%d messages have failed: they are sent again, each with another key", len(usable))
+    failed, confirmed_at = [], now
+    with closing(poll(client, earlier, concurrency=concurrency)) as polled:
+        for key, progress in polled:
+            if progress == "failed":
+                failed.append(latest[key])
+            if client.server_time - confirmed_at > OWNER_HEARTBEAT:  # there may be many to ask for
+                confirmed_at = client.server_time
+                journal.owner.confirm(confirmed_at)
+    if failed:
+        log.warning("%d messages have failed: they are sent again, each with another key", len(failed))
     jobs = []
-    for outcome in usable:
+    for outcome in failed:
         key = str(outcome.idempotency_key)
-        until = _latest_request(checkpoint, journal, now) if key in claimed else None
-        jobs.append(_job(known[key], outcome, until, now, is_line_certain=bool(lines.pool)))
+        claim = claimed.get(key)
+        until = None if claim is None else requests_until(journal, now)
+        line = outcome.line if lines.pool else None
+        is_line_certain = line is not None and (claim is None or claim.line == line)
+        jobs.append(_job(known[key], outcome, line, until, now, is_line_certain=is_line_certain))
         checkpoint.update(jobs[-1])
     return jobs
 
 
-def _latest(journal: Journal, known: Mapping[str, Recipient]) -> tuple[dict[str, Outcome], set[str]]:
-    """Return which message each recipient got last, and the keys of those to whom a try meant to send it again."""
+def _latest(journal: Journal, known: Mapping[str, Recipient]) -> tuple[dict[str, Outcome], dict[str, Claim]]:
+    """Return which message each recipient got last, and the claims of those to whom a try meant to send it again."""
     latest: dict[str, Outcome] = {}
-    claimed: set[str] = set()
+    claimed: dict[str, Claim] = {}
     for _, entry in journal.read():
         key = key_of(entry)
         if key not in known:
             continue
         if isinstance(entry, Claim):
-            claimed.add(key)
+            claimed[key] = entry
         elif isinstance(entry, Outcome) and entry.status == "sent":
             latest[key] = entry
-            claimed.discard(key)
+            claimed.pop(key, None)
     return latest, claimed
 
 
-def _latest_request(checkpoint: Checkpoint, journal: Journal, now: datetime) -> datetime:
-    """Return a moment not before any request of an earlier try or of another task."""
-    known = checkpoint.header.open_until
-    until = requests_until(journal, now)
-    return until if known is None else min(now, max(until, parse_datetime(known)))
-
-
 def _job(
-    recipient: Recipient, outcome: Outcome, last_request_at: datetime | None, now: datetime, *, is_line_certain: bool
+    recipient: Recipient,
+    outcome: Outcome,
+    line: str | None,
+    last_request_at: datetime | None,
+    now: datetime,
+    *,
+    is_line_certain: bool,
 ) -> SendJob:
     failed = Sent(outcome.line, outcome.chat_id, outcome.message_id, outcome.created_at, replaces=outcome.replaces)
     made_at = parse_datetime(str(outcome.created_at))
     return SendJob(
         recipient,
         RecipientState.CLAIMED if is_line_certain else RecipientState.CLAIMED_ANYWHERE,
-        outcome.line if is_line_certain else None,
+        line,
         is_line_certain=is_line_certain,
         claimed_at=now,
         in_doubt_since=made_at,

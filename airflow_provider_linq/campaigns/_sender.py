@@ -154,14 +154,17 @@ class Sender:
         return Resolved(True, now)
 
     def _recovered(self, failed: Sent, *, is_group: bool) -> Event | None:
-        """Return why a message that had failed is not sent again; None if it still counts as failed."""
+        """Return why a message that had failed is not sent again; None if it, and the one before, still count so."""
         try:
             progress = progress_of(self._reader, failed.message_id, is_group)
+            if progress == "failed" and failed.replaces is not None:
+                before = progress_of(self._reader, failed.replaces, is_group)
+                progress = "failed" if before == "gone" else before
         except LinqError as error:
             return self._unanswered(error, is_open=False)
         if progress == "failed":
             return None
-        why = "is gone" if progress == "gone" else "may have been delivered after all"
+        why = "is gone" if progress == "gone" else "may have been delivered after all, or the one before it"
         log.warning("Message %s had failed and %s: nothing takes its place", failed.message_id, why)
         return Refused(RecipientState.FAILED, detail=f"The failed message {why}")
 

@@ -151,6 +151,7 @@ class Sending:
                 rows.recipients, checkpoint, self._journal, lines, self._reader, self._clock.now(), campaign.concurrency
             )
             replaced.update(job.replaces.message_id for job in in_doubt if job.replaces is not None)
+            self._progress.sent_before -= len(replaced)
         checkpoint.save(self._clock.now())
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:
@@ -180,7 +181,7 @@ class Sending:
         unsettled = len(checkpoint.open_jobs) + result["pending"]
         if unsettled and ti.try_number <= ti.max_tries:  # in the last try they count as unknown
             raise AirflowException(f"{unsettled:,} recipients are not settled, the next try continues with them{error}")
-        failures = result["failed"] + result["unknown"] + result["pending"]
+        failures = result["failed"] + states[RecipientState.UNKNOWN] + unsettled
         if failures > share_of(campaign.max_failures, len(rows.recipients)):
             raise AirflowFailException(
                 f"{failures:,} of {len(rows.recipients):,} recipients failed or are not settled, and max_failures is "

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, TaskDeferred
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
 
-from airflow_provider_linq.campaigns import DeliveryReport, _sending, _state
-from airflow_provider_linq.campaigns._journal import Journal
+from airflow_provider_linq.campaigns import DeliveryReport, _resend, _sending, _state
+from airflow_provider_linq.campaigns._checkpoint import Checkpoint
+from airflow_provider_linq.campaigns._journal import Journal, Owner
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from linq_client import LinqClient
 from tests.support.airflow import Store
-from tests.support.campaigns import A, campaign, context, fault, once, outcomes, people, sent_to
+from tests.support.campaigns import A, B, campaign, context, fault, once, outcomes, people, sent_to
 from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -294,3 +296,140 @@ def test_it_needs_a_place_for_what_was_sent(emulator: Emulator, tmp_path: Path) 
     operator = campaign(rows=ROWS, resend_failed=True, outcomes_path=str(tmp_path / "outcomes.jsonl"))
     with pytest.raises(Exception, match="resend_failed: must be false where Airflow has no task state store"):
         operator.execute(context())
+
+
+def test_a_claim_does_not_hide_the_message_that_counts(
+    emulator: Emulator, sent: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try claims its second message and dies; the first is delivered after all: it is the one of the outcomes."""
+    first = sent.messages(ANN)[0]
+    fault(emulator, kind="reset", when="before", count=2)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    with pytest.raises(AirflowException, match="2 recipients are not settled"):
+        sent.run()
+    sent.fail(ANN, status="delivered")
+    sent.run()
+    assert len(sent.messages(ANN)) == 1
+    assert (sent.outcomes[ANN]["status"], sent.outcomes[ANN]["message_id"]) == ("sent", first)
+
+
+def test_a_doubt_fails_the_last_try(emulator: Emulator, sent: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report would call the message failed while another may be under way."""
+    first = sent.messages(ANN)[0]
+    fault(emulator, kind="reset", when="after", count=2)
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    sent.tries = 10
+    with pytest.raises(AirflowFailException, match="2 of 6 recipients"):
+        sent.run()
+    assert (sent.outcomes[ANN]["status"], sent.outcomes[ANN]["message_id"]) == ("sent", first)
+    assert sent.run()["sent"] == len(ROWS)
+    assert sent_to(emulator) == TWICE
+
+
+def test_a_line_that_can_not_be_used_stops_nobody_else(emulator: Emulator, sent: Campaign) -> None:
+    message = sent.messages(ANN)[0]
+    emulator.control("POST", "lines", {"phone_number": A, "reputation": "CRITICAL"})
+    fault(emulator, kind="status", status=403, code=2006, path=f"^/v3/messages/{message}$", method="GET", count=9)
+    more = people(8)
+    assert sent.run(rows=more, from_=[A, B])["sent"] == len(more)
+    assert sent_to(emulator) == once(more)
+
+
+def test_a_first_message_that_arrives_late_needs_no_third(emulator: Emulator, sent: Campaign) -> None:
+    first = sent.messages(ANN)[0]
+    sent.run()
+    emulator.control("POST", "receipts", {"message_id": first, "status": "delivered"})
+    sent.fail(ANN)  # the second one
+    sent.run()
+    assert len(sent.messages(ANN)) == 2
+
+
+@pytest.mark.parametrize("scope", ["account", "line"])
+def test_another_way_to_choose_lines_makes_no_third_message(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str
+) -> None:
+    emulator.control("PATCH", "switches", {"automatic_delivery": False, "idempotency_scope": scope})
+    made = Campaign(emulator, tmp_path, from_=A)
+    made.run()
+    made.fail(ANN)
+    fault(emulator, kind="reset", when="after", count=1)
+    emulator.control("POST", "lines", {"phone_number": A, "ineligible": True})
+    with monkeypatch.context() as patch, contextlib.suppress(AirflowException):
+        patch.setattr(_state, "MAX_ATTEMPTS", 1)
+        made.run(from_="any")
+    assert len(made.messages(ANN)) == 2
+    emulator.control("POST", "lines", {"phone_number": A, "ineligible": False})
+    emulator.advance(60)
+    made.run(from_=A)
+    assert len(made.messages(ANN)) == 2
+
+
+def test_the_log_counts_what_this_try_has_sent(sent: Campaign, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    caplog.clear()
+    sent.run()
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Campaign")]
+    assert not [words for words in said if "nothing in this one" in words], said
+
+
+def test_a_closed_window_leaves_them_sent_in_the_outcomes(emulator: Emulator, sent: Campaign) -> None:
+    first = sent.messages(ANN)[0]
+    with pytest.raises(TaskDeferred):
+        sent.run(send_window=("01:00", "02:00"))
+    assert (sent.outcomes[ANN]["status"], sent.outcomes[ANN]["message_id"]) == ("sent", first)
+
+
+@pytest.mark.parametrize("resends", [False, True])
+def test_others_who_are_in_doubt_are_not_in_doubt_for_longer(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resends: bool
+) -> None:
+    """A try dies with claims of old failures and of new people, who have talked to us in the meantime."""
+
+    class Death(BaseException):
+        pass
+
+    emulator.control("PATCH", "switches", {"automatic_delivery": False})
+    made = Campaign(emulator, tmp_path, rows=ROWS[:2], resend_failed=resends)
+    made.run()
+    made.fail(ANN, BOB)
+    emulator.advance(86_400)
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        client.chats.create(A, [CAT], "How are you?")
+    emulator.advance(3600)
+    save = Checkpoint.save
+    calls = iter(range(100))
+
+    def save_and_die(*args: Any, **more: Any) -> None:
+        if (call := next(calls)) < 2:
+            save(*args, **more)
+        if call:
+            raise Death
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_and_die)
+        with pytest.raises(Death):
+            made.run(rows=ROWS)
+    emulator.advance(3600)
+    assert made.run(rows=ROWS)["unknown"] == 0
+    assert len(made.messages(CAT)) == 2
+
+
+def test_the_ownership_is_confirmed_while_many_messages_are_asked_for(
+    emulator: Emulator, sent: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = _resend.poll
+    (file,) = ObjectStoragePath(f"{sent.path}.parts").glob("*.owner.json")
+    owner = Owner(file, "another")
+    taken = []
+
+    def slow(client: LinqClient, *args: Any, **more: Any) -> Any:
+        for one in found(client, *args, **more):
+            emulator.advance(100)
+            yield one
+            client.phone_numbers.list()
+            taken.append(not owner.is_other_task(client.server_time))
+
+    monkeypatch.setattr(_resend, "poll", slow)
+    sent.run()
+    assert taken
+    assert not any(taken)
