@@ -6,6 +6,7 @@ of the emulator's switches, on schedules that are kept and on such that are not.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -32,6 +33,8 @@ POSITIONS: dict[str, list[Any]] = {
     "delivery_moves_message": [True, False],
     "reconciled_created_at": ["ingested", "sent"],
 }
+FULL = os.environ.get("LINQ_DRILLS") == "full"
+
 SWITCHES = st.fixed_dictionaries({name: st.sampled_from(allowed) for name, allowed in POSITIONS.items()})
 
 
@@ -43,7 +46,7 @@ def without_a_sample() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20 if FULL else 6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     switches=SWITCHES,
     hours=st.sampled_from([1, 2, 6, 24]),

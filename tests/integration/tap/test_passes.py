@@ -192,7 +192,7 @@ def test_only_the_front_of_a_list_that_is_newest_first_is_listed_twice(emulator:
 
 
 def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
-    seed(emulator, 10_000, 1)
+    seed(emulator, 4_000, 1)
     noon = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
     known = LineState(noon, noon, True, coverage=Coverage(frozenset({"messages", "reactions", "attachments"})))
     partitions: list[dict[str, Any]] = [{"context": {"line": line}} for line in emulator.lines]
@@ -202,7 +202,7 @@ def test_state_is_small_for_any_number_of_chats(emulator: Emulator) -> None:
     emulator.advance(HOUR)
     output = succeed(emulator, state=state)
     states = [len(json.dumps(one, separators=(",", ":"))) for one in output.messages if one["type"] == "STATE"]
-    assert len(output.ids("chats")) == 10_000
+    assert len(output.ids("chats")) == 4_000
     assert max(states) < 800
     assert sum(states) < 7_000
     assert set(output.schemas().values()) == {1}
