@@ -357,9 +357,10 @@ def _refused(job: SendJob, event: Refused) -> SendJob:
 
 
 def _resolved(job: SendJob, event: Resolved) -> SendJob:
-    if not event.is_absent and job.replaces is not None:
-        return _as_before(job)  # the next try looks again, since it finds the failed message again
     if not event.is_absent:
+        # In doubt since the failed message was made: without a request after it, none can have taken its place.
+        if job.replaces is not None and job.last_request_at == job.in_doubt_since:
+            return _as_before(job)  # the next try looks again, since it finds the failed message again
         return job._replace(state=RecipientState.UNKNOWN, result=event)
     # Requests that are older than this came to nothing: had they been accepted, the message would be there.
     horizon = event.at - LATE_ACCEPTANCE

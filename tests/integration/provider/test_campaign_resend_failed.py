@@ -433,3 +433,22 @@ def test_the_ownership_is_confirmed_while_many_messages_are_asked_for(
     sent.run()
     assert taken
     assert not any(taken)
+
+
+def test_what_a_killed_try_has_sent_and_the_chat_does_not_tell(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.control("PATCH", "switches", {"automatic_delivery": False})
+    made = Campaign(emulator, tmp_path, delivery_report=DeliveryReport(timeout=60, poll_interval=60))
+    made.run(delivery_report=None)
+    made.fail(ANN)
+    fault(emulator, kind="reset", when="after", count=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_state, "MAX_ATTEMPTS", 1)
+        with pytest.raises(AirflowException):
+            made.run()
+    for row in ROWS:
+        made.fail(row["to"], status="delivered", seconds=0)
+    emulator.advance(3600)
+    result = made.run(message="Another text")  # the second message of the try before can't be told by its text
+    assert (result["sent"], result["report"]["failed"], result["report"]["unknown"]) == (6, 0, 1)
