@@ -259,6 +259,12 @@ def test_the_latest_entry_of_each_key(given_entries: list[Entry]) -> None:
 
 
 def test_who_is_claimed_and_asked_for_by_nobody_may_have_been_sent_to() -> None:
-    (outcome,) = Latest(BytesIO(), [SENT, CLAIM]).rest()
+    (outcome,) = Latest(BytesIO(), [CLAIM]).rest()
     detail = "An earlier try may have written to them; they are not among the rows any more"
     assert outcome == Outcome(1, (ANN,), "unknown", "unsettled", detail, idempotency_key="k1", line=LINE)
+
+
+def test_who_was_sent_to_and_is_claimed_again_was_sent_to() -> None:
+    """The claim is one to send another message in its place, or the same one: nothing makes the first undone."""
+    (outcome,) = Latest(BytesIO(), [SENT, CLAIM]).rest()
+    assert outcome == SENT
