@@ -60,6 +60,7 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
+from linq_client.handles import normal_handle
 
 __version__: str
 
@@ -120,6 +121,7 @@ __all__ = [
     "check_recipients",
     "check_sender",
     "message_from",
+    "normal_handle",
 ]
 
 if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package

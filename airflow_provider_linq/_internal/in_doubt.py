@@ -23,7 +23,7 @@ from threading import Lock
 from typing import Final, TypeAlias
 
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW, LIST_LAG
-from linq_client import ChatNotFoundError, LinqClient, RetentionWindow, models
+from linq_client import ChatNotFoundError, LinqClient, RetentionWindow, models, normal_handle
 from linq_client.sync import read_stable
 
 Handles: TypeAlias = tuple[str, ...]
@@ -64,7 +64,7 @@ def others_of(chat: models.Chat, own: Iterable[str], *, active_only: bool = Fals
     """Return the handles of the other side in lower case, sorted; an own line may be on the other side, too."""
     mine = {handle.handle for handle in chat.handles if handle.is_me} or set(own)
     there = (handle for handle in chat.handles if not active_only or handle.status in (None, "active"))
-    return tuple(sorted({handle.handle.lower() for handle in there if handle.handle not in mine}))
+    return tuple(sorted({normal_handle(handle.handle) for handle in there if handle.handle not in mine}))
 
 
 def line_of(chat: models.Chat, own: Collection[str]) -> str | None:

@@ -41,6 +41,7 @@ from linq_client import (
     MessageNotFoundError,
     NotFoundError,
     models,
+    normal_handle,
 )
 from linq_client.times import ServerClock, format_datetime, parse_datetime
 
@@ -294,7 +295,7 @@ class KeyedSend:
         chat_id, line = self.destination.chat_id, self.destination.line
         if chat_id is not None:
             return lookup.resolve_chat(chat_id, content, since=since, now=now)
-        to = tuple(sorted({handle.lower() for handle in self.destination.to}))
+        to = tuple(sorted({normal_handle(handle) for handle in self.destination.to}))
 
         def is_other(others: Handles) -> bool:
             return not any(may_be_same_handle(one, other) for one in to for other in others)

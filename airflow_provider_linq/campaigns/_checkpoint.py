@@ -259,12 +259,17 @@ class Checkpoint:
         return RecipientState(min(self._states[key], RecipientState.CLAIMED))
 
     def counts(self, rows: ValidatedRows) -> Counter[RecipientState]:
-        """Count the recipients by their state; those of invalid rows only if an earlier try may have sent to them."""
+        """Count the recipients by their state; those of excluded rows only if an earlier try may have sent to them."""
         found: Counter[RecipientState] = Counter()
         for code, number in self._states.counts().items():
             found[RecipientState(min(code, RecipientState.CLAIMED))] += number
         found[RecipientState.PENDING] -= sum(self.state(one.key) is RecipientState.PENDING for one in rows.unsendable)
         return found
+
+    def excluded(self, rows: ValidatedRows) -> Counter[str]:
+        """Count by reason the rows that are excluded, and whose recipient no earlier try may have sent to."""
+        counted = {one.number for one in rows.unsendable if self.state(one.key) is not RecipientState.PENDING}
+        return Counter(str(one.reason) for one in rows.excluded if one.row not in counted)
 
     @property
     def settled(self) -> int:

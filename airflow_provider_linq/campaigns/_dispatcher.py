@@ -313,7 +313,7 @@ class Dispatcher:
     def _continue(self, job: SendJob, event: Event) -> None:
         """Decide when there is more to do about a recipient who is not settled."""
         if job.state is RecipientState.PENDING:
-            if job.recipient.row is not None:
+            if job.recipient.is_sendable:
                 self._add(job.recipient)
         elif not job.may_try_again:
             self._give_up(job)

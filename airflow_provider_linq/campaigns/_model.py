@@ -13,7 +13,7 @@ from airflow_provider_linq._internal.idempotency import derive_key
 Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
 
 #: Why a row was skipped. The first two are the platform's word, and the others ours, before they were sent to.
-SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate", "late"]
+SkipReason: TypeAlias = Literal["opted_out", "blocked", "invalid", "duplicate", "suppressed", "late"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Recipient:
     :param row: the values that the message is made of; None if the row is not valid now, and only was in an earlier
         try: nothing is sent then, but what was sent is reported.
     :param timezone: IANA name of the time zone that the send window is read in.
+    :param is_suppressed: nothing is sent to them, though the row may tell what an earlier try has sent.
     """
 
     number: int
@@ -34,6 +35,12 @@ class Recipient:
     key: str
     row: Mapping[str, Any] | None
     timezone: str
+    is_suppressed: bool = False
+
+    @property
+    def is_sendable(self) -> bool:
+        """Whether a message may be sent to them now; else they are only looked for."""
+        return self.row is not None and not self.is_suppressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +78,9 @@ class CampaignResult(TypedDict):
     """
     What became of the rows, by number; each of them counts in one place.
 
-    `skipped` is by reason: opted_out, blocked, invalid, duplicate, late. `unknown` may have been sent to or not: the
-    outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the counts of
-    the delivery report, None without one.
+    `skipped` is by reason: opted_out, blocked, invalid, duplicate, suppressed, late. `unknown` may have been sent to or
+    not: the outcomes file has their keys. `pending` are those whom a dry run would send to, else 0. `report` has the
+    counts of the delivery report, None without one.
     """
 
     campaign_key: str

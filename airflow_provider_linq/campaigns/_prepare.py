@@ -17,7 +17,8 @@ from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns._rows import rows_from
 from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
 from airflow_provider_linq.campaigns._state import RecipientState
-from airflow_provider_linq.campaigns._summary import count_rows
+from airflow_provider_linq.campaigns._summary import count_rows, skipped_in_words
+from airflow_provider_linq.campaigns._suppression import read_suppression
 from airflow_provider_linq.campaigns._templates import Render, columns_named, compiled, names_in_messages
 from airflow_provider_linq.campaigns._validate import ValidatedRows, format_rejections, validate_rows
 from airflow_provider_linq.campaigns.config import Campaign, share_of
@@ -79,6 +80,7 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
         timezone_field=campaign.timezone_field,
         first_in_chat=bool(pool),
         groups=campaign.groups,
+        suppressed=read_suppression(campaign),
         named=columns_named(campaign.message, env),
         files=campaign.files,
     )
@@ -124,20 +126,22 @@ def reject_invalid(prepared: Prepared, journal: Journal | None, *, is_first: boo
     campaign, rows = prepared.campaign, prepared.rows
     if not rows.excluded:
         return
+    is_fault = len(rows.excluded) > rows.suppressed and campaign.on_invalid == "fail"
+    is_all = not rows.recipients and not rows.suppressed
     text = format_rejections(rows.excluded, len(rows))
     most = len(rows) if campaign.max_invalid is None else share_of(campaign.max_invalid, len(rows))
-    if campaign.on_invalid == "fail" or not rows.recipients or rows.invalid > most:
+    if is_fault or is_all or rows.invalid > most:
         if campaign.outcomes_path and journal is not None:
             is_new = not storage_path(campaign.outcomes_path).exists()
             if is_new or (is_first and journal.is_empty):
                 write_rows(campaign.outcomes_path, map(as_row, _before_sending(rows, journal)), COLUMNS)
-        rule = f", and max_invalid is {campaign.max_invalid:g}" if rows.recipients and rows.invalid > most else ""
+        rule = f", and max_invalid is {campaign.max_invalid:g}" if not is_all and rows.invalid > most else ""
         raise AirflowFailException(f"Nothing was sent in this try{rule}. {text}")
     log.warning("%s", text)
 
 
 def _before_sending(rows: ValidatedRows, journal: Journal) -> Iterator[Outcome]:
-    """Yield the rows that are invalid, and what became of others in earlier tries."""
+    """Yield the rows that are excluded, and what became of others in earlier tries."""
     yield from rows.excluded
     with TemporaryFile() as file:
         yield from Latest(file, (entry for _, entry in journal.read())).rest()
@@ -162,6 +166,10 @@ def dry_run(prepared: Prepared) -> CampaignResult:
 
     columns = ("row", "to", "status", "reason", "detail", "idempotency_key", "line", "message")
     write_rows(str(campaign.outcomes_path), planned(), columns)
-    log.info("Dry run: %d would be sent to", len(rows.recipients))
     states = Counter({RecipientState.PENDING: len(rows.recipients)})
-    return count_rows(prepared.key, campaign.outcomes_path, states, rows)
+    excluded = Counter(str(outcome.reason) for outcome in rows.excluded)
+    result = count_rows(prepared.key, campaign.outcomes_path, states, excluded)
+    log.info("Dry run: %s", ", ".join([f"{len(rows.recipients):,} would be sent to", *skipped_in_words(result)]))
+    if rows.excluded:
+        log.info("%s", format_rejections(rows.excluded, len(rows)))
+    return result

@@ -87,24 +87,52 @@ def rows_from(
         if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
             hint = "; a template makes rows only with render_template_as_native_obj" if isinstance(rows, str) else ""
             raise InvalidRequestError(f"rows: must be a list of rows, got {type(rows).__name__}{hint}")
-        found: Iterable[Any] = rows
-    elif rows_path is not None:
-        read = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind_of(rows_path, "rows_path")]
-        found = read(rows_path)
-    else:
-        found = _query(str(sql), sql_conn_id, parameters)
+        return _mappings(rows, "rows", frozenset(null_values or ()))
+    if rows_path is not None:
+        return rows_of_file(rows_path, "rows_path", null_values)
+    return rows_of_query(
+        str(sql), sql_conn_id, parameters, field="sql", conn_field="sql_conn_id", null_values=null_values or ()
+    )
+
+
+def rows_of_file(path: str, field: str, null_values: Collection[str] | None = None) -> Iterator[Row | BadRow]:
+    """
+    Return the rows of a file; arguments and errors as of `rows_from`.
+
+    :param field: the argument that names the file, for errors.
+    """
+    kind = kind_of(path, field)
     if null_values is None:
-        null_values = NULL_VALUES if rows_path is not None and kind_of(rows_path, "rows_path") == "csv" else ()
-    return _mappings(found, frozenset(null_values))
+        null_values = NULL_VALUES if kind == "csv" else ()
+    found = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind](path, field)
+    return _mappings(found, field, frozenset(null_values))
 
 
-def _mappings(found: Iterable[Any], null_values: frozenset[str]) -> Iterator[Row | BadRow]:
+def rows_of_query(
+    sql: str,
+    conn_id: str | None,
+    parameters: Mapping[str, Any] | Sequence[Any] | None,
+    *,
+    field: str,
+    conn_field: str,
+    null_values: Collection[str] = (),
+) -> Iterator[Row | BadRow]:
+    """
+    Return the rows of a query; arguments and errors as of `rows_from`.
+
+    :param field: the argument that has the query, for errors.
+    :param conn_field: the argument that names the connection.
+    """
+    return _mappings(_query(sql, conn_id, parameters, field, conn_field), field, frozenset(null_values))
+
+
+def _mappings(found: Iterable[Any], field: str, null_values: frozenset[str]) -> Iterator[Row | BadRow]:
     for number, row in enumerate(found, start=1):
         if isinstance(row, BadRow):
             yield row
             continue
         if not isinstance(row, Mapping):
-            raise InvalidRequestError(f"rows: row {number} must have names and values, got {type(row).__name__}")
+            raise InvalidRequestError(f"{field}: row {number} must have names and values, got {type(row).__name__}")
         texts = [value for value in row.values() if isinstance(value, str)]
         if sum(map(len, texts)) > ROW_SIZE:
             yield BadRow(f"row: must have at most {ROW_SIZE:,} characters, got more")
@@ -115,29 +143,29 @@ def _mappings(found: Iterable[Any], null_values: frozenset[str]) -> Iterator[Row
             yield row
 
 
-def _csv(path: str) -> Iterator[Row]:
-    with _opened(path, "r", encoding="utf-8-sig", newline="") as file:
+def _csv(path: str, field: str) -> Iterator[Row]:
+    with _opened(path, field, "r", encoding="utf-8-sig", newline="") as file:
         first, separator, skipped = _csv_header(file)
         lines = csv.reader(chain(first, file), delimiter=separator)
         try:
             names = next(lines, None)
             if names is None:
-                raise InvalidRequestError(f"rows_path: {path!r} has no header line")
-            _check_names(names, "rows_path")
+                raise InvalidRequestError(f"{field}: {path!r} has no header line")
+            _check_names(names, field)
             for values in lines:
                 if not values:  # an empty line, such as the last one of many files
                     continue
                 if len(values) != len(names):
                     line = skipped + lines.line_num
                     raise InvalidRequestError(
-                        f"rows_path: line {line} of {path!r}, with {_SEPARATORS[separator]} between values, "
+                        f"{field}: line {line} of {path!r}, with {_SEPARATORS[separator]} between values, "
                         f"must have the {len(names)} fields of its header, got {len(values)}"
                     )
                 # What spreadsheets leave beside the table has no name.
                 yield {name: value for name, value in zip(names, values, strict=True) if name}
         except csv.Error as error:
             line = skipped + lines.line_num
-            raise InvalidRequestError(f"rows_path: line {line} of {path!r} is no CSV: {error}") from None
+            raise InvalidRequestError(f"{field}: line {line} of {path!r} is no CSV: {error}") from None
 
 
 def _csv_header(file: IO[str]) -> tuple[list[str], str, int]:
@@ -157,8 +185,8 @@ def _csv_header(file: IO[str]) -> tuple[list[str], str, int]:
     return found, max(_SEPARATORS, key=bare.count), 0
 
 
-def _jsonl(path: str) -> Iterator[Any]:
-    with _opened(path, "r", encoding="utf-8-sig") as file:
+def _jsonl(path: str, field: str) -> Iterator[Any]:
+    with _opened(path, field, "r", encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
@@ -166,7 +194,7 @@ def _jsonl(path: str) -> Iterator[Any]:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
                 raise InvalidRequestError(
-                    f"rows_path: line {number} of {path!r} is no JSON: {error.msg} at character {error.pos}"
+                    f"{field}: line {number} of {path!r} is no JSON: {error.msg} at character {error.pos}"
                 ) from None  # the error holds the line
             except (ValueError, RecursionError):  # Python's limits: digits of a number, and depth
                 yield BadRow("row: must be JSON with numbers of at most 4,300 digits, not nested too deeply, got other")
@@ -175,58 +203,62 @@ def _jsonl(path: str) -> Iterator[Any]:
             yield {sys.intern(name): value for name, value in row.items()} if isinstance(row, dict) else row
 
 
-def _parquet(path: str) -> Iterator[Row]:
+def _parquet(path: str, field: str) -> Iterator[Row]:
     parquet = pyarrow("pyarrow.parquet")
     broken = pyarrow("pyarrow").ArrowInvalid
-    with _opened(path, "rb") as file:
+    with _opened(path, field, "rb") as file:
         try:
             table = parquet.ParquetFile(file)
         except broken as error:
-            raise InvalidRequestError(f"rows_path: {path!r} is no Parquet file") from error
-        _check_names(table.schema_arrow.names, "rows_path")
+            raise InvalidRequestError(f"{field}: {path!r} is no Parquet file") from error
+        _check_names(table.schema_arrow.names, field)
         for batch in table.iter_batches(batch_size=PARQUET_BATCH, use_threads=False):
             yield from batch.to_pylist()
 
 
 @contextmanager
-def _opened(path: str, mode: str, **options: Any) -> Iterator[Any]:
+def _opened(path: str, field: str, mode: str, **options: Any) -> Iterator[Any]:
     try:
         opened = storage_path(path)
         _ = opened.fs
     except (ImportError, ValueError) as error:
         scheme = path.partition("://")[0]
-        raise InvalidRequestError(f"rows_path: must be in a store that Airflow knows, got {scheme!r}") from error
+        raise InvalidRequestError(f"{field}: must be in a store that Airflow knows, got {scheme!r}") from error
     try:
         megabytes = opened.stat().st_size / 1_000_000
         most = conf.getint("linq", "max_rows_file_mb", fallback=FILE_MB)
         if megabytes > most:
             raise InvalidRequestError(
-                f"rows_path: must be a file of at most {most:,} MB ([linq] max_rows_file_mb), got {megabytes:,.0f} MB"
+                f"{field}: must be a file of at most {most:,} MB ([linq] max_rows_file_mb), got {megabytes:,.0f} MB"
             )
         with opened.open(mode, **options) as file:  # type: ignore[no-untyped-call]
             yield file
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:  # others, of the network say, can pass
-        raise InvalidRequestError(f"rows_path: must be a file that can be read, got {path!r}") from error
+        raise InvalidRequestError(f"{field}: must be a file that can be read, got {path!r}") from error
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"rows_path: must be UTF-8, {path!r} is not") from None  # the error holds the text
+        raise InvalidRequestError(f"{field}: must be UTF-8, {path!r} is not") from None  # the error holds the text
 
 
 def _query(
-    sql: str, sql_conn_id: str | None, parameters: Mapping[str, Any] | Sequence[Any] | None
+    sql: str,
+    conn_id: str | None,
+    parameters: Mapping[str, Any] | Sequence[Any] | None,
+    field: str,
+    conn_field: str,
 ) -> Iterator[dict[str, Any]]:
-    if sql_conn_id is None:
-        raise InvalidRequestError("sql_conn_id: must name the connection that sql is for, got None")
-    hook = BaseHook.get_connection(sql_conn_id).get_hook()  # type: ignore[no-untyped-call]
+    if conn_id is None:
+        raise InvalidRequestError(f"{conn_field}: must name the connection that {field} is for, got None")
+    hook = BaseHook.get_connection(conn_id).get_hook()  # type: ignore[no-untyped-call]
     if not hasattr(hook, "run"):
-        raise InvalidRequestError(f"sql_conn_id: must be a connection to a database, got {type(hook).__name__}")
+        raise InvalidRequestError(f"{conn_field}: must be a connection to a database, got {type(hook).__name__}")
     hook.log_sql = False  # it would log the parameters
     rows: list[dict[str, Any]] = []
 
     def collect(cursor: Any) -> list[Any]:
         if cursor.description is None:
-            raise InvalidRequestError("sql: must be a query that returns rows, got a statement that returns none")
+            raise InvalidRequestError(f"{field}: must be a query that returns rows, got a statement that returns none")
         names = [column[0] for column in cursor.description]
-        _check_names(names, "sql")
+        _check_names(names, field)
         while batch := cursor.fetchmany(BATCH):
             rows.extend(dict(zip(names, values, strict=True)) for values in batch)
         # Some hooks make tuples of what a handler returns, and take nothing but their own kind of rows for that.

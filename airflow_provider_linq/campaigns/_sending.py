@@ -88,7 +88,8 @@ class Sending:
         """
         campaign, ti = self._prepared.campaign, self._context["ti"]
         earlier = header.recipients if header is not None and header.campaign_key == self._prepared.key else 0
-        if earlier and not self._prepared.rows.recipients:
+        rows = self._prepared.rows
+        if earlier and not rows.recipients and not rows.suppressed:
             raise AirflowException(f"rows: there are none in this try, and were {earlier:,} in an earlier one")
         checkpoint = open_checkpoint(
             self._store,
@@ -170,7 +171,9 @@ class Sending:
         campaign, rows, ti = self._prepared.campaign, self._prepared.rows, self._context["ti"]
         self._write_outcomes(checkpoint)
         states = checkpoint.counts(rows)
-        result = count_rows(self._prepared.key, campaign.outcomes_path, states, rows, is_late=self._is_late)
+        result = count_rows(
+            self._prepared.key, campaign.outcomes_path, states, checkpoint.excluded(rows), is_late=self._is_late
+        )
         sent_before = 0 if self._progress is None else self._progress.sent_before
         where = f". What became of each is in {campaign.outcomes_path}" if campaign.outcomes_path else ""
         log.info("Campaign: %s%s", in_words(result, sent_before=sent_before), where)

@@ -242,7 +242,7 @@ class SendJob(NamedTuple):
     @property
     def is_look_only(self) -> bool:
         """Whether all that is left to do is to find out whether an earlier request came through."""
-        return self.refusal is not None or self.recipient.row is None or self.is_late
+        return self.refusal is not None or not self.recipient.is_sendable or self.is_late
 
     @property
     def may_try_again(self) -> bool:
@@ -368,7 +368,7 @@ def _resolved(job: SendJob, event: Resolved) -> SendJob:
         since = job.in_doubt_since and max(job.in_doubt_since, horizon)
         return job._replace(absent_at=event.at, in_doubt_since=since)
     job = job._replace(in_doubt_since=None, last_request_at=None, absent_at=None, is_line_certain=True)
-    if job.recipient.row is None:
+    if not job.recipient.is_sendable:
         return _released(job)
     refusal, job = job.refusal, job._replace(refusal=None)
     if refusal is not None:

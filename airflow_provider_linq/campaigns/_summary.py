@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -25,26 +26,27 @@ def count_rows(
     campaign_key: str,
     outcomes_path: str | None,
     states: Counter[RecipientState],
-    rows: ValidatedRows,
+    excluded: Mapping[str, int],
     *,
     is_late: bool = False,
 ) -> CampaignResult:
     """
     Count the rows by what became of them.
 
-    :param states: of the recipients, and of those of invalid rows to whom an earlier try may have sent.
+    :param states: of the recipients, and of those of excluded rows to whom an earlier try may have sent.
+    :param excluded: how many other rows are excluded, by reason.
     :param is_late: whether those who are pending come too late.
     """
     pending = states[RecipientState.PENDING]
-    excluded = Counter(outcome.reason for outcome in rows.excluded)
     return CampaignResult(
         campaign_key=campaign_key,
         sent=states[RecipientState.SENT],
         skipped={
             "opted_out": states[RecipientState.OPTED_OUT],
             "blocked": states[RecipientState.BLOCKED],
-            "invalid": excluded["invalid"] - (states.total() - len(rows.recipients)),
-            "duplicate": excluded["duplicate"],
+            "invalid": excluded.get("invalid", 0),
+            "duplicate": excluded.get("duplicate", 0),
+            "suppressed": excluded.get("suppressed", 0),
             "late": pending if is_late else 0,
         },
         failed=states[RecipientState.FAILED],
@@ -68,10 +70,17 @@ def in_words(counts: CampaignResult, *, sent_before: int = 0) -> str:
         words = [f"{sent:,} were sent in earlier tries, nothing in this one"]
     else:
         words = [f"{sent:,} sent, {sent_before:,} of them in earlier tries"]
-    if skipped := [f"{number:,} {reason}" for reason, number in counts["skipped"].items() if number]:
-        words.append(f"{sum(counts['skipped'].values()):,} skipped ({', '.join(skipped).replace('_', ' ')})")
+    words += skipped_in_words(counts)
     others = {"failed": counts["failed"], "unknown": counts["unknown"], "pending": counts["pending"]}
     return ", ".join([*words, *(f"{number:,} {name}" for name, number in others.items() if number)])
+
+
+def skipped_in_words(counts: CampaignResult) -> list[str]:
+    """Return how many were skipped and why, in one phrase, or none if nobody was."""
+    reasons = [f"{number:,} {reason}" for reason, number in counts["skipped"].items() if number]
+    if not reasons:
+        return []
+    return [f"{sum(counts['skipped'].values()):,} skipped ({', '.join(reasons).replace('_', ' ')})"]
 
 
 class ProgressLog:
@@ -120,7 +129,7 @@ class ProgressLog:
         counts = self._counts
         counts["unknown"] = self._checkpoint.counts(self._rows)[RecipientState.UNKNOWN]
         counts["pending"] = 0
-        counts["skipped"] = {**counts["skipped"], "invalid": 0, "duplicate": 0}
+        counts["skipped"] = {**counts["skipped"], "invalid": 0, "duplicate": 0, "suppressed": 0}
         words = [f"{settled:,} of {total:,} settled: {in_words(counts)}"]
         if under_way:
             words.append(f"{under_way:,} requests under way")
@@ -133,4 +142,4 @@ class ProgressLog:
 
     @property
     def _counts(self) -> CampaignResult:
-        return count_rows("", None, self._checkpoint.counts(self._rows), self._rows)
+        return count_rows("", None, self._checkpoint.counts(self._rows), self._checkpoint.excluded(self._rows))

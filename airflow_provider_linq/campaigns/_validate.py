@@ -14,7 +14,7 @@ from airflow_provider_linq._internal.uploads import NO_FILES, FileRules, check_m
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns._rows import BadRow, Row, is_missing
 from airflow_provider_linq.campaigns._templates import Render
-from linq_client import InvalidRequestError, check_recipients
+from linq_client import InvalidRequestError, check_recipients, normal_handle
 
 #: How many examples of each problem a report has, and how many problems.
 EXAMPLES: Final = 10
@@ -33,9 +33,9 @@ class ValidatedRows:
     All rows of a campaign.
 
     :param recipients: whom to write to, in the order of the rows.
-    :param excluded: the rows that are invalid or duplicates, likewise.
-    :param unsendable: the recipients of invalid rows, as far as the row names them: an earlier try may have sent to
-        them, when the row was valid.
+    :param excluded: the rows that are invalid, duplicates or suppressed, likewise.
+    :param unsendable: the recipients of invalid and suppressed rows, as far as the row names them: an earlier try may
+        have sent to them, when the row was valid, or they were not suppressed.
     """
 
     recipients: list[Recipient] = field(default_factory=list)
@@ -44,8 +44,13 @@ class ValidatedRows:
 
     @property
     def invalid(self) -> int:
-        """How many rows are invalid, duplicates not counted."""
+        """How many rows are invalid; duplicates and suppressed rows are not."""
         return sum(outcome.reason == "invalid" for outcome in self.excluded)
+
+    @property
+    def suppressed(self) -> int:
+        """How many rows name somebody who must not be written to."""
+        return sum(outcome.reason == "suppressed" for outcome in self.excluded)
 
     def __len__(self) -> int:
         return len(self.recipients) + len(self.excluded)
@@ -61,6 +66,7 @@ def validate_rows(
     timezone_field: str | None,
     first_in_chat: bool,
     groups: bool = False,
+    suppressed: Collection[str] = frozenset(),
     named: Collection[str] = (),
     files: FileRules = NO_FILES,
 ) -> ValidatedRows:
@@ -74,6 +80,8 @@ def validate_rows(
     :param first_in_chat: the message may be the first of its chat, so the rules for those apply.
     :param groups: whether text with several handles is a group, too. Lists of contacts have several numbers of one
         person in a cell: as a group, all of its people would see each other and the message.
+    :param suppressed: handles, in their normal form, of people who must not be written to, in groups either. What else
+        is wrong with their rows is of no interest.
     :param named: columns that the message names.
     :param files: which files the messages may name.
     :raises InvalidRequestError: ``timezone`` is none, or one of these columns is in no row.
@@ -89,31 +97,54 @@ def validate_rows(
             continue
         columns.update(dict.fromkeys(row))
         to: tuple[str, ...] = ()
+        suppression = None
+        readable: Row | None = row
+        name = default
         try:
-            to = _handles(row.get(to_field), to_field, groups=groups)
+            to = handles_in(row.get(to_field), to_field, groups=groups)
             if to in numbers:
                 detail = f"{to_field}: must not be that of an earlier row, got that of row {numbers[to]}"
                 found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
                 continue
+            suppression = _suppression_of(to, suppressed)
             zone = row.get(timezone_field) if timezone_field is not None else None
             name = default if is_missing(zone) else _zone(zone, str(timezone_field))
             message = check_message(render(row), files)
             if first_in_chat:
                 message.check_first_in_chat()
         except (InvalidRequestError, ArithmeticError, TypeError, ValueError, RecursionError) as error:
-            # What no rule foresees, in values of any kind, is one row's fault. Its words may quote the value.
-            is_rule = isinstance(error, InvalidRequestError)
-            detail = str(error) if is_rule else f"row: must have values that can be read, got {type(error).__name__}"
-            found.excluded.append(Outcome(number, to, "skipped", "invalid", detail))
-            if to:
-                unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
+            readable = None
+            if suppression is None:
+                found.excluded.append(Outcome(number, to, "skipped", "invalid", _detail_of(error)))
+                if to:
+                    unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
+                continue
+        recipient = Recipient(number, to, recipient_key(campaign_key, to), readable, name, suppression is not None)
+        if suppression is not None:
+            found.excluded.append(Outcome(number, to, "skipped", "suppressed", suppression))
+            unsendable.setdefault(to, recipient)
             continue
         numbers[to] = number
-        found.recipients.append(Recipient(number, to, recipient_key(campaign_key, to), row, name))
+        found.recipients.append(recipient)
     found.unsendable = [one for to, one in unsendable.items() if to not in numbers]
     if columns:
         _check_columns(columns, {"to_field": to_field, "timezone_field": timezone_field}, named)
     return found
+
+
+def _suppression_of(to: Sequence[str], suppressed: Collection[str]) -> str | None:
+    """Return the rule that keeps a recipient from being written to. It has no number, since logs show it."""
+    among = [index for index, handle in enumerate(to) if handle in suppressed]
+    if not among:
+        return None
+    return f"{f'to[{among[0]}]' if len(to) > 1 else 'to'}: must not be on the suppression list"
+
+
+def _detail_of(error: Exception) -> str:
+    """What no rule foresees, in values of any kind, is one row's fault; its words may quote the value."""
+    if isinstance(error, InvalidRequestError):
+        return str(error)
+    return f"row: must have values that can be read, got {type(error).__name__}"
 
 
 def _check_columns(columns: Mapping[str, None], fields: Mapping[str, str | None], named: Collection[str]) -> None:
@@ -128,7 +159,14 @@ def _check_columns(columns: Mapping[str, None], fields: Mapping[str, str | None]
         )
 
 
-def _handles(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
+def handles_in(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
+    """
+    Return the handles that a value of a row has, in their normal form, sorted.
+
+    :param field: the column, for errors.
+    :param groups: whether text may have several.
+    :raises InvalidRequestError: it has none, or something else, or more than there may be.
+    """
     if is_missing(value):
         raise InvalidRequestError(f"{field}: must be a handle, or a list of them for a group, got none")
     if hasattr(value, "tolist"):  # an array
@@ -148,8 +186,7 @@ def _handles(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
     for handle in handles:
         if _TOO_SHORT.fullmatch(handle):
             raise InvalidRequestError(f"{field}: must be a whole number with its country code, got {handle!r}")
-    # Mail addresses mean the same in any case, and numbers have none.
-    return tuple(sorted({handle.lower() for handle in handles}))
+    return tuple(sorted(set(map(normal_handle, handles))))
 
 
 def _zone(name: Any, field: str) -> str:

@@ -76,6 +76,11 @@ class Campaign:
     sql_conn_id: str | None = None
     parameters: Mapping[str, Any] | Sequence[Any] | None = None
     null_values: Collection[str] | None = None
+    suppression: Iterable[Any] | None = None
+    suppression_path: str | None = None
+    suppression_sql: str | None = None
+    suppression_conn_id: str | None = None
+    suppression_field: str = "handle"
     to_field: str = "to"
     groups: bool = False
     from_: str | Sequence[str] | None = None
@@ -109,6 +114,12 @@ class Campaign:
             raise ValueError(f"concurrency must be 1 or more, got {self.concurrency!r}")
         if isinstance(self.rows, Iterator):  # they are read again after each wait and in each try
             raise ValueError(f"rows must be a list, which can be read more than once, got {type(self.rows).__name__}")
+        if isinstance(self.suppression, Iterator):
+            raise ValueError(
+                f"suppression must be a list, which can be read more than once, got {type(self.suppression).__name__}"
+            )
+        if self.suppression_conn_id is not None and self.suppression_sql is None:
+            raise ValueError("suppression_conn_id goes with suppression_sql")
         for name, value in (("max_failures", self.max_failures), ("max_invalid", self.max_invalid or 0)):
             if isinstance(value, bool) or not value >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {value!r}")

@@ -54,6 +54,13 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     :param parameters: of ``sql`` (templated)
     :param null_values: words that stand for a value that is missing, as the whole of a value, in rows of any source; by
         default the usual ones, such as "NULL", "None" and "nan", in CSV.
+    :param suppression: handles of people who must not be written to, as a list, or an XCom of it; also rows with a
+        column for the handle. With ``suppression_path`` and ``suppression_sql``, all of them together count. Read again
+        in each try and after each wait; a source that names nobody fails the task before anything is sent (templated)
+    :param suppression_path: CSV, JSONL or Parquet file of such rows, as ``rows_path`` (templated)
+    :param suppression_sql: query whose result are such rows, or the name of a ``.sql`` file (templated)
+    :param suppression_conn_id: connection to the database of ``suppression_sql`` (templated)
+    :param suppression_field: their column of the handle.
     :param to_field: column of the recipient: a handle; or several, as a list, for a group.
     :param groups: whether text with several handles, with commas or semicolons between them, is a group as well.
     :param from_: own line to send from; or a list of lines, over which new recipients are spread; or "any", and the
@@ -96,6 +103,10 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         "sql",
         "sql_conn_id",
         "parameters",
+        "suppression",
+        "suppression_path",
+        "suppression_sql",
+        "suppression_conn_id",
         "from_",
         "campaign_key",
         "timezone",
@@ -107,7 +118,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     )
     template_ext: Sequence[str] = (".sql",)
     author_only = ("files_under",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "suppression_sql": "sql", "parameters": "json"}
 
     def __init__(
         self,
@@ -121,6 +132,11 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         sql_conn_id: str | None = None,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         null_values: Collection[str] | None = None,
+        suppression: Iterable[Any] | None = None,
+        suppression_path: str | None = None,
+        suppression_sql: str | None = None,
+        suppression_conn_id: str | None = None,
+        suppression_field: str = "handle",
         to_field: str = "to",
         groups: bool = False,
         from_: str | Sequence[str] | None = None,
@@ -154,6 +170,11 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
         self.null_values = null_values
+        self.suppression = suppression
+        self.suppression_path = suppression_path
+        self.suppression_sql = suppression_sql
+        self.suppression_conn_id = suppression_conn_id
+        self.suppression_field = suppression_field
         self.to_field = to_field
         self.groups = groups
         self.from_ = from_
@@ -187,10 +208,12 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         jinja_env: jinja2.Environment,
         seen_oids: set[int],
     ) -> None:
-        """Render all but a list of rows, which is data wherever it comes from."""
-        if parent is self and isinstance(self.rows, list | tuple):
-            self.rows = resolved(self.rows, context)
-            template_fields = [name for name in template_fields if name != "rows"]
+        """Render all but lists of rows and handles, which are data wherever they come from."""
+        if parent is self:
+            lists = [name for name in ("rows", "suppression") if isinstance(getattr(self, name), list | tuple)]
+            for name in lists:
+                setattr(self, name, resolved(getattr(self, name), context))
+            template_fields = [name for name in template_fields if name not in lists]
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
 
     def _campaign(self, *, is_dry_run: bool) -> Campaign:

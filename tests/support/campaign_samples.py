@@ -126,7 +126,7 @@ def make() -> dict[str, Any]:
         (owner,) = Path(f"{folder}/outcomes.jsonl.parts").glob("*.owner.json")
         made["journal.jsonl"] = [json.loads(line) for line in part.read_text().splitlines()]
         made["owner.json"] = json.loads(owner.read_text())
-        checkpoint.header.result = count_rows(KEY, "outcomes.jsonl", checkpoint.counts(rows), rows)
+        checkpoint.header.result = count_rows(KEY, "outcomes.jsonl", checkpoint.counts(rows), checkpoint.excluded(rows))
         checkpoint.header.deadline = format_datetime(NOON + timedelta(hours=6))
         checkpoint.header.save(kept)
         made["header_awaiting_deliveries.json"] = store.values[durable.CAMPAIGN]

@@ -54,7 +54,7 @@ def test_rows_are_checked_before_anything_is_sent(emulator: Emulator, tmp_path: 
     }
     result = campaign(rows=rows, on_invalid="skip").execute(context(Store()))
     assert result["sent"] == 2
-    assert result["skipped"] == {"opted_out": 0, "blocked": 0, "invalid": 2, "duplicate": 1, "late": 0}
+    assert result["skipped"] == {"opted_out": 0, "blocked": 0, "invalid": 2, "duplicate": 1, "suppressed": 0, "late": 0}
     assert sent_to(emulator) == once(rows[:2])
 
 
@@ -71,7 +71,7 @@ def test_opt_outs_are_no_failures(emulator: Emulator, tmp_path: Path) -> None:
     emulator.control("POST", "handles", {"handle": "person2@example.com", "blocked": True})
     result = campaign(rows=rows, outcomes_path=str(path)).execute(context(Store()))
     assert result["sent"] == 3
-    assert result["skipped"] == {"opted_out": 1, "blocked": 1, "invalid": 0, "duplicate": 0, "late": 0}
+    assert result["skipped"] == {"opted_out": 1, "blocked": 1, "invalid": 0, "duplicate": 0, "suppressed": 0, "late": 0}
     assert "person1@example.com,skipped,opted_out" in path.read_text()
 
 

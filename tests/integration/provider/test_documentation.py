@@ -166,6 +166,22 @@ def test_the_campaign_from_a_query(
     assert [row["to"] for row in emulator.ledger()] == [[ANN]]
 
 
+def test_the_campaign_with_suppression(
+    run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "customers.db")) as connection, connection:
+        connection.execute("create table opt_outs (handle text, opted_out boolean, happened_at timestamp)")
+        connection.executemany(
+            "insert into opt_outs values (?, ?, ?)",
+            [("bob@example.com", True, "2026-03-01"), (ANN, True, "2026-03-01"), (ANN, False, "2026-03-02")],
+        )
+    database = {"conn_type": "sqlite", "host": str(tmp_path / "customers.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERS_DB", json.dumps(database))
+    result = run_example("campaign_with_suppression").xcom("send")
+    assert (result["sent"], result["skipped"]["suppressed"]) == (1, 1)
+    assert [row["to"] for row in emulator.ledger()] == [[ANN]]
+
+
 def test_the_careful_campaign(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
     emulator.control("PATCH", "switches", {"delivery_seconds": 0})
     (tmp_path / "customers.csv").write_text(f"phone,first_name\n{ANN},Ann\n+12025550124,Bob\n")

@@ -301,7 +301,7 @@ def test_campaign(
     assert waits[0] == pytest.approx(5 * 3600, abs=60)
     result = run.xcom("send")
     assert (result["sent"], result["failed"], result["unknown"]) == (3, 0, 0)
-    assert result["skipped"] == {"opted_out": 1, "blocked": 0, "invalid": 2, "duplicate": 0, "late": 0}
+    assert result["skipped"] == {"opted_out": 1, "blocked": 0, "invalid": 2, "duplicate": 0, "suppressed": 0, "late": 0}
     assert (result["report"]["replied"], result["report"]["opted_out"]) == (1, 1)
     assert run.xcom("write_back") == 2
     assert customers.opted_out() == {BOB, dan}

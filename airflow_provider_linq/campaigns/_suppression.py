@@ -1,0 +1,69 @@
+"""Who must not be written to: a list, a file or a query of handles, read before the rows in each run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_linq.campaigns._rows import BadRow, rows_of_file, rows_of_query
+from airflow_provider_linq.campaigns._validate import handles_in
+from linq_client import InvalidRequestError
+
+if TYPE_CHECKING:
+    from airflow_provider_linq.campaigns.config import Campaign
+
+log = logging.getLogger(__name__)
+
+
+def read_suppression(campaign: Campaign) -> frozenset[str]:
+    """
+    Return the handles that a campaign must not write to, in their normal form, of all sources that it names.
+
+    What can't be read for sure is refused, and so is a source that names nobody: an export that broke off, or a
+    query with a mistake in it, must not come to mean that everybody may be written to.
+
+    :raises InvalidRequestError: a source can't be read, is empty, or has an entry that is no handle.
+    """
+    found: set[str] = set()
+    for source, values in _sources(campaign):
+        number, before = 0, len(found)
+        for number, value in enumerate(values, start=1):
+            if isinstance(value, BadRow):
+                raise InvalidRequestError(f"{source}: entry {number} can't be read: {value.why}")
+            found.update(handles_in(value, f"{source}: entry {number}", groups=True))
+        if not number:
+            raise InvalidRequestError(f"{source}: must name somebody, got none; leave it out if nobody is suppressed")
+        log.info("%s names %d handles that are not written to", source, len(found) - before)
+    return frozenset(found)
+
+
+def _sources(campaign: Campaign) -> Iterator[tuple[str, Iterator[Any]]]:
+    column = campaign.suppression_field
+    if campaign.suppression is not None:
+        yield "suppression", _values(_listed(campaign.suppression), "suppression", column)
+    if campaign.suppression_path is not None:
+        name = "suppression_path"
+        yield name, _values(rows_of_file(campaign.suppression_path, name), name, column)
+    if campaign.suppression_sql is not None:
+        name, conn = "suppression_sql", "suppression_conn_id"
+        rows = rows_of_query(campaign.suppression_sql, campaign.suppression_conn_id, None, field=name, conn_field=conn)
+        yield name, _values(rows, name, column)
+
+
+def _listed(handles: Any) -> Iterable[Any]:
+    if isinstance(handles, str | bytes | Mapping) or not isinstance(handles, Iterable):
+        hint = "; a template makes a list only with render_template_as_native_obj" if isinstance(handles, str) else ""
+        raise InvalidRequestError(f"suppression: must be a list of handles, got {type(handles).__name__}{hint}")
+    return handles
+
+
+def _values(entries: Iterable[Any], source: str, column: str) -> Iterator[Any]:
+    """Yield what each entry has in the place of a handle: an entry is a handle, or a row with a column for it."""
+    for entry in entries:
+        if isinstance(entry, Mapping) and column not in entry:
+            there = ", ".join(sorted(map(str, entry)))
+            raise InvalidRequestError(
+                f"suppression_field: must be a column of {source}, which has {there}; got {column!r}"
+            )
+        yield entry[column] if isinstance(entry, Mapping) else entry
