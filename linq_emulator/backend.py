@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from linq_emulator.changes import Changes
 from linq_emulator.clock import EARLIEST, HOUR, SECOND, Clock, http_date
 from linq_emulator.domain.content import MessageParser
 from linq_emulator.domain.media import Media
@@ -38,6 +39,7 @@ class Settings:
         token: What commands of the control API must present; None if they need nothing.
         allowed_hosts: Names in a ``Host`` header that are served, besides those of loopback.
         origin: Scheme, host and port of the server.
+        with_inbox: Whether the page of the inbox is served.
     """
 
     api_key: str = DEFAULT_KEY
@@ -49,6 +51,7 @@ class Settings:
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     origin: str = "http://127.0.0.1:8181"
+    with_inbox: bool = True
 
 
 class Backend:
@@ -66,6 +69,7 @@ class Backend:
         """Of the current request. The webhooks that it causes carry the same one."""
         self.requests_under_way = 0
         """Requests of the API that have come and are not in the log yet."""
+        self.changes = Changes()
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +85,7 @@ class Backend:
         self.message_parser = MessageParser(self.store, self.media, self.clock)
         self.faults = Faults(random.Random(settings.seed), self.clock)
         self.request_log = RequestLog()
-        self.webhooks = Webhooks(self.clock, self.switches, self.store.new_id)
+        self.webhooks = Webhooks(self.clock, self.switches, self.store.new_id, self.changes.notify)
         self.responses_by_key: dict[tuple[str, str], StoredResponse] = {}
         """By the scope of an idempotency key and the key."""
         self.next_sweep: int | None = None

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from linq_emulator.clock import iso
 from linq_emulator.json_codec import encode
 
-__all__ = ["MAX_REQUESTS", "LoggedRequest", "RequestLog"]
+__all__ = ["MAX_EXCHANGES", "MAX_REQUESTS", "Exchange", "LoggedRequest", "RequestLog"]
 
 MAX_REQUESTS = 100_000
+MAX_EXCHANGES = 5_000
+MAX_KEPT_BYTES = 16_384
+"""Of a body, and of an answer. With `MAX_EXCHANGES` it bounds the memory: 160 MB if all are as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +33,36 @@ class LoggedRequest:
     fault: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request that may have changed something, with its body and its answer, of which the beginning is kept."""
+
+    request: LoggedRequest
+    body: bytes
+    answer: bytes
+
+
 class RequestLog:
-    """The last `MAX_REQUESTS` requests, and the number of all."""
+    """The last `MAX_REQUESTS` requests, the last `MAX_EXCHANGES` in full, and the number of all."""
 
     def __init__(self) -> None:
         self._last: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
         self._counts: Counter[tuple[str, str, int | None]] = Counter()
+        self._exchanges: dict[str, Exchange] = {}
 
-    def add(self, request: LoggedRequest) -> None:
-        """Log a request that was answered."""
+    def add(self, request: LoggedRequest, body: bytes, answer: bytes) -> None:
+        """Log a request that was answered. Reads are kept without body and answer."""
         self._last.append(request)
         self._counts[request.method, request.route, request.status] += 1
+        if request.method != "GET":
+            if len(self._exchanges) == MAX_EXCHANGES:
+                del self._exchanges[next(iter(self._exchanges))]
+            exchange = Exchange(request, body[:MAX_KEPT_BYTES], answer[:MAX_KEPT_BYTES])
+            self._exchanges[request.trace_id] = exchange
+
+    def exchange(self, trace_id: str) -> Exchange | None:
+        """The request with this trace id, if it is one of the last that were no reads."""
+        return self._exchanges.get(trace_id)
 
     def entries(self) -> Iterator[bytes]:
         """The last requests as JSON, oldest first."""

@@ -69,6 +69,7 @@ def _command_error(text: str) -> CommandError:
 
 
 Handler = Callable[[Command], object]
+"""Carries out a command. It runs without interruption, unless it returns an awaitable of the result."""
 
 
 def parse_time(text: str, field: str) -> int:
@@ -87,9 +88,13 @@ def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitabl
         try:
             content = await _admit(backend, request)
             result = _run(handler, Command(backend, request, content))
+            if isinstance(result, Awaitable):
+                result = await result
         except (ApiError, CommandError, FaultError, SwitchError) as error:
             fields, status = _refusal(error)
             return _json(backend, {"error": fields}, status)
+        if request.method != "GET":
+            backend.changes.notify()
         return result if isinstance(result, Response) else _json(backend, result, 200)
 
     return serve

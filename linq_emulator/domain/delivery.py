@@ -102,6 +102,7 @@ def set_status(
         if status == "read":
             message.read_at = now
     message.status = status
+    message.failure_code = code if status == "failed" else message.failure_code
     message.encoded = None
     if backend.switches.delivery_moves_message:
         message.updated_at = now

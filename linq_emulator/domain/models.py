@@ -233,6 +233,10 @@ class Message:
     zero_retention: bool = False
     """Whether its line kept nothing when it was accepted: no read finds it, and events have none of its parts."""
     edits: list[dict[str, Any]] | None = None
+    failure_code: int | None = None
+    """Why it failed."""
+    key_uses: list[str] | None = None
+    """Trace ids of later requests with its idempotency key, which sent nothing."""
     poll: Poll | None = None
     is_unlisted: bool = False
     """Whether the list of its chat lacks it, although a read with its id finds it."""

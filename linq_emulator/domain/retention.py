@@ -10,9 +10,19 @@ from linq_emulator.backend import Backend
 from linq_emulator.clock import MINUTE
 from linq_emulator.domain.models import Message
 
-__all__ = ["SWEEP_INTERVAL", "schedule_next_sweep", "schedule_sweep"]
+__all__ = ["SWEEP_INTERVAL", "expires_at", "schedule_next_sweep", "schedule_sweep"]
 
 SWEEP_INTERVAL = 5 * MINUTE
+
+
+def expires_at(message: Message) -> int | None:
+    """When the sweep removes a message; None if its line keeps messages."""
+    retention = message.chat.line.retention
+    return None if retention is None else _next_sweep(message.created_at + retention)
+
+
+def _next_sweep(expiry: int) -> int:
+    return -(-expiry // SWEEP_INTERVAL) * SWEEP_INTERVAL
 
 
 def schedule_sweep(backend: Backend, message: Message) -> None:
@@ -31,7 +41,7 @@ def schedule_next_sweep(backend: Backend) -> None:
 
 def _schedule_sweep_at(backend: Backend, expiry: int) -> None:
     # Never in the past: an expired message goes at the next full five minutes.
-    due = -(-max(expiry, backend.now()) // SWEEP_INTERVAL) * SWEEP_INTERVAL
+    due = _next_sweep(max(expiry, backend.now()))
     if backend.next_sweep is None or due < backend.next_sweep:
         backend.next_sweep = due
         backend.clock.call_at(due, lambda: _sweep(backend, due))

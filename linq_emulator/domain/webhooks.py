@@ -131,12 +131,16 @@ class Webhooks:
         clock: Gives the timestamps and runs the retries.
         switches: Have the retry schedule.
         new_id: Makes identifiers.
+        on_attempt: Called after each attempt.
     """
 
-    def __init__(self, clock: Clock, switches: Switches, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, clock: Clock, switches: Switches, new_id: Callable[[], str], on_attempt: Callable[[], None]
+    ) -> None:
         self._clock = clock
         self._switches = switches
         self._new_id = new_id
+        self._on_attempt = on_attempt
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
         self.subscriptions: dict[str, Subscription] = {}
@@ -195,6 +199,7 @@ class Webhooks:
         task = asyncio.get_running_loop().create_task(self._post(delivery, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._on_attempt())
 
     def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
         subscription = delivery.subscription

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from linq_emulator import control
+from linq_emulator import control, ui
 from linq_emulator.backend import Backend
 from linq_emulator.errors import ApiError
 from linq_emulator.server.endpoints import ROUTES
@@ -34,6 +34,7 @@ async def _tick(backend: Backend) -> None:
     while True:
         changed.clear()
         backend.clock.run_due()
+        backend.changes.notify()
         wait = backend.clock.seconds_until_due()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(changed.wait(), wait)
@@ -56,5 +57,8 @@ def build_app(backend: Backend) -> ASGIApp:
         Route(PREFIX + route.path, gateway.endpoint(route.path, route.run), methods=[route.method]) for route in ROUTES
     ]
     routes.append(Route(PREFIX + "/{rest:path}", gateway.endpoint("(unknown)", _unknown_path), methods=_METHODS))
-    app = Starlette(routes=[*routes, *storage_routes(backend), *control.routes(backend)], lifespan=lifespan)
-    return Guard(app, backend.settings.allowed_hosts, open_to_pages=PREFIX)
+    routes += [*storage_routes(backend), *control.routes(backend)]
+    if backend.settings.with_inbox:
+        routes += ui.routes(backend)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    return Guard(app, backend.settings.allowed_hosts, open_to_pages=PREFIX, page=ui.PAGE)

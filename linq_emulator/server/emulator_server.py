@@ -59,7 +59,8 @@ class EmulatorServer:
         origin = f"http://{url_host(host)}:{self._socket.getsockname()[1]}"
         settings = replace(options.settings, origin=origin)
         self.address = Address(origin + PREFIX, settings.api_key, settings.lines, settings.opted_out)
-        self._server = HTTPServer(build_app(Backend(settings, options.clock)), on_ready)
+        backend = Backend(settings, options.clock)
+        self._server = HTTPServer(build_app(backend), on_ready, backend.changes.close)
 
     def run(self) -> None:
         """Serve until `stop`; in the main thread also until SIGTERM or SIGINT."""

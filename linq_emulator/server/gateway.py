@@ -124,8 +124,12 @@ class Gateway:
                 trace_id=trace_id,
                 milliseconds=(time.perf_counter() - started) * 1000,
                 fault=",".join(f"{fault.kind}/{fault.when}" for fault in faults) or None,
-            )
+            ),
+            body,
+            bytes(response.body),
         )
+        if request.method != "GET":
+            self._backend.changes.notify()
         return response
 
     async def _admit(self, request: HTTPRequest) -> bytes:

@@ -57,12 +57,14 @@ class Guard:
         app: The application behind it.
         allowed_hosts: Names that the ``Host`` header may have, besides those of loopback.
         open_to_pages: Prefix of the paths that foreign pages may try.
+        page: Path of the page to which others may link. It holds nothing that is secret.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], open_to_pages: str) -> None:
+    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], open_to_pages: str, page: str) -> None:
         self._app = app
         self._allowed = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._open_to_pages = open_to_pages
+        self._page = page
         self._is_allowed = lru_cache(maxsize=64)(lambda host: host_name(host.decode("latin-1")) in self._allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +77,7 @@ class Guard:
         host = headers.get(b"host", b"")
         if not self._is_allowed(host):
             return _refuse(421, "Host", f"must be {' or '.join(sorted(self._allowed))}; see --allow-host")
-        if scope["path"].startswith(self._open_to_pages):
+        if scope["path"].startswith(self._open_to_pages) or scope["path"] == self._page:
             return None
         origin = headers.get(b"origin")
         if origin is not None and origin.lower() != b"http://" + host.lower():

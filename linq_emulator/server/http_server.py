@@ -80,9 +80,10 @@ class HTTPServer(uvicorn.Server):
     Args:
         app: The application.
         on_ready: Called once, as soon as connections are accepted.
+        on_stop: Called once, before it waits for the responses that are under way.
     """
 
-    def __init__(self, app: ASGIApp, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, on_ready: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -97,9 +98,15 @@ class HTTPServer(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections."""
         await super().startup(sockets=sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, once what is under way has ended."""
+        self._on_stop()
+        await super().shutdown(sockets=sockets)

@@ -1,0 +1,80 @@
+// Requests of the control API, and the stream of changes.
+
+import { dialog, h } from "./dom.js";
+
+const TOKEN = "linq-emulator-token";
+let asking = null;
+
+function headers(more) {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+/** Ask for the token of the start. It is kept until the tab is closed. */
+function askForToken() {
+  asking ??= new Promise((resolve) => {
+    const input = h("input", { name: "token", type: "password", required: true, autocomplete: "off", autofocus: true });
+    const text = h("p", { class: "hint" }, "This emulator was started with --token. Its value is kept until this tab is closed.");
+    dialog("Token", h("div", {}, text, h("label", { class: "field" }, "Token", input)), "Continue", (values) => {
+      sessionStorage.setItem(TOKEN, values.token.trim());
+    }).addEventListener("close", () => {
+      asking = null;
+      resolve();
+    });
+  });
+  return asking;
+}
+
+/** The JSON of a command. A refused one throws an error with the field and the rule. */
+export async function command(method, path, body) {
+  const options = { method, headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  const response = await fetch(`/_emulator/${path}`, options);
+  if (response.status === 401) {
+    await askForToken();
+    return command(method, path, body);
+  }
+  const answer = await response.json();
+  if (response.ok) return answer;
+  const error = new Error(`${answer.error.field}: ${answer.error.rule}`);
+  error.status = response.status;
+  throw error;
+}
+
+export const get = (path, query = {}) => {
+  const present = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
+  return command("GET", path + (present.length ? `?${new URLSearchParams(present)}` : ""));
+};
+export const post = (path, body) => command("POST", path, body);
+
+/** Call `onChange` whenever something has changed, for ever. An EventSource could not send the token. */
+export async function follow(onChange, onState) {
+  for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+    try {
+      const response = await fetch("/_emulator/inbox/events", { headers: headers({}) });
+      if (response.status === 401) await askForToken();
+      if (response.ok) {
+        wait = 250;
+        await readEvents(response.body.getReader(), onChange, onState);
+      }
+    } catch {
+      // The emulator has ended, or starts again.
+    }
+    onState(false);
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+async function readEvents(reader, onChange, onState) {
+  onState(true);
+  const decoder = new TextDecoder();
+  for (let text = ""; ; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += decoder.decode(value, { stream: true });
+    const end = text.lastIndexOf("\n\n");
+    if (end < 0) continue;
+    if (text.slice(0, end).includes("data:")) onChange();
+    text = text.slice(end + 2);
+  }
+}
