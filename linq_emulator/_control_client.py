@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ class Emulator:
         lines: Its own numbers.
         opted_out: Handles that had opted out at the start.
         token: The token that it was started with, if it was.
+        inbox: URL of its page; None if it serves none.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Emulator:
         lines: Sequence[str],
         opted_out: Sequence[str] = (),
         token: str | None = None,
+        inbox: str | None = None,
     ) -> None:
         self.base_url = base_url
         self.api_key = api_key
         self.lines = list(lines)
         self.opted_out = list(opted_out)
+        self.inbox = inbox
         self._token = token
 
     def control(self, method: str, path: str, body: object = None, **query: object) -> Any:
@@ -167,6 +171,15 @@ class Emulator:
             reconciled=reconciled,
         )
         return self._command("POST", "inbound", {"from": sender, **fields})
+
+    def add_file(self, filename: str, content_type: str, content: bytes) -> str:
+        """Store a file of a contact, and return the `attachment_id` by which a part of its message names it."""
+        fields = {
+            "filename": filename,
+            "content_type": content_type,
+            "content": base64.b64encode(content).decode(),
+        }
+        return str(self._command("POST", "files", fields)["attachment_id"])
 
     def react(
         self,
@@ -389,6 +402,41 @@ class Emulator:
             raise TimeoutError(f"{len(found)} of {number} messages were accepted within {timeout:g} seconds")
         return found
 
+    def latest_message(self, to: str) -> dict[str, Any] | None:
+        """The newest message to a handle, of a person or a line, as an entry of the ledger; None if there is none."""
+        try:
+            return self._query("messages/latest", to=to)
+        except ControlError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def wait_for_message(self, to: str, *, after: str | None = None, timeout: float = 60) -> dict[str, Any]:
+        """The newest message to a handle, of a person or a line, as soon as there is one.
+
+        Args:
+            to: The handle.
+            after: Id of a message; only later ones count. Without it, one that is there already is returned.
+            timeout: Real seconds.
+
+        Returns:
+            Its entry of the ledger.
+
+        Raises:
+            TimeoutError: There was none in time.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            try:
+                query = _present(to=to, after=after, timeout=min(left, _TIMEOUT_SECONDS / 2))
+                return self._query("messages/wait", **query)
+            except ControlError as error:
+                if error.status != 404:
+                    raise
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no message to {to} was accepted within {timeout:g} seconds")
+
     def wait_until_idle(self, *, timeout: float = 60) -> None:
         """Wait until no request of the API is under way, for instance of a process that was killed.
 
@@ -417,6 +465,10 @@ class Emulator:
 
     def _command(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         result: dict[str, Any] = self.control(method, path, body)
+        return result
+
+    def _query(self, path: str, **query: object) -> dict[str, Any]:
+        result: dict[str, Any] = self.control("GET", path, **query)
         return result
 
     def _list(self, path: str, name: str, **query: object) -> list[dict[str, Any]]:

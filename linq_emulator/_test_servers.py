@@ -34,6 +34,7 @@ class EmulatorOptions(TypedDict, total=False):
     switches: Mapping[str, object]
     freeze: datetime | str
     speed: float
+    persist: str | os.PathLike[str]
 
 
 def _arguments(options: EmulatorOptions) -> list[str]:
@@ -53,6 +54,8 @@ def _arguments(options: EmulatorOptions) -> list[str]:
         arguments += ["--ephemeral-hours", str(options["ephemeral_hours"])]
     if "seed" in options:
         arguments += ["--seed", str(options["seed"])]
+    if "persist" in options:
+        arguments += ["--persist", os.fspath(options["persist"])]
     if "speed" in options:
         arguments += ["--speed", str(options["speed"])]
     return arguments
@@ -147,13 +150,10 @@ class EmulatorThread(StartedEmulator):
         import click
 
         from linq_emulator.cli import parse_options
+        from linq_emulator.journal import JournalError
         from linq_emulator.server.emulator_server import EmulatorServer
 
         self._options = options
-        try:
-            server_options = parse_options(_arguments(options))
-        except click.ClickException as error:
-            raise RuntimeError(f"the emulator did not start: {error.format_message()}") from None
         started = threading.Event()
         ended_or_started = threading.Event()
 
@@ -167,14 +167,19 @@ class EmulatorThread(StartedEmulator):
             finally:
                 ended_or_started.set()
 
-        self._server = EmulatorServer(server_options, on_ready)
+        try:
+            self._server = EmulatorServer(parse_options(_arguments(options)), on_ready)
+        except click.ClickException as error:
+            raise RuntimeError(f"the emulator did not start: {error.format_message()}") from None
+        except JournalError as error:
+            raise RuntimeError(f"the emulator did not start: {error}") from None
         self._thread = threading.Thread(target=run, name="linq-emulator", daemon=True)
         self._thread.start()
         ended_or_started.wait()
         if not started.is_set():
             raise RuntimeError("the emulator did not start: its thread has ended")
         address = self._server.address
-        super().__init__(address.base_url, address.api_key, address.lines, address.opted_out)
+        super().__init__(address.base_url, address.api_key, address.lines, address.opted_out, inbox=address.inbox)
 
     def stop(self) -> None:
         """End the thread. It may be called again."""

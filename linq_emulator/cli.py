@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,7 @@ from linq_emulator.backend import DEFAULT_KEY, DEFAULT_LINES, Settings
 from linq_emulator.clock import Clock, parse_iso
 from linq_emulator.domain import validate
 from linq_emulator.hosts import WILDCARDS, host_name, is_loopback_host, url_host
+from linq_emulator.journal import JournalError
 from linq_emulator.json_codec import encode
 from linq_emulator.server.emulator_server import EmulatorServer, ServerOptions
 from linq_emulator.server.openapi import document
@@ -129,6 +131,13 @@ def _time(text: str) -> int:
     type=click.FloatRange(0, 1_000_000, min_open=True),
     help="Virtual seconds per real second.",
 )
+@click.option("--no-ui", is_flag=True, help="Serve no inbox.")
+@click.option(
+    "--persist",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Keep the state in a file, and go on from there at the next start.",
+)
 @click.option("--openapi", is_flag=True, help="Print the OpenAPI document of what is emulated, and end.")
 def _command(
     host: str,
@@ -143,6 +152,8 @@ def _command(
     switches: tuple[tuple[str, object], ...],
     freeze: int | None,
     speed: float,
+    no_ui: bool,
+    persist: Path | None,
     openapi: bool,
 ) -> ServerOptions | None:
     """Emulate the Linq Partner API v3 in memory, for development and tests."""
@@ -160,8 +171,9 @@ def _command(
         switches=dict(switches),
         token=token,
         allowed_hosts=(*allowed_hosts, *(() if host in WILDCARDS else (url_host(host),))),
+        with_inbox=not no_ui,
     )
-    return ServerOptions(host, port, settings, Clock(freeze, frozen=freeze is not None, speed=speed))
+    return ServerOptions(host, port, settings, Clock(freeze, frozen=freeze is not None, speed=speed), persist)
 
 
 def parse_options(arguments: Sequence[str]) -> ServerOptions:
@@ -190,10 +202,11 @@ def main(prog_name: str | None = None) -> None:
 def _serve(options: ServerOptions) -> None:
     try:
         server = EmulatorServer(options, on_ready=lambda: print(encode(server.address).decode(), flush=True))
+    except JournalError as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {options.host}:{options.port}: {error.strerror or error}"
-        ) from None
+        what = f"open {error.filename}" if error.filename else f"listen on {options.host}:{options.port}"
+        raise click.ClickException(f"cannot {what}: {error.strerror or error}") from None
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if not is_loopback_host(options.host):
         logging.getLogger("linq_emulator").warning(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Literal
@@ -125,6 +126,7 @@ class Clock:
         self.frozen = frozen
         self.speed = speed
         self._action_time: int | None = None
+        self._pinned: int | None = None
         self._heap: list[tuple[int, int, Action]] = []
         self._scheduled = 0
         self.on_change: Action = lambda: None
@@ -133,7 +135,29 @@ class Clock:
         """The current virtual time in milliseconds. Within an action it is the time at which the action was due."""
         return self._reading() if self._action_time is None else self._action_time
 
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """One reading, which stays the same within the ``with`` unless the clock is set: a request has one time."""
+        before = self._pinned
+        self._pinned = self._reading()
+        try:
+            yield self._pinned
+        finally:
+            if before is None:
+                self._pinned = None
+
+    def pin(self, reading: int) -> None:
+        """Let the clock show a time, until `unpin` or until it is set, while requests of that time are made again."""
+        self._pinned = reading
+
+    def unpin(self) -> None:
+        """Let the clock go on from the time that it shows."""
+        if self._pinned is not None:
+            self._base, self._since, self._pinned = self._pinned, time.monotonic(), None
+
     def _reading(self) -> int:
+        if self._pinned is not None:
+            return self._pinned
         if self.frozen:
             return self._base
         return min(LATEST, self._base + int((time.monotonic() - self._since) * SECOND * self.speed))
@@ -188,6 +212,7 @@ class Clock:
         if not EARLIEST <= base <= LATEST:
             raise ClockError("the clock must stay between 1970 and 2900")
         self._base = base
+        self._pinned = None if self._pinned is None else base
         self._since = time.monotonic()
         self.frozen = self.frozen if frozen is None else frozen
         self.speed = self.speed if speed is None else speed

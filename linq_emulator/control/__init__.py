@@ -10,11 +10,18 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from linq_emulator.backend import Backend
-from linq_emulator.control import base, contacts, emulator, files, platform, polls
+from linq_emulator.control import base, contacts, emulator, files, messages, platform, polls
 
 __all__ = ["routes"]
 
-_HANDLERS = (*emulator.HANDLERS, *contacts.HANDLERS, *files.HANDLERS, *polls.HANDLERS, *platform.HANDLERS)
+_HANDLERS = (
+    *emulator.HANDLERS,
+    *contacts.HANDLERS,
+    *files.HANDLERS,
+    *messages.HANDLERS,
+    *polls.HANDLERS,
+    *platform.HANDLERS,
+)
 
 
 def routes(backend: Backend) -> list[Route]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +23,9 @@ from linq_emulator.switches import SwitchError
 __all__ = ["Command", "CommandError", "Handler", "endpoint", "parse_time"]
 
 T = TypeVar("T")
+
+_NOT_KEPT = ("/_emulator/faults", "/_emulator/reset")
+"""A fault counts requests, of which some are not carried out; after a reset, a journal begins again."""
 
 _PATH = re.compile(r"^(?P<rule>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"field `(?P<name>[^`]*)`")
@@ -57,6 +59,17 @@ class Command:
             raise _command_error(str(error)) from None
         except ValueError as error:
             raise CommandError("body", f"must be JSON: {error}") from None
+
+    def parse_query(self, kind: type[T]) -> T:
+        """The query as a declared type.
+
+        Raises:
+            CommandError: It does not fit; names the field.
+        """
+        try:
+            return msgspec.convert(dict(self.request.query_params), kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise _command_error(str(error)) from None
 
 
 def _command_error(text: str) -> CommandError:
@@ -102,15 +115,16 @@ def endpoint(backend: Backend, handler: Handler) -> Callable[[Request], Awaitabl
 
 def _run(handler: Handler, command: Command) -> object:
     """Run a command; one that is refused leaves nothing behind."""
-    backend = command.backend
-    backend.clock.run_due()
-    backend.trace_id = secrets.token_hex(16)
-    backend.media.begin_request()
-    try:
-        return handler(command)
-    except Exception:
-        backend.media.undo_request(backend.store)
-        raise
+    backend, request = command.backend, command.request
+    with backend.acting(backend.new_trace_id()) as at:
+        try:
+            return handler(command)
+        except Exception:
+            backend.media.undo_request(backend.store)
+            raise
+        finally:
+            if request.url.path not in _NOT_KEPT:
+                backend.keep(at, request.method, request.url.path, "", request.headers, command.content)
 
 
 def _refusal(error: ApiError | CommandError | FaultError | SwitchError) -> tuple[dict[str, object], int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import mimetypes
-import secrets
 from collections.abc import Iterable
 from hashlib import sha256
 from posixpath import basename
@@ -132,13 +131,14 @@ class Media:
         origin: Scheme, host and port of the server.
         clock: Decides when a URL has expired.
         switches: Have the tier of attachments, the lifetime of a media URL, and how long a fetch takes.
+        secret: Signs the URLs.
     """
 
-    def __init__(self, origin: str, clock: Clock, switches: Switches) -> None:
+    def __init__(self, origin: str, clock: Clock, switches: Switches, secret: bytes) -> None:
         self.origin = origin
         self._clock = clock
         self._switches = switches
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret
         self._fetched: set[str] = set()
         self._fetch_seconds = 0.0
         self._added: list[Attachment] = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import httpx
 
 from linq_emulator.clock import SECOND, Clock, iso
 from linq_emulator.hosts import is_loopback_host
+from linq_emulator.journal import Attempt
 from linq_emulator.json_codec import encode
 from linq_emulator.switches import Switches
 
@@ -86,8 +86,8 @@ class Subscription:
     routing_id_header: str | None
     created_at: int
     updated_at: int
+    secret: str
     is_active: bool = True
-    secret: str = field(default_factory=lambda: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())
     routing_tokens: dict[str, str] = field(default_factory=dict)
     """Token of each chat, as the subscriber returned it."""
 
@@ -131,16 +131,25 @@ class Webhooks:
         clock: Gives the timestamps and runs the retries.
         switches: Have the retry schedule.
         new_id: Makes identifiers.
+        secret: Makes the secrets of the subscriptions.
         on_attempt: Called after each attempt.
     """
 
     def __init__(
-        self, clock: Clock, switches: Switches, new_id: Callable[[], str], on_attempt: Callable[[], None]
+        self,
+        clock: Clock,
+        switches: Switches,
+        new_id: Callable[[], str],
+        secret: bytes,
+        on_attempt: Callable[[Attempt], None],
     ) -> None:
         self._clock = clock
         self._switches = switches
         self._new_id = new_id
+        self._secret = secret
         self._on_attempt = on_attempt
+        self.is_paused = False
+        """Whether nothing is attempted, since what is emitted was emitted before."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: httpx.AsyncClient | None = None
         self.subscriptions: dict[str, Subscription] = {}
@@ -187,19 +196,29 @@ class Webhooks:
             )
             delivery = Delivery(subscription, event_id, event_type, chat_id, body)
             deliveries.append(delivery)
-            if is_loopback(subscription.target_url):
-                self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
-            else:
+            if not is_loopback(subscription.target_url):
                 delivery.state = "undeliverable"
+            elif not self.is_paused:
+                self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
         self.deliveries.extend(deliveries)
         return deliveries
+
+    def signing_secret(self, subscription_id: str) -> str:
+        """The secret of a subscription."""
+        key = hmac.new(self._secret, subscription_id.encode(), sha256).digest()
+        return "whsec_" + base64.b64encode(key).decode()
+
+    def attempt_pending(self) -> None:
+        """Attempt what an earlier process has left."""
+        for delivery in self.deliveries:
+            if delivery.state == "pending":
+                self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
 
     def _attempt(self, delivery: Delivery) -> None:
         now = self._clock.now()
         task = asyncio.get_running_loop().create_task(self._post(delivery, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda task: self._on_attempt())
 
     def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
         subscription = delivery.subscription
@@ -232,10 +251,9 @@ class Webhooks:
             )
         except Exception as error:
             # Not only what httpx documents: of a receiver that is killed just now, its lower layers raise other kinds.
-            delivery.attempts.append({"at": iso(at), "status": None, "error": type(error).__name__})
             self._retry(delivery, at)
+            self._add_attempt(delivery, at, None, type(error).__name__)
             return
-        delivery.attempts.append({"at": iso(at), "status": response.status_code, "error": None})
         if response.is_success:
             delivery.state = "delivered"
             token = response.headers.get(subscription.routing_key_header or "")
@@ -245,11 +263,25 @@ class Webhooks:
             self._retry(delivery, at)
         else:
             delivery.state = "failed"
+        self._add_attempt(delivery, at, response.status_code, None)
+
+    def _add_attempt(self, delivery: Delivery, at: int, status: int | None, error: str | None) -> None:
+        delivery.attempts.append({"at": iso(at), "status": status, "error": error})
+        self._on_attempt(
+            Attempt(
+                event_id=delivery.event_id,
+                subscription_id=delivery.subscription.id,
+                state=delivery.state,
+                at=iso(at),
+                status=status,
+                error=error,
+            )
+        )
 
     def _retry(self, delivery: Delivery, at: int) -> None:
         schedule = self._switches.webhook_retries
         gaps = RETRY_GAPS[schedule]
-        attempts = len(delivery.attempts)
+        attempts = len(delivery.attempts) + 1
         if attempts > len(gaps):
             delivery.state = "failed"
             return

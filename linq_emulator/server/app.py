@@ -16,6 +16,7 @@ from linq_emulator.errors import ApiError
 from linq_emulator.server.endpoints import ROUTES
 from linq_emulator.server.gateway import PREFIX, Gateway, Request, Response
 from linq_emulator.server.guard import Guard
+from linq_emulator.server.replay import replay
 from linq_emulator.server.storage import storage_routes
 
 __all__ = ["build_app"]
@@ -46,12 +47,16 @@ def build_app(backend: Backend) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if backend.journal is not None and backend.journal.start is not None:
+            await replay(backend, app.router, backend.journal)
         ticker = asyncio.create_task(_tick(backend))
         try:
             yield
         finally:
             ticker.cancel()
             await backend.webhooks.close()
+            if backend.journal is not None:
+                backend.journal.close()
 
     routes: list[BaseRoute] = [
         Route(PREFIX + route.path, gateway.endpoint(route.path, route.run), methods=[route.method]) for route in ROUTES

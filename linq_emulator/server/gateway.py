@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -83,7 +82,6 @@ class Gateway:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._random = random.Random()
 
     def endpoint(self, route: str, operation: Operation) -> Callable[[HTTPRequest], Awaitable[HTTPResponse]]:
         """An endpoint that runs an operation.
@@ -104,7 +102,7 @@ class Gateway:
 
     async def _serve(self, request: HTTPRequest, route: str, operation: Operation) -> HTTPResponse:
         started = time.perf_counter()
-        trace_id = f"{self._random.getrandbits(128):032x}"
+        trace_id = self._backend.new_trace_id()
         path = request.url.path.removeprefix(PREFIX)
         body, run = b"", operation
         try:
@@ -151,7 +149,8 @@ class Gateway:
         if fault is not None:
             return self._break(fault, self._http_response(Response(200, b"{}"), trace_id), trace_id)
         response = self._run(request, operation, body, trace_id)
-        if fetch_seconds := self._backend.media.take_fetch_seconds():
+        fetch_seconds = self._backend.media.take_fetch_seconds()
+        if fetch_seconds and self._backend.replayed_trace_id is None:
             await asyncio.sleep(fetch_seconds)
         after = [fault for fault in faults if fault.when == "after"]
         await _wait(after)
@@ -160,18 +159,18 @@ class Gateway:
 
     def _run(self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str) -> HTTPResponse:
         backend = self._backend
-        backend.clock.run_due()
-        backend.trace_id = trace_id
-        backend.media.begin_request()
-        try:
-            parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
-            return self._http_response(operation(parsed), trace_id)
-        except ApiError as error:
-            backend.media.undo_request(backend.store)
-            return self._error_response(error, trace_id)
-        except Exception:
-            log.exception("an operation failed: %s %s", request.method, request.url.path)
-            return self._error_response(ApiError(3006), trace_id)
+        with backend.acting(trace_id) as at:
+            try:
+                parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
+                response = self._http_response(operation(parsed), trace_id)
+            except ApiError as error:
+                backend.media.undo_request(backend.store)
+                response = self._error_response(error, trace_id)
+            except Exception:
+                log.exception("an operation failed: %s %s", request.method, request.url.path)
+                response = self._error_response(ApiError(3006), trace_id)
+            backend.keep(at, request.method, request.url.path, request.url.query, request.headers, body)
+        return response
 
     def _error_response(self, error: ApiError, trace_id: str) -> HTTPResponse:
         response = self._http_response(Response(error.status, error.body(trace_id)), trace_id)

@@ -43,7 +43,10 @@ class _Storage:
             return self._error(413, str(error))
         if len(content) != attachment.size_bytes:
             return self._error(400, "the body is shorter than its Content-Length")
-        attachment.content, attachment.uploaded_at = content, self._backend.now()
+        with self._backend.clock.held() as at:
+            attachment.content, attachment.uploaded_at = content, at
+            self._backend.keep(at, request.method, request.url.path, request.url.query, request.headers, content)
+        self._backend.changes.notify()
         return Response(status_code=200, headers=self._headers())
 
     async def download(self, request: Request) -> Response:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct
 from starlette.responses import StreamingResponse
 
@@ -21,8 +20,6 @@ from linq_emulator.ui.inspection import inspect
 from linq_emulator.ui.records import line_record
 
 __all__ = ["InboxCommands"]
-
-T = TypeVar("T")
 
 _LEAST_SECONDS = 0.1
 """Between two events for a page. It then reads again what it shows, so this bounds what it costs the server."""
@@ -70,7 +67,7 @@ class InboxCommands:
 
     def view(self, command: Command) -> object:
         """The clock, the lines, the chats and the open conversation. A chat that is gone is null."""
-        view = _query(command, View)
+        view = command.parse_query(View)
         backend = self._backend
         chats, total = self._inbox.chats(view.line, view.chats)
         chat = backend.store.chats.get(view.chat or "")
@@ -140,10 +137,3 @@ class InboxCommands:
                         await asyncio.wait_for(changed.wait(), _HEARTBEAT_SECONDS)
                     except asyncio.TimeoutError:
                         yield b": nothing new\n\n"
-
-
-def _query(command: Command, kind: type[T]) -> T:
-    try:
-        return msgspec.convert(dict(command.request.query_params), kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise CommandError("query", str(error)) from None

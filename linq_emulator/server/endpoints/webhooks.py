@@ -80,8 +80,9 @@ def create_subscription(request: Request) -> Response:
     backend = request.backend
     body = request.json()
     target = _target_url(request, validate.required(body, "target_url", str))
+    subscription_id = backend.store.new_id()
     subscription = Subscription(
-        id=backend.store.new_id(),
+        id=subscription_id,
         target_url=target,
         events=_events(validate.required(body, "subscribed_events", list)),
         phone_numbers=_numbers(validate.optional(body, "phone_numbers", list)),
@@ -89,6 +90,7 @@ def create_subscription(request: Request) -> Response:
         routing_id_header=_header_name(body, "routing_id_header"),
         created_at=backend.now(),
         updated_at=backend.now(),
+        secret=backend.webhooks.signing_secret(subscription_id),
     )
     backend.webhooks.subscriptions[subscription.id] = subscription
     account_events.emit_subscription_created(backend, subscription)

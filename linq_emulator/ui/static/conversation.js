@@ -4,8 +4,8 @@ import { post } from "./api.js";
 import * as composer from "./composer.js";
 import { fill, h, icon, iconButton, reconcile, toast } from "./dom.js";
 import { chatName, handle } from "./format.js";
-import { avatar, badges, countdown } from "./list.js";
-import { dressed, render } from "./message.js";
+import { avatar, badges } from "./list.js";
+import { countdown, dressed, render } from "./message.js";
 import { PAGE, WINDOW, markSeen, onPaint, paint, refresh, select, show, state } from "./state.js";
 
 const section = document.getElementById("chat");
@@ -87,7 +87,7 @@ function paintTitle(chat) {
   fill(parts.title, avatar(chat),
     h("div", {}, h("h2", {}, chatName(chat)),
       h("p", { class: "chat-facts" }, h("span", { class: `service ${chat.service.toLowerCase()}` }, chat.service),
-        h("span", {}, `with ${handle(chat.line)}`), people && h("span", { class: "people" }, people), badges(chat), countdown(chat.expires_at))));
+        h("span", {}, `with ${handle(chat.line)}`), people && h("span", { class: "people" }, people), badges(chat), countdown(chat.expires_at, "Until the oldest message expires"))));
 }
 
 function scrollTo(messageId) {

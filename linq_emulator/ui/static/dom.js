@@ -11,14 +11,21 @@ const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   compose: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   down: "M6 9l6 6 6-6",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  dislike: "M7 14V4M7 13.5c1.5 0 3 3 4 6.5 2 0 2.5-2 2-5h5c1.5 0 2-1 1.7-2.3L18 6c-.3-1.2-1-2-2.3-2H7",
   file: "M7 3h7l4 4v14H7zM14 3v4h4",
+  heart: "M12 20C5 15 3.5 11.5 4 8.5 4.6 5 9.5 4 12 8c2.5-4 7.4-3 8 .5.5 3-1 6.5-8 11.5z",
+  hourglass: "M7 3.5h10M7 20.5h10M8 3.5c0 5 8 6.5 8 17M16 3.5c0 5-8 6.5-8 17",
   info: "M12 11v6M12 7.5v.01M12 3.5a8.5 8.5 0 1 0 0 17a8.5 8.5 0 0 0 0-17z",
+  like: "M7 10v10M7 10.5c1.5 0 3-3 4-6.5 2 0 2.5 2 2 5h5c1.5 0 2 1 1.7 2.3L18 18c-.3 1.2-1 2-2.3 2H7",
   moon: "M20 14.5A8.5 8.5 0 1 1 9.5 4a7 7 0 0 0 10.5 10.5z",
   photo: "M4 6h16v12H4zM4 15l4.5-4.5L13 15l3-3 4 4M15.5 9.5v.01",
+  repeat: "M5 11a7 7 0 0 1 12-4l2 2M19 4v5h-5M19 13a7 7 0 0 1-12 4l-2-2M5 20v-5h5",
   reply: "M9 7l-5 5 5 5M4 12h9a6 6 0 0 1 6 6",
   send: "M12 19V5M6 11l6-6 6 6",
   sliders: "M4 7h9M17 7h3M15 5v4M4 12h3M11 12h9M9 10v4M4 17h9M17 17h3M15 15v4",
-  sun: "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.300 5.300l1.4 1.4M17.300 17.300l1.4 1.4M18.700 5.300l-1.4 1.4M6.700 17.300l-1.4 1.4",
+  sparkle: "M12 3l2 6.5 6.5 2.5-6.5 2.5-2 6.5-2-6.5L3.5 12 10 9.5z",
+  sun: "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8zM12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M18.7 5.3l-1.4 1.4M6.7 17.3l-1.4 1.4",
 };
 
 /** An icon, which a screen reader passes over. */
@@ -31,6 +38,14 @@ export function icon(name) {
   path.setAttribute("d", ICONS[name]);
   svg.append(path);
   return svg;
+}
+
+/** What stands for a tapback. Not every machine has a font with emojis, so these are drawn, or letters. */
+export function tapback(reaction) {
+  const { type, custom_emoji: emoji } = reaction;
+  const letters = { laugh: "HA HA", emphasize: "!!", question: "?", custom: emoji, sticker: "sticker" }[type];
+  const drawing = letters ?? icon(type === "love" ? "heart" : type);
+  return h("span", { class: `tap tap-${type}`, "aria-hidden": "true" }, drawing);
 }
 
 /**

@@ -1,17 +1,20 @@
 // Times, numbers and names as people read them.
 
-export const TAPBACKS = { love: "❤️", like: "👍", dislike: "👎", laugh: "😂", emphasize: "‼️", question: "❓" };
+export const TAPBACKS = ["love", "like", "dislike", "laugh", "emphasize", "question"];
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const SECONDS = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short" });
-const DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+// All times are UTC, as they are in the API and in logs.
+const FORM = { timeZone: "UTC", hourCycle: "h23" };
+const TIME = new Intl.DateTimeFormat(undefined, { ...FORM, hour: "2-digit", minute: "2-digit" });
+const SECONDS = new Intl.DateTimeFormat(undefined, { ...FORM, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, { ...FORM, weekday: "short", day: "numeric", month: "short" });
+const DATE = new Intl.DateTimeFormat(undefined, { ...FORM, day: "numeric", month: "short" });
+const DAY_LENGTH = 86_400_000;
 const HOUR = 3_600_000;
 
 export const time = (ms) => TIME.format(ms);
 export const seconds = (ms) => SECONDS.format(ms);
 export const day = (ms) => DAY.format(ms);
-export const sameDay = (a, b) => new Date(a).toDateString() === new Date(b).toDateString();
+export const sameDay = (a, b) => Math.floor(a / DAY_LENGTH) === Math.floor(b / DAY_LENGTH);
 
 /** A time in a list: of today the hour, else the date. */
 export const short = (ms, now) => (sameDay(ms, now) ? TIME.format(ms) : DATE.format(ms));

@@ -2,7 +2,8 @@
 
 import { get, post } from "./api.js";
 import { dialog, h, icon, reconcile } from "./dom.js";
-import { chatName, handle, hue, initials, left, short } from "./format.js";
+import { chatName, handle, hue, initials, short } from "./format.js";
+import { countdown } from "./message.js";
 import { isUnread, now, onPaint, open, paint, refresh, state } from "./state.js";
 
 const rows = document.getElementById("rows");
@@ -27,11 +28,6 @@ export function badges(chat) {
   ];
 }
 
-/** Time until the oldest message goes; the clock of the page counts it down. */
-export function countdown(at) {
-  return at && h("span", { class: "countdown", "data-at": at, title: "Until the oldest message expires" }, left(at - now()));
-}
-
 function row(chat) {
   const unread = isUnread(chat);
   const last = chat.last;
@@ -53,12 +49,12 @@ function row(chat) {
         h("span", { class: "row-time" }, short(chat.at, now()))),
       h("span", { class: "row-bottom" },
         last?.status === "failed" && !last.gone && h("span", { class: "failed-mark", title: "Failed" }, "!"),
-        h("span", { class: `row-text${last?.gone ? " gone" : ""}` }, last?.outbound && !last.gone ? h("span", { class: "arrow", title: "Sent by the line" }, "↗ ") : null, text),
+        h("span", { class: `row-text${last?.gone ? " gone" : ""}` }, last?.outbound && !last.gone ? h("span", { class: "arrow" }, "Line: ") : null, text),
         unread && h("span", { class: "dot" }, h("span", { class: "visually-hidden" }, "unread"))),
       h("span", { class: "row-tags" },
         h("span", { class: `service ${chat.service.toLowerCase()}` }, chat.service),
         badges(chat),
-        countdown(chat.expires_at)))));
+        countdown(chat.expires_at, "Until the oldest message expires")))));
 }
 
 function foundRow(message) {

@@ -46,7 +46,7 @@ function tick() {
   const { frozen, speed } = state.view.clock;
   fill(clock, icon("clock"), new Date(at).toISOString().slice(11, 19), frozen ? " frozen" : speed === 1 ? " UTC" : ` ×${speed}`);
   clock.classList.toggle("frozen", frozen);
-  for (const element of document.querySelectorAll(".countdown")) element.textContent = left(Number(element.dataset.at) - at);
+  for (const element of document.querySelectorAll("[data-at]")) element.textContent = left(Number(element.dataset.at) - at);
   if (state.panel === "emulator") emulator.tick();
 }
 

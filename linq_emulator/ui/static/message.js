@@ -1,9 +1,14 @@
 // One message as a bubble.
 
 import { post } from "./api.js";
-import { h, icon, iconButton, toast } from "./dom.js";
-import { TAPBACKS, day, handle, hue, left, ownPath, sameDay, seconds, time } from "./format.js";
+import { h, icon, iconButton, tapback, toast } from "./dom.js";
+import { day, handle, hue, left, ownPath, sameDay, seconds, time } from "./format.js";
 import { now, open, select, state } from "./state.js";
+
+/** The time until something goes; the clock of the page counts it down. */
+export function countdown(at, title) {
+  return at && h("span", { class: "countdown", title }, icon("hourglass"), h("span", { "data-at": at }, left(at - now())));
+}
 
 const RUN = 5 * 60_000;
 const STATUS = { pending: "Sending…", queued: "Queued", sent: "Sent", delivered: "Delivered", read: "Read", received: "Received" };
@@ -24,6 +29,7 @@ export function dressed(messages, chat) {
       day: !before || !sameDay(before.created_at, message.created_at) ? day(message.created_at) : null,
       isFirst: !sameRun(before, message),
       isLast,
+      carrier: message.service === chat.service ? null : message.service,
       name: chat.is_group && !isMine(message) && !sameRun(before, message) ? message.from : null,
       showsStatus: isLast || message.status === "failed" || (message.outbound && after?.status !== message.status),
       isSelected: message.id === state.messageId,
@@ -140,16 +146,16 @@ function poll(message) {
 
 function reactions(all) {
   if (!all.length) return null;
-  const text = (reaction) => (reaction.type === "custom" ? reaction.custom_emoji : (TAPBACKS[reaction.type] ?? "🏷️"));
   return h("span", { class: "reactions" }, all.map((reaction) =>
-    h("span", { class: `reaction${reaction.is_me ? " by-line" : ""}`, title: `${reaction.type} by ${handle(reaction.handle.handle)}` }, text(reaction))));
+    h("span", { class: `reaction${reaction.is_me ? " by-line" : ""}`, title: `${reaction.type} by ${handle(reaction.handle.handle)}` },
+      h("span", { class: "visually-hidden" }, `${reaction.type} by ${handle(reaction.handle.handle)}`), tapback(reaction))));
 }
 
 function tools(message) {
   if (message.expired_at || message.deleted_at) return null;
   const like = () => react(message, "love");
   return h("span", { class: "tools" },
-    !message.mine && h("button", { type: "button", class: "icon-button small", tabIndex: -1, "aria-label": "React with a heart", title: "React with a heart", onclick: like }, TAPBACKS.love),
+    !message.mine && iconButton("heart", "React with a heart", like, { class: "icon-button small", tabIndex: -1 }),
     iconButton("reply", "Reply", () => reply(message), { class: "icon-button small", tabIndex: -1 }),
     iconButton("info", "Details", () => select(message.id), { class: "icon-button small", tabIndex: -1 }));
 }
@@ -169,15 +175,15 @@ export function reply(message) {
 
 function meta(message, gone) {
   const notes = [];
-  if (message.effect) notes.push(h("span", { class: "effect" }, `✨ ${message.effect.name.replaceAll("_", " ")}`));
+  if (message.effect) notes.push(h("span", { class: "effect" }, icon("sparkle"), message.effect.name.replaceAll("_", " ")));
   if (message.edits.length) notes.push(h("span", {}, `Edited${message.edits.length > 1 ? ` ${message.edits.length} times` : ""}`));
-  if (message.key_uses) notes.push(h("span", { class: "key-uses", title: "Later requests with its idempotency key, which sent nothing" }, `⟳ ${message.key_uses}`));
+  if (message.key_uses) notes.push(h("span", { class: "key-uses", title: "Later requests with its idempotency key, which sent nothing" }, icon("repeat"), message.key_uses));
   if (message.reconciled) notes.push(h("span", {}, "Recovered late"));
   if (message.zero_retention) notes.push(h("span", {}, "Not kept"));
   if (message.expired_at) notes.push(h("span", { class: "over" }, `Expired ${time(message.expired_at)}`));
   else if (message.deleted_at) notes.push(h("span", { class: "over" }, `Deleted ${time(message.deleted_at)}`));
   else if (message.showsStatus) notes.push(...statusOf(message));
-  if (!gone && message.expires_at && message.isLast) notes.push(h("span", { class: "countdown", "data-at": message.expires_at, title: "Until it expires" }, left(message.expires_at - now())));
+  if (!gone && message.expires_at && message.isLast) notes.push(countdown(message.expires_at, "Until it expires"));
   if (!notes.length) return null;
   return h("p", { class: "meta" }, notes);
 }
@@ -185,7 +191,7 @@ function meta(message, gone) {
 function statusOf(message) {
   const at = message.read_at ?? message.delivered_at ?? message.sent_at ?? message.created_at;
   const moment = h("time", { title: `${seconds(at)} (${new Date(at).toISOString()})` }, time(at));
-  const kind = h("span", { class: `service ${message.service.toLowerCase()}` }, message.service);
+  const kind = message.carrier && h("span", { class: `service ${message.service.toLowerCase()}` }, message.carrier);
   if (message.status === "failed") return [kind, h("span", { class: "failed" }, `Not delivered${message.failure_code ? `, code ${message.failure_code}` : ""}`), moment];
   const word = message.outbound ? STATUS[message.status] : message.status === "read" ? "Read by the line" : null;
   return [kind, word && h("span", { class: `status ${message.status}` }, word), moment];

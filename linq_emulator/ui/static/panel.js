@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import * as emulator from "./emulator.js";
-import { fill, h, icon, iconButton, toast } from "./dom.js";
+import { fill, h, icon, iconButton, tapback, toast } from "./dom.js";
 import { TAPBACKS, handle, pretty, seconds } from "./format.js";
 import { isMine, react, reply } from "./message.js";
 import { onPaint, paint, select, show, state } from "./state.js";
@@ -105,8 +105,8 @@ function actions(message) {
   const choice = h("select", { class: "code", "aria-label": "Code of the failure", "data-action": "code", onchange: (event) => { code = event.target.value; } },
     codes.map((one) => h("option", { value: one, selected: String(one) === code }, one)));
   return section("As the person",
-    h("div", { class: "tapbacks" }, Object.entries(TAPBACKS).map(([type, emoji]) =>
-      h("button", { type: "button", class: "tapback", "aria-pressed": String(given.has(type)), "aria-label": type, title: type, "data-action": type, onclick: () => react(message, type) }, emoji))),
+    h("div", { class: "tapbacks" }, TAPBACKS.map((type) =>
+      h("button", { type: "button", class: "tapback", "aria-pressed": String(given.has(type)), "aria-label": type, title: type, "data-action": type, onclick: () => react(message, type) }, tapback({ type })))),
     h("div", { class: "buttons-row" },
       button("Reply", () => reply(message)),
       isMine(message) && message.parts.some((part) => part.type === "text") && button("Edit", () => {
@@ -129,7 +129,7 @@ function facts(message) {
     message && !message.outbound && ["From", handle(message.from)],
   ].filter(Boolean);
   return section("Identity", h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name),
-    h("dd", {}, h("code", {}, value), iconButton("file", `Copy: ${name}`, () => copy(value), { class: "icon-button small copy" }))])));
+    h("dd", {}, h("code", {}, value), iconButton("copy", `Copy: ${name}`, () => copy(value), { class: "icon-button small copy" }))])));
 }
 
 async function copy(text) {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import requests
 from typing_extensions import Unpack
 
 from linq_emulator.testing import EmulatorOptions, EmulatorProcess
+from tests.support.waiting import wait_until
 
 # Schemathesis has left Python 3.10 behind.
 collect_ignore = [] if sys.version_info >= (3, 11) else ["test_contract.py"]
@@ -103,3 +107,48 @@ def start() -> Iterator[Callable[..., Server]]:
     """Starts emulators with their own options. They end after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(Server(**options))
+
+
+class Receiver:
+    """An HTTP server that remembers what it got and answers with the statuses it was given."""
+
+    def __init__(self):
+        self.got = []
+        self.answers = []
+        self.headers = {}
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.got.append((dict(self.headers.items()), body))
+                self.send_response(outer.answers.pop(0) if outer.answers else 204)
+                for name, value in outer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def wait(self, count):
+        """The bodies, once so many have come."""
+        wait_until(lambda: len(self.got) >= count, f"{count} events have come")
+        assert len(self.got) == count, [json.loads(body)["event_type"] for _, body in self.got]
+        return [json.loads(body) for _, body in self.got]
+
+    def stop(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    started = Receiver()
+    yield started
+    started.stop()

@@ -43,6 +43,7 @@ def test_its_one_line_says_how_to_reach_it():
             process.terminate()
     base_url = printed.pop("base_url")
     assert base_url.endswith("/api/partner")
+    assert printed.pop("inbox") == base_url.removesuffix("api/partner")
     assert printed == {"api_key": "k", "lines": ["+12025550177"], "opted_out": ["+12025550188"]}
     assert [number["phone_number"] for number in numbers["phone_numbers"]] == ["+12025550177"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-import threading
 from datetime import datetime
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 
 import pytest
@@ -16,51 +14,6 @@ import pytest
 from tests.support.waiting import wait_until
 
 LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
-
-
-class Receiver:
-    """An HTTP server that remembers what it got and answers with the statuses it was given."""
-
-    def __init__(self):
-        self.got = []
-        self.answers = []
-        self.headers = {}
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.got.append((dict(self.headers.items()), body))
-                self.send_response(outer.answers.pop(0) if outer.answers else 204)
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    def wait(self, count):
-        """The bodies, once so many have come."""
-        wait_until(lambda: len(self.got) >= count, f"{count} events have come")
-        assert len(self.got) == count, [json.loads(body)["event_type"] for _, body in self.got]
-        return [json.loads(body) for _, body in self.got]
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def receiver():
-    started = Receiver()
-    yield started
-    started.stop()
 
 
 def subscribe(server, url, *events, **more):
