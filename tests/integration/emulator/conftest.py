@@ -14,7 +14,7 @@ import pytest
 import requests
 from typing_extensions import Unpack
 
-from linq_emulator.testing import EmulatorOptions, EmulatorProcess
+from linq_emulator.testing import Emulator, EmulatorOptions, EmulatorProcess, EmulatorThread
 from tests.support.waiting import wait_until
 
 # Schemathesis has left Python 3.10 behind.
@@ -24,18 +24,14 @@ START = "2026-11-21T10:00:00.000Z"
 LINE = "+12025550101"
 
 
-class Server(EmulatorProcess):
-    """An emulator with requests of its API."""
+class Calls(Emulator):
+    """Requests of the API of an emulator."""
 
-    def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
-        super().__init__(**options)
+    session: requests.Session
+
+    def _open_session(self) -> None:
         self.session = requests.Session()
         self.session.headers["Authorization"] = f"Bearer {self.api_key}"
-
-    def stop(self) -> None:
-        """End the process and the session."""
-        self.session.close()
-        super().stop()
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """A request of the API; `path` starts with ``/v3``."""
@@ -87,6 +83,32 @@ class Server(EmulatorProcess):
                 return items
             assert cursor not in seen, "a cursor came twice"
             seen.add(cursor)
+
+
+class Server(Calls, EmulatorProcess):
+    """An emulator in a process of its own."""
+
+    def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
+        super().__init__(**options)
+        self._open_session()
+
+    def stop(self) -> None:
+        """End the process and the session."""
+        self.session.close()
+        super().stop()
+
+
+class ThreadedServer(Calls, EmulatorThread):
+    """An emulator in a thread, which starts faster."""
+
+    def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
+        super().__init__(**options)
+        self._open_session()
+
+    def stop(self) -> None:
+        """End the thread and the session."""
+        self.session.close()
+        super().stop()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from linq_emulator.testing import EmulatorThread
-from tests.integration.emulator.conftest import LINE, START, Server
+from tests.integration.emulator.conftest import LINE, START, Server, ThreadedServer
 from tests.support.waiting import wait_until
 
 ANN, BOB = "+12025550150", "+12025550151"
@@ -56,10 +56,10 @@ def fill(server):
 
 def test_a_restart_shows_the_same(tmp_path):
     file = tmp_path / "emulator.jsonl"
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         chat = fill(server)
         before, now = shown(server), server.now()
-    with Server(persist=file, freeze="2026-12-01T00:00:00Z") as server:
+    with ThreadedServer(persist=file, freeze="2026-12-01T00:00:00Z") as server:
         assert shown(server) == before
         assert server.now() == now
         again = server.create(ANN, text="first", idempotency_key="k1")
@@ -76,7 +76,7 @@ def test_a_restart_shows_the_same(tmp_path):
         )
         assert server.session.get(media["url"], timeout=300).content == b"\x89PNG"
         before = shown(server)
-    with Server(persist=file) as server:
+    with ThreadedServer(persist=file) as server:
         assert len(server.ledger()) == count + 1
         assert shown(server) == before
 
@@ -91,7 +91,7 @@ def test_what_was_under_way_goes_on(tmp_path):
     with Server(persist=file, speed=1, ephemeral_hours=1, switches={"delivery_seconds": 3600}) as server:
         message = server.create(ANN)["message"]
         os.kill(server.pid, signal.SIGKILL)
-    with Server(persist=file, ephemeral_hours=1, switches={"delivery_seconds": 3600}) as server:
+    with ThreadedServer(persist=file, ephemeral_hours=1, switches={"delivery_seconds": 3600}) as server:
         assert server.ok("GET", f"/v3/messages/{message['id']}")["delivery_status"] == "pending"
         server.advance(minutes=20)
         assert server.ok("GET", f"/v3/messages/{message['id']}")["delivery_status"] == "queued"
@@ -102,7 +102,7 @@ def test_what_was_under_way_goes_on(tmp_path):
 
 def test_a_webhook_that_was_not_delivered_is_delivered_after_the_restart(tmp_path, receiver):
     file = tmp_path / "emulator.jsonl"
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         wanted = {"target_url": receiver.url, "subscribed_events": ["message.received"]}
         subscription = server.ok("POST", "/v3/webhook-subscriptions", wanted)
         server.inbound(ANN, "one")
@@ -110,7 +110,7 @@ def test_a_webhook_that_was_not_delivered_is_delivered_after_the_restart(tmp_pat
         receiver.answers = [503]
         server.inbound(ANN, "two")
         wait_until(lambda: len(server.webhook_deliveries()[1]["attempts"]) == 1, "the second delivery was attempted")
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         _wait_for_states(server, ["delivered", "delivered"])
         attempts = [[attempt["status"] for attempt in delivery["attempts"]] for delivery in server.webhook_deliveries()]
         assert attempts == [[204], [503, 204]]
@@ -130,28 +130,28 @@ def _wait_for_states(server, states):
 
 def test_a_reset_empties_the_file(tmp_path):
     file = tmp_path / "emulator.jsonl"
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         server.create(ANN)
         server.advance(60)
         server.reset()
         now = server.now()
         server.create(BOB, text="after the reset")
         before = shown(server)
-    with Server(persist=file) as server:
+    with ThreadedServer(persist=file) as server:
         assert shown(server) == before
         assert server.now() == now
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     file = tmp_path / "emulator.jsonl"
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         server.create(ANN)
         before = shown(server)
         server.create(BOB)
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
     for _ in range(2):
-        with Server(persist=file, freeze=START) as server:
+        with ThreadedServer(persist=file, freeze=START) as server:
             assert shown(server) == before
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_journal_is_refused_and_stays(tmp_path, content, named
 
 def test_a_file_belongs_to_one_emulator_and_its_options(tmp_path):
     file = tmp_path / "emulator.jsonl"
-    with Server(persist=file, freeze=START) as server:
+    with ThreadedServer(persist=file, freeze=START) as server:
         server.create(ANN)
         assert "in use" in refused(file)
     assert "--line" in refused(file, lines=["+12025550109"])
@@ -194,7 +194,7 @@ def test_every_earlier_format_is_read(tmp_path, sample):
     """Fields and kinds of lines that this version does not know are passed over."""
     file = tmp_path / sample.name
     shutil.copy(sample, file)
-    with Server(persist=file) as server:
+    with ThreadedServer(persist=file) as server:
         messages = [(message["direction"], message["text"], message["idempotency_key"]) for message in server.ledger()]
         assert messages == [("outbound", "See you at ten", "k1"), ("inbound", "Yes", None)]
         assert server.create(ANN, text="See you at ten", idempotency_key="k1")
