@@ -50,7 +50,7 @@ export function render(message) {
     message.name && h("p", { class: `author hue-${hue(message.name)}` }, message.outbound ? `${handle(message.name)} (line)` : handle(message.name)),
     h("article", { class: classes.join(" "), tabIndex: -1, "aria-label": label(message), onclick: (event) => clicked(event, message) },
       message.reply_to && quote(message.reply_to),
-      h("div", { class: "bubbles" }, message.parts.map((part, n) => bubble(message, part, n)),
+      h("div", { class: "bubbles" }, message.parts.map((part) => bubble(message, part)),
         tools(message)),
       meta(message, gone)));
 }
@@ -69,9 +69,8 @@ function quote(target) {
     icon("reply"), h("span", {}, target.text || "…"));
 }
 
-function bubble(message, part, n) {
-  const content = contentOf(message, part);
-  return h("div", { class: `bubble ${content.className ?? ""}` }, content, reactions(part.reactions ?? []));
+function bubble(message, part) {
+  return h("div", { class: "bubble" }, contentOf(message, part), reactions(part.reactions ?? []));
 }
 
 function contentOf(message, part) {

@@ -13,7 +13,7 @@ from linq_client import LinqClient
 from linq_emulator.testing import EmulatorThread
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 OUTPUT = Path(__file__).parents[3] / "output" / "ui"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -53,6 +53,11 @@ def client(emulator: EmulatorThread) -> Iterator[LinqClient]:
         yield client
 
 
+def _is_ours(message: ConsoleMessage) -> bool:
+    # The browser's own word on a refused command, or on an emulator that has ended.
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens pages, each in a browser profile of its own. What a page reports as an error fails the test."""
@@ -65,7 +70,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: errors.append(message.text) if _is_ours(message) else None)
         page.goto(url)
         return page
 
