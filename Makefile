@@ -8,19 +8,19 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
-	tests/system tests/integration tests/unit --ignore tests/system/airflow
+	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/ui
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit e2e drills drift matrix dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit e2e ui drills drift matrix dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make e2e`, in WORKERS processes: they wait more than they work
+test: $(VENV)/.installed  ## All tests but those of `make e2e` and `make ui`, in WORKERS processes: they wait more than they work
 	$(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(VENV)/.installed  ## The tests that need no process and no server
@@ -34,6 +34,13 @@ coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of th
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/system/airflow
+
+# Debian's Chromium, since Playwright's own comes from a host that not everybody reaches. Without one, the tests are skipped.
+ui: $(VENV)/.installed  ## The emulator's inbox in a real Chromium, with screenshots in output/ui; installs Debian's where it may
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -qq --yes chromium; } \
+		|| echo "There is no Chromium, and it can't be installed here (that takes apt-get, and root): the tests are skipped."
+	$(BIN)/python -m pytest tests/system/ui
 
 drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, and the loaders, at their full length
 	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders

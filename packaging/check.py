@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,11 @@ def main() -> None:
     missing = {"Makefile", "constraints.txt", "tests/conftest.py", "packaging/check.py", "LICENSE"} - names
     if missing:
         sys.exit(f"{source.name} lacks {sorted(missing)}")
+    (wheel,) = DIST.glob("linq_connectors-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        missing = {"linq_emulator/ui/static/index.html", "linq_emulator/ui/static/main.js"} - set(archive.namelist())
+    if missing:
+        sys.exit(f"{wheel.name} lacks {sorted(missing)}")
     for name, command in CHECKS.items():
         with tempfile.TemporaryDirectory() as folder:
             check(name, command, Path(folder) / "venv")

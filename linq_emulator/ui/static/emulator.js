@@ -26,14 +26,13 @@ export function setUp(declared) {
 export function build() {
   const time = h("p", { class: "big-time", "aria-live": "off" });
   const date = h("p", { class: "hint" });
-  const freeze = h("button", { type: "button", class: "button", onclick: () => clock({ freeze: !state.view.clock.frozen }) });
+  const freeze = h("button", { type: "button", class: "button small", onclick: () => clock({ freeze: !state.view.clock.frozen }) });
   const speed = h("select", { "aria-label": "Speed", onchange: (event) => clock({ speed: Number(event.target.value) }) },
     [1, 10, 60, 600, 3600].map((times) => h("option", { value: times }, times === 1 ? "Real speed" : `${times} times as fast`)));
   const faults = h("ul", { class: "faults" });
   const list = h("div", { class: "switches" });
   parts = { time, date, freeze, speed, faults, list };
-  const advance = (label, by) => h("button", { type: "button", class: "button", onclick: () => clock({ advance: by }) }, label);
-  fill(list);
+  const advance = (label, by) => h("button", { type: "button", class: "button small", onclick: () => clock({ advance: by }) }, label);
   paintSwitches();
   return [
     h("section", { class: "block" }, h("h3", {}, "Clock"), time, date,
@@ -43,7 +42,7 @@ export function build() {
       h("div", { class: "buttons-row" }, PRESETS.map(([name, fault]) =>
         h("button", { type: "button", class: "button small", onclick: () => attempt(post("faults", fault)) }, name)),
       h("button", { type: "button", class: "button small", onclick: otherFault }, "Another…"))),
-    h("section", { class: "block" }, h("h3", {}, "Switches"), h("p", { class: "hint" }, "For what the vendor's documentation leaves open. Point at a name to see why."),
+    h("section", { class: "block" }, h("h3", {}, "Switches"), h("p", { class: "hint" }, "For what the vendor's documentation leaves open. Choose one to see why it is there."),
       h("label", { class: "field" }, "Filter", h("input", { type: "search", value: filter, oninput: (event) => { filter = event.target.value; paintSwitches(); } })), list),
     h("section", { class: "block" }, h("h3", {}, "Start again"), h("p", { class: "hint" }, "Drops all chats, messages, subscriptions, faults and switches. The clock stays."),
       h("button", { type: "button", class: "button danger", onclick: reset }, "Reset the emulator")),
@@ -97,7 +96,8 @@ function paintSwitches() {
   const shown = switches.filter((one) => `${one.name} ${one.reason}`.toLowerCase().includes(filter.toLowerCase()));
   fill(parts.list, shown.map((one) => {
     const id = `switch-${one.name}`;
-    return h("div", { class: `switch${one.value === one.default ? "" : " changed"}`, title: one.reason }, h("label", { htmlFor: id }, one.name), control(one, id));
+    return h("div", { class: `switch${one.value === one.default ? "" : " changed"}`, title: one.reason },
+      h("label", { htmlFor: id }, one.name), control(one, id), h("p", { class: "reason", id: `${id}-reason` }, one.reason));
   }));
 }
 
@@ -111,9 +111,9 @@ function control(one, id) {
   const allowed = one.allowed.split(", ");
   if (typeof one.value === "boolean" || (typeof one.value === "string") || allowed.length > 1) {
     const read = (text) => (typeof one.value === "boolean" ? text === "true" : typeof one.value === "number" ? Number(text) : text);
-    return h("select", { id, onchange: (event) => set(read(event.target.value)) }, allowed.map((value) => h("option", { value, selected: String(one.value) === value }, value)));
+    return h("select", { id, "aria-describedby": `${id}-reason`, onchange: (event) => set(read(event.target.value)) }, allowed.map((value) => h("option", { value, selected: String(one.value) === value }, value)));
   }
-  return h("input", { id, type: "number", step: "any", value: one.value, onchange: (event) => set(Number(event.target.value)) });
+  return h("input", { id, "aria-describedby": `${id}-reason`, type: "number", step: "any", value: one.value, onchange: (event) => set(Number(event.target.value)) });
 }
 
 function reset() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections.abc import Callable
@@ -26,10 +27,10 @@ def picture() -> bytes:
     for y in range(180):
         rows.append(0)
         for x in range(320):
-            hill = 105 + 18 * ((x * 7 // 320) % 2) - abs(160 - x) // 9
+            hill = 100 + 14 * math.sin(x / 45) + 6 * math.sin(x / 17)
             ground = (96 - y // 5, 150 - (y - 100) // 2, 74)
             sky = (150 + y // 2, 200 + y // 4, 245)
-            flower = y > hill + 8 and (x * 13 + y * 7) % 47 < 3
+            flower = y > hill + 8 and (x * 13 + y * y * 7) % 97 < 4
             rows += bytes((150, 110, 200) if flower else ground if y > hill else sky)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
