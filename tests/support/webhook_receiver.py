@@ -7,6 +7,8 @@ import hashlib
 import hmac
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,8 +24,19 @@ from linq_client.webhooks import SigningSecrets
 from linq_webhooks.app import create_app
 from linq_webhooks.archive import Archive
 from linq_webhooks.server import Server
+from tests.support.waiting import PATIENCE, wait_until
 
-__all__ = ["SECRET", "ReceiverProcess", "ReceiverThread", "body_of", "deliver", "metrics_of", "signed"]
+__all__ = [
+    "SECRET",
+    "ReceiverProcess",
+    "ReceiverThread",
+    "body_of",
+    "deliver",
+    "deliver_in_one_piece",
+    "metrics_of",
+    "signed",
+    "wait_until_drained",
+]
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 
@@ -80,11 +93,33 @@ def deliver(url: str, body: bytes, session: requests.Session | None = None, **op
     return post(url, data=body, headers=signed(body, **options), timeout=60).status_code
 
 
+def deliver_in_one_piece(port: int, body: bytes) -> int:
+    """Deliver a body once, and return the status.
+
+    Head and body come together, so the receiver counts the delivery and lets it wait for a write in one go. `deliver`
+    sends them one after the other, and a delivery that is counted may wait for its body.
+    """
+    head = {"Host": "x", "Connection": "close", "Content-Length": str(len(body)), **signed(body)}
+    lines = ["POST /webhooks/linq HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
+        connection.sendall("\r\n".join(lines).encode() + body)
+        with connection.makefile("rb") as answer:
+            return int(answer.readline().split()[1])
+
+
 def metrics_of(url: str) -> dict[str, float]:
     """The metrics of the receiver behind a target URL."""
     origin = url.split("/webhooks")[0]
     lines = requests.get(f"{origin}/metrics", timeout=60).text.splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def wait_until_drained(url: str) -> None:
+    """Wait until the receiver behind a target URL has moved each event from its spool to the archive.
+
+    New events go into the spool until it has also been cleared, which comes after this.
+    """
+    wait_until(lambda: metrics_of(url)["linq_webhooks_spooled_events"] == 0, "the spool is drained")
 
 
 class ReceiverThread:
@@ -99,7 +134,7 @@ class ReceiverThread:
         self.url = f"{self.origin}/webhooks/linq"
         self._thread = threading.Thread(target=self._server.serve_until_stopped, daemon=True)
         self._thread.start()
-        assert ready.wait(60), "the receiver did not start"
+        assert ready.wait(PATIENCE), "the receiver did not start"
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +147,8 @@ class ReceiverThread:
     def stop(self) -> None:
         """Let it finish, and end."""
         self._server.should_exit = True
-        self._thread.join(60)
-        assert not self._thread.is_alive()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the receiver does not end"
 
 
 class ReceiverProcess:
@@ -146,13 +181,13 @@ class ReceiverProcess:
         self.process.kill()
         self._ended()
 
-    def stop(self) -> int:
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
         """Ask it to stop, and return its exit code."""
-        self.process.terminate()
+        self.process.send_signal(with_signal)
         return self._ended()
 
     def _ended(self) -> int:
-        code = self.process.wait(60)
+        code = self.process.wait(PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
         if self._log is not None:

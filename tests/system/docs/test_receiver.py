@@ -10,7 +10,7 @@ from pathlib import Path
 
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
-from tests.support.brokers import free_port
+from tests.support.ports import free_port
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "webhooks.md"
 

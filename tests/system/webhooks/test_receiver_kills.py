@@ -21,9 +21,11 @@ from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
 from linq_webhooks.subscriptions import ensure_subscription
+from tests.support.ports import free_port
 from tests.support.postgres import for_sqlalchemy
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_events import ids_of
-from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver
+from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, wait_until_drained
 
 KILLS = 50
 #: How many events are acknowledged between two kills, at least and at the most. By chance: a kill may meet any step.
@@ -61,8 +63,10 @@ class Platform:
 
     def until_delivered(self, count: int) -> None:
         """Wait until so many deliveries were acknowledged."""
-        while sum(one["state"] == "delivered" for one in self.emulator.webhook_deliveries()) < count:
-            time.sleep(0.05)
+        wait_until(
+            lambda: sum(one["state"] == "delivered" for one in self.emulator.webhook_deliveries()) >= count,
+            f"{count} deliveries were acknowledged",
+        )
 
     def settled(self) -> list[dict[str, Any]]:
         """The deliveries, once none is on its way."""
@@ -76,11 +80,6 @@ class Platform:
                 self.emulator.advance(10)
                 ahead += 10
             time.sleep(0.5)
-
-
-def free_port() -> int:
-    with ReceiverProcess("memory://nothing") as receiver:
-        return receiver.port
 
 
 class Senders:
@@ -117,7 +116,7 @@ class Senders:
         with self._changed:
             count = len(self.acknowledged) + more
             self._is_up.set()
-            assert self._changed.wait_for(lambda: len(self.acknowledged) >= count, 60)
+            assert self._changed.wait_for(lambda: len(self.acknowledged) >= count, PATIENCE)
 
     def pause(self) -> set[str]:
         """Let them wait for the receiver, and return what was acknowledged."""
@@ -153,8 +152,8 @@ def test_what_was_acknowledged_before_a_kill_is_there(place: str, tmp_path: Path
         pytest.skip("LINQ_DRILLS=full")
     rng = random.Random(place)
     archive = f"sqlite:///{tmp_path}/archive.db" if place == "sqlite" else str(tmp_path / "archive")
-    receiver = ReceiverProcess(archive)
-    port = receiver.port
+    port = free_port()
+    receiver = ReceiverProcess(archive, port=port)
     with closing(open_archive(archive)) as reader, Senders(receiver.url) as senders:
         for _ in range(KILLS if is_full else 2):
             senders.until_acknowledged(rng.randint(*EVENTS))
@@ -196,8 +195,8 @@ def test_nothing_is_lost_by_kills(place: str, request: pytest.FixtureRequest, tm
                 read.update(ids)
         with ReceiverProcess(archive, *options, secrets=platform.secret, port=port) as receiver:
             deliveries = platform.settled()
-            while "spool" in place and _spooled(receiver):
-                time.sleep(0.1)
+            if "spool" in place:
+                wait_until_drained(receiver.url)
     ids, position = ids_of(reader, position)
     read.update(ids)
     reader.close()
@@ -208,8 +207,3 @@ def test_nothing_is_lost_by_kills(place: str, request: pytest.FixtureRequest, tm
         assert set(ids_of(again)[0]) == set(read)
     if place == "postgres":
         assert max(read.values()) == 1
-
-
-def _spooled(receiver: ReceiverProcess) -> bool:
-    page = requests.get(f"http://127.0.0.1:{receiver.port}/metrics", timeout=60).text
-    return "\nlinq_webhooks_spooled_events 0.0" not in page
