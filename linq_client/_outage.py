@@ -245,7 +245,8 @@ class Outages:
 
     def _is_first_failure(self) -> bool:
         """Whether a retry is worth a line: the first one since a read worked. In an outage the others say the same."""
-        is_first, self._is_failing = not self._is_failing, True
+        with self._changed:
+            is_first, self._is_failing = not self._is_failing, True
         return is_first
 
     def _wait_for_limit(self, read: _Read, error: RateLimitedError) -> None:

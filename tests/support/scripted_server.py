@@ -115,10 +115,13 @@ class RawServer:
 
     def close(self) -> None:
         self.ended.set()
-        for one in (self._listener, *self._connections):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()  # from here on there are no more connections
         self._listener.close()
+        for connection in self._connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 

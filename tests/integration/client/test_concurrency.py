@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from linq_client._concurrency import AdaptiveConcurrency
 from linq_client._deadline import Lifetime
 from tests.support.emulator_process import Emulator
 from tests.support.scripted_server import KEY, OK, serving
+from tests.support.waiting import PATIENCE
 
 
 def concurrency(most: int, longest_pause: float, pause: float) -> AdaptiveConcurrency:
@@ -70,18 +70,16 @@ def test_all_threads_pause_together_and_no_longer_than_they_may(retry_after: flo
 def test_no_more_than_allowed_are_under_way() -> None:
     reads = concurrency(4, longest_pause=60, pause=1)
     limit(reads)
-    under_way, most, lock = 0, 0, threading.Lock()
-    # A third read under way would let the barrier pass before its time is up.
-    third = threading.Barrier(3)
+    under_way, most, changed = 0, 0, threading.Condition()
 
     def work() -> None:
         nonlocal under_way, most
-        with lock:
+        with changed:
             under_way += 1
             most = max(most, under_way)
-        with contextlib.suppress(threading.BrokenBarrierError):
-            third.wait(0.2)
-        with lock:
+            changed.notify_all()
+            assert changed.wait_for(lambda: most >= 2, PATIENCE), "two are under way"
+            changed.wait_for(lambda: most >= 3, 0.05)  # if more are let through, they get the time for it
             under_way -= 1
         raise RateLimitedError("keeps the number where it is", retry_after=0)
 

@@ -38,6 +38,7 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
+from tests.support.ports import free_port
 from tests.support.scripted_server import KEY, NO_WAIT, OK, Handler, Response, Server, client_of, envelope, serving
 
 CALLS: dict[RequestKind, Callable[[LinqClient], object]] = {
@@ -213,7 +214,7 @@ def test_one_call_knows_nothing_of_another() -> None:
 def unused_port() -> Iterator[tuple[socket.socket, str]]:
     """A port that refuses connections until somebody listens on its socket."""
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
+        bound.bind(("127.0.0.1", free_port()))
         yield bound, f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
@@ -298,7 +299,7 @@ def filtering(filter_: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
 
 def test_what_was_lost_stays_lost_when_the_connection_fails_later() -> None:
     with (
-        Server([CUT]) as server,
+        Server([CUT], free_port()) as server,
         LinqClient(KEY, base_url=server.url, max_retries=1, timeout=(60, 60), retry=NO_WAIT) as client,
     ):
         thread = threading.Thread(target=server.handle_request)

@@ -19,6 +19,7 @@ from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
 from linq_client.times import parse_datetime
 from tests.support.airflow import Store, context
+from tests.support.waiting import PATIENCE
 
 SAMPLES = Path(__file__).parents[2] / "data" / "formats"
 ANN = "+12125550121"
@@ -136,4 +137,4 @@ def test_a_watcher_ends_at_a_cursor_of_another_version_and_leaves_it() -> None:
             pass
 
     with pytest.raises(FormatError, match="reads formats 1 to"):
-        asyncio.run(asyncio.wait_for(watch(), 20))
+        asyncio.run(asyncio.wait_for(watch(), PATIENCE))
