@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.waiting import PATIENCE
+
 KEY = "the-key-of-the-account"
 LINE = "+12025550101"
 OTHER_LINE = "+12025550102"
@@ -134,7 +136,7 @@ class HostileAPI:
         """How many requests there have been whose path this expression matches from its begin to its end."""
         return sum(1 for request in list(self.requests) if re.fullmatch(path, request.path))
 
-    def wait_for(self, path: str, count: int = 1, timeout: float = 60) -> None:
+    def wait_for(self, path: str, count: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until so many requests for a path have come."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.count(path) >= count, timeout), f"{path} was not asked for"

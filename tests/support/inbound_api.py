@@ -38,6 +38,8 @@ class HostileAPI:
     retry_after: str | None = None
     served: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
+    #: Chats are added while they are listed.
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def receive(self, chat: str, id_: str, text: str = "Hi", *, at: datetime | None = None, **fields: Any) -> str:
         """Let somebody write in a chat a second later, or at another moment, and return the id of the message."""
@@ -52,7 +54,8 @@ class HostileAPI:
             "parts": [{"type": "text", "value": text, "reactions": None}],
             **fields,
         }
-        self.chats.setdefault(chat, []).append(message)
+        with self.lock:
+            self.chats.setdefault(chat, []).append(message)
         return id_
 
     def body(self, path: str) -> dict[str, Any] | None:
@@ -89,7 +92,9 @@ def running_hostile_api() -> Iterator[HostileAPI]:
             if status == 0:
                 api.release.wait(600)
                 status = None
-            body = api.body(path)
+            with api.lock:
+                body = api.body(path)
+                date = api.wrong_dates.pop(0) if api.wrong_dates else api.now
             if status is None and body is None:
                 status = 404
                 code = 2002 if "/messages/" in path else 2001
@@ -100,7 +105,6 @@ def running_hostile_api() -> Iterator[HostileAPI]:
             content = json.dumps({**(body or {}), "success": status is None}).encode()
             if status is not None and status < 0:
                 status, content = -status, b"<html>Blocked</html>"
-            date = api.wrong_dates.pop(0) if api.wrong_dates else api.now
             self.send_response_only(status or 200)
             self.send_header("Date", format_datetime(date, usegmt=True))
             self.send_header("Content-Type", "application/json")

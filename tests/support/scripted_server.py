@@ -29,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.responses = responses
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
+        self.lock = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -50,7 +51,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def response(self) -> Response:
         responses = self.server.responses
-        return responses.pop(0) if len(responses) > 1 else responses[0]
+        with self.server.lock:
+            return responses.pop(0) if len(responses) > 1 else responses[0]
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _respond
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.running import FIRST_LINE, PERSON
+from tests.support.waiting import PATIENCE
 
 Answer = Callable[["Handler", dict[str, str]], Any]
 
@@ -54,7 +55,9 @@ class SmallAPI(ThreadingHTTPServer):
     def wait_for(self, pattern: str, count: int = 1) -> None:
         """Wait until a path was asked for."""
         with self.changed:
-            assert self.changed.wait_for(lambda: sum(bool(re.search(pattern, one)) for one in self.seen) >= count, 120)
+            assert self.changed.wait_for(
+                lambda: sum(bool(re.search(pattern, one)) for one in self.seen) >= count, PATIENCE
+            )
 
     def chat(self, id_: str) -> dict[str, Any]:
         handles = [

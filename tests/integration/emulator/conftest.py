@@ -15,6 +15,7 @@ import requests
 from typing_extensions import Unpack
 
 from linq_emulator.testing import Emulator, EmulatorOptions, EmulatorProcess, EmulatorThread
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 # Schemathesis has left Python 3.10 behind.
@@ -152,7 +153,7 @@ class Receiver:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()

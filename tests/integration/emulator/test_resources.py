@@ -95,8 +95,10 @@ def test_a_slow_first_fetch_of_media_by_url(server):
     server.ok("POST", f"/v3/messages/{server.send(chat)['id']}/reactions", sticker)
     server.set_switches(media_fetch_seconds=3)
     body = {"message": {"parts": [picture], "idempotency_key": "k"}}
+    accepted = len(server.ledger())
     with pytest.raises(requests.ReadTimeout):
         server.session.post(f"{server.base_url}/v3/chats/{chat}/messages", json=body, timeout=0.5)
+    server.wait_for(accepted + 1)  # and not only sent, when the client gives up
     server.set_switches(media_fetch_seconds=600)
     again = server.ok("POST", f"/v3/chats/{chat}/messages", body)
     assert again["message"]["id"] == server.ledger()[-1]["id"], "accepted before, and fetched once"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from airflow.sdk import Connection
 
 from airflow_provider_linq.hooks.linq import LinqHook
 from tests.support.emulator_process import Emulator
+from tests.support.scripted_server import drip_body, raw_serving
 
 
 @pytest.fixture
@@ -73,22 +73,8 @@ def test_the_test_button_does_not_wait_for_a_server_that_drips(
     connection: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_linq.hooks.linq.TEST_DEADLINE", 0.3)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        done = threading.Event()
-
-        def drip() -> None:
-            caller, _ = server.accept()
-            with caller:
-                caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-                with suppress(OSError):
-                    while not done.wait(0.1):
-                        caller.sendall(b" ")
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        connection(host=f"http://127.0.0.1:{server.getsockname()[1]}/api/partner")
+    with raw_serving(drip_body) as server:
+        connection(host=f"{server.url}/api/partner")
         works, reason = LinqHook().test_connection()
-        assert not works
-        assert "0.3" in reason
-        done.set()
-        thread.join()
+    assert not works
+    assert "0.3" in reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -193,7 +194,7 @@ def test_a_sensor_says_what_it_waits_for_and_what_it_found(api: HostileAPI, caps
             resume(sensor, deferred, asyncio.run(event_of(deferred.trigger)))
     out = capsys.readouterr().out
     assert "Waiting for a message in chat c, since 2026-03-01T00:00:00Z, every 0.01 s, until 20" in out
-    assert "Message answer came in chat c at 2026-03-01T12:00:01Z; found after 0 s and 1 polls" in out
+    assert re.search(r"Message answer came in chat c at 2026-03-01T12:00:01Z; found after \d+ s and 1 polls", out)
     assert "Waiting for a message in chat c, since 2026-03-01T12:01:00Z, every 0.01 s, until 20" in out
     assert "Message second came in chat c at 2026-03-01T12:02:02Z; found after" in out
     assert "private" not in out
@@ -232,7 +233,7 @@ def test_a_skipped_wait_says_why(api: HostileAPI, capsys: pytest.CaptureFixture[
             run_to_end(sensor)
     out = capsys.readouterr().out
     assert "Skipped, since soft_fail is set: Sensor has timed out" in out
-    assert "Skipped, since soft_fail is set: Timed out after 0 s and" in out
+    assert re.search(r"Skipped, since soft_fail is set: Timed out after \d+ s and \d+ polls, ", out)
     assert "waiting for a message in chat c, since 2026-03-01T00:00:00Z" in out
 
 
