@@ -6,13 +6,18 @@ import atexit
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from http.client import HTTPException
 from types import TracebackType
+from typing import Final
 
 from typing_extensions import Self, TypedDict, Unpack
 
@@ -21,6 +26,12 @@ from linq_emulator._control_client import Emulator
 __all__ = ["EmulatorOptions", "EmulatorProcess", "EmulatorThread", "StartedEmulator"]
 
 _STOP_SECONDS = 20
+
+#: A process that dies closes its connections first. Its end is waited for so long when one of them breaks.
+_DEATH_SECONDS: Final = 2
+
+#: Lines of standard error that are kept for the message of how a process has ended.
+_LAST_LINES: Final = 20
 
 
 class EmulatorOptions(TypedDict, total=False):
@@ -89,25 +100,34 @@ class StartedEmulator(Emulator, ABC):
 class EmulatorProcess(StartedEmulator):
     """An emulator in a process of its own. It listens when the constructor returns, and ends with this process.
 
+    What it writes to standard error comes out on that of this process.
+
     Args:
         options: See `EmulatorOptions`.
 
     Raises:
-        RuntimeError: It did not start. Its own error is on standard error.
+        RuntimeError: It did not start; or, of any command, it has ended. The message has its exit code or the signal,
+            and its last lines on standard error.
     """
 
     def __init__(self, **options: Unpack[EmulatorOptions]) -> None:
         self._options = options
-        command = [sys.executable, "-m", "linq_emulator", *_arguments(options)]
+        command = [sys.executable, "-m", "linq_emulator._test_process", *_arguments(options)]
         # The process must import the same package as this one, wherever it was found.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
         self._owner = os.getpid()
+        self._is_stopped = False
+        self._last_lines: deque[bytes] = deque(maxlen=_LAST_LINES)
+        self._relay = threading.Thread(target=self._pass_errors_on, name="linq-emulator-stderr", daemon=True)
+        self._relay.start()
         assert self._process.stdout is not None
         address = self._process.stdout.readline()
         if not address:
+            ending = self._ending(_STOP_SECONDS)
             self.stop()
-            raise RuntimeError(f"the emulator did not start: {shlex.join(command)}")
+            raise RuntimeError(f"the emulator did not start: {shlex.join(command)}{ending or ''}")
         super().__init__(**json.loads(address))
         atexit.register(self.stop)
 
@@ -122,14 +142,56 @@ class EmulatorProcess(StartedEmulator):
             # A fork of this process also runs its exit handlers. The emulator is not its own.
             return
         atexit.unregister(self.stop)
+        self._is_stopped = True
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        self._relay.join(_STOP_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def check_running(self) -> None:
+        """Do nothing, unless the process has ended without `stop`.
+
+        Raises:
+            RuntimeError: It has; the message says how.
+        """
+        ending = None if self._is_stopped else self._ending(0)
+        if ending is not None:
+            raise RuntimeError(f"the emulator has ended by itself{ending}")
+
+    def _request(self, method: str, path: str, body: object, query: Mapping[str, object]) -> bytes:
+        try:
+            return super()._request(method, path, body, query)
+        except (OSError, HTTPException):
+            self._ending(_DEATH_SECONDS)
+            self.check_running()
+            raise
+
+    def _ending(self, seconds: float) -> str | None:
+        """How the process has ended, and its last words; None if it still runs after so many seconds."""
+        if os.getpid() != self._owner:
+            return None  # only the process that has started it can know
+        try:
+            code = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self._relay.join(_STOP_SECONDS)
+        words = b"".join(self._last_lines).decode(errors="replace").strip()
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return f" ({how})" + (f":\n{words}" if words else ", and wrote nothing to standard error")
+
+    def _pass_errors_on(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._last_lines.append(line)
+            with suppress(OSError):
+                # As if the process had inherited it, so that a test that captures `sys.stderr` does not get it.
+                os.write(2, line)
 
 
 class EmulatorThread(StartedEmulator):

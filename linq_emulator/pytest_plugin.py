@@ -35,7 +35,8 @@ def linq_emulator_process(linq_emulator_options: EmulatorOptions) -> Iterator[Em
 
 
 @pytest.fixture
-def linq_emulator(linq_emulator_process: EmulatorProcess) -> EmulatorProcess:
-    """The emulator of the session, as if it had just been started."""
+def linq_emulator(linq_emulator_process: EmulatorProcess) -> Iterator[EmulatorProcess]:
+    """The emulator of the session, as if it had just been started. A test in which its process dies has an error."""
     linq_emulator_process.restart()
-    return linq_emulator_process
+    yield linq_emulator_process
+    linq_emulator_process.check_running()

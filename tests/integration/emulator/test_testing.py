@@ -14,11 +14,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 
 from linq_emulator.testing import ControlError, Emulator, EmulatorProcess, EmulatorThread
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[3]
 LINE, ANN, BOB = "+12025550177", "+12025550150", "+12025550151"
@@ -84,7 +85,7 @@ def test_it_stops(start):
 
 @both
 def test_a_wrong_option_is_an_error(start):
-    with pytest.raises(RuntimeError, match="did not start"):
+    with pytest.raises(RuntimeError, match=r"did not start(.|\n)*cursor: must be one of"):
         start(switches={"cursor": "sideways"})
 
 
@@ -130,9 +131,35 @@ def test_a_program_that_never_stops_it_ends_cleanly(start):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_process_that_is_gone_can_be_stopped():
+def test_a_process_ends_with_the_program_that_was_killed():
+    code = """
+        import os, signal
+        from linq_emulator.testing import EmulatorProcess
+        print(EmulatorProcess().pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == -signal.SIGKILL
+
+    def is_over():
+        try:
+            return psutil.Process(int(done.stdout)).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_until(is_over, "the emulator has ended")
+
+
+def test_a_process_that_has_died_is_named_with_its_signal_and_can_be_stopped():
     with EmulatorProcess() as emulator:
+        emulator.check_running()
         os.kill(emulator.pid, signal.SIGKILL)
+        for command in (emulator.now, emulator.check_running):
+            with pytest.raises(RuntimeError, match=r"has ended by itself \(killed by SIGKILL\), and wrote nothing"):
+                command()
+    emulator.check_running()
 
 
 def test_the_package_is_found_from_another_folder(tmp_path, monkeypatch):
@@ -425,6 +452,20 @@ def test_the_plugin_can_also_be_named(run_pytest):
 def test_the_documented_fixtures(run_pytest):
     opt_out, reminder, conftest, _ = documented()
     assert "2 passed" in run_pytest(opt_out + reminder, conftest)
+
+
+def test_a_test_in_which_the_emulator_dies_says_so(run_pytest):
+    report = run_pytest(
+        """
+        import os, signal
+
+        def test_it(linq_emulator):
+            os.kill(linq_emulator.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, linq_emulator.pid, os.WEXITED | os.WNOWAIT)
+        """
+    )
+    assert "1 passed, 1 error" in report
+    assert "the emulator has ended by itself (killed by SIGKILL)" in report
 
 
 def test_without_the_extra_only_tests_with_an_emulator_fail(run_pytest):
