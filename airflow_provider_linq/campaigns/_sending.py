@@ -109,8 +109,6 @@ class Sending:
                 self._write_outcomes(checkpoint)
         except BaseException:
             try:
-                if self._journal is not None:
-                    self._journal.owner.confirm(self._clock.now())  # else they are the new owner's to write
                 log.info("Campaign: %s", self._progress_in_words)
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
@@ -196,8 +194,14 @@ class Sending:
         return result
 
     def _write_outcomes(self, checkpoint: Checkpoint) -> None:
+        """
+        Write what became of each.
+
+        :raises LostOwnershipError: another try or task has taken over: it writes them.
+        """
         path = self._prepared.campaign.outcomes_path
-        if path:
+        if path and self._journal is not None:
+            self._journal.owner.confirm(self._clock.now())
             found = checkpoint.outcomes(self._prepared.rows)
             write_rows(path, map(as_row, map(late, found) if self._is_late else found), COLUMNS)
 

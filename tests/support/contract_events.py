@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.support.contract_world import Message, People, Send
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class Course:
             pass
         with self._guard:
             done = lambda: self._open == 0 and (self.clients > 0 or self._connections == 0)  # noqa: E731
-            assert self._guard.wait_for(done, 30), "a request does not end"
+            assert self._guard.wait_for(done, PATIENCE), "a request does not end"
 
     # What the threads of requests call.
 

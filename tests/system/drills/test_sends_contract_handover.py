@@ -28,6 +28,7 @@ from tests.support.expectations import (
     send,
     statuses,
 )
+from tests.support.task_child import Ending
 from tests.support.task_process import Task, preload
 from tests.support.waiting import wait_until
 
@@ -311,3 +312,25 @@ def test_who_was_sent_to_and_has_opted_out_since_is_found_without_a_record(
     task.finish()
     nobody_got_two(server)
     reports_are_true(server, statuses(tmp_path), recipients(rows))
+
+
+def test_a_try_that_was_replaced_leaves_the_outcomes_to_the_one_that_has_the_campaign(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """It stood still during its last send of the day, and for it the others still have to wait for tomorrow."""
+    server = serve()
+    task = campaign(
+        server, tmp_path, rows_for(2), concurrency=1, line_limits={"messages_per_day": 1, "new_chats_per_day": None}
+    )
+    frozen = server.at("accepted", 1, task.freeze)
+    asleep = task.start()
+    assert not asleep.ends_before(frozen.happened)
+    task.ended(Ending("killed"))
+    server.advance(25 * HOUR)
+    assert task.finish().state == "success"
+    assert set(statuses(tmp_path).values()) == {"sent"}
+    asleep.send_signal(signal.SIGCONT)
+    ending = asleep.end()
+    assert set(statuses(tmp_path).values()) == {"sent"}
+    assert (ending.state, "sends this campaign now" in ending.error) == ("up_for_retry", True), ending
+    nobody_got_two(server)

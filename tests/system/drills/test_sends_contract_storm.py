@@ -221,10 +221,8 @@ class Storm:
         wanted = set(recipients(self.rows))
         if not self.is_wild:
             told = {people: status for people, status in told.items() if people in wanted}
-        # Whose row is gone is not written to any more, so their message can't be told from others. Where lists lag
-        # behind for seconds, a look may end before they show anybody's.
-        lags = self.is_wild and self.server.knobs.list_lag
-        reports_are_true(server, told, wanted, may_be_unknown=self.ever if lags else self.ever - wanted)
+        # Whose row is gone is not written to any more, so their message can't be told from others.
+        reports_are_true(server, told, wanted, may_be_unknown=self.ever - wanted)
         assert not {people for people in wanted if told[people] in ("pending", "failed")}
         if "send_window" in self.task.arguments:
             zones = {frozenset(row["to"].split(",")): row["zone"] for row in self.rows}
