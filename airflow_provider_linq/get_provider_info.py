@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_linq.operators.ask",
                     "airflow_provider_linq.operators.campaigns",
+                    "airflow_provider_linq.operators.erase",
                     "airflow_provider_linq.operators.chats",
                     "airflow_provider_linq.operators.extract",
                     "airflow_provider_linq.operators.messages",

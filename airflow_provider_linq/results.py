@@ -9,10 +9,12 @@ __all__ = [
     "CapabilityResult",
     "ChatUpdate",
     "DeliveryResult",
+    "ErasureResult",
     "ExtractResult",
     "InboundMessage",
     "LineExtract",
     "LocationRequestResult",
+    "NotDeletedItem",
     "Refusal",
     "SendResult",
     "VoiceMemoResult",
@@ -87,6 +89,35 @@ class ChatUpdate(TypedDict):
     display_name: str | None
     added: list[str]
     removed: list[str]
+
+
+class NotDeletedItem(TypedDict):
+    """What the API refused to delete: a message or an attachment, and the API's error by name."""
+
+    kind: str
+    id: str
+    reason: str
+
+
+class ErasureResult(TypedDict):
+    """What Linq held of a person, and what became of it: counts and ids, without text; `person` is masked.
+
+    The fields are those of :class:`linq_client.erasure.ErasureReport`; `files_of_yours` is their number.
+    """
+
+    person: str
+    is_dry_run: bool
+    direct_chats: list[str]
+    group_chats: list[str]
+    messages: int
+    messages_deleted: int
+    attachments: int
+    attachments_deleted: int
+    empty_messages: int
+    files_of_yours: int
+    reactions_left: int
+    mentions_left: int
+    not_deleted: list[NotDeletedItem]
 
 
 class CapabilityResult(TypedDict):

@@ -54,6 +54,18 @@ def is_nothing(rendered: str) -> bool:
     return rendered.strip() in ("", "None", "null")
 
 
+def flag_argument(value: bool | str, field: str) -> bool:
+    """
+    Read a truth value that may be what a template rendered to.
+
+    :raises InvalidRequestError: it is neither true nor false.
+    """
+    found = {"true": True, "false": False}.get(str(value).strip().lower())
+    if found is None:
+        raise InvalidRequestError(f"{field}: must be true or false, got {value!r}")
+    return found
+
+
 def as_timedelta(value: timedelta | float) -> timedelta:
     """Return a span of time that may be given in seconds."""
     return value if isinstance(value, timedelta) else timedelta(seconds=value)

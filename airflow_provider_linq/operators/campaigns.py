@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq._internal.arguments import GivenArguments, flag_argument
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import NotAfter
 from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data, resolved
@@ -20,7 +20,7 @@ from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
 from airflow_provider_linq.campaigns.config import NO_LIMITS, RECOMMENDED, Campaign, DeliveryReport, OnInvalid
 from airflow_provider_linq.hooks.linq import LinqHook
-from linq_client import InvalidRequestError, MessageLike
+from linq_client import MessageLike
 
 if TYPE_CHECKING:
     import jinja2
@@ -235,7 +235,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     def _run(self, context: Context, *, resumed: bool) -> CampaignResult:
         with fail_fast():
             self._given.check(self)
-            campaign = self._campaign(is_dry_run=_flag(self.is_dry_run, "dry_run"))
+            campaign = self._campaign(is_dry_run=flag_argument(self.is_dry_run, "dry_run"))
         if not self.deferrable:
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)
@@ -243,11 +243,3 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
             moment = datetime.now(timezone.utc) + timedelta(seconds=step.seconds)
             self.defer(trigger=DateTimeTrigger(moment=moment), method_name="execute_complete")
         return step
-
-
-def _flag(value: bool | str, field: str) -> bool:
-    """Read a truth value that may be what a template rendered to."""
-    found = {"true": True, "false": False}.get(str(value).strip().lower())
-    if found is None:
-        raise InvalidRequestError(f"{field}: must be true or false, got {value!r}")
-    return found

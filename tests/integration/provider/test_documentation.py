@@ -166,6 +166,15 @@ def test_the_campaign_from_a_query(
     assert [row["to"] for row in emulator.ledger()] == [[ANN]]
 
 
+def test_the_one_that_erases(run_example: Callable[..., Run], emulator: Emulator) -> None:
+    emulator.control("POST", "inbound", {"from": ANN, "line": emulator.lines[0], "text": "Forget me"})
+    planned = run_example("erase").xcom("erase")
+    done = run_example("erase", dry_run=False).xcom("erase")
+    assert (planned["messages"], planned["messages_deleted"]) == (1, 0)
+    assert (done["messages"], done["messages_deleted"]) == (1, 1)
+    assert ANN not in str(done)
+
+
 def test_the_campaign_with_suppression(
     run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
