@@ -1,8 +1,9 @@
-"""Writes the tables of the documentation that are made from the code: `python -m docs_tools`, or `make docs`."""
+"""Writes what is made from the code, in the documentation and in `dbt_linq`: `python -m docs_tools`, or `make docs`."""
 
 from __future__ import annotations
 
+from docs_tools import dbt
 from docs_tools.tables import pages
 
-for path, text in pages().items():
+for path, text in {**pages(), **dbt.files()}.items():
     path.write_text(text, encoding="utf-8")

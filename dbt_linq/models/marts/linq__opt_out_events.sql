@@ -1,0 +1,110 @@
+with contacts as (
+    select
+        participants.source_relation,
+        participants.chat_id,
+        max(participants.handle) as handle
+    from {{ ref('stg_linq__chat_participants') }} as participants
+    inner join {{ ref('stg_linq__chats') }} as chats
+        on chats.source_relation = participants.source_relation and chats.id = participants.chat_id
+    where not chats.is_group and not coalesce(participants.is_me, false)
+    group by participants.source_relation, participants.chat_id
+),
+
+from_webhooks as (
+    select
+        source_relation,
+        handle,
+        opted_out,
+        evidence,
+        happened_at,
+        chat_id,
+        line,
+        message_id
+    from {{ ref('stg_linq__opt_outs') }}
+),
+
+{# Without a webhook archive, or for what came before there was one. A text that was not loaded says nothing. #}
+from_messages as (
+    select
+        source_relation,
+        sender as handle,
+        is_word as opted_out,
+        case when is_word then 'keyword' else 'message' end as evidence,
+        occurred_at as happened_at,
+        chat_id,
+        line,
+        message_id
+    from (
+        select
+            *,
+            coalesce(
+                {{ linq.is_opt_out_word('text') }} and coalesce(part_count, 1) = 1 and coalesce(text_part_count, 1) = 1,
+                false
+            ) as is_word
+        from {{ ref('linq__messages') }}
+        where direction = 'inbound'
+            and not is_system_event
+            and (text is not null or (part_count > 0 and text_part_count = 0))
+    ) as received
+    {# In a group nobody opts out with a word. #}
+    where not (is_word and coalesce(is_group, false))
+),
+
+from_chats as (
+    select
+        source_relation,
+        cast(null as {{ linq.type_of('string') }}) as handle,
+        true as opted_out,
+        'health_status' as evidence,
+        cast({{ linq.json_text('health_status', 'updated_at') }} as {{ linq.type_of('timestamp') }}) as happened_at,
+        id as chat_id,
+        line,
+        cast(null as {{ linq.type_of('string') }}) as message_id
+    from {{ ref('stg_linq__chats') }}
+    where {{ linq.json_text('health_status', 'status') }} = 'OPTED_OUT'
+),
+
+combined as (
+    select *, 1 as preference from from_webhooks
+    union all
+    select *, 2 as preference from from_messages
+    union all
+    select *, 2 as preference from from_chats
+),
+
+ranked as (
+    select
+        combined.source_relation,
+        coalesce(combined.handle, contacts.handle) as handle,
+        combined.opted_out,
+        combined.evidence,
+        combined.happened_at,
+        combined.chat_id,
+        combined.line,
+        combined.message_id,
+        row_number() over (
+            partition by
+                combined.source_relation,
+                combined.opted_out,
+                coalesce(combined.message_id, combined.chat_id),
+                {# Of a chat, each time of its own; what was said in a message is said once. -#}
+                case when combined.message_id is null or combined.evidence not in ('keyword', 'message') then combined.evidence end,
+                case when combined.message_id is null then combined.happened_at end
+            order by combined.preference, combined.happened_at
+        ) as occurrence
+    from combined
+    left join contacts on contacts.source_relation = combined.source_relation and contacts.chat_id = combined.chat_id
+    where combined.happened_at is not null
+)
+
+select
+    source_relation,
+    handle,
+    opted_out,
+    evidence,
+    happened_at,
+    chat_id,
+    line,
+    message_id
+from ranked
+where occurrence = 1 and handle is not null
