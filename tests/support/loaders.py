@@ -19,6 +19,9 @@ from tests.support.postgres import for_sqlalchemy
 
 BIN = Path(sys.executable).parent
 
+#: Unmaintained since 2022, and still the loader of most demos; its pins conflict with the Singer SDK's.
+TARGET_JSONL = "target-jsonl==0.1.4"
+
 
 @dataclass
 class Loaded:

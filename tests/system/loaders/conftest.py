@@ -20,8 +20,6 @@ They were written from the documents alone: nothing here imports the tap, or kno
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,28 +27,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.loaders import BIN, Loaders
-from tests.support.locks import one_at_a_time
+from tests.support.environments import kept_environment
+from tests.support.loaders import TARGET_JSONL, Loaders
 from tests.support.tap_runs import Extraction, make_catalog
 from tests.system.loaders.scenarios import EARLY, Played, Scenario, slug
-
-#: Unmaintained since 2022, and still the loader of most demos; its pins conflict with the Singer SDK's.
-TARGET_JSONL = "target-jsonl==0.1.4"
 
 
 @pytest.fixture(scope="session")
 def target_jsonl(request: pytest.FixtureRequest) -> Path:
     """The program target-jsonl in an environment of its own, which is kept for the next session."""
-    kept = Path(request.config.cache.mkdir("loaders"))
-    folder = kept / f"{TARGET_JSONL.replace('==', '-')}-python-{sys.version_info[0]}.{sys.version_info[1]}"
-    is_complete = folder / "complete"
-    with one_at_a_time(kept / "lock"):
-        if not is_complete.exists():
-            uv, python = [str(BIN / "uv"), "--quiet"], str(folder / "bin" / "python")
-            subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
-            subprocess.run([*uv, "pip", "install", "--python", python, TARGET_JSONL], check=True)
-            is_complete.touch()
-    return folder / "bin" / "target-jsonl"
+    return kept_environment(request.config.cache.mkdir("loaders"), TARGET_JSONL) / "target-jsonl"
 
 
 @pytest.fixture(scope="session")
