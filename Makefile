@@ -42,8 +42,8 @@ ui: $(VENV)/.installed  ## The emulator's inbox in a real Chromium, with screens
 		|| echo "There is no Chromium, and it can't be installed here (that takes apt-get, and root): the tests are skipped."
 	$(BIN)/python -m pytest tests/system/ui
 
-drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, and the loaders, at their full length
-	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders
+drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, the loaders and dbt_linq, at their full length
+	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders tests/system/dbt
 
 drift: $(VENV)/.installed  ## What the newest release of the vendor's client offers, and this one does not
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .drift linq-python
@@ -68,7 +68,7 @@ format: $(VENV)/.installed  ## Fixes of style that need no thought
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed  ## The documentation: its tables from the code, then the site, in the folder site
+docs: $(VENV)/.installed  ## What is made from the code in the documentation and in dbt_linq, then the site, in the folder site
 	$(BIN)/python -m docs_tools
 	$(BIN)/python -m mkdocs build --strict
 

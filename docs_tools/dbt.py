@@ -121,7 +121,9 @@ def tables() -> list[Table]:
     campaign = Column("campaign", "string", "Name of the campaign, where your table has one: the files do not.")
     return [
         *found,
-        Table("campaign_outcomes", "Outcomes files of campaigns, loaded by you: all their rows.", (campaign, *outcomes)),
+        Table(
+            "campaign_outcomes", "Outcomes files of campaigns, loaded by you: all their rows.", (campaign, *outcomes)
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -50,25 +51,39 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
+def as_plain(time: str) -> str:
+    return plain(datetime.fromisoformat(time.replace("Z", "+00:00")))
+
+
+@pytest.fixture(scope="module")
+def builds(
+    world: World, dbt: Dbt, target_jsonl: Path, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[dict[str, Any], Build]]:
+    """The targets of both databases, and what became of `dbt build` on them, side by side."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("postgres", "duckdb")}
+    loaders = {name: Loaders(postgres_server, target_jsonl, folder) for name, folder in folders.items()}
+    fill: dict[str, Callable[[], dict[str, Any]]] = {
+        "postgres": lambda: into_postgres(world, loaders["postgres"], new_database(postgres_server)),
+        "duckdb": lambda: into_duckdb(world, loaders["duckdb"], folders["duckdb"]),
+    }
+
+    def build(name: str) -> tuple[dict[str, Any], Build]:
+        target = fill[name]()
+        return target, dbt.run("build", folders[name], target, VARIABLES)
+
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(folders, threads.map(build, folders), strict=True))
+
+
 @pytest.fixture(scope="module", params=["postgres", "duckdb"])
-def warehouse(
-    request: pytest.FixtureRequest,
-    world: World,
-    dbt: Dbt,
-    target_jsonl: Path,
-    postgres_server: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Warehouse]:
-    folder = tmp_path_factory.mktemp(request.param)
-    loaders = Loaders(postgres_server, target_jsonl, folder)
+def warehouse(request: pytest.FixtureRequest, builds: dict[str, tuple[dict[str, Any], Build]]) -> Iterator[Warehouse]:
+    """In a session whose zone is not UTC."""
+    target, build = builds[request.param]
     if request.param == "postgres":
-        uri = new_database(postgres_server)
-        build = dbt.run("build", folder, into_postgres(world, loaders, uri), VARIABLES)
-        with psycopg.connect(uri, options="-c search_path=models -c timezone=Asia/Kolkata") as connection:
+        login = {name: target[name] for name in ("host", "port", "user", "dbname")}
+        with psycopg.connect(**login, options="-c search_path=models -c timezone=Asia/Kolkata") as connection:
             yield Warehouse(build, lambda sql: [tuple(map(plain, row)) for row in connection.execute(sql.encode())])
     else:
-        target = into_duckdb(world, loaders, folder)
-        build = dbt.run("build", folder, target, VARIABLES)
         with duckdb.connect(target["path"], read_only=True) as database:
             database.execute("set timezone = 'Asia/Kolkata'; set schema = 'models'")
             yield Warehouse(build, lambda sql: [tuple(map(plain, row)) for row in database.execute(sql).fetchall()])
@@ -174,7 +189,7 @@ def test_results_of_a_campaign(warehouse: Warehouse, world: World) -> None:
     found = {row[0]: row[1:] for row in warehouse.main("linq__campaign_results", columns) if row[3] != "duplicate"}
     assert len(warehouse.main("linq__campaign_results", "1")) == 6
     assert found[BEN][:5] == ("sent", "sent", None, world.sent["ben"], "delivered")
-    assert found[BEN][5] == next(row["created_at"] for row in world.ledger if row["text"] == "Yes")
+    assert found[BEN][5] == next(as_plain(row["created_at"]) for row in world.ledger if row["text"] == "Yes")
     assert found[CAT][6] is not None
     # Nobody knew, but an event names the key.
     assert found[HAL][:5] == ("sent", "unknown", "no_answer", world.sent["hal"], "delivered")
@@ -212,4 +227,4 @@ def test_accounts_do_not_mix(warehouse: Warehouse, world: World) -> None:
 def test_times_are_instants(warehouse: Warehouse, world: World) -> None:
     """Whatever the zone of the session: here it is not UTC."""
     found = dict(warehouse.main("linq__messages", "message_id, occurred_at"))
-    assert found == {row["id"]: row["created_at"] for row in world.ledger}
+    assert found == {row["id"]: as_plain(row["created_at"]) for row in world.ledger}

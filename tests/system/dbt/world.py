@@ -67,7 +67,9 @@ class _Days:
         """Let the clock go on to a moment, with all that becomes due before."""
         self.emulator.advance((parse_datetime(time) - self.emulator.now()).total_seconds())
 
-    def begin(self, about: str, to: str | list[str], text: str, key: str | None = None, failure: int | None = None) -> None:
+    def begin(
+        self, about: str, to: str | list[str], text: str, key: str | None = None, failure: int | None = None
+    ) -> None:
         """Send a first message, which may fail."""
         message = Message(parts=(Text(value=text),), idempotency_key=key)
         created = self.client.chats.create(self.emulator.lines[0], to, message)
@@ -96,9 +98,7 @@ class _Days:
         state = self.world.runs[-1].state if self.world.runs else None
         folder = self.folder / f"run-{len(self.world.runs)}"
         api: Any = self.emulator
-        run = run_tap(
-            api, folder, state=state, api_key=self.emulator.api_key, **self._settings
-        )
+        run = run_tap(api, folder, state=state, api_key=self.emulator.api_key, **self._settings)
         assert run.code == 0, run.log[-2_000:]
         self.world.runs.append(run)
 
@@ -156,7 +156,17 @@ def _weekend(days: _Days) -> None:
     sent = days.world.sent
 
     def outcome(row: int, to: str, status: str, **more: Any) -> dict[str, Any]:
-        names = ("reason", "detail", "code", "idempotency_key", "line", "chat_id", "message_id", "created_at", "replaces")
+        names = (
+            "reason",
+            "detail",
+            "code",
+            "idempotency_key",
+            "line",
+            "chat_id",
+            "message_id",
+            "created_at",
+            "replaces",
+        )
         return {"campaign": "spring", "row": row, "to": [to], "status": status, **dict.fromkeys(names), **more}
 
     days.world.outcomes = [
