@@ -180,7 +180,7 @@ def _properties(found: Sequence[Table]) -> str:
         lines += [
             "    columns:",
             "      - name: source_relation",
-            '        description: "Which account the row is of: the `name` of an entry of `linq_sources`, or the schema."',
+            '        description: "Account of the row: the `name` of an entry of `linq_sources`, or the schema."',
         ]
         for column in table.columns:
             lines += [f"      - name: {column.alias}", f"        description: {_quoted(column.description)}"]
