@@ -8,7 +8,7 @@ import socket
 __all__ = ["free_port"]
 
 #: Below those that the kernel gives away (from 32768 on, on Linux; from 49152 on elsewhere). From there it takes one
-#: for every connection, and for every server on port 0 of another test, as soon as the server that had it is down; and a
+#: for every connection, and for every server on port 0 of another test, when the server that had it is down; and a
 #: client that tries to connect to a port without a server may get that very port, and is connected to itself.
 _CHOICE = range(20_000, 32_000)
 
