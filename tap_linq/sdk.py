@@ -129,9 +129,13 @@ class SdkStream(Stream):
         """Makes the records of this stream fit its SCHEMA."""
         return Conformer(self.effective_schema, self.mask.__getitem__)
 
+    def fitting(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Return records as they go out: so that they fit SCHEMA."""
+        return self.conformer.conform(records)
+
     @override
     def _write_record_message(self, record: Record) -> None:
-        for fitting in self.conformer.conform([record]):
+        for fitting in self.fitting([record]):
             self._write_fitting(fitting)
 
     def _write_fitting(self, record: Record) -> None:
@@ -179,7 +183,7 @@ class PushStream(SdkStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             self._check_max_record_limit(self._written)
             records = records[: self.ABORT_AT_RECORD_COUNT]
-        fitting = self.conformer.conform(records)
+        fitting = self.fitting(records)
         with self._tap.message_writer.whole():
             self._write(fitting)
         self._written += len(fitting)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from linq_client import InvalidRequestError, RetentionWindow, check_line
 from linq_client.times import parse_datetime_or_none
+from tap_linq.extraction.masking import MIN_KEY_LENGTH
 from tap_linq.extraction.plan import SAFETY_SHARE
 
 __all__ = ["Settings", "check_names", "check_stream_maps", "normalize"]
@@ -42,6 +43,9 @@ class Settings:
         webhook_archive: where the receiver of webhooks keeps events; None for nowhere.
         webhook_archive_key: decrypts them; None where they are not encrypted.
         seen_path: where runs remember what they have emitted; None for nowhere.
+        mask_handles: whether handles go out as digests.
+        mask_text: what becomes of texts: "drop" or "encrypt"; None to leave them as they are.
+        mask_key: makes the digests; None where nothing is masked.
     """
 
     api_key: str = field(repr=False)
@@ -61,6 +65,9 @@ class Settings:
     webhook_archive: str | None
     webhook_archive_key: str | None = field(repr=False)
     seen_path: str | None = None
+    mask_handles: bool = False
+    mask_text: str | None = None
+    mask_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -70,6 +77,7 @@ class Settings:
             InvalidRequestError: names setting, rule and value.
         """
         window = _window(config.get("retention_window_hours"))
+        _check_masking(config)
         return cls(
             api_key=config["api_key"],
             base_url=config.get("base_url"),
@@ -91,6 +99,9 @@ class Settings:
             webhook_archive=config.get("webhook_archive") or None,
             webhook_archive_key=config.get("webhook_archive_key") or None,
             seen_path=config.get("seen_path") or None,
+            mask_handles=bool(config.get("mask_handles")),
+            mask_text=config.get("mask_text"),
+            mask_key=config.get("mask_key"),
         )
 
 
@@ -125,7 +136,7 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Coll
             wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
-    for name in ("api_key", "webhook_archive_key"):
+    for name in ("api_key", "webhook_archive_key", "mask_key"):
         if not isinstance(config.get(name, ""), str):
             # The SDK would say so too, and show the value.
             raise InvalidRequestError(f"{name}: must be text")
@@ -149,6 +160,23 @@ def check_stream_maps(maps: object, streams: Collection[str]) -> None:
             wrong.append(f"stream_maps: {source} is no stream{f', did you mean {near[0]}?' if near else ''}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
+
+
+def _check_masking(config: Mapping[str, Any]) -> None:
+    """Refuse settings with which less would be masked than the user believes."""
+    is_masking = bool(config.get("mask_handles")) or config.get("mask_text") is not None
+    key = config.get("mask_key")
+    if is_masking and len(key or "") < MIN_KEY_LENGTH:
+        raise InvalidRequestError(
+            f"mask_key: must have {MIN_KEY_LENGTH} characters or more, such as those of `openssl rand -hex 32`, got "
+            f"{len(key) if key else 'none'}"
+        )
+    if key is not None and not is_masking:
+        raise InvalidRequestError("mask_key: goes with mask_handles or mask_text, got it with neither")
+    if config.get("mask_text") is not None and config.get("attachments_path"):
+        raise InvalidRequestError(
+            "attachments_path: must be left out with mask_text, as files would be stored as people sent them"
+        )
 
 
 def _start_date(value: str | None) -> datetime | None:

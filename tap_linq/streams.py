@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -58,6 +58,11 @@ class LinqStream(SdkStream):
     def session(self) -> SyncSession:
         """What this run of the tap shares among its streams."""
         return self._linq_tap.session
+
+    @override
+    def fitting(self, records: Sequence[Record]) -> Sequence[Record]:
+        found = super().fitting(records)
+        return found if self.session.masking is None else self.session.masking.mask(found)
 
     def rows(self) -> Iterable[Record]:
         """Yield the records, with requests of the stream's own."""
@@ -154,7 +159,8 @@ def _configuration(tap: TapLinq, stream: PassStream) -> bytes:
     """Return a digest of all that decides what becomes of the stream's records on their way out, of 16 bytes."""
     of_sdk = {name: one for name, one in tap.config.items() if name.startswith(("stream_map", "flattening", "faker"))}
     selected = sorted(map(str, stream.mask.items()))
-    return blake2b(f"{__version__} {of_sdk} {selected}".encode(errors="replace"), digest_size=16).digest()
+    masked = "" if tap.session.masking is None else f" {tap.session.masking.fingerprint}"
+    return blake2b(f"{__version__} {of_sdk} {selected}{masked}".encode(errors="replace"), digest_size=16).digest()
 
 
 def _write_all(

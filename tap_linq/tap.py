@@ -172,6 +172,33 @@ class TapLinq(SdkTap):
                 "an item. A URL may hold a password."
             ),
         ),
+        th.Property(
+            "mask_handles",
+            th.BooleanType,
+            default=False,
+            description=(
+                "Whether phone numbers and addresses of people go out as keyed digests, the same for the same handle, "
+                "and what may hold them otherwise (names, files, URLs, undeclared fields) not at all. Own lines stay."
+            ),
+        ),
+        th.Property(
+            "mask_text",
+            th.StringType,
+            allowed_values=["drop", "encrypt"],
+            description=(
+                "What becomes of what people wrote, and of names, files, URLs and undeclared fields: `drop` leaves it "
+                "out, `encrypt` makes Fernet tokens of it (undeclared fields are left out); as it is if left out."
+            ),
+        ),
+        th.Property(
+            "mask_key",
+            th.StringType,
+            secret=True,
+            description=(
+                "Key of the digests and of the encryption, 32 characters or more; who has it can find out handles and "
+                "read texts, and with another one nothing joins with what is loaded already."
+            ),
+        ),
     ).to_dict()
 
     def __init__(

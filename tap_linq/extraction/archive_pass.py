@@ -96,7 +96,7 @@ class ArchivePass:
         )
         self._state = replace(archive.begin(state, self._coverage, from_start=from_start), coverage=self._coverage)
         self._deliveries = self._state.deliveries
-        self._opt_outs = OptOuts(self._state.opted_out, self._state.heard)
+        self._opt_outs = OptOuts(self._state.opted_out, self._state.heard, session.secret)
         self._seen = SeenIds()
         self._lines: ChatLines = session.chat_lines
         self._messages = ArchivedMessages(session, self._lines, streams & MERGED_STREAMS, self._search)

@@ -154,7 +154,7 @@ class ChatReader:
             is_wanted, is_known = message["id"] in wanted, message["id"] in self._reactions
             if not is_known and not (is_wanted and records.shows_reactions(message)):
                 continue
-            shown = records.reaction_records(message, self._line, page.server_time)
+            shown = records.reaction_records(message, self._line, page.server_time, self._session.secret)
             if is_wanted:
                 found += shown
             if shown or is_known:

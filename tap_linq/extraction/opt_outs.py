@@ -33,9 +33,11 @@ class OptOuts:
     Args:
         out: who is out, and since when, by earlier runs.
         heard: who has written lately, and when.
+        secret: key of the digests, so that nobody can try out handles; empty for none.
     """
 
-    def __init__(self, out: Mapping[str, datetime], heard: Mapping[str, datetime]) -> None:
+    def __init__(self, out: Mapping[str, datetime], heard: Mapping[str, datetime], secret: bytes = b"") -> None:
+        self._secret = secret
         self._out = dict(out)
         self._heard = OrderedDict(heard)
         self._health = SeenIds()
@@ -68,7 +70,7 @@ class OptOuts:
         if found.evidence == "health_status" and not self._health.add(found.key):
             return
         yield found.record(event, line)
-        for name in _names(found.handle, event)[:1]:
+        for name in self._names(found.handle, event)[:1]:
             written = self._heard.get(name)
             if written is None or written <= found.at:
                 self._out[name] = max(found.at, self._out.get(name, found.at))
@@ -78,7 +80,7 @@ class OptOuts:
             yield {**again.record(event, line), "message_id": None}
 
     def _is_in_again(self, found: OptOut, event: ArchivedEvent) -> bool:
-        names = _names(found.handle, event)
+        names = self._names(found.handle, event)
         for name in names:
             self._heard[name] = max(found.at, self._heard.pop(name, found.at))
             if len(self._heard) > _MAX_HEARD_IN_RUN:
@@ -92,12 +94,11 @@ class OptOuts:
             self._out.pop(name, None)
         return True
 
-
-def _names(handle: str | None, event: ArchivedEvent) -> list[str]:
-    """What stands for a person: the handle if it is known, and the chat, unless others write in there too."""
-    chat_id = None if event.chat.get("is_group") is True else event.chat_id
-    told = [name for name in (handle, chat_id and f"chat {chat_id}") if name]
-    return [blake2b(name.encode(errors="replace"), digest_size=8).hexdigest() for name in told]
+    def _names(self, handle: str | None, event: ArchivedEvent) -> list[str]:
+        """What stands for a person: the handle if it is known, and the chat, unless others write in there too."""
+        chat_id = None if event.chat.get("is_group") is True else event.chat_id
+        told = [name for name in (handle, chat_id and f"chat {chat_id}") if name]
+        return [blake2b(name.encode(errors="replace"), digest_size=8, key=self._secret).hexdigest() for name in told]
 
 
 def _newest(times: Mapping[str, datetime], count: int) -> dict[str, datetime]:

@@ -145,13 +145,17 @@ def shows_reactions(message: Mapping[str, Any]) -> bool:
     return False
 
 
-def reaction_records(message: Mapping[str, Any], line: str, observed_at: datetime) -> list[Record]:
-    """Return a record for each reaction that a message shows."""
+def reaction_records(message: Mapping[str, Any], line: str, observed_at: datetime, secret: bytes = b"") -> list[Record]:
+    """Return a record for each reaction that a message shows.
+
+    Args:
+        secret: key of the ids that are made from handles, so that nobody can try those out; empty for none.
+    """
     records: dict[str, Record] = {}
     for index, part in _parts(message):
         for reaction in dicts_in(part.get("reactions")):
             id_ = reaction.get("id")
-            key = id_ if isinstance(id_, str) and id_ else _reaction_key(message["id"], index, reaction)
+            key = id_ if isinstance(id_, str) and id_ else _reaction_key(message["id"], index, reaction, secret)
             where = _of_reaction(key, message, index, line, observed_at)
             records[key] = api_record(reaction, **where, removed_at=None)
     return list(records.values())
@@ -176,7 +180,7 @@ def _of_reaction(key: str, message: Mapping[str, Any], part_index: int, line: st
     }
 
 
-def _reaction_key(message_id: str, part_index: int, reaction: Mapping[str, Any]) -> str:
+def _reaction_key(message_id: str, part_index: int, reaction: Mapping[str, Any], secret: bytes) -> str:
     """The API does not promise an id: who reacts, with what and to which part, makes a reaction one of its own.
 
     Only a digest of that: the key stands in STATE as well, where nobody looks for handles.
@@ -184,7 +188,7 @@ def _reaction_key(message_id: str, part_index: int, reaction: Mapping[str, Any])
     handle = reaction.get("handle")
     who = handle.get("handle") if isinstance(handle, dict) else handle
     kind = reaction.get("custom_emoji") or reaction.get("type")
-    digest = blake2b(f"{who} {kind}".encode(errors="replace"), digest_size=_KEY_BYTES)
+    digest = blake2b(f"{who} {kind}".encode(errors="replace"), digest_size=_KEY_BYTES, key=secret)
     return f"{message_id}/{part_index}/{digest.hexdigest()}"
 
 

@@ -48,6 +48,7 @@ class SeenItems:
             What was emitted under another one is not known.
         since: when the last pass began, less the overlap; None if there was none.
         full_table: names of the streams whose records go out whatever is known.
+        secret: key of the digests, so that nobody can try out handles; empty for none.
 
     Attributes:
         repeated: number of records that were known, and are not emitted.
@@ -60,11 +61,13 @@ class SeenItems:
         configurations: Mapping[str, bytes],
         since: datetime | None = None,
         full_table: frozenset[str] = frozenset(),
+        secret: bytes = b"",
     ) -> None:
         self._file = file
         self._configurations = configurations
         self._since = since
         self._full_table = full_table
+        self._secret = secret
         self._notes = {"messages": SeenNotes(), "others": SeenNotes()}
         self._lock = Lock()
         self.repeated = 0
@@ -83,7 +86,9 @@ class SeenItems:
         found, notes = [], []
         quiet = 0
         for record in records:
-            key = _key(stream, *[record.get(name) for name in columns])
+            # Messages are looked up by `last_shown`, too, and their key is an id.
+            secret = b"" if section == "messages" else self._secret
+            key = _key(stream, *[record.get(name) for name in columns], secret=secret)
             version = self._version(stream, record)
             known = table.find(key)
             differs = known is None or known[0] != version or version == CHANGED
@@ -131,9 +136,9 @@ def last_shown(messages: SeenTable, message_id: str) -> datetime | None:
     return None if found is None else datetime.fromtimestamp(found[1], timezone.utc)
 
 
-def _key(stream: str, *values: object) -> bytes:
+def _key(stream: str, *values: object, secret: bytes = b"") -> bytes:
     text = f"{stream} {values[0]}" if len(values) == 1 else f"{stream} {values!r}"
-    return blake2b(text.encode(errors="replace"), digest_size=KEY_SIZE).digest()
+    return blake2b(text.encode(errors="replace"), digest_size=KEY_SIZE, key=secret).digest()
 
 
 def _without_signatures(value: Any) -> Any:

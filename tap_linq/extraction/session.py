@@ -28,6 +28,7 @@ from tap_linq.extraction.archive_reader import ArchiveReader
 from tap_linq.extraction.archive_state import ArchiveState
 from tap_linq.extraction.chat_lines import ChatLines
 from tap_linq.extraction.comparison import Comparison
+from tap_linq.extraction.masking import Masking
 from tap_linq.extraction.media import MediaStore
 from tap_linq.extraction.seen import SeenItems, last_shown
 from tap_linq.extraction.seen_files import SeenFiles
@@ -103,6 +104,7 @@ class SyncSession:
         chat_lines: the lines of chats.
         sightings: how the API has shown the messages that were emitted; None without an archive.
         configurations: by stream, digest of all that decides what becomes of a record on its way out.
+        masking: of all records; None if nothing is masked.
         left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
         passes_started: whether a stream has made the passes over the lines, or is about to.
@@ -125,6 +127,7 @@ class SyncSession:
         self.archive = ArchiveReader.from_settings(settings)
         self.comparison: Comparison | None = None
         self.sightings = None if self.archive is None else Sightings()
+        self.masking = Masking.from_settings(settings, lambda: self._own_lines)
         self._seen_files = None if settings.seen_path is None else SeenFiles(settings.seen_path)
         self.configurations: dict[str, bytes] = {}
         self.chat_lines = ChatLines(self.client)
@@ -160,7 +163,7 @@ class SyncSession:
         file = self._seen_files.begin(line, name)
         if self.archive is not None:
             self._messages_before[line] = file.messages
-        return SeenItems(file, self.configurations, since, full_table)
+        return SeenItems(file, self.configurations, since, full_table, self.secret)
 
     def shown_at(self, message_id: str, line: str | None) -> datetime | None:
         """Return when the API has last shown a message as it was emitted, in this run or before; None if not known.
@@ -228,6 +231,15 @@ class SyncSession:
         if unknown:
             raise InvalidRequestError(f"phone_numbers: must be lines of this account, got {', '.join(unknown)}")
         return [number for number in self.account if number["phone_number"] in wanted]
+
+    @cached_property
+    def _own_lines(self) -> frozenset[str]:
+        return frozenset(number["phone_number"] for number in self.account)
+
+    @property
+    def secret(self) -> bytes:
+        """The key of digests that are kept of handles; empty where nothing is masked."""
+        return b"" if self.masking is None else self.masking.secret
 
     def check_lines_in_state(self, lines: Iterable[str]) -> None:
         """Say which lines of STATE the account no longer has: nothing is read from them, and their bookmarks stay."""

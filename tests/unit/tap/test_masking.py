@@ -1,0 +1,154 @@
+"""Masking: no byte of a person's handle or text goes out, wherever in a record it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linq_client import InvalidRequestError
+from tap_linq import schemas
+from tap_linq.extraction import mask_rules
+from tap_linq.extraction.conform import Conformer
+from tap_linq.extraction.masking import Masking
+from tap_linq.settings import Settings
+from tap_linq.tap import TapLinq
+
+KEY = "a-key-of-thirty-two-characters-or-more"
+LINE, PERSON = "+12025550101", "+12025550123"
+NUMBER_FORMS = (PERSON, PERSON[1:], "+1 202 555 0123", "202-555-0123", quote(PERSON), f"tel:{PERSON}", "(202) 5550123")
+TEXT_FORMS = ("my secret", "my%20secret", "<b>my secret</b>", "my\nsecret", "0 my secret")
+#: What no output may hold, as digits alone and as letters alone.
+DIGITS, LETTERS = "2025550123", "mysecret"
+
+
+def masking(*, handles: bool = True, text: str | None = "drop", key: str = KEY) -> Masking:
+    return Masking(key, handles=handles, text=text, own_lines=lambda: {LINE})
+
+
+def strings() -> st.SearchStrategy[str]:
+    return st.sampled_from((*NUMBER_FORMS, *TEXT_FORMS))
+
+
+NAMES = st.sampled_from(sorted(mask_rules.KNOWN | {"unheard_of", PERSON, "my secret"}))
+ANYTHING = st.recursive(
+    strings(), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
+)
+
+
+def filled(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that mostly fit a schema, with what is to be masked in all strings."""
+    types = schema.get("type", [])
+    if schema.get("properties"):
+        fields = {name: filled(one) | ANYTHING for name, one in schema["properties"].items() if name != "_extra"}
+        return st.fixed_dictionaries({}, optional={**fields, "unheard_of": ANYTHING})
+    if "array" in types:
+        return st.lists(filled(schema["items"]), max_size=2)
+    return ANYTHING if "object" in types else strings()
+
+
+STREAMS = {name: getattr(schemas, name) for name in schemas.__all__}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("text", ["drop", "encrypt"])
+def test_no_output_holds_a_handle_or_a_text(stream: str, text: str) -> None:
+    schema = STREAMS[stream]
+    mask = masking(text=text)
+    keys = dict.fromkeys(schema.get("required", ()), PERSON)
+
+    @given(filled(schema))
+    def check(record: dict[str, Any]) -> None:
+        fitting = Conformer(schema, lambda _: True).conform([{**keys, "_extra": None, **record}])
+        out = json.dumps(mask.mask(fitting), ensure_ascii=False)
+        if text == "encrypt":
+            out = re.sub(r'"gAAAA[\w=-]+"', "null", out)
+        for value in re.findall(r'"(?:[^"\\]|\\.)*"', out):
+            assert DIGITS not in re.sub(r"\D|%2B", "", value) or re.fullmatch(r'"[0-9a-f]{64}"', value)
+            assert LETTERS not in re.sub(r"[^a-z]|%20|\\n", "", value)
+
+    check()
+
+
+def test_every_text_that_a_schema_declares_has_a_rule() -> None:
+    for stream, schema in STREAMS.items():
+        for name, one in mask_rules._declared(schema):
+            if {"string"} & {*one.get("type", ()), *one.get("items", {}).get("type", ())}:
+                assert name in mask_rules.KNOWN, (stream, name)
+
+
+def test_the_form_of_a_digest() -> None:
+    expected = hmac.new(KEY.encode(), b"ann@example.com", hashlib.sha256).hexdigest()
+    assert expected == "c150f640b62d2a6df2cf07e9ea128b06adaef38591bf53d1b476c29d6ce5e583"
+    mask = masking()
+    (row,) = mask.mask([{"handle": "Ann@Example.com", "from_handle": {"handle": "ANN@EXAMPLE.COM"}, "line": LINE}])
+    assert row == {"handle": expected, "from_handle": {"handle": expected}, "line": LINE}
+    (other,) = masking(key=KEY[::-1]).mask([{"handle": "ann@example.com"}])
+    assert other["handle"] != expected
+    assert masking(key=KEY[::-1]).fingerprint != mask.fingerprint != masking(text=None).fingerprint
+
+
+def test_what_identifies_nobody_stays() -> None:
+    row = {
+        "id": "8d3c8a51-2f0e-4f6e-9d5b-1c2d3e4f5a6b",
+        "event_type": "message.received",
+        "mime_type": "application/vnd.ms-excel",
+        "webhook_version": "2026-02-03",
+        "created_at": "2026-03-01T12:00:00Z",
+        "is_from_me": False,
+        "size_bytes": 12,
+        "phone_numbers": [LINE],
+        "data": {"chat": {"is_group": True}, "parts": [{"type": "text"}]},
+    }
+    assert masking().mask([row]) == [row]
+    strange = {"id": PERSON, "line": PERSON, "service": PERSON, "unheard_of": True}
+    (masked,) = masking().mask([strange])
+    assert re.fullmatch("[0-9a-f]{64}", masked["id"])
+    assert masked["line"] == masking().mask([{"handle": PERSON}])[0]["handle"]
+    assert (masked["service"], masked["unheard_of"]) == (None, None)
+
+
+def test_each_kind_is_masked_by_itself() -> None:
+    row = {"text": "Call me", "from": PERSON, "filename": "cv.pdf", "_extra": {"poll": 1}}
+    assert masking(text=None).mask([row])[0]["text"] == "Call me"
+    assert masking(text=None).mask([row])[0]["filename"] is None
+    assert masking(handles=False).mask([row]) == [{"text": None, "from": PERSON, "filename": None, "_extra": None}]
+
+
+def test_a_text_can_be_decrypted_as_the_guide_says() -> None:
+    from base64 import urlsafe_b64encode
+
+    from cryptography.fernet import Fernet
+
+    (row,) = masking(text="encrypt").mask([{"text": "Soup?"}])
+    secret = hmac.new(KEY.encode(), b"tap-linq: encryption of text", hashlib.sha256).digest()
+    assert Fernet(urlsafe_b64encode(secret)).decrypt(row["text"]).decode() == "Soup?"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"mask_handles": True}, "mask_key: must have 32 characters or more, .*got none"),
+        ({"mask_text": "drop", "mask_key": "short"}, "mask_key: must have 32 characters or more, .*got 5"),
+        ({"mask_key": KEY}, "mask_key: goes with mask_handles or mask_text"),
+        (
+            {"mask_text": "drop", "mask_key": KEY, "attachments_path": "/srv/files"},
+            "attachments_path: must be left out",
+        ),
+    ],
+)
+def test_settings_that_would_mask_less_than_meant_are_refused(settings: dict[str, Any], why: str) -> None:
+    defaults = {
+        name: one["default"] for name, one in TapLinq.config_jsonschema["properties"].items() if "default" in one
+    }
+    with pytest.raises(InvalidRequestError, match=why) as refused:
+        Settings.from_config({**defaults, "api_key": "key", **settings})
+    assert KEY not in str(refused.value)
+    assert KEY not in repr(Settings.from_config({**defaults, "api_key": "k", "mask_handles": True, "mask_key": KEY}))
