@@ -37,7 +37,9 @@
 
 
 {% macro typed(column, kind) %}
-    {% if kind == 'timestamp' %}
+    {% if column.type == linq.type_of(kind) and kind != 'json' %}
+        {{ return(column.name) }}
+    {% elif kind == 'timestamp' %}
         {{ return(linq.typed_timestamp(column)) }}
     {% elif kind == 'json' %}
         {{ return(linq.typed_json(column)) }}
@@ -78,16 +80,14 @@
 {% endmacro %}
 
 {% macro default__typed_timestamp(column) %}
-    {% if column.type == 'timestamp with time zone' %}
-        {{ return(column.name) }}
-    {% elif column.type.startswith('timestamp') %}
+    {% if column.type.startswith('timestamp') %}
         {{ return('(' ~ column.name ~ " at time zone 'UTC')") }}
     {% endif %}
     {{ return("cast(nullif(" ~ linq.scalar_text(column) ~ ", '') as timestamp with time zone)") }}
 {% endmacro %}
 
 {% macro duckdb__typed_timestamp(column) %}
-    {% if column.type.startswith('timestamp') and column.type != 'timestamp with time zone' %}
+    {% if column.type.startswith('timestamp') %}
         {# Also those of other precisions. #}
         {{ return('(cast(' ~ column.name ~ " as timestamp) at time zone 'UTC')") }}
     {% endif %}

@@ -19,6 +19,9 @@ CORE = "dbt-core==1.11.16"
 #: The tests write the file that DuckDB reads here.
 DATABASES = (CORE, "dbt-duckdb==1.11.1", "dbt-postgres==1.11.0", f"duckdb=={duckdb.__version__}")
 
+#: Those that need an account, and what reads their dialects.
+CLOUDS = (CORE, "dbt-snowflake==1.12.4", "dbt-bigquery==1.12.1", "sqlglot==30.30.0")
+
 
 @dataclass
 class Build:

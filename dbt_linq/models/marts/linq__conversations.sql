@@ -7,6 +7,7 @@ counts as (
         source_relation,
         chat_id,
         max(line) as line,
+        max(case when direction = 'inbound' then sender end) as sender,
         min(occurred_at) as first_message_at,
         max(occurred_at) as last_message_at,
         count(case when direction = 'inbound' then 1 end) as inbound_count,
@@ -64,7 +65,7 @@ select
     chats.chat_id,
     coalesce(details.line, counts.line) as line,
     details.is_group,
-    case when not details.is_group then participants.handle end as contact,
+    case when not details.is_group then coalesce(participants.handle, counts.sender) end as contact,
     participants.participant_count,
     details.display_name,
     details.service,
@@ -94,4 +95,4 @@ left join stretches on stretches.source_relation = chats.source_relation and str
 left join participants
     on participants.source_relation = chats.source_relation and participants.chat_id = chats.chat_id
 left join {{ ref('linq__opt_outs') }} as opt_outs
-    on opt_outs.source_relation = chats.source_relation and opt_outs.handle = participants.handle
+    on opt_outs.source_relation = chats.source_relation and opt_outs.handle = coalesce(participants.handle, counts.sender)

@@ -6,7 +6,8 @@ with chat_days as (
         {{ linq.date_in('occurred_at') }} as day,
         count(case when direction = 'outbound' then 1 end) as sent_count,
         count(case when direction = 'inbound' then 1 end) as received_count,
-        min(case when direction = 'outbound' then occurred_at end) as first_sent_at,
+        {# A message that has failed was not written to anybody. -#}
+        min(case when direction = 'outbound' and coalesce(status, '') <> 'failed' then occurred_at end) as first_sent_at,
         max(case when direction = 'inbound' then occurred_at end) as last_received_at
     from {{ ref('linq__messages') }}
     where not is_system_event and occurred_at is not null and line is not null
@@ -59,7 +60,7 @@ opt_outs as (
         days.source_relation,
         days.line,
         days.day,
-        count(distinct events.handle) as opt_out_count
+        count(distinct coalesce(events.handle, events.chat_id)) as opt_out_count
     from days
     inner join {{ ref('linq__opt_out_events') }} as events
         on events.source_relation = days.source_relation

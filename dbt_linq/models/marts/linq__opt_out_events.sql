@@ -86,10 +86,12 @@ ranked as (
             partition by
                 combined.source_relation,
                 combined.opted_out,
-                coalesce(combined.message_id, combined.chat_id),
-                {# Of a chat, each time of its own; what was said in a message is said once. -#}
-                case when combined.message_id is null or combined.evidence not in ('keyword', 'message') then combined.evidence end,
-                case when combined.message_id is null then combined.happened_at end
+                combined.evidence,
+                combined.message_id,
+                {# What a message says, it says once, whatever the times of API and events. -#}
+                case when combined.message_id is null then combined.happened_at end,
+                case when combined.message_id is null then combined.chat_id end,
+                case when combined.message_id is null then combined.handle end
             order by combined.preference, combined.happened_at
         ) as occurrence
     from combined
@@ -107,4 +109,4 @@ select
     line,
     message_id
 from ranked
-where occurrence = 1 and handle is not null
+where occurrence = 1

@@ -6,6 +6,7 @@ with ranked as (
             partition by source_relation, handle order by happened_at desc, case when opted_out then 0 else 1 end
         ) as recency_rank
     from {{ ref('linq__opt_out_events') }}
+    where handle is not null
 ),
 
 people as (

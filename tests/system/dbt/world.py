@@ -184,8 +184,13 @@ def _weekend(days: _Days) -> None:
 def into_postgres(world: World, loaders: Loaders, uri: str) -> dict[str, Any]:
     """Load all runs, and return the target for dbt."""
     for run in world.runs:
-        loaders.into_postgres(run.output, uri, "linq")
-    loaders.into_postgres(world.runs[0].output, uri, "linq_second")
+        loaded = loaders.into_postgres(run.output, uri, "linq")
+        assert loaded.code == 0, loaded.log[-2_000:]
+        if run is world.runs[0]:
+            with psycopg.connect(uri) as connection:
+                connection.execute("create schema linq_second")
+                for table in loaded.rows:
+                    connection.execute(f"create table linq_second.{table} as table linq.{table}")
     with psycopg.connect(uri) as connection:
         connection.execute(
             'create table linq.campaign_outcomes (campaign text, "row" bigint, "to" jsonb, status text, reason text, '
