@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from linq_webhooks import _intake, _storage
 from linq_webhooks._encryption import BodyCipher
 from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
 from tests.support.waiting import PATIENCE, wait_until
@@ -222,7 +221,7 @@ def test_slow_bodies_make_room_for_others(
     receiver: ReceiverThread, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More connections than bodies are read at a time: those that have been read longest have to go."""
-    monkeypatch.setattr(_intake, "_MAX_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr("linq_webhooks._intake._MAX_SECONDS", 2 * PATIENCE)
     with ExitStack() as slow, selectors.DefaultSelector() as answered:
         for _ in range(600):
             answered.register(slow.enter_context(a_slow_body(receiver)), selectors.EVENT_READ)
@@ -242,7 +241,7 @@ def test_slow_bodies_make_room_for_others(
 
 
 def test_a_slow_body_is_not_waited_for(receiver: ReceiverThread, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_intake, "_MAX_SECONDS", 0.1)
+    monkeypatch.setattr("linq_webhooks._intake._MAX_SECONDS", 0.1)
     with a_slow_body(receiver) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
     assert deliver(receiver.url, body_of(1)) == 200
@@ -288,7 +287,7 @@ class Gate:
 
 
 def test_deliveries_that_are_under_way_together_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_storage, "_ARCHIVE_SECONDS", 2 * PATIENCE)
+    monkeypatch.setattr("linq_webhooks._storage._ARCHIVE_SECONDS", 2 * PATIENCE)
     gate = Gate()
     gate.open.clear()
     with ReceiverThread(gate) as receiver, ThreadPoolExecutor(21) as pool:
