@@ -17,6 +17,7 @@ USERS = ("tests", "demo", "benchmarks")
 # The files that may import other modules, for what HTTP cannot show.
 INTERNAL_TESTS = (
     ROOT / "tests" / "unit" / "emulator" / "test_internals.py",
+    ROOT / "tests" / "integration" / "emulator" / "test_cli.py",
     ROOT / "tests" / "integration" / "emulator" / "test_contract.py",
     ROOT / "tests" / "integration" / "emulator" / "test_refusals.py",
     ROOT / "tests" / "support" / "emulator_world.py",

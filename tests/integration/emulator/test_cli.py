@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from linq_emulator.__main__ import main
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -64,10 +66,20 @@ def test_its_one_line_says_how_to_reach_it():
         (["--allow-host", "emulator:8181"], "--allow-host"),
     ],
 )
-def test_a_wrong_option_gets_one_line(options, named):
-    status, stdout, errors = run(*options)
+def test_a_wrong_option_gets_one_line(options, named, monkeypatch, capfd):
+    """In this process: to start another takes a second, and the next test does."""
+    monkeypatch.setattr(sys, "argv", ["linq-emulator", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    stdout, stderr = capfd.readouterr()
+    assert (ended.value.code, stdout, len(stderr.splitlines())) == (2, "", 1)
+    assert named in stderr
+
+
+def test_a_wrong_option_ends_the_program():
+    status, stdout, errors = run("--nope")
     assert (status, stdout, len(errors)) == (2, "", 1)
-    assert named in errors[0]
+    assert "--nope" in errors[0]
 
 
 def test_a_port_in_use_gets_one_line():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
@@ -25,6 +26,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> None:
         for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
             patch.delenv(name)
         patch.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        multiprocessing.get_context("forkserver").set_forkserver_preload(["tests.support.forked_imports"])
         forkserver.ensure_running()
 
 

@@ -54,7 +54,7 @@ class Loader:
     def _kill_at_request(self, process: subprocess.Popen[bytes], number: int) -> None:
         before = self._requests()
         while self._requests() - before < number and process.poll() is None:
-            time.sleep(0.005)
+            time.sleep(0.02)
         process.kill()
 
     def _requests(self) -> int:

@@ -27,10 +27,9 @@ from tests.support.expectations import (
     statuses,
 )
 from tests.support.task_child import Iterates
-from tests.support.task_process import Task, preload
+from tests.support.task_process import Task
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 Serve = Callable[..., ContractServer]
 

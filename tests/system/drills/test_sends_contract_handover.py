@@ -29,11 +29,10 @@ from tests.support.expectations import (
     statuses,
 )
 from tests.support.task_child import Ending
-from tests.support.task_process import Task, preload
+from tests.support.task_process import Task
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 Serve = Callable[..., ContractServer]
 

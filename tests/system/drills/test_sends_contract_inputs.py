@@ -13,10 +13,9 @@ import pytest
 from tests.support.contract_server import ContractServer
 from tests.support.expectations import OUTCOMES, campaign, campaign_is_true, recipients, rows_for
 from tests.support.task_child import Ending
-from tests.support.task_process import Task, preload
+from tests.support.task_process import Task
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 Serve = Callable[..., ContractServer]
 

@@ -32,10 +32,9 @@ from tests.support.expectations import (
 )
 from tests.support.seeds import GIVEN_SEED, seed
 from tests.support.task_child import Ending
-from tests.support.task_process import Task, Try, preload
+from tests.support.task_process import Task, Try
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 #: How many there are, of each kind.

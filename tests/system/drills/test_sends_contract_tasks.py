@@ -26,10 +26,9 @@ from tests.support.expectations import (
 from tests.support.interrupts import Interrupted, sweep
 from tests.support.seeds import seed
 from tests.support.task_child import Ending
-from tests.support.task_process import Task, preload
+from tests.support.task_process import Task
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 Serve = Callable[..., ContractServer]
 ANN, BEN, BAD = "ann@example.com", "ben@example.com", "bad@example.com"

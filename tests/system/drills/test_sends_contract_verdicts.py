@@ -25,10 +25,9 @@ from tests.support.expectations import (
     statuses,
 )
 from tests.support.task_child import Ending
-from tests.support.task_process import Task, preload
+from tests.support.task_process import Task
 
 pytestmark = pytest.mark.usefixtures("workers")
-preload()
 
 Serve = Callable[..., ContractServer]
 ANN = "ann@example.com"
