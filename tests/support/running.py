@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Collection
 from contextlib import redirect_stdout
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_linq.tap import TapLinq
 from tests.support.emulator_process import Emulator
+from tests.support.tap_runs import run_command
 
 if TYPE_CHECKING:
     from tests.support.small_api import SmallAPI
@@ -108,9 +110,18 @@ def run_config(
     return Output([json.loads(line) for line in out.read().splitlines()], error)
 
 
-def cli(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the tap as a program."""
-    return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
+def cli(*arguments: str | Path, as_program: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line of the tap in a process of its own; see `tap_runs` for how it starts.
+
+    Args:
+        as_program: whether it is to be the installed program.
+    """
+    if as_program:
+        return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
+    with tempfile.TemporaryDirectory() as folder:
+        ended = run_command([str(one) for one in arguments], Path(folder), {**os.environ, **env})
+        out, err = (Path(folder, name).read_text(encoding="utf-8") for name in ("out.singer", "err.log"))
+    return subprocess.CompletedProcess(arguments, ended.code, out, err)
 
 
 def succeed(emulator: Emulator, **options: Any) -> Output:

@@ -215,11 +215,16 @@ def run_tap(api: HostileAPI, folder: Path, **options: Any) -> Extraction:
     return start_tap(api, folder, **options).end()
 
 
+def run_command(arguments: list[str], folder: Path, env: dict[str, str]) -> Extraction:
+    """Run the tap with a command line of any kind to its end, in a folder, with these environment variables, too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder, _forks.start(arguments, folder, env)).end()
+
+
 def make_catalog(folder: Path, *, select: Collection[str] | None = None) -> dict[str, Any]:
     """The tap's catalog with these streams selected, or all of them."""
     arguments = [*command_line(folder, {"config": {"api_key": KEY}}), "--discover"]
-    discovery = Run(folder, _forks.start(arguments, folder, {})).end()
-    catalog: dict[str, Any] = json.loads(discovery.output.read_bytes())
+    catalog: dict[str, Any] = json.loads(run_command(arguments, folder, {}).output.read_bytes())
     for stream in catalog["streams"]:
         (top,) = (entry for entry in stream["metadata"] if not entry["breadcrumb"])
         top["metadata"]["selected"] = select is None or stream["tap_stream_id"] in select

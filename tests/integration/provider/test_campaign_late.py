@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowSkipException, TaskDeferred
-from airflow_provider_linq.campaigns import RateLimits
+from airflow_provider_linq.campaigns import RateLimits, _state
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._state import (
     RecipientState,
@@ -69,7 +69,11 @@ def test_who_is_left_is_late(emulator: Emulator, tmp_path: Path) -> None:
     assert sent_to(emulator).total() == 5
 
 
-def test_who_is_in_doubt_is_looked_for_and_not_sent_to_again(emulator: Emulator) -> None:
+@pytest.mark.usefixtures("impatient")
+def test_who_is_in_doubt_is_looked_for_and_not_sent_to_again(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows, store = people(2), Store()
     # The first was accepted, and the answer lost; the second never came through.
     fault(emulator, kind="reset", when="after", count=1)

@@ -86,7 +86,7 @@ def test_as_meltano_starts_it(emulator: Emulator, tmp_path: Path) -> None:
     emulator.advance(48 * 3600)
     config = written(tmp_path / "config.json", config_for(emulator, on_gap="fail"))
     catalog = tmp_path / "catalog.json"
-    catalog.write_text(cli("--config", config, "--discover").stdout)
+    catalog.write_text(cli("--config", config, "--discover", as_program=True).stdout)
     state = written(tmp_path / "state.json", first.state)
     log = {
         "version": 1,
@@ -102,6 +102,7 @@ def test_as_meltano_starts_it(emulator: Emulator, tmp_path: Path) -> None:
         catalog,
         "--state",
         state,
+        as_program=True,
         SINGER_SDK_LOG_CONFIG=str(written(tmp_path / "log.yml", log)),
     )
     assert done.returncode == 1

@@ -31,7 +31,7 @@ def settings(**config: Any) -> Settings:
 
 def test_every_setting_that_the_tap_names_is_one(emulator: Emulator) -> None:
     """Those of the SDK, too."""
-    about = json.loads(cli("--about", "--format=json").stdout)["settings"]["properties"]
+    about = json.loads(cli("--about", "--format=json", as_program=True).stdout)["settings"]["properties"]
     assert {"stream_maps", "stream_map_config", "faker_config", "flattening_enabled"} < about.keys()
     empty = {name: {} if "object" in setting["type"] else setting.get("default") for name, setting in about.items()}
     output = run_tap(emulator, **{**empty, **config_for(emulator)})
