@@ -65,6 +65,7 @@ def get_provider_info() -> dict[str, Any]:
                 "plugin-class": "airflow_provider_linq.plugins.webhook_receiver.LinqWebhookReceiverPlugin",
             }
         ],
+        "extra-links": ["airflow_provider_linq.links.linq.LinqCampaignLink"],
         "connection-types": [connection_type()],
         "config": {
             "linq": {

@@ -7,6 +7,7 @@
 | task state store | `linq_campaign` | the header of a campaign |
 | task state store | `linq_campaign_<n>` | the states of up to 50,000 recipients |
 | task state store | `linq_campaign_delivery_<n>` | how far the messages of up to 50,000 recipients have come |
+| task state store | `linq_campaign_progress` | how far a campaign is, for people; no retry reads it |
 | asset state store | `linq_inbound_<hash>` | the cursor of an inbound trigger |
 | Airflow Variable | the `secret_variable` of a task | the signing secrets of webhooks |
 | beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign |
@@ -42,6 +43,7 @@ MESSAGE: Final = "linq_message"
 AT_MOST_ONCE: Final = "linq_at_most_once"
 CAMPAIGN: Final = "linq_campaign"
 CAMPAIGN_DELIVERY: Final = "linq_campaign_delivery"
+CAMPAIGN_PROGRESS: Final = "linq_campaign_progress"
 
 
 class FormatError(AirflowFailException):

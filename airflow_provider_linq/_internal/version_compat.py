@@ -30,6 +30,9 @@ if _RELEASE < (3, 1):
         "linq_client, linq_emulator, linq_webhooks and tap-linq work without Airflow"
     )
 
+#: Whether tasks and assets have state stores.
+HAS_STATE_STORES: Final = _RELEASE >= (3, 3)
+
 if TYPE_CHECKING or _RELEASE >= (3, 2):
     from airflow.sdk import conf
     from airflow.sdk.bases.branch import BranchMixIn
@@ -61,7 +64,7 @@ else:
     )
     from airflow.providers.standard.operators.branch import BranchMixIn
 
-if TYPE_CHECKING or _RELEASE >= (3, 3):
+if TYPE_CHECKING or HAS_STATE_STORES:
     from airflow.sdk import RetryDecision, RetryPolicy
 else:  # a DAG file that names a policy still loads, in tests for example
     RetryDecision, RetryPolicy = None, object
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
 __all__ = [
+    "HAS_STATE_STORES",
     "AirflowException",
     "AirflowFailException",
     "AirflowOptionalProviderFeatureException",

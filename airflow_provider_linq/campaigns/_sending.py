@@ -27,11 +27,12 @@ from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._outcomes import late
 from airflow_provider_linq.campaigns._prepare import Prepared
+from airflow_provider_linq.campaigns._progress import Progress
 from airflow_provider_linq.campaigns._resend import jobs_to_resend
 from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import RecipientState
-from airflow_provider_linq.campaigns._summary import ProgressLog, count_rows, in_words
+from airflow_provider_linq.campaigns._summary import count_rows, in_words
 from airflow_provider_linq.campaigns.config import share_of
 from linq_client import LinqClient
 from linq_client.times import ServerClock
@@ -74,7 +75,7 @@ class Sending:
         self._clock = clock
         self._resumed = resumed
         self._not_after = latest_moment(prepared.campaign.not_after, context)
-        self._progress: ProgressLog | None = None
+        self._progress: Progress | None = None
         self._last_error: BaseException | None = None
 
     def run(self, header: Header | None, is_stopped: Callable[[], bool]) -> CampaignResult | Deferral:
@@ -107,9 +108,13 @@ class Sending:
             if deferral is not None:
                 log.info("Campaign: %s", self._progress_in_words)
                 self._write_outcomes(checkpoint)
+            if self._progress is not None:
+                self._progress.record("ended" if deferral is None else "waiting", deferral)
         except BaseException:
             try:
                 log.info("Campaign: %s", self._progress_in_words)
+                if self._progress is not None:
+                    self._progress.record("ended")
                 self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)
@@ -131,7 +136,7 @@ class Sending:
             not_after=self._not_after,
             is_known=known.__contains__,
         )
-        self._progress = ProgressLog(checkpoint, rows, self._clock)
+        self._progress = Progress(checkpoint, rows, self._clock, self._store, campaign.line_limits)
         window = SendWindow.of(campaign.send_window) if campaign.send_window else None
         quota = Quota(campaign.line_limits, campaign.total_limits, checkpoint.header.days)
         dispatcher = Dispatcher(
@@ -235,7 +240,7 @@ class Sending:
         return earliest_request(self._context, self._clock.now())
 
 
-def _tick(progress: ProgressLog, is_stopped: Callable[[], bool], under_way: int) -> None:
+def _tick(progress: Progress, is_stopped: Callable[[], bool], under_way: int) -> None:
     if is_stopped():
         raise AirflowException(
             "The task was stopped: no more requests are begun. To go on with those who are left, clear the task"

@@ -14,12 +14,13 @@ from airflow_provider_linq._internal.arguments import GivenArguments, flag_argum
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import NotAfter
 from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data, resolved
-from airflow_provider_linq._internal.version_compat import conf
+from airflow_provider_linq._internal.version_compat import HAS_STATE_STORES, conf
 from airflow_provider_linq.campaigns._limits import RateLimits
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
 from airflow_provider_linq.campaigns.config import NO_LIMITS, RECOMMENDED, Campaign, DeliveryReport, OnInvalid
 from airflow_provider_linq.hooks.linq import LinqHook
+from airflow_provider_linq.links.linq import LinqCampaignLink
 from linq_client import MessageLike
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     )
     template_ext: Sequence[str] = (".sql",)
     author_only = ("files_under",)
+    operator_extra_links = (LinqCampaignLink(),) if HAS_STATE_STORES else ()
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "suppression_sql": "sql", "parameters": "json"}
 
     def __init__(
@@ -236,6 +238,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         with fail_fast():
             self._given.check(self)
             campaign = self._campaign(is_dry_run=flag_argument(self.is_dry_run, "dry_run"))
+        for link in self.operator_extra_links:
+            link.push(context)
         if not self.deferrable:
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)

@@ -178,7 +178,9 @@ def context(
     start = started or datetime.now(timezone.utc)
     run = SimpleNamespace(run_after=due or start, start_date=start, clear_number=clears)
     state = {} if store is None else {"task_state_store": store}
-    return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
+    ti = SimpleNamespace(**{**ids, **instance}, pushed={})
+    ti.xcom_push = lambda key, value: ti.pushed.update({key: value})
+    return {"ti": ti, "dag_run": run, **state}
 
 
 class Run:

@@ -1,0 +1,62 @@
+"""The Linq page of Airflow's UI: campaigns and extractions, under Browse.
+
+The page is one plain module of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads nothing
+but Airflow's public REST API, under the rights of whoever looks. So nothing runs on the server but the delivery of the
+file.
+
+Airflow loads this module by an entry point, in each of its processes and also where it is too old for the provider.
+There it must be without effect, and without a traceback in the log.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from airflow.plugins_manager import AirflowPlugin
+
+__all__ = ["LinqUIPlugin"]
+
+_PREFIX: Final = "/linq-ui"
+
+
+class _Files:
+    """An ASGI application that serves the folder `static`. It imports what it needs with the first request."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.staticfiles import StaticFiles
+
+        await StaticFiles(directory=Path(__file__).parent / "static")(scope, receive, send)
+
+
+def _has_pages() -> bool:
+    """Whether this Airflow can show the page: 3.3 has the task state stores that it reads."""
+    try:
+        from airflow_provider_linq._internal.version_compat import HAS_STATE_STORES
+    except ImportError:  # Airflow 3.0
+        return False
+    return HAS_STATE_STORES
+
+
+def _bundle_url() -> str:
+    """Where the browser gets the page from, relative to the root of the UI; another one with each version of it."""
+    from airflow_provider_linq import __version__
+
+    return f"{_PREFIX.lstrip('/')}/linq.js?version={__version__}"
+
+
+class LinqUIPlugin(AirflowPlugin):
+    """Adds the page *Browse, Linq*."""
+
+    name = "linq_ui"
+    if _has_pages():
+        fastapi_apps = [{"app": _Files(), "url_prefix": _PREFIX, "name": "Linq UI"}]
+        react_apps = [
+            {
+                "name": "Linq",
+                "bundle_url": _bundle_url(),
+                "destination": "nav",
+                "category": "browse",
+                "url_route": "linq",
+            }
+        ]

@@ -1,0 +1,273 @@
+// The Linq page of Airflow's UI: all campaigns and extractions, or one campaign (?dag_id=…&run_id=…&task_id=…).
+//
+// Airflow shares the libraries of its own UI as globals. All data comes from its public REST API, under the rights of
+// whoever looks, and is only ever shown as text.
+
+const React = globalThis.React;
+const UI = globalThis.ChakraUI;
+const { Link, useSearchParams } = globalThis.ReactRouterDOM;
+const h = React.createElement;
+
+const REFRESH_MS = 5000; // as often as a campaign records its progress
+const DAYS_SHOWN = 2;
+const OUTCOMES = [
+  ["sent", "sent", "green.500"],
+  ["opted_out", "opted out", "orange.400"],
+  ["blocked", "blocked", "orange.600"],
+  ["failed", "failed", "red.500"],
+  ["unknown", "unknown", "purple.500"],
+  ["under_way", "under way", "blue.400"],
+  ["pending", "pending", "gray.400"],
+];
+const FUNNEL = ["sent", "delivered", "read", "replied", "opted_out", "failed"];
+const TONES = { success: "green", running: "cyan", failed: "red", deferred: "purple", up_for_retry: "yellow" };
+const UNFINISHED = new Set([null, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"]);
+
+// ---------------------------------------------------------------------------------------------------- data
+
+class NotFound extends Error {}
+
+async function get(path) {
+  const response = await fetch(new URL(`api/v2/${path}`, document.baseURI));
+  if (response.status === 404) throw new NotFound(path);
+  if (response.status === 403) throw new Error("You may not see the task instances of this DAG.");
+  if (!response.ok) throw new Error(`Airflow answered with HTTP ${response.status}.`);
+  return response.json();
+}
+
+const orNull = (promise) => promise.catch((error) => { if (error instanceof NotFound) return null; throw error; });
+
+const pathOf = (task) =>
+  `dags/${encodeURIComponent(task.dag_id)}/dagRuns/${encodeURIComponent(task.run_id)}/taskInstances/${encodeURIComponent(task.task_id)}`;
+
+const stored = (task, key) => orNull(get(`${pathOf(task)}/state-store/${key}?map_index=${task.map_index}`)).then((found) => found && found.value);
+
+const result = (task) =>
+  orNull(get(`${pathOf(task)}/xcomEntries/return_value?map_index=${task.map_index}&stringify=false`)).then((found) => found && found.value);
+
+const pageOf = (task) => `/plugin/linq?${new URLSearchParams({ dag_id: task.dag_id, run_id: task.run_id, task_id: task.task_id, map_index: task.map_index })}`;
+
+async function loadCampaign(task) {
+  const instance = task.map_index >= 0 ? `${pathOf(task)}/${task.map_index}` : pathOf(task);
+  const [found, progress, header, ended] = await Promise.all([get(instance), stored(task, "linq_campaign_progress"), stored(task, "linq_campaign"), result(task)]);
+  return { state: found.state, tries: found.try_number, progress, header, result: ended, isDone: !UNFINISHED.has(found.state) };
+}
+
+async function loadTasks(operator) {
+  const found = await get(`dags/~/dagRuns/~/taskInstances?operator=${operator}&order_by=-start_date&limit=25`);
+  return found.task_instances.map((each) => ({ ...each, run_id: each.dag_run_id }));
+}
+
+async function loadOverview() {
+  const [campaigns, extractions] = await Promise.all([loadTasks("LinqSendCampaignOperator"), loadTasks("LinqExtractOperator")]);
+  await Promise.all(campaigns.map(async (each) => { [each.progress, each.result] = await Promise.all([stored(each, "linq_campaign_progress"), result(each)]); }));
+  await Promise.all(extractions.map(async (each) => { each.result = await result(each); }));
+  return { campaigns, lines: latestLines(extractions), isDone: false };
+}
+
+/** The latest that is known of each line, over all tasks that extract it; the newest extraction comes first. */
+function latestLines(extractions) {
+  const latest = new Map();
+  for (const task of extractions)
+    for (const line of (task.result && task.result.lines) || [])
+      if (!latest.has(line.line)) latest.set(line.line, { ...line, task });
+  return [...latest.values()].sort((a, b) => a.line.localeCompare(b.line));
+}
+
+/** What is loaded again and again, until it says that it is done; nothing is asked for while the page is hidden. */
+function useLive(load, key) {
+  const [data, setData] = React.useState(null);
+  const [error, setError] = React.useState(null);
+  React.useEffect(() => {
+    let timer = null;
+    let isOn = true;
+    setData(null);
+    const tick = async () => {
+      let isDone = false;
+      if (!document.hidden) {
+        try {
+          const loaded = await load();
+          if (!isOn) return;
+          setData(loaded);
+          setError(null);
+          isDone = loaded.isDone;
+        } catch (problem) {
+          if (!isOn) return;
+          setError(problem instanceof NotFound ? "There is no such task instance." : problem.message);
+        }
+      }
+      if (isOn && !isDone) timer = setTimeout(tick, REFRESH_MS);
+    };
+    tick();
+    return () => { isOn = false; clearTimeout(timer); };
+  }, [key]);
+  return { data, error };
+}
+
+// --------------------------------------------------------------------------------------------------- pieces
+
+const count = (number) => Number(number || 0).toLocaleString();
+const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "");
+const time = (value) => (value ? new Date(value).toLocaleString() : "");
+const words = (name) => name.replaceAll("_", " ");
+
+const Heading = (props) => h(UI.Heading, { as: "h2", size: "md", mt: 8, mb: 3 }, props.children);
+const Muted = (props) => h(UI.Text, { color: "fg.muted", fontSize: "sm", ...props }, props.children);
+const State = ({ state }) => h(UI.Badge, { colorPalette: TONES[state] || "gray" }, words(state || "not started"));
+
+function Meter({ label, value, most, tone, text }) {
+  const part = most ? Math.min(100, (100 * value) / most) : 0;
+  return h(UI.Box, { my: 2 },
+    h(UI.HStack, { justify: "space-between", fontSize: "sm", gap: 4 }, h(UI.Text, { fontFamily: "mono" }, label), h(UI.Text, { color: "fg.muted", textAlign: "right" }, text)),
+    h(UI.Box, { role: "meter", "aria-label": label, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
+      h(UI.Box, { bg: tone, h: "100%", w: `${part}%`, minW: value ? "3px" : 0, transition: "width .6s" })));
+}
+
+function Bar({ counts, total }) {
+  const shown = OUTCOMES.filter(([name]) => counts[name]);
+  return h(UI.HStack, { gap: 0, h: "28px", borderRadius: "md", overflow: "hidden", bg: "bg.emphasized", role: "img", "aria-label": shown.map(([name, label]) => `${count(counts[name])} ${label}`).join(", ") },
+    shown.map(([name, label, color]) => h(UI.Box, { key: name, title: `${count(counts[name])} ${label}`, bg: color, h: "100%", w: `${(100 * counts[name]) / total}%`, transition: "width .6s" })));
+}
+
+function Legend({ counts, total }) {
+  return h(UI.HStack, { wrap: "wrap", gap: 3, mt: 3 },
+    OUTCOMES.filter(([name]) => counts[name] || name === "sent").map(([name, label, color]) =>
+      h(UI.Box, { key: name, borderWidth: 1, borderRadius: "md", px: 4, py: 2, minW: "120px" },
+        h(UI.HStack, { gap: 2 }, h(UI.Box, { w: "10px", h: "10px", borderRadius: "full", bg: color, flexShrink: 0 }), Muted({ children: label })),
+        h(UI.Text, { fontSize: "2xl", fontWeight: "semibold" }, count(counts[name])),
+        Muted({ fontSize: "xs", children: share(counts[name] || 0, total) }))));
+}
+
+function Table({ label, columns, rows, empty }) {
+  if (!rows.length) return h(Muted, null, empty);
+  return h(UI.Box, { overflowX: "auto" }, h(UI.Table.Root, { size: "sm", "aria-label": label },
+    h(UI.Table.Header, null, h(UI.Table.Row, null, columns.map((name) => h(UI.Table.ColumnHeader, { key: name, scope: "col" }, name)))),
+    h(UI.Table.Body, null, rows.map(([key, cells]) => h(UI.Table.Row, { key }, cells.map((cell, index) => h(UI.Table.Cell, { key: index }, cell)))))));
+}
+
+function Page({ live, children }) {
+  return h(UI.Box, { p: 5, maxW: "1100px" },
+    live.error && h(UI.Text, { role: "alert", color: "red.500", mb: 3 }, live.error),
+    live.data ? children(live.data) : !live.error && h(Muted, { role: "status" }, "Loading …"));
+}
+
+// ------------------------------------------------------------------------------------------------- campaign
+
+/** The counts of recipients: while it runs those of its progress, and then those of the result. */
+function countsOf({ progress, result: ended }) {
+  if (ended) {
+    const { opted_out, blocked, late } = ended.skipped || {};
+    return { sent: ended.sent, opted_out, blocked, failed: ended.failed, unknown: ended.unknown, pending: (ended.pending || 0) + (late || 0) };
+  }
+  if (!progress) return null;
+  const counts = Object.fromEntries(OUTCOMES.map(([name]) => [name, progress[name] || 0]));
+  const known = Object.values(counts).reduce((sum, each) => sum + each, 0);
+  return { ...counts, pending: Math.max(0, progress.recipients - known) };
+}
+
+const totalOf = (counts) => OUTCOMES.reduce((sum, [name]) => sum + (counts[name] || 0), 0);
+const settledOf = (counts) => totalOf(counts) - (counts.pending || 0) - (counts.under_way || 0);
+
+function pace({ state, progress, result: ended }) {
+  if (ended) return "ended";
+  if (!progress) return "";
+  if (progress.state === "waiting") return `waiting until ${time(progress.waits_until)}: ${progress.waits_for}`;
+  if (state !== "running" || progress.per_second === null) return "";
+  return `${progress.per_second.toFixed(1)} a second` + (progress.done_at ? `, done about ${time(progress.done_at)}` : "");
+}
+
+function Lines({ progress }) {
+  const days = Object.entries((progress && progress.days) || {}).sort().slice(-DAYS_SHOWN).reverse();
+  return days.map(([day, lines]) => h(UI.Box, { key: day },
+    h(Heading, null, `Lines on ${day} (UTC)`),
+    Object.entries(lines).map(([line, [messages, newChats]]) =>
+      h(Meter, {
+        key: line, label: line || "the platform's choice", value: messages, most: progress.messages_per_day || Math.max(...Object.values(lines).map(([each]) => each)), tone: "blue.400",
+        text: `${count(messages)}${progress.messages_per_day ? ` of ${count(progress.messages_per_day)}` : ""} messages, ${count(newChats)}${progress.new_chats_per_day ? ` of ${count(progress.new_chats_per_day)}` : ""} new chats`,
+      }))));
+}
+
+function Report({ report }) {
+  if (!report) return null;
+  const others = Object.entries(report).filter(([name, number]) => number && !FUNNEL.includes(name));
+  return h(UI.Box, null, h(Heading, null, "What became of the messages"),
+    FUNNEL.filter((name) => name in report).map((name) => h(Meter, {
+      key: name, label: words(name), value: report[name], most: report.sent, tone: name === "failed" || name === "opted_out" ? "orange.400" : "green.500",
+      text: `${count(report[name])} (${share(report[name], report.sent)})`,
+    })),
+    others.length > 0 && h(Muted, null, others.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")));
+}
+
+function Facts({ data, task }) {
+  const ended = data.result || {};
+  const left = Object.entries(ended.skipped || {}).filter(([name, number]) => number && !["opted_out", "blocked", "late"].includes(name));
+  const facts = [
+    ["Campaign key", ended.campaign_key || (data.header && data.header.campaign_key)],
+    ["Began", time(data.header && data.header.started_at)],
+    ["Rows left out", left.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")],
+    ["Outcomes", ended.outcomes_path],
+    ["Try", data.tries],
+    ["Progress as of", !data.isDone && data.progress ? time(data.progress.at) : null],
+  ].filter(([, value]) => value);
+  return h(UI.Box, { mt: 8 }, facts.map(([name, value]) => h(UI.HStack, { key: name, gap: 3, align: "start" }, h(Muted, { w: "130px", flexShrink: 0 }, name), h(UI.Text, { fontSize: "sm", overflowWrap: "anywhere" }, String(value)))),
+    h(UI.Text, { mt: 3, fontSize: "sm" }, h(Link, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
+}
+
+function Campaign({ task }) {
+  const live = useLive(() => loadCampaign(task), JSON.stringify(task));
+  return h(UI.Box, null,
+    h(UI.Box, { px: 5, pt: 5 }, h(Link, { to: "/plugin/linq" }, "← All campaigns"), h(UI.Heading, { as: "h1", size: "xl", mt: 2 }, `${task.dag_id} · ${task.task_id}`), h(Muted, null, task.run_id)),
+    h(Page, { live }, (data) => {
+      const counts = countsOf(data);
+      if (!counts) return h(UI.Box, null, h(State, { state: data.state }), h(Muted, { mt: 3 }, "Nothing is on record of this campaign: it has not begun to send, or Airflow has removed its state."));
+      const total = totalOf(counts);
+      return h(UI.Box, null,
+        h(UI.HStack, { justify: "space-between", wrap: "wrap", mb: 3 },
+          h(UI.HStack, { gap: 3 }, h(UI.Text, { fontSize: "lg", fontWeight: "semibold" }, `${count(settledOf(counts))} of ${count(total)} recipients settled`), h(State, { state: data.state })),
+          h(Muted, null, pace(data))),
+        h(Bar, { counts, total }), h(Legend, { counts, total }), h(Report, { report: data.result && data.result.report }), h(Lines, data), h(Facts, { data, task }));
+    }));
+}
+
+// ------------------------------------------------------------------------------------------------- overview
+
+/** How much of the window is left, of what arrived right after the last complete pass. */
+function leftOf(line) {
+  if (!line.window_hours || !line.read_until) return null;
+  const hours = line.window_hours - (Date.now() - new Date(line.read_until)) / 3600000;
+  return { hours, part: Math.max(0, hours) / line.window_hours };
+}
+
+function Line({ line }) {
+  const left = leftOf(line);
+  const gap = line.gap ? "; a gap: messages may have expired unread" : "";
+  if (!left) return h(Meter, { label: line.line, value: 0, most: 1, tone: "gray.400", text: (line.window_hours ? "no complete pass yet" : `messages don't expire; read until ${time(line.read_until)}`) + gap });
+  const tone = line.gap || left.part < 0.25 ? "red.500" : left.part < 0.5 ? "orange.400" : "green.500";
+  const text = left.hours > 0 ? `${left.hours.toFixed(1)} h of ${line.window_hours} h left before a message expires unread` : "messages expire unread";
+  return h(Meter, { label: line.line, value: left.part, most: 1, tone, text: `${text}; read until ${time(line.read_until)}${gap}` });
+}
+
+function Overview() {
+  const live = useLive(loadOverview, "overview");
+  return h(UI.Box, null, h(UI.Heading, { as: "h1", size: "xl", px: 5, pt: 5 }, "Linq"), h(Page, { live }, ({ campaigns, lines }) => h(UI.Box, null,
+    h(Heading, null, "Campaigns"),
+    h(Table, {
+      label: "Campaigns", columns: ["DAG", "Run", "State", "Settled", "Sent", "Started"], empty: "No task of LinqSendCampaignOperator has run yet.",
+      rows: campaigns.map((each) => {
+        const counts = countsOf(each);
+        return [each.id, [each.dag_id, h(Link, { to: pageOf(each), style: { textDecoration: "underline" } }, each.map_index >= 0 ? `${each.run_id} [${each.map_index}]` : each.run_id), h(State, { state: each.state }), counts ? `${count(settledOf(counts))} of ${count(totalOf(counts))}` : "", counts ? count(counts.sent) : "", time(each.start_date)]];
+      }),
+    }),
+    h(Heading, null, "Extraction"),
+    lines.length ? lines.map((line) => h(Line, { key: line.line, line })) : h(Muted, null, "No task of LinqExtractOperator has ended yet."))));
+}
+
+function Linq() {
+  const [query] = useSearchParams();
+  const task = { dag_id: query.get("dag_id"), run_id: query.get("run_id"), task_id: query.get("task_id"), map_index: Number(query.get("map_index") ?? -1) };
+  return task.dag_id && task.run_id && task.task_id ? h(Campaign, { task }) : h(Overview);
+}
+
+globalThis.Linq = Linq;
+globalThis.AirflowPlugin = Linq;
+export default Linq;
