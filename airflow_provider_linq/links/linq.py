@@ -11,8 +11,8 @@ from airflow.sdk import BaseOperatorLink
 from airflow_provider_linq._internal.version_compat import conf
 
 if TYPE_CHECKING:
-    from airflow.models.taskinstancekey import TaskInstanceKey
     from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import TaskInstanceKey
 
 log = logging.getLogger(__name__)
 

@@ -111,15 +111,16 @@ const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %`
 const time = (value) => (value ? new Date(value).toLocaleString() : "");
 const words = (name) => name.replaceAll("_", " ");
 
-const Heading = (props) => h(UI.Heading, { as: "h2", size: "md", mt: 8, mb: 3 }, props.children);
+const Heading = (props) => h(UI.Heading, { as: "h2", size: "md", mt: 6, mb: 3 }, props.children);
 const Muted = (props) => h(UI.Text, { color: "fg.muted", fontSize: "sm", ...props }, props.children);
+const TextLink = (props) => h(Link, { ...props, style: { textDecoration: "underline" } }, props.children);
 const State = ({ state }) => h(UI.Badge, { colorPalette: TONES[state] || "gray" }, words(state || "not started"));
 
-function Meter({ label, value, most, tone, text }) {
-  const part = most ? Math.min(100, (100 * value) / most) : 0;
+function Meter({ label, value, most, tone, text, font = "mono" }) {
+  const part = Math.min(100, (100 * value) / most);
   return h(UI.Box, { my: 2 },
-    h(UI.HStack, { justify: "space-between", fontSize: "sm", gap: 4 }, h(UI.Text, { fontFamily: "mono" }, label), h(UI.Text, { color: "fg.muted", textAlign: "right" }, text)),
-    h(UI.Box, { role: "meter", "aria-label": label, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
+    h(UI.HStack, { justify: "space-between", fontSize: "sm", gap: 4 }, h(UI.Text, { fontFamily: font }, label), h(UI.Text, { color: "fg.muted", textAlign: "right" }, text)),
+    most && h(UI.Box, { role: "meter", "aria-label": label, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
       h(UI.Box, { bg: tone, h: "100%", w: `${part}%`, minW: value ? "3px" : 0, transition: "width .6s" })));
 }
 
@@ -146,7 +147,7 @@ function Table({ label, columns, rows, empty }) {
 }
 
 function Page({ live, children }) {
-  return h(UI.Box, { p: 5, maxW: "1100px" },
+  return h(UI.Box, { px: 5, py: 3, maxW: "1100px" },
     live.error && h(UI.Text, { role: "alert", color: "red.500", mb: 3 }, live.error),
     live.data ? children(live.data) : !live.error && h(Muted, { role: "status" }, "Loading …"));
 }
@@ -192,7 +193,7 @@ function Report({ report }) {
   const others = Object.entries(report).filter(([name, number]) => number && !FUNNEL.includes(name));
   return h(UI.Box, null, h(Heading, null, "What became of the messages"),
     FUNNEL.filter((name) => name in report).map((name) => h(Meter, {
-      key: name, label: words(name), value: report[name], most: report.sent, tone: name === "failed" || name === "opted_out" ? "orange.400" : "green.500",
+      key: name, label: words(name), font: "body", value: report[name], most: report.sent || 1, tone: name === "failed" || name === "opted_out" ? "orange.400" : "green.500",
       text: `${count(report[name])} (${share(report[name], report.sent)})`,
     })),
     others.length > 0 && h(Muted, null, others.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")));
@@ -210,13 +211,13 @@ function Facts({ data, task }) {
     ["Progress as of", !data.isDone && data.progress ? time(data.progress.at) : null],
   ].filter(([, value]) => value);
   return h(UI.Box, { mt: 8 }, facts.map(([name, value]) => h(UI.HStack, { key: name, gap: 3, align: "start" }, h(Muted, { w: "130px", flexShrink: 0 }, name), h(UI.Text, { fontSize: "sm", overflowWrap: "anywhere" }, String(value)))),
-    h(UI.Text, { mt: 3, fontSize: "sm" }, h(Link, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
+    h(UI.Text, { mt: 3, fontSize: "sm" }, h(TextLink, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
 }
 
 function Campaign({ task }) {
   const live = useLive(() => loadCampaign(task), JSON.stringify(task));
   return h(UI.Box, null,
-    h(UI.Box, { px: 5, pt: 5 }, h(Link, { to: "/plugin/linq" }, "← All campaigns"), h(UI.Heading, { as: "h1", size: "xl", mt: 2 }, `${task.dag_id} · ${task.task_id}`), h(Muted, null, task.run_id)),
+    h(UI.Box, { px: 5, pt: 5 }, h(TextLink, { to: "/plugin/linq" }, "← All campaigns"), h(UI.Heading, { as: "h1", size: "xl", mt: 2 }, `${task.dag_id} · ${task.task_id}`), h(Muted, null, task.run_id)),
     h(Page, { live }, (data) => {
       const counts = countsOf(data);
       if (!counts) return h(UI.Box, null, h(State, { state: data.state }), h(Muted, { mt: 3 }, "Nothing is on record of this campaign: it has not begun to send, or Airflow has removed its state."));
@@ -241,7 +242,7 @@ function leftOf(line) {
 function Line({ line }) {
   const left = leftOf(line);
   const gap = line.gap ? "; a gap: messages may have expired unread" : "";
-  if (!left) return h(Meter, { label: line.line, value: 0, most: 1, tone: "gray.400", text: (line.window_hours ? "no complete pass yet" : `messages don't expire; read until ${time(line.read_until)}`) + gap });
+  if (!left) return h(Meter, { label: line.line, text: (line.window_hours ? "no complete pass yet" : `messages don't expire; read until ${time(line.read_until)}`) + gap });
   const tone = line.gap || left.part < 0.25 ? "red.500" : left.part < 0.5 ? "orange.400" : "green.500";
   const text = left.hours > 0 ? `${left.hours.toFixed(1)} h of ${line.window_hours} h left before a message expires unread` : "messages expire unread";
   return h(Meter, { label: line.line, value: left.part, most: 1, tone, text: `${text}; read until ${time(line.read_until)}${gap}` });
@@ -255,7 +256,7 @@ function Overview() {
       label: "Campaigns", columns: ["DAG", "Run", "State", "Settled", "Sent", "Started"], empty: "No task of LinqSendCampaignOperator has run yet.",
       rows: campaigns.map((each) => {
         const counts = countsOf(each);
-        return [each.id, [each.dag_id, h(Link, { to: pageOf(each), style: { textDecoration: "underline" } }, each.map_index >= 0 ? `${each.run_id} [${each.map_index}]` : each.run_id), h(State, { state: each.state }), counts ? `${count(settledOf(counts))} of ${count(totalOf(counts))}` : "", counts ? count(counts.sent) : "", time(each.start_date)]];
+        return [each.id, [each.dag_id, h(TextLink, { to: pageOf(each) }, each.map_index >= 0 ? `${each.run_id} [${each.map_index}]` : each.run_id), h(State, { state: each.state }), counts ? `${count(settledOf(counts))} of ${count(totalOf(counts))}` : "", counts ? count(counts.sent) : "", time(each.start_date)]];
       }),
     }),
     h(Heading, null, "Extraction"),
