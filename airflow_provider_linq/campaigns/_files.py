@@ -34,11 +34,20 @@ def kind_of(path: str, field: str) -> Kind:
     :param field: that the path was given in.
     :raises InvalidRequestError: it is none that is known.
     """
-    # What stands behind a question mark may be a signature, which no message may show.
-    suffix = PurePosixPath(path.partition("?")[0]).suffix.lower()
+    suffix = _suffix(path)
     if suffix not in _KINDS:
         raise InvalidRequestError(f"{field}: must end in one of {', '.join(_KINDS)}, got {suffix!r}")
     return _KINDS[suffix]
+
+
+def is_page(path: str) -> bool:
+    """Whether this is a file of HTML, which holds no rows."""
+    return _suffix(path) == ".html"
+
+
+def _suffix(path: str) -> str:
+    # What stands behind a question mark may be a signature, which no message may show.
+    return PurePosixPath(path.partition("?")[0]).suffix.lower()
 
 
 def pyarrow(module: str) -> Any:
@@ -53,14 +62,15 @@ def pyarrow(module: str) -> Any:
         raise InvalidRequestError("Parquet needs PyArrow: install linq-connectors[parquet]") from error
 
 
-def check_output_path(path: str, field: str) -> None:
+def check_output_path(path: str, field: str, *, may_be_page: bool = False) -> None:
     """
     Refuse a path that nothing could be written to in the end, before anything is sent.
 
+    :param may_be_page: whether it may be a file of HTML.
     :raises InvalidRequestError: its suffix is not known, it needs PyArrow, which is not installed, it is a folder, or
         its folder can't be written to.
     """
-    if kind_of(path, field) == "parquet":
+    if not (may_be_page and is_page(path)) and kind_of(path, field) == "parquet":
         pyarrow("pyarrow.parquet")
     target = storage_path(path)
     try:
@@ -89,6 +99,12 @@ def write_rows(path: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     write = _WRITERS[kind_of(path, "path")]
     with replacing(storage_path(path)) as file:
         return write(file, rows, columns)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write text to a file, which is there in full or not at all, and is overwritten."""
+    with replacing(storage_path(path)) as file:
+        file.write_text(text, encoding="utf-8")
 
 
 def _write_jsonl(file: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> int:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, fields
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.arguments import as_timedelta
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._delivery import ReportCounts, ReportRow, poll, report
-from airflow_provider_linq.campaigns._files import write_rows
+from airflow_provider_linq.campaigns._files import is_page, write_rows, write_text
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Journal
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral, Outcome
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
+from airflow_provider_linq.campaigns._report_page import report_page
 from airflow_provider_linq.campaigns.config import Campaign, DeliveryReport
 from linq_client import LinqClient
 from linq_client.times import format_datetime, parse_datetime
@@ -61,29 +63,41 @@ def report_deliveries(
         time.sleep(wait)
     counts = ReportCounts()
     counts.add_unseen(unseen)
-    rows = _counted(client, sent, counts, campaign.concurrency)
-    if campaign.report_path:
+    lines: defaultdict[str, ReportCounts] = defaultdict(ReportCounts)
+    rows = _counted(client, sent, counts, lines, campaign.concurrency)
+    if campaign.report_path and not is_page(campaign.report_path):
         write_rows(campaign.report_path, rows, COLUMNS)
     else:
         for _ in rows:
             pass
-    log.info("Report: %s", _in_words(counts.as_dict(), campaign.report_path))
-    return {**result, "report": counts.as_dict()}
+    found = counts.as_dict()
+    if campaign.report_path and is_page(campaign.report_path):
+        refusals = Counter(row.code for row in latest.values() if row.status == "failed" and row.code is not None)
+        of_lines = {line: each.as_dict() for line, each in lines.items()}
+        made_at = client.server_time or datetime.now(timezone.utc)
+        write_text(campaign.report_path, report_page(result, found, of_lines, refusals, made_at))
+    log.info("Report: %s", _in_words(found, campaign.report_path))
+    return {**result, "report": found}
 
 
 def _in_words(counts: dict[str, int], path: str | None) -> str:
     sent, others = counts["sent"], {name: number for name, number in counts.items() if name != "sent" and number}
     words = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in others.items())
-    where = f"; each is in {path}" if path else ""
+    where = "" if not path else f"; the page is {path}" if is_page(path) else f"; each is in {path}"
     return f"of {sent:,} messages {words or 'nothing is known yet'}{where}"
 
 
 def _counted(
-    client: LinqClient, sent: list[Outcome], counts: ReportCounts, concurrency: int
+    client: LinqClient,
+    sent: list[Outcome],
+    counts: ReportCounts,
+    lines: Mapping[str, ReportCounts],
+    concurrency: int,
 ) -> Iterator[dict[str, Any]]:
     with closing(report(client, sent, concurrency=concurrency)) as rows:
         for row in rows:
             counts.add(row)
+            lines[row.line or ""].add(row)
             yield asdict(row)
 
 

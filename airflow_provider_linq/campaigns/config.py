@@ -162,7 +162,7 @@ class Campaign:
         for field in ("outcomes_path", "report_path"):
             path = getattr(self, field)
             if path is not None:
-                check_output_path(path, field)
+                check_output_path(path, field, may_be_page=field == "report_path")
 
     @property
     def files(self) -> FileRules:

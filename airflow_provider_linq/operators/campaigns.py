@@ -88,7 +88,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         Parquet, local or in a store. In the folder ``<outcomes_path>.parts`` is kept what a retry on another machine
         continues with, so a campaign with retries wants a path that all workers see (templated)
     :param delivery_report: wait for the deliveries, and report on them; needs ``outcomes_path``.
-    :param report_path: file that gets that report, with a row for each message sent (templated)
+    :param report_path: file that gets that report, with a row for each message sent; or, if it ends in ``.html``, the
+        counts as a page that can be mailed (templated)
     :param resend_failed: whether a retry, or a cleared task, sends a message again, with another key, that was sent in
         an earlier try and has failed; needs ``outcomes_path``, and Airflow's task state store. The platform can report
         a failed message as delivered later still: then the recipient has two.

@@ -8,12 +8,18 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 from packaging.version import Version
 
-from benchmarks.airflow_process import Airflow
+from benchmarks.airflow_process import PATIENCE, Airflow
+from tests.support.browser import browser as browser  # a fixture
 from tests.support.emulator_process import Emulator
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[3]
 DAGS = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
@@ -188,6 +194,38 @@ def test_events_without_a_store(airflow: Airflow, emulator: Emulator) -> None:
     airflow.wait_until(lambda: starts() > 1, "the line is watched again")
     before = len(sent_to(emulator, DAN))
     airflow.wait_until(lambda: is_answered(before), "what comes in later is answered")
+
+
+@pytest.mark.skipif(not HAS_STORE, reason="the page reads the task state store, which Airflow 3.3 brought")
+def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, browser: Browser, tmp_path: Path) -> None:
+    run = airflow.run("watched", folder=str(tmp_path))
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE * 1000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    airflow.wait_until(lambda: link_of_campaign(airflow, run), "the task shows the link, while it runs")
+
+    page.goto(airflow.url + link_of_campaign(airflow, run))
+    page.get_by_text("of 300 recipients settled").wait_for()
+    page.get_by_text("300 of 300 recipients settled").wait_for()
+    page.get_by_text("ended", exact=True).wait_for()
+    assert page.get_by_role("meter", name="delivered").get_attribute("aria-valuetext") == "300 (100.0 %)"
+    assert page.get_by_role("meter", name="+12025550101").get_attribute("aria-valuenow") == "4"
+    assert "watched0@example.com" not in page.content(), "no recipient is on the page"
+
+    airflow.until("watched", run, "extract", "success")
+    page.get_by_role("link", name="All campaigns").click()
+    row = page.get_by_role("row").filter(has_text=run)
+    assert "300 of 300" in row.inner_text()
+    page.get_by_text("messages don't expire").first.wait_for()
+    assert errors == []
+    page.close()
+
+
+def link_of_campaign(airflow: Airflow, run: str) -> str:
+    """The extra link of the task, or nothing while it has none."""
+    links = airflow.call("GET", f"dags/watched/dagRuns/{quote(run)}/taskInstances/send/links")["extra_links"]
+    return str(links["Campaign"] or "")
 
 
 def test_no_log_holds_the_key_or_a_text(airflow: Airflow, emulator: Emulator) -> None:
