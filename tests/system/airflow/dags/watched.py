@@ -19,6 +19,7 @@ with DAG("watched", schedule=None, params={"folder": ""}):
         total_limits=RateLimits(messages_per_minute=900),
         outcomes_path="{{ params.folder }}/outcomes.jsonl",
         delivery_report=DeliveryReport(poll_interval=timedelta(seconds=5)),
-        retries=1,
+        retries=3,
+        retry_delay=timedelta(seconds=1),
     )
     send >> LinqExtractOperator(task_id="extract", folder="{{ params.folder }}/extracts")
