@@ -43,6 +43,7 @@ def test_fits_the_schema_of_provider_info() -> None:
         "notifications",
         "plugins",
         "queues",
+        "extra-links",
         "integrations",
     ],
 )
@@ -64,7 +65,7 @@ def test_lists_every_module_that_dags_import() -> None:
     info = get_provider_info()
     kinds = ("hooks", "operators", "sensors", "triggers")
     listed = {module for kind in kinds for module in info[kind][0]["python-modules"]}
-    listed |= {path.rpartition(".")[0] for kind in ("notifications", "queues") for path in info[kind]}
+    listed |= {path.rpartition(".")[0] for kind in ("notifications", "queues", "extra-links") for path in info[kind]}
     listed |= {plugin["plugin-class"].rpartition(".")[0] for plugin in info["plugins"]}
     found = {
         module.name
