@@ -60,7 +60,7 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
-from linq_client.handles import normal_handle
+from linq_client.handles import normal_handle, shown_handle
 
 __version__: str
 
@@ -122,6 +122,7 @@ __all__ = [
     "check_sender",
     "message_from",
     "normal_handle",
+    "shown_handle",
 ]
 
 if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package

@@ -59,7 +59,7 @@ def report_page(
     :param made_at: when the messages were asked for (UTC).
     """
     skipped = {reason.replace("_", " "): number for reason, number in result["skipped"].items() if number}
-    others = {name: result[name] for name in ("failed", "unknown") if result[name]}  # type: ignore[literal-required]
+    others = {name: result[name] for name in ("failed", "unknown") if result[name]}
     codes = {f"refused with code {code}": number for code, number in sorted(refusals.items())}
     sections = [
         _section("Messages", [_bar(*_FUNNEL[name], counts[name], counts["sent"]) for name in _FUNNEL if counts[name]]),

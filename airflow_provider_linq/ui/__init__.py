@@ -15,8 +15,6 @@ from typing import Any, Final
 
 from airflow.plugins_manager import AirflowPlugin
 
-__all__ = ["LinqUIPlugin"]
-
 _PREFIX: Final = "/linq-ui"
 
 

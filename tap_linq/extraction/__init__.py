@@ -5,7 +5,8 @@ a run hands on to the next. `line_pass` reads all chats of one line, `chat_reade
 `worker_pool`; `records` is what comes out, and `conform` makes it fit the schemas. `shown_reactions` knows which
 reactions were emitted, `media` stores files, `locations` asks where people are. `progress` is for the log. `session`
 holds what the streams of one run share: the client, the lines, and what failed. How one list is read to its end
-although it shifts meanwhile is in `linq_client.sync`.
+although it shifts meanwhile is in `linq_client.sync`. `masking` hides who people are and what they wrote, `mask_rules`
+has the rule of each field.
 
 With `seen_path`, `seen` says which records are new or have changed since earlier runs emitted them, `seen_files` which
 files may be believed about that, and `seen_table` what an entry in them looks like.

@@ -1,6 +1,7 @@
 """Tries of a task in processes of their own, which can be killed, stopped, signalled, retried, cleared and resumed.
 
-A server process (fixture `workers`) imports Airflow once and forks a child for each try, as a worker does; see `task_child`.
+A server process (fixture `workers`) imports Airflow once and forks a child for each try, as a worker does; see
+`task_child`.
 """
 
 from __future__ import annotations
@@ -243,4 +244,3 @@ class Task:
     def _write_connection(self) -> None:
         made = {"conn_type": "linq", "password": self.api_key, "host": self.server.base_url, "extra": self.extra}
         self._path.with_suffix(".connection").write_text(json.dumps(made))
-
