@@ -124,7 +124,7 @@ def test_reactions_that_were_taken_back_do_not_count(warehouse: Warehouse, world
 def test_a_response_over_the_weekend(warehouse: Warehouse, world: World) -> None:
     columns = "chat_id, inbound_count, first_inbound_at, answered_at, status, calendar_seconds, business_seconds"
     found = {row[0]: row[1:] for row in warehouse.main("linq__response_times", columns)}
-    weekend = (2, "2026-03-06T21:00:00Z", "2026-03-09T14:00:00Z", "answered", 234_000, 7_200)
+    weekend = (2, "2026-03-06T21:00:00Z", "2026-03-09T14:00:00Z", "answered", 234_000, 9_000)
     assert found[world.chats["ann"]] == weekend
     assert found[world.chats["eve and line 2"]][3:] == ("answered", 60, 60)
     assert found[world.chats["cat"]][3:] == ("opted_out", None, None)

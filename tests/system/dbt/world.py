@@ -30,7 +30,12 @@ ACCOUNTS = [
     {"name": "second", "schema": "linq_second"},
     {"name": "absent", "schema": "linq_absent"},
 ]
-VARIABLES = {"linq_sources": ACCOUNTS, "linq_as_of": END, "linq_business_time_zone": "America/New_York"}
+VARIABLES = {
+    "linq_sources": ACCOUNTS,
+    "linq_as_of": END,
+    "linq_business_time_zone": "America/New_York",
+    "linq_business_hours_start": "08:30",
+}
 
 
 @dataclass
