@@ -7,12 +7,23 @@ second or two, which is more than all else that a short try does.
 from __future__ import annotations
 
 import gc
+import importlib
 
 from airflow.sdk import DAG
 
 from linq_client import LinqClient
 
 __all__: list[str] = []
+
+for name in (
+    "airflow.sdk.execution_time.supervisor",
+    "pytest",
+    "tests.support.campaign_drills",
+    "tests.support.provider",
+    "tests.support.task_child",
+    "time_machine",
+):
+    importlib.import_module(name)
 
 # They import, too, or keep what they have read: timetables, and the certificates of this machine.
 DAG("imports")

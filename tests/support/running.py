@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_linq.tap import TapLinq
 from tests.support.emulator_process import Emulator
-from tests.support.tap_runs import run_command
+from tests.support.tap_runs import start_command
 
 if TYPE_CHECKING:
     from tests.support.small_api import SmallAPI
@@ -119,7 +119,7 @@ def cli(*arguments: str | Path, as_program: bool = False, **env: str) -> subproc
     if as_program:
         return subprocess.run([TAP, *arguments], env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
     with tempfile.TemporaryDirectory() as folder:
-        ended = run_command([str(one) for one in arguments], Path(folder), {**os.environ, **env})
+        ended = start_command([str(one) for one in arguments], Path(folder), {**os.environ, **env}).end()
         out, err = (Path(folder, name).read_text(encoding="utf-8") for name in ("out.singer", "err.log"))
     return subprocess.CompletedProcess(arguments, ended.code, out, err)
 

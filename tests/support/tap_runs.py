@@ -200,10 +200,8 @@ def start_tap(
     """
     config = {"api_key": KEY, "base_url": api.base_url, **settings}
     arguments = command_line(folder, {"config": config, "state": state, "catalog": catalog})
-    for name in ("out.singer", "err.log"):
-        (folder / name).touch()
     if not as_program:
-        return Run(folder, _forks.start(arguments, folder, env or {}))
+        return start_command(arguments, folder, env)
     with (folder / "out.singer").open("wb") as out, (folder / "err.log").open("wb") as err:
         environment = {**os.environ, **(env or {})}
         process = subprocess.Popen([TAP, *arguments], stdout=out, stderr=err, env=environment, cwd=folder)
@@ -215,16 +213,18 @@ def run_tap(api: HostileAPI, folder: Path, **options: Any) -> Extraction:
     return start_tap(api, folder, **options).end()
 
 
-def run_command(arguments: list[str], folder: Path, env: dict[str, str]) -> Extraction:
-    """Run the tap with a command line of any kind to its end, in a folder, with these environment variables, too."""
+def start_command(arguments: list[str], folder: Path, env: dict[str, str] | None = None) -> Run:
+    """Start the tap with a command line of any kind, in a folder, with these environment variables, too."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Run(folder, _forks.start(arguments, folder, env)).end()
+    for name in ("out.singer", "err.log"):
+        (folder / name).write_bytes(b"")  # so that nobody takes the output of an earlier run for that of this one
+    return Run(folder, _forks.start(arguments, folder, env or {}))
 
 
 def make_catalog(folder: Path, *, select: Collection[str] | None = None) -> dict[str, Any]:
     """The tap's catalog with these streams selected, or all of them."""
     arguments = [*command_line(folder, {"config": {"api_key": KEY}}), "--discover"]
-    catalog: dict[str, Any] = json.loads(run_command(arguments, folder, {}).output.read_bytes())
+    catalog: dict[str, Any] = json.loads(start_command(arguments, folder).end().output.read_bytes())
     for stream in catalog["streams"]:
         (top,) = (entry for entry in stream["metadata"] if not entry["breadcrumb"])
         top["metadata"]["selected"] = select is None or stream["tap_stream_id"] in select

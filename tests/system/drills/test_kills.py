@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
-import threading
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from tests.support.emulator_process import Emulator
 from tests.support.running import PERSON, config_for, inbound, set_window
 from tests.support.running import seed as fill
 from tests.support.seeds import seed
+from tests.support.tap_runs import start_command
 
-TAP = Path(sys.executable).with_name("tap-linq")
 KILLS = {True: 50, False: 10}
 
 
@@ -30,32 +28,30 @@ class Loader:
         self.messages: set[str] = set()
         self.state: dict[str, Any] | None = None
         self._emulator = emulator
+        self._folder = folder / "run"
         self._config = folder / "config.json"
         self._config.write_text(json.dumps(config_for(emulator)))
         self._state = folder / "state.json"
 
     def run(self, *, kill_at_request: int | None = None, kill_at_line: int | None = None) -> bool:
         """Run the tap, and kill it when it has made so many requests or written so many lines; whether it was."""
-        command = [str(TAP), "--config", str(self._config)]
+        arguments = ["--config", str(self._config)]
         if self.state is not None:
             self._state.write_text(json.dumps(self.state))
-            command += ["--state", str(self._state)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-            assert process.stdout is not None
-            if kill_at_request is not None:
-                threading.Thread(target=self._kill_at_request, args=(process, kill_at_request)).start()
-            for number, line in enumerate(process.stdout, 1):
-                if line.endswith(b"\n"):
-                    self._take(json.loads(line))
-                if number == kill_at_line:
-                    process.kill()
-        return process.returncode == -9
-
-    def _kill_at_request(self, process: subprocess.Popen[bytes], number: int) -> None:
+            arguments += ["--state", str(self._state)]
         before = self._requests()
-        while self._requests() - before < number and process.poll() is None:
-            time.sleep(0.02)
-        process.kill()
+        run = start_command(arguments, self._folder)
+        while not run.is_over():
+            if kill_at_request is not None and self._requests() - before >= kill_at_request:
+                run.send(signal.SIGKILL)
+            if kill_at_line is not None and (self._folder / "out.singer").read_bytes().count(b"\n") >= kill_at_line:
+                run.send(signal.SIGKILL)
+            time.sleep(0.01)
+        ended = run.end()
+        for line in ended.output.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                self._take(json.loads(line))
+        return ended.code == -signal.SIGKILL
 
     def _requests(self) -> int:
         return sum(row["count"] for row in self._emulator.request_summary())
