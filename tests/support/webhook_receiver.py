@@ -24,6 +24,7 @@ from linq_client.webhooks import SigningSecrets
 from linq_webhooks.app import create_app
 from linq_webhooks.archive import Archive
 from linq_webhooks.server import Server
+from tests.support.leftovers import end_with_tests
 from tests.support.waiting import PATIENCE, wait_until
 
 __all__ = [
@@ -162,9 +163,12 @@ class ReceiverProcess:
         }
         self._log = log.open("ab") if log else None
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment)
+        end_with_tests(self.process.pid)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line, "the receiver did not start"
+        if not line:
+            code = self._ended()
+            raise AssertionError(f"the receiver did not start, and ended with {code}; its log: {log or 'stderr'}")
         self.port = json.loads(line)["port"]
         self.url = f"http://127.0.0.1:{self.port}/webhooks/linq"
 
