@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from linq_client._cards import AppCard, AppClip, CardApp, CardLayout, Experience
 from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender
+from linq_client._handles import normal_handle
 from linq_client._outgoing import (
     Decoration,
     InlineSticker,
@@ -60,7 +61,6 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
-from linq_client.handles import normal_handle, shown_handle
 
 __version__: str
 
@@ -122,7 +122,6 @@ __all__ = [
     "check_sender",
     "message_from",
     "normal_handle",
-    "shown_handle",
 ]
 
 if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package

@@ -18,9 +18,9 @@ from typing import Any
 
 from linq_client import models
 from linq_client._checks import check_sender
+from linq_client._handles import normal_handle, shown_handle
 from linq_client.client import LinqClient
 from linq_client.errors import AuthenticationError, ErrorCode, InvalidRequestError, LinqError, NotFoundError
-from linq_client.handles import normal_handle, shown_handle
 from linq_client.sync import StableListReader, read_stable
 
 __all__ = ["ErasureReport", "NotDeleted", "erase_person"]

@@ -2,7 +2,8 @@
 
 `plan` has the decisions, as pure functions over plain values: which pass, what is new, what was lost. `state` is what
 a run hands on to the next. `line_pass` reads all chats of one line, `chat_reader` one chat, both in the threads of
-`worker_pool`; `records` is what comes out, and `conform` makes it fit the schemas. `shown_reactions` knows which
+`worker_pool`; `records` is what comes out, and `conform` makes it fit the schemas. `masking` then takes out of it who
+people are, by `mask_rules`, where that is asked for. `shown_reactions` knows which
 reactions were emitted, `media` stores files, `locations` asks where people are. `progress` is for the log. `session`
 holds what the streams of one run share: the client, the lines, and what failed. How one list is read to its end
 although it shifts meanwhile is in `linq_client.sync`. `masking` hides who people are and what they wrote, `mask_rules`

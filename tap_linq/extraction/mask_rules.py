@@ -33,6 +33,8 @@ class Rule(Enum):
     """One of a few words of the platform: as it is, if it is a word, else as EITHER."""
     TIME = "time"
     """A date-time: as it is."""
+    PATH = "path"
+    """Where the tap has stored a file: as it is, if the name is an id; else as EITHER."""
 
 
 _NAMES: Final[Mapping[Rule, str]] = {
@@ -43,8 +45,7 @@ _NAMES: Final[Mapping[Rule, str]] = {
     Rule.TEXT: "text text_before value custom_emoji fallback_text caption subcaption trailing_caption "
     "trailing_subcaption image_title image_subtitle title description",
     Rule.EITHER: (
-        "display_name filename file_name url image_url group_chat_icon doc_url stored_at error body address locality "
-        "target_url"
+        "display_name filename file_name url image_url group_chat_icon doc_url error body address locality target_url"
     ),
     Rule.LINE: "line phone_number phone_numbers",
     Rule.IDENTIFIER: (
@@ -57,6 +58,7 @@ _NAMES: Final[Mapping[Rule, str]] = {
         "subscribed_events routing_key_header routing_id_header"
     ),
     Rule.TIME: "webhook_version",
+    Rule.PATH: "stored_at",
 }
 
 #: What a text holds, by the name of its field, of those whose schema does not say that it is a time.

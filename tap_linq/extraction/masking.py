@@ -110,6 +110,8 @@ class Masking:
             return value if IDENTIFIER.fullmatch(value) else self._digest(f"id {value}")
         if rule is Rule.WORD and WORD.fullmatch(value):
             return value
+        if rule is Rule.PATH and IDENTIFIER.fullmatch(value.rpartition("/")[2]):
+            return value
         if rule is Rule.TIME:
             moment = parse_datetime_or_none(f"{value}T00:00:00Z" if len(value) == _DATE_LENGTH else value)
             return None if moment is None else value if len(value) == _DATE_LENGTH else format_datetime(moment)

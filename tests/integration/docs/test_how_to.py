@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
+from tap_linq.extraction.masking import Masking
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -26,10 +28,12 @@ def client(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> LinqCl
     return LinqClient()
 
 
-def run(page: str) -> None:
-    """Run the only example of a page."""
+def run(page: str) -> dict[str, Any]:
+    """Run the only example of a page, and return what it defines."""
     (code,) = re.findall(r"^( *)```python\n(.*?)^\1```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
-    exec("\n".join(line.removeprefix(code[0]) for line in code[1].splitlines()), {"__name__": "example"})
+    names: dict[str, Any] = {"__name__": "example"}
+    exec("\n".join(line.removeprefix(code[0]) for line in code[1].splitlines()), names)
+    return names
 
 
 def test_what_unknown_recipients_got(
@@ -54,6 +58,16 @@ def test_a_person_is_erased_at_linq(client: LinqClient) -> None:
     run("how-to/erase-a-person.md")
     assert list(client.messages.list(alone.id)) == []
     assert len(list(client.messages.list(group.id))) == 1
+
+
+def test_what_was_masked_is_found_and_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "0123456789abcdef0123456789abcdef"
+    monkeypatch.setenv("TAP_LINQ_MASK_KEY", key)
+    masking = Masking(key, handles=True, text="encrypt", own_lines=lambda: ())
+    (row,) = masking.mask([{"handle": "Ann@example.com", "text": "Soup?"}])
+    names = run("how-to/mask-people.md")
+    assert names["digest"]("ann@example.com") == row["handle"]
+    assert names["read"](row["text"]) == "Soup?"
 
 
 def test_the_readme_on_a_package_index() -> None:
