@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from linq_emulator.clock import iso
 from linq_emulator.json_codec import encode
 
-__all__ = ["MAX_EXCHANGES", "MAX_REQUESTS", "Exchange", "LoggedRequest", "RequestLog"]
+__all__ = ["MAX_EXCHANGES", "MAX_REQUESTS", "Exchange", "KeyUses", "LoggedRequest", "RequestLog"]
 
 MAX_REQUESTS = 100_000
 MAX_EXCHANGES = 5_000
+MAX_KEY_USES = 20
 MAX_KEPT_BYTES = 16_384
 """Of a body, and of an answer. With `MAX_EXCHANGES` it bounds the memory: 160 MB if all are as large."""
 
@@ -42,6 +43,15 @@ class Exchange:
     answer: bytes
 
 
+@dataclass(slots=True)
+class KeyUses:
+    """The requests with the idempotency key of a message after the one that sent it. They sent nothing."""
+
+    count: int = 0
+    trace_ids: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_KEY_USES))
+    """Of the last ones."""
+
+
 class RequestLog:
     """The last `MAX_REQUESTS` requests, the last `MAX_EXCHANGES` in full, and the number of all."""
 
@@ -49,6 +59,7 @@ class RequestLog:
         self._last: deque[LoggedRequest] = deque(maxlen=MAX_REQUESTS)
         self._counts: Counter[tuple[str, str, int | None]] = Counter()
         self._exchanges: dict[str, Exchange] = {}
+        self._key_uses: dict[str, KeyUses] = {}
 
     def add(self, request: LoggedRequest, body: bytes, answer: bytes) -> None:
         """Log a request that was answered. Reads are kept without body and answer."""
@@ -63,6 +74,16 @@ class RequestLog:
     def exchange(self, trace_id: str) -> Exchange | None:
         """The request with this trace id, if it is one of the last that were no reads."""
         return self._exchanges.get(trace_id)
+
+    def add_key_use(self, message_id: str, trace_id: str) -> None:
+        """Log that a request had the idempotency key of a message that was sent before."""
+        uses = self._key_uses.setdefault(message_id, KeyUses())
+        uses.count += 1
+        uses.trace_ids.append(trace_id)
+
+    def key_uses(self, message_id: str) -> KeyUses:
+        """The later uses of a message's idempotency key."""
+        return self._key_uses.get(message_id) or KeyUses()
 
     def entries(self) -> Iterator[bytes]:
         """The last requests as JSON, oldest first."""

@@ -235,8 +235,6 @@ class Message:
     edits: list[dict[str, Any]] | None = None
     failure_code: int | None = None
     """Why it failed."""
-    key_uses: list[str] | None = None
-    """Trace ids of later requests with its idempotency key, which sent nothing."""
     poll: Poll | None = None
     is_unlisted: bool = False
     """Whether the list of its chat lacks it, although a read with its id finds it."""

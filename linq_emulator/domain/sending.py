@@ -239,7 +239,7 @@ def run_idempotent(
     scoped_key = (scope, key or "")
     stored = backend.responses_by_key.get(scoped_key) if key else None
     if stored is not None and (stored.valid_until is None or backend.now() < stored.valid_until):
-        stored.message.key_uses = [*(stored.message.key_uses or ()), backend.trace_id]
+        backend.request_log.add_key_use(stored.message.id, backend.trace_id)
         if stored.message.gone:
             raise ApiError(2002, "the message of this idempotency key is deleted or has expired")
         if stored.operation != operation:

@@ -14,13 +14,13 @@ from linq_emulator.request_log import Exchange
 __all__ = ["inspect"]
 
 MAX_DELIVERIES = 50
-MAX_USES = 20
 
 
 def inspect(backend: Backend, message: Message) -> dict[str, Any]:
     """Everything that the panel beside a conversation shows of one message."""
     exchange = backend.request_log.exchange(message.trace_id)
-    uses = [backend.request_log.exchange(trace_id) for trace_id in (message.key_uses or ())[-MAX_USES:]]
+    key_uses = backend.request_log.key_uses(message.id)
+    uses = [backend.request_log.exchange(trace_id) for trace_id in key_uses.trace_ids]
     return {
         "id": message.id,
         "trace_id": message.trace_id,

@@ -57,7 +57,12 @@ async function readUntilFresh() {
   while (isStale) {
     isStale = false;
     const { line, chats, chatId, first, messages } = state;
-    const view = await get("inbox", { line, chats, chat: chatId, first, messages });
+    let view;
+    try {
+      view = await get("inbox", { line, chats, chat: chatId, first, messages });
+    } catch {
+      return; // The emulator has ended. When it is there again, the stream says so.
+    }
     if (chatId !== state.chatId || first !== state.first || messages !== state.messages || line !== state.line) {
       isStale = true;
       continue;
@@ -70,7 +75,7 @@ async function readUntilFresh() {
 }
 
 export function start(onState) {
-  follow(() => refresh().catch(() => {}), onState);
+  follow(refresh, onState);
 }
 
 /** The virtual time now, in milliseconds. */

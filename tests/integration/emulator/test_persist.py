@@ -90,8 +90,11 @@ def test_what_was_under_way_goes_on(tmp_path):
     file = tmp_path / "emulator.jsonl"
     with Server(persist=file, speed=1, ephemeral_hours=1, switches={"delivery_seconds": 3600}) as server:
         message = server.create(ANN)["message"]
+        server.inbound(ANN, "on a clock that runs")
+        before = shown(server)
         os.kill(server.pid, signal.SIGKILL)
     with ThreadedServer(persist=file, ephemeral_hours=1, switches={"delivery_seconds": 3600}) as server:
+        assert shown(server) == before
         assert server.ok("GET", f"/v3/messages/{message['id']}")["delivery_status"] == "pending"
         server.advance(minutes=20)
         assert server.ok("GET", f"/v3/messages/{message['id']}")["delivery_status"] == "queued"
