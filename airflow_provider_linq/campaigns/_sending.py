@@ -113,9 +113,9 @@ class Sending:
         except BaseException:
             try:
                 log.info("Campaign: %s", self._progress_in_words)
+                self._write_outcomes(checkpoint)
                 if self._progress is not None:
                     self._progress.record("ended")
-                self._write_outcomes(checkpoint)
             except Exception as error:  # it must not hide what ended the campaign
                 log.warning("The outcomes could not be written: %s", type(error).__name__)
             raise

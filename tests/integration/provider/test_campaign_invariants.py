@@ -195,7 +195,7 @@ def test_who_was_written_to_is_in_the_outcomes_when_a_later_try_finds_invalid_ro
 
     def watch(key: str, value: Any) -> None:
         nonlocal writes
-        writes += 1
+        writes += key != "linq_campaign_progress"  # a picture for people
         if writes > 4:  # after the claims
             raise SystemExit
 
