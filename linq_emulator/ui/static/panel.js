@@ -28,7 +28,7 @@ function paintPanel({ view }) {
   const key = JSON.stringify([state.panel, state.messageId]);
   if (head.shown !== key) {
     head.shown = key;
-    fill(head, iconButton("back", "Back", close, { class: "icon-button narrow-only" }), tab("message", "Message"), tab("emulator", "Emulator"));
+    fill(head, h("h2", { class: "visually-hidden" }, "Details"), iconButton("back", "Back", close, { class: "icon-button narrow-only" }), tab("message", "Message"), tab("emulator", "Emulator"));
     shown = "";
   }
   if (state.panel === "emulator") {

@@ -326,7 +326,21 @@ def test_a_phone_shows_one_column_at_a_time(open_page: Callable[..., Page], emul
     expect(bubble(page, "roses")).to_be_visible()
     page.get_by_role("button", name="Back to the chats").tap()
     expect(row(page, "roses")).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+    expect(page.get_by_role("button", name="Write as a new person")).to_be_in_viewport(ratio=1)
+
+
+def test_nothing_is_wider_than_a_phone(
+    open_page: Callable[..., Page], emulator: EmulatorThread, client: LinqClient
+) -> None:
+    client.chats.create(LINE, [ANN, BOB, CAT], text("Who has a word that is long? " + "Donaudampfschifffahrt" * 9))
+    emulator.fault("latency", seconds=0)
+    page = open_page(emulator.inbox, viewport=PHONE)
+    expect(page.get_by_role("button", name="Emulator settings")).to_be_in_viewport(ratio=1)
+    page.locator(".row").click()
+    for name in ("Send as the person", "Details"):
+        expect(page.get_by_role("button", name=name, exact=True).first).to_be_in_viewport(ratio=1)
+    bubble(page, "Who has a word").locator(".text").click()
+    expect(details(page).get_by_role("button", name="Copy: Message")).to_be_in_viewport(ratio=1)
 
 
 def test_the_theme_is_that_of_the_system_until_it_is_chosen(
