@@ -20,6 +20,24 @@
 {% endmacro %}
 
 
+{# The instant at a path of a JSON column. #}
+{% macro json_instant(value, path) %}
+    {{ return(adapter.dispatch('json_instant', 'linq')(linq.json_text(value, path))) }}
+{% endmacro %}
+
+{% macro default__json_instant(text) %}
+    {{ return('cast(' ~ text ~ ' as ' ~ linq.type_of('timestamp') ~ ')') }}
+{% endmacro %}
+
+{# DuckDB may have found out that it is a time when it read the files; as JSON again it has lost its zone, which was UTC. #}
+{% macro duckdb__json_instant(text) %}
+    {{ return(
+        'cast(case when regexp_matches(' ~ text ~ ", '(Z|[+-][0-9]{2}(:?[0-9]{2})?)$') then " ~ text
+        ~ ' else ' ~ text ~ " || 'Z' end as timestamp with time zone)"
+    ) }}
+{% endmacro %}
+
+
 {# A join with a row `flattened` (value, index from 0) for each item of a JSON array; none for what is no array. #}
 {% macro flatten(value) %}
     {{ return(adapter.dispatch('flatten', 'linq')(value)) }}

@@ -27,3 +27,12 @@
 {% macro bigquery__without_space_around(text) %}
     {{ return('trim(' ~ text ~ ')') }}
 {% endmacro %}
+
+
+{#
+    Whether the tap has encrypted a text (`mask_text: encrypt`): a Fernet token has 100 characters or more, and begins with
+    its version and the upper bytes of its time.
+#}
+{% macro is_encrypted(text) -%}
+({{ text }} like 'gAAAAA%' and length({{ text }}) >= 100)
+{%- endmacro %}

@@ -23,6 +23,9 @@ DATABASES = (CORE, "dbt-duckdb==1.11.1", "dbt-postgres==1.11.0", f"duckdb=={duck
 CLOUDS = (CORE, "dbt-snowflake==1.12.4", "dbt-bigquery==1.12.1", "sqlglot==30.30.0")
 
 
+ZONE = "Asia/Kolkata"
+
+
 @dataclass
 class Build:
     """What became of a command of dbt.
@@ -67,7 +70,8 @@ class Dbt:
                 *("--target-path", folder / "target", "--log-path", folder, "--log-level-file", "none"),
                 *("--vars", json.dumps(variables), *more),
             ],
-            env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+            # In sessions whose zone is not UTC.
+            env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "TZ": ZONE, "PGTZ": ZONE},
             cwd=folder,
             capture_output=True,
             text=True,

@@ -7,8 +7,7 @@ covered as (
         gaps.source_relation,
         gaps.id,
         sum({{ linq.seconds_between(
-            'cast(' ~ linq.json_text('flattened.value', 'start') ~ ' as ' ~ linq.type_of('timestamp') ~ ')',
-            'cast(' ~ linq.json_text('flattened.value', 'end') ~ ' as ' ~ linq.type_of('timestamp') ~ ')'
+            linq.json_instant('flattened.value', 'start'), linq.json_instant('flattened.value', 'end')
         ) }}) as covered_seconds
     from gaps
     {{ linq.flatten('gaps.covered') }}

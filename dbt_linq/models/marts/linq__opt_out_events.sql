@@ -23,7 +23,8 @@ from_webhooks as (
     from {{ ref('stg_linq__opt_outs') }}
 ),
 
-{# Without a webhook archive, or for what came before there was one. A text that was not loaded says nothing. #}
+{# Without a webhook archive, or for what came before there was one. A text that was not loaded, or
+   is encrypted, says nothing. #}
 from_messages as (
     select
         source_relation,
@@ -44,7 +45,10 @@ from_messages as (
         from {{ ref('linq__messages') }}
         where direction = 'inbound'
             and not is_system_event
-            and (text is not null or (part_count > 0 and text_part_count = 0))
+            and (
+                (text is not null and not {{ linq.is_encrypted('text') }})
+                or (text is null and part_count > 0 and text_part_count = 0)
+            )
     ) as received
     {# In a group nobody opts out with a word. #}
     where not (is_word and coalesce(is_group, false))
@@ -56,7 +60,7 @@ from_chats as (
         cast(null as {{ linq.type_of('string') }}) as handle,
         true as opted_out,
         'health_status' as evidence,
-        cast({{ linq.json_text('health_status', 'updated_at') }} as {{ linq.type_of('timestamp') }}) as happened_at,
+        {{ linq.json_instant('health_status', 'updated_at') }} as happened_at,
         id as chat_id,
         line,
         cast(null as {{ linq.type_of('string') }}) as message_id

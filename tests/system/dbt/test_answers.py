@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from docs_tools.dbt import tables
-from tests.support.dbt import Build, Dbt
+from tests.support.dbt import ZONE, Build, Dbt
 from tests.support.loaders import Loaders
 from tests.support.postgres import new_database
 from tests.system.dbt.world import ANN, BEN, CAT, DEE, GUS, HAL, VARIABLES, World, into_duckdb, into_postgres, live
@@ -81,11 +81,11 @@ def warehouse(request: pytest.FixtureRequest, builds: dict[str, tuple[dict[str, 
     target, build = builds[request.param]
     if request.param == "postgres":
         login = {name: target[name] for name in ("host", "port", "user", "dbname")}
-        with psycopg.connect(**login, options="-c search_path=models -c timezone=Asia/Kolkata") as connection:
+        with psycopg.connect(**login, options=f"-c search_path=models -c timezone={ZONE}") as connection:
             yield Warehouse(build, lambda sql: [tuple(map(plain, row)) for row in connection.execute(sql.encode())])
     else:
         with duckdb.connect(target["path"], read_only=True) as database:
-            database.execute("set timezone = 'Asia/Kolkata'; set schema = 'models'")
+            database.execute(f"set timezone = '{ZONE}'; set schema = 'models'")
             yield Warehouse(build, lambda sql: [tuple(map(plain, row)) for row in database.execute(sql).fetchall()])
 
 
@@ -179,9 +179,14 @@ def test_the_health_of_lines(warehouse: Warehouse, world: World) -> None:
     assert [row[2:4] for row in rates if row[0] == two] == [(0, True)]
 
 
-def test_who_has_opted_out(warehouse: Warehouse) -> None:
+def test_who_has_opted_out(warehouse: Warehouse, world: World) -> None:
     found = warehouse.main("linq__opt_outs", "handle, opted_out, opted_in_at is not null")
     assert sorted(found) == sorted([(CAT, True, False), (DEE, False, True)])
+    (stop,) = (row for row in world.ledger if row["text"] == "STOP" and row["from"] == CAT)
+    times = warehouse.main("linq__opt_out_events", "evidence, happened_at")
+    assert {evidence for evidence, _ in times} >= {"keyword", "message", "health_status"}
+    first = dict(warehouse.main("linq__opt_outs", "handle, first_opted_out_at"))
+    assert first[CAT] == as_plain(stop["created_at"])
 
 
 def test_results_of_a_campaign(warehouse: Warehouse, world: World) -> None:

@@ -43,6 +43,6 @@ def test_models_are_read_by_a_parser_of_the_dialect(
     variables = {"linq_sources": [{"name": "one", "schema": "a"}, {"name": "two", "schema": "b", "database": "c"}]}
     compiled = Dbt(programs).run("compile", tmp_path, {"type": dialect, **TARGETS[dialect]}, variables, *offline)
     assert compiled.code == 0, compiled.log[-5_000:]
-    files = sorted((tmp_path / "target" / "compiled").rglob("*linq__*.sql"))
-    assert {file.name for file in files} == {file.name for file in STAGING.parent.rglob("*.sql")}
+    files = sorted((tmp_path / "target" / "compiled").rglob("*.sql"))
+    assert {file.name for file in files} >= {file.name for file in STAGING.parent.rglob("*.sql")}
     subprocess.run([programs / "python", "-c", READ, dialect, *files], check=True, timeout=300)
