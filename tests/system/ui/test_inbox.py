@@ -217,13 +217,14 @@ def test_faults_are_set_and_cleared_and_switches_change(page: Page, emulator: Em
     page.get_by_role("dialog").get_by_label("Seconds").fill("0.5")
     page.get_by_role("button", name="Set", exact=True).click()
     expect(page.get_by_role("dialog")).to_have_count(0)
+    wait_until(emulator.faults, "the fault is set")
     assert [(fault["kind"], fault["seconds"]) for fault in emulator.faults()] == [("latency", 0.5)]
     details(page).get_by_label("cursor", exact=True).select_option("key")
     wait_until(lambda: emulator.switches()["cursor"] == "key", "the switch is set")
     details(page).get_by_role("button", name="Reset the emulator").click()
     page.get_by_role("button", name="Reset", exact=True).click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert emulator.faults() == []
+    wait_until(lambda: not emulator.faults(), "the emulator is reset")
 
 
 def test_it_connects_again_after_a_restart(tmp_path, open_page: Callable[..., Page]) -> None:
@@ -232,7 +233,7 @@ def test_it_connects_again_after_a_restart(tmp_path, open_page: Callable[..., Pa
         page = open_page(emulator.inbox)
         emulator.inbound(ANN, "before")
         expect(row(page, "before")).to_be_visible()
-        assert page.locator("#live.on").count() == 1
+        expect(page.locator("#live.on")).to_have_count(1)
     expect(page.locator("#live")).to_have_text("Reconnecting…")
 
 
@@ -354,7 +355,7 @@ def test_the_theme_is_that_of_the_system_until_it_is_chosen(
     expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
     assert is_dark()
     page.get_by_role("button", name="Switch to the light theme").click()
-    assert not is_dark()
+    wait_until(lambda: not is_dark(), "it is light")
     page.reload()
     expect(page.get_by_role("button", name="Switch to the dark theme")).to_be_visible()
     assert not is_dark()
