@@ -153,16 +153,17 @@ def run_try(order: Order, parent: Connection, acks: Connection) -> None:
     signal.signal(signal.SIGALRM, on_signal)
     parent.send("executing")
     try:
-        ending = _executed(order)
-    except TaskDeferred as deferred:
-        path, kwargs = deferred.trigger.serialize()
-        ending = Ending("deferred", deferral=Deferral(deferred.method_name, deferred.kwargs or {}, path, kwargs))
-    except AirflowSkipException as skip:
-        ending = Ending("skipped", error=str(skip))
-    except AirflowFailException as error:
-        traceback.print_exc()
-        ending = Ending("failed", error=str(error))
-    except BaseException as error:
+        try:
+            ending = _executed(order)
+        except TaskDeferred as deferred:
+            path, kwargs = deferred.trigger.serialize()
+            ending = Ending("deferred", deferral=Deferral(deferred.method_name, deferred.kwargs or {}, path, kwargs))
+        except AirflowSkipException as skip:
+            ending = Ending("skipped", error=str(skip))
+        except AirflowFailException as error:
+            traceback.print_exc()
+            ending = Ending("failed", error=str(error))
+    except BaseException as error:  # also of a signal that comes when the operator has just ended
         traceback.print_exc()
         ending = Ending("up_for_retry", error=f"{type(error).__name__}: {error}")
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
