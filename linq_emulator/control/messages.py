@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable
-from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -56,7 +55,7 @@ async def _wait(backend: Backend, query: Wait, start: int) -> object:
             if backend.store is not store:
                 # A reset.
                 store, start = backend.store, 0
-            message = _newest(query.to, reversed(list(islice(store.ledger, start, None))))
+            message = _newest(query.to, reversed(store.ledger[start:]))
             if message is not None:
                 return msgspec.Raw(ledger_entry(message))
             start = len(store.ledger)

@@ -42,7 +42,7 @@ class Inbox:
         if store is not self._store:
             # A reset.
             self._store, self._read, self._by_chat = store, 0, {}
-        for message in islice(store.ledger, self._read, None):
+        for message in store.ledger[self._read :]:
             self._by_chat.setdefault(message.chat.id, []).append(message)
         self._read = len(store.ledger)
 

@@ -222,8 +222,13 @@ class Events:
 
     def next(self):
         """The number of the next change."""
-        line = next(line for line in self.lines if line.startswith(b"data: "))
-        return json.loads(line.removeprefix(b"data: "))["change"]
+        comments = 0
+        for line in self.lines:
+            if line.startswith(b"data: "):
+                return json.loads(line.removeprefix(b"data: "))["change"]
+            comments += line.startswith(b":")
+            assert comments < 5, "for more than a minute, the stream had nothing but its heartbeat"
+        raise AssertionError("the stream has ended")
 
 
 def test_whoever_follows_hears_of_each_change(server):
