@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linq_client import InvalidRequestError
@@ -37,7 +37,7 @@ def strings() -> st.SearchStrategy[str]:
     return st.sampled_from((*NUMBER_FORMS, *TEXT_FORMS))
 
 
-NAMES = st.sampled_from(sorted(mask_rules.KNOWN | {"unheard_of", PERSON, "my secret"}))
+NAMES = st.sampled_from(sorted(mask_rules.KNOWN)) | st.sampled_from(("unheard_of", PERSON, "my secret"))
 ANYTHING = st.recursive(
     strings(), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
 )
@@ -58,16 +58,17 @@ STREAMS = {name: getattr(schemas, name) for name in schemas.__all__}
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("text", ["drop", "encrypt"])
-def test_no_output_holds_a_handle_or_a_text(stream: str, text: str) -> None:
+def test_no_output_holds_a_handle_or_a_text(stream: str) -> None:
     schema = STREAMS[stream]
-    mask = masking(text=text)
+    masks = {text: masking(text=text) for text in ("drop", "encrypt")}
+    conformer = Conformer(schema, lambda _: True)
     keys = dict.fromkeys(schema.get("required", ()), PERSON)
 
-    @given(filled(schema))
-    def check(record: dict[str, Any]) -> None:
-        fitting = Conformer(schema, lambda _: True).conform([{**keys, "_extra": None, **record}])
-        out = json.dumps(mask.mask(fitting), ensure_ascii=False)
+    @settings(max_examples=60)
+    @given(filled(schema), st.sampled_from(sorted(masks)))
+    def check(record: dict[str, Any], text: str) -> None:
+        fitting = conformer.conform([{**keys, "_extra": None, **record}])
+        out = json.dumps(masks[text].mask(fitting), ensure_ascii=False)
         if text == "encrypt":
             out = re.sub(r'"gAAAA[\w=-]+"', "null", out)
         for value in re.findall(r'"(?:[^"\\]|\\.)*"', out):
@@ -133,7 +134,7 @@ def test_a_text_can_be_decrypted_as_the_guide_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "why"),
+    ("given_settings", "why"),
     [
         ({"mask_handles": True}, "mask_key: must have 32 characters or more, .*got none"),
         ({"mask_text": "drop", "mask_key": "short"}, "mask_key: must have 32 characters or more, .*got 5"),
@@ -144,11 +145,11 @@ def test_a_text_can_be_decrypted_as_the_guide_says() -> None:
         ),
     ],
 )
-def test_settings_that_would_mask_less_than_meant_are_refused(settings: dict[str, Any], why: str) -> None:
+def test_settings_that_would_mask_less_than_meant_are_refused(given_settings: dict[str, Any], why: str) -> None:
     defaults = {
         name: one["default"] for name, one in TapLinq.config_jsonschema["properties"].items() if "default" in one
     }
     with pytest.raises(InvalidRequestError, match=why) as refused:
-        Settings.from_config({**defaults, "api_key": "key", **settings})
+        Settings.from_config({**defaults, "api_key": "key", **given_settings})
     assert KEY not in str(refused.value)
     assert KEY not in repr(Settings.from_config({**defaults, "api_key": "k", "mask_handles": True, "mask_key": KEY}))
