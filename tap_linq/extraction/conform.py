@@ -25,7 +25,7 @@ import msgspec
 from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.records import EXTRA, Record
 
-__all__ = ["Conformer", "Misfits", "columns_of"]
+__all__ = ["COMMON_TIME", "Conformer", "Misfits", "columns_of"]
 
 JsonSchema = Mapping[str, Any]
 IsSelected = Callable[[tuple[str, ...]], bool]
@@ -54,7 +54,7 @@ MAX_EXACT_FLOAT: Final = 2.0**53
 #: A date-time that goes out as it came, of the years that `parse_datetime` takes. All loaders read this form, and it
 #: names UTC, which those need that drop zones. The 29th of February is left to `_fit_time`: one search is half of what
 #: it costs to parse, and a message has five times.
-_COMMON_TIME: Final = re.compile(
+COMMON_TIME: Final = re.compile(
     r"""
     (?!0000|0001|9999)\d{4}-
     (?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)
@@ -268,7 +268,7 @@ def _fit_text(value: Any) -> Any:
 
 
 def _fit_time(value: Any) -> Any:
-    if isinstance(value, str) and _COMMON_TIME.fullmatch(value):
+    if isinstance(value, str) and COMMON_TIME.fullmatch(value):
         return value
     moment = parse_datetime_or_none(value)
     if moment is None:
@@ -299,7 +299,7 @@ def _fit_number(value: Any) -> Any:
 # The times of a message are often the same, and of a handle always.
 @lru_cache(maxsize=1024)
 def _check_time(_: type, value: object) -> _Time:
-    if isinstance(value, str) and _COMMON_TIME.fullmatch(value):
+    if isinstance(value, str) and COMMON_TIME.fullmatch(value):
         return _SOME_TIME
     raise ValueError("must be a date-time in UTC")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tap_linq import schemas
 
-__all__ = ["CONTAINERS", "IDENTIFIER", "KNOWN", "PLAIN_NUMBERS", "RULES", "WORD", "Rule", "rule_of"]
+__all__ = ["CONTAINERS", "IDENTIFIER", "KNOWN", "PLAIN_NUMBERS", "RULES", "WORD", "Rule"]
 
 
 class Rule(Enum):
@@ -60,9 +60,6 @@ _NAMES: Final[Mapping[Rule, str]] = {
     Rule.TIME: "webhook_version",
     Rule.PATH: "stored_at",
 }
-
-#: What a text holds, by the name of its field, of those whose schema does not say that it is a time.
-RULES: Final[Mapping[str, Rule]] = {name: rule for rule, names in _NAMES.items() for name in names.split()}
 
 #: Objects, and arrays of them, whose fields go out as their own rules say.
 CONTAINERS: Final = frozenset(
@@ -131,10 +128,11 @@ def _plain() -> Iterator[tuple[str, bool]]:
 PLAIN_NUMBERS: Final = frozenset(name for name, is_time in _plain() if not is_time) | _OF_EVENTS
 _TIMES: Final = frozenset(name for name, is_time in _plain() if is_time)
 
+#: What a text holds, by the name of its field.
+RULES: Final[Mapping[str, Rule]] = {
+    **{name: rule for rule, names in _NAMES.items() for name in names.split()},
+    **dict.fromkeys(_TIMES, Rule.TIME),
+}
+
 #: All names that have a rule.
-KNOWN: Final = CONTAINERS | PLAIN_NUMBERS | _TIMES | RULES.keys()
-
-
-def rule_of(name: str) -> Rule:
-    """Return what a text holds, by the name of its field."""
-    return Rule.TIME if name in _TIMES else RULES.get(name, Rule.EITHER)
+KNOWN: Final = CONTAINERS | PLAIN_NUMBERS | RULES.keys()

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from linq_client import InvalidRequestError, normal_handle
 from linq_client.times import format_datetime, parse_datetime_or_none
-from tap_linq.extraction.mask_rules import CONTAINERS, IDENTIFIER, KNOWN, PLAIN_NUMBERS, WORD, Rule, rule_of
+from tap_linq.extraction.conform import COMMON_TIME
+from tap_linq.extraction.mask_rules import CONTAINERS, IDENTIFIER, KNOWN, PLAIN_NUMBERS, RULES, WORD, Rule
 from tap_linq.extraction.records import Record
 
 if TYPE_CHECKING:
@@ -85,36 +86,46 @@ class Masking:
 
     def mask(self, records: Sequence[Record]) -> list[Record]:
         """Return records that fit their schema so that they are masked."""
-        return [{name: self._masked(name, value) for name, value in record.items()} for record in records]
+        # Half of a record is null, and a call would cost more than what it finds out.
+        return [
+            {name: None if value is None else self._masked(name, value) for name, value in record.items()}
+            for record in records
+        ]
 
     def _masked(self, name: str, value: Any) -> Any:
-        if value is None or name not in KNOWN:
+        if name not in KNOWN or value is None:
             return None
         if isinstance(value, str):
-            return self._masked_text(rule_of(name), value)
+            return self._masked_text(RULES.get(name, Rule.EITHER), value)
         if isinstance(value, list):
             return [self._masked(name, one) for one in value]
         if isinstance(value, dict):
             if name not in CONTAINERS:
                 return None
             # A name that nobody knows may be a handle itself.
-            return {inner: self._masked(inner, one) for inner, one in value.items() if inner in KNOWN}
+            return {
+                inner: None if one is None else self._masked(inner, one)
+                for inner, one in value.items()
+                if inner in KNOWN
+            }
         return value if name in PLAIN_NUMBERS else None
 
     def _masked_text(self, rule: Rule, value: str) -> str | None:
-        if rule is Rule.HANDLE or (rule is Rule.LINE and value not in self._own_lines()):
-            return self._digest(normal_handle(value)) if self._masks_handles else value
-        if rule is Rule.LINE or (rule is Rule.TEXT and self._text is None):
-            return value
+        if rule is Rule.TIME:
+            return value if COMMON_TIME.fullmatch(value) else _time(value)
         if rule is Rule.IDENTIFIER:
             return value if IDENTIFIER.fullmatch(value) else self._digest(f"id {value}")
-        if rule is Rule.WORD and WORD.fullmatch(value):
+        if rule is Rule.LINE and value in self._own_lines():
             return value
-        if rule is Rule.PATH and IDENTIFIER.fullmatch(value.rpartition("/")[2]):
+        if rule in (Rule.HANDLE, Rule.LINE):
+            return self._digest(normal_handle(value)) if self._masks_handles else value
+        is_plain = (
+            (rule is Rule.WORD and WORD.fullmatch(value))
+            or (rule is Rule.TEXT and self._text is None)
+            or (rule is Rule.PATH and IDENTIFIER.fullmatch(value.rpartition("/")[2]))
+        )
+        if is_plain:
             return value
-        if rule is Rule.TIME:
-            moment = parse_datetime_or_none(f"{value}T00:00:00Z" if len(value) == _DATE_LENGTH else value)
-            return None if moment is None else value if len(value) == _DATE_LENGTH else format_datetime(moment)
         return None if self._encrypt is None else self._encrypt(value)
 
     def _new_digest(self, text: str) -> str:
@@ -130,3 +141,11 @@ class Masking:
             raise InvalidRequestError("mask_text: encrypt needs the package cryptography, which is missing") from None
         fernet = Fernet(base64.urlsafe_b64encode(self._derived(b"tap-linq: encryption of text")))
         return lambda value: fernet.encrypt(value.encode(errors="replace")).decode()
+
+
+def _time(value: str) -> str | None:
+    """Return a date, or a date-time in UTC, as it says the time and nothing else; None if it is neither."""
+    if len(value) == _DATE_LENGTH:
+        return None if parse_datetime_or_none(f"{value}T00:00:00Z") is None else value
+    moment = parse_datetime_or_none(value)
+    return None if moment is None else format_datetime(moment)
