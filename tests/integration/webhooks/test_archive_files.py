@@ -153,6 +153,7 @@ def test_a_closed_segment_is_compressed_and_found_whichever_is_left(tmp_path: Pa
             path.with_name(f"hidden-{path.name}-x").rename(path)
 
 
+@time_machine.travel(START)
 def test_a_write_that_fails_leaves_the_segment_and_what_was_written_before(tmp_path: Path) -> None:
     """The disk is full in the middle of a batch, and has room again."""
     pytest.importorskip("resource")

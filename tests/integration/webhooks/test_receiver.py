@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import time_machine
 
 from linq_webhooks._encryption import BodyCipher
 from linq_webhooks.archive import Archive, ArchiveError, StoredEvent, open_archive
@@ -37,6 +38,13 @@ from tests.support.webhook_receiver import (
 )
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is busy for seconds is no archive that hangs."""
+    for name in ("_ARCHIVE_SECONDS", "_SPOOL_SECONDS"):
+        monkeypatch.setattr(f"linq_webhooks._storage.{name}", 2 * PATIENCE)
 
 
 @pytest.fixture
@@ -286,8 +294,7 @@ class Gate:
         pass
 
 
-def test_deliveries_that_are_under_way_together_are_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("linq_webhooks._storage._ARCHIVE_SECONDS", 2 * PATIENCE)
+def test_deliveries_that_are_under_way_together_are_one_write() -> None:
     gate = Gate()
     gate.open.clear()
     with ReceiverThread(gate) as receiver, ThreadPoolExecutor(21) as pool:
@@ -315,7 +322,10 @@ def test_without_a_spool_what_cannot_be_stored_comes_again() -> None:
     assert [event.event_id for event in gate.events] == ["e1"]
 
 
-def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits() -> None:
+def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.undo()
     gate = Gate()
     gate.open.clear()
     with ReceiverThread(gate) as receiver:
@@ -409,7 +419,11 @@ def spooled_by_an_earlier_process(spool: Path, count: int, **options: object) ->
     """Spool events e0, e1, ... and return the segment that they are in, which was not compressed."""
     gate = Gate()
     gate.fails = True
-    with ReceiverThread(gate, spool=spool, **options) as receiver:
+    # Each hour has segments of its own, and none must begin meanwhile.
+    with (
+        time_machine.travel("2026-03-01T12:30:00Z"),
+        ReceiverThread(gate, spool=spool, **options) as receiver,
+    ):
         assert [deliver(receiver.url, body_of(number)) for number in range(count)] == [200] * count
     (path,) = spool.rglob("*.jsonl.gz")
     path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
@@ -455,7 +469,8 @@ def test_a_spool_that_cannot_be_read_is_no_secret(tmp_path: Path) -> None:
     assert sorted(event.event_id for event in gate.events) == ["e0", "e1", "e2", "e3"]
 
 
-def test_a_spool_takes_over_when_the_archive_hangs(tmp_path: Path) -> None:
+def test_a_spool_takes_over_when_the_archive_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("linq_webhooks._storage._ARCHIVE_SECONDS", 0.5)
     gate = Gate()
     gate.open.clear()
     with ReceiverThread(gate, spool=tmp_path) as receiver:
