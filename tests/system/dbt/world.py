@@ -142,11 +142,12 @@ def _friday(days: _Days) -> None:
     days.until("2026-03-06T16:30:00Z")
     days.extract()
     emulator.react(world.sent["ben"], BEN, "love", operation="remove")
+    emulator.edit_message(world.sent["group: Hello all"], "Hello everybody")
     days.until("2026-03-06T21:00:00Z")
     days.receive("ann", ANN, "Are you open?")
     days.until("2026-03-06T21:30:00Z")
     days.receive("ann", ANN, "Hello?")
-    days.until("2026-03-06T22:00:00Z")
+    days.until("2026-03-06T22:40:00Z")  # late enough for a full sweep
     days.extract()
 
 
