@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_linq.campaigns._rows import BadRow, rows_of_file, rows_of_query
+from airflow_provider_linq.campaigns._rows import BadRow, is_missing, rows_of_file, rows_of_query
 from airflow_provider_linq.campaigns._validate import handles_in
 from linq_client import InvalidRequestError
 
@@ -31,11 +31,24 @@ def read_suppression(campaign: Campaign) -> frozenset[str]:
         for number, value in enumerate(values, start=1):
             if isinstance(value, BadRow):
                 raise InvalidRequestError(f"{source}: entry {number} can't be read: {value.why}")
-            found.update(handles_in(value, f"{source}: entry {number}", groups=True))
+            found.update(_handles(value, f"{source}: entry {number}"))
         if not number:
             raise InvalidRequestError(f"{source}: must name somebody, got none; leave it out if nobody is suppressed")
         log.info("%s names %d handles that are not written to", source, len(found) - before)
     return frozenset(found)
+
+
+def _handles(value: Any, entry: str) -> tuple[str, ...]:
+    """Return the handles of an entry. Who asked not to be written to stands in no log, so an error has no value."""
+    if is_missing(value):
+        raise InvalidRequestError(f"{entry}: must be a handle, got none")
+    try:
+        return handles_in(value, entry, groups=True)
+    except InvalidRequestError:
+        size = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
+    raise InvalidRequestError(
+        f"{entry}: must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address, got {size}"
+    )
 
 
 def _sources(campaign: Campaign) -> Iterator[tuple[str, Iterator[Any]]]:

@@ -59,7 +59,8 @@ def test_suppressed_people_are_skipped_from_all_sources_together(
     [
         ({"suppression": []}, "suppression: must name somebody, got none"),
         ({"suppression": "person1@example.com"}, "suppression: must be a list of handles, got str"),
-        ({"suppression": ["202-555-0150"]}, r"suppression: entry 1\[0\]: must be an E.164 number"),
+        ({"suppression": ["202-555-0150"]}, r"suppression: entry 1: must be an E.164 number .*, got 12 characters"),
+        ({"suppression": [["+12025550151", "+12025"]]}, "suppression: entry 1: must be an E.164 number .*, got list"),
         ({"suppression": [None]}, "suppression: entry 1: must be a handle"),
         (
             {"suppression": [{"phone": "a@example.com"}]},
@@ -76,7 +77,12 @@ def test_suppressed_people_are_skipped_from_all_sources_together(
     ],
 )
 def test_a_source_that_is_not_sure_to_be_right_fails_before_anything_is_sent(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], why: str
+    emulator: Emulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    source: dict[str, Any],
+    why: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _database(tmp_path / "db.sqlite", monkeypatch)
@@ -85,8 +91,9 @@ def test_a_source_that_is_not_sure_to_be_right_fails_before_anything_is_sent(
     _file(tmp_path / "nobody.csv", "handle")
     _file(tmp_path / "gap.csv", "handle", "a@example.com", "NULL")
     _file(tmp_path / "cut.jsonl", '{"handle": "a@example.com"}', '{"handle": "b@exam')
-    with pytest.raises(AirflowFailException, match=why):
+    with pytest.raises(AirflowFailException, match=why) as failed:
         campaign(rows=people(2), on_invalid="skip", **source).execute(context(Store()))
+    assert not re.search("5550|a@example", f"{failed.value} {caplog.text}")
     assert posts(emulator) == 0
 
 
