@@ -54,7 +54,7 @@ def _scope(backend: Backend, entry: Request) -> Scope:
         "path": entry.path,
         "query_string": entry.query.encode(),
         "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in (headers | entry.headers).items()],
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in (headers | entry.headers).items()],
         "client": None,
         "server": None,
     }
