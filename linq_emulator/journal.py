@@ -8,6 +8,7 @@ docs/reference/durable-formats.md describes the lines.
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import sys
 import time
@@ -20,8 +21,12 @@ from msgspec import Struct
 
 __all__ = ["FORMAT", "Attempt", "Journal", "JournalError", "Request", "Start", "new_start"]
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 _SECOND = 1000
+_BEGINNING = b'{"kind":"start",'
+"""Of every file. It tells a first line that was cut off from a file of somebody else."""
 
 
 class JournalError(Exception):
@@ -109,6 +114,7 @@ class Journal:
         self.start: Start | None = None
         self.requests: list[Request] = []
         self.attempts: list[Attempt] = []
+        self._problem: str | None = None
         try:
             _lock(self._file.fileno(), path)
             self._read()
@@ -119,11 +125,14 @@ class Journal:
     def _read(self) -> None:
         content = self._file.read()
         complete = content[: content.rfind(b"\n") + 1]
-        if len(complete) < len(content):
-            # The process, or the machine, ended while it wrote the last line.
-            self._file.truncate(len(complete))
         for number, line in enumerate(complete.splitlines(), 1):
             self._take(line, number)
+        rest = content[len(complete) :]
+        if not complete and rest[: len(_BEGINNING)] != _BEGINNING[: len(rest)]:
+            raise JournalError(f"{self._path} is no file of --persist")
+        if rest:
+            # The process, or the machine, ended while it wrote the last line.
+            self._file.truncate(len(complete))
 
     def _take(self, line: bytes, number: int) -> None:
         try:
@@ -152,7 +161,11 @@ class Journal:
     def add_request(
         self, at: int, trace_id: str, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """Keep a request that was carried out at a virtual time. It outlives this process as soon as this returns."""
+        """Keep a request that was carried out at a virtual time. It outlives this process as soon as this returns.
+
+        Raises:
+            JournalError: The file cannot be written.
+        """
         entry = Request(
             at=at, real=_now(), trace_id=trace_id, method=method, path=path, query=query, headers=dict(headers)
         )
@@ -163,11 +176,31 @@ class Journal:
         self._write(entry)
 
     def add_attempt(self, attempt: Attempt) -> None:
-        """Keep an attempt to deliver an event."""
+        """Keep an attempt to deliver an event.
+
+        Raises:
+            JournalError: The file cannot be written.
+        """
         self._write(attempt)
 
     def _write(self, entry: Start | Request | Attempt) -> None:
-        self._file.write(msgspec.json.encode(entry) + b"\n")
+        """Write a line; once one could not be written, none is, since the later ones depend on it.
+
+        Raises:
+            JournalError: It could not be written. The file ends with the line before.
+        """
+        if self._problem is not None:
+            raise JournalError(self._problem)
+        end = os.fstat(self._file.fileno()).st_size
+        left = memoryview(msgspec.json.encode(entry) + b"\n")
+        try:
+            while left:  # A disk that is nearly full takes the beginning of a line.
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._problem = f"{self._path} cannot be written, so nothing is kept until the next start: {error.strerror}"
+            self._file.truncate(end)
+            log.error("%s", self._problem)
+            raise JournalError(self._problem) from None
 
     def real_milliseconds_since_last(self) -> int:
         """The real time that has passed since the last request that was read."""

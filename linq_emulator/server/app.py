@@ -7,12 +7,16 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import PlainTextResponse
+from starlette.responses import Response as HTTPResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from linq_emulator import control, ui
 from linq_emulator.backend import Backend
 from linq_emulator.errors import ApiError
+from linq_emulator.journal import JournalError
 from linq_emulator.server.endpoints import ROUTES
 from linq_emulator.server.gateway import PREFIX, Gateway, Request, Response
 from linq_emulator.server.guard import Guard
@@ -26,6 +30,11 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 def _unknown_path(request: Request) -> Response:
     raise ApiError(1005, "there is no such endpoint", status=404)
+
+
+def _not_kept(request: HTTPRequest, error: Exception) -> HTTPResponse:
+    """What was carried out may be gone after a restart, so it is not confirmed."""
+    return PlainTextResponse(str(error), 500)
 
 
 async def _tick(backend: Backend) -> None:
@@ -65,5 +74,5 @@ def build_app(backend: Backend) -> ASGIApp:
     routes += [*storage_routes(backend), *control.routes(backend)]
     if backend.settings.with_inbox:
         routes += ui.routes(backend)
-    app = Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={JournalError: _not_kept})
     return Guard(app, backend.settings.allowed_hosts, open_to_pages=PREFIX, page=ui.PAGE)

@@ -159,6 +159,45 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("length", [0, 1, 20])
+def test_a_first_line_that_was_cut_off_is_written_again(tmp_path, length):
+    file = tmp_path / "emulator.jsonl"
+    with ThreadedServer(persist=file):
+        first = file.read_bytes()
+    file.write_bytes(first[:length])
+    with ThreadedServer(persist=file):
+        assert file.read_bytes().startswith(b'{"kind":"start",')
+
+
+def test_a_disk_that_is_full_confirms_nothing_and_leaves_the_file_whole(tmp_path):
+    resource = pytest.importorskip("resource", reason="only POSIX bounds the size of a file")
+    file = tmp_path / "emulator.jsonl"
+    with Server(persist=file, freeze=START) as server:
+        chat = server.create(ANN)
+        before, content = shown(server), file.read_bytes()
+        unbounded = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (len(content) + 40, resource.RLIM_INFINITY))
+        answer = server.call("POST", "/v3/chats", _to(BOB))
+        assert (answer.status_code, "cannot be written" in answer.text) == (500, True)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, unbounded)
+        # There is room again. But a line without the one that is missing would give another state.
+        text = {"message": {"parts": [{"type": "text", "value": "x"}]}}
+        assert server.call("POST", f"/v3/chats/{chat['id']}/messages", text).status_code == 500
+        assert file.read_bytes() == content
+    with ThreadedServer(persist=file) as server:
+        assert shown(server) == before
+
+
+def test_a_key_outside_ascii_is_the_same_after_a_restart(tmp_path):
+    file = tmp_path / "emulator.jsonl"
+    headers = {"Idempotency-Key": "заказ-1".encode()}
+    with ThreadedServer(persist=file, freeze=START) as server:
+        server.ok("POST", "/v3/chats", _to(ANN), headers=headers)
+        server.ok("POST", "/v3/messages", _to(ANN), headers=headers)
+        before = shown(server)
+    with ThreadedServer(persist=file) as server:
+        assert shown(server) == before
+
+
 def refused(file, **options):
     with pytest.raises(RuntimeError, match="did not start") as caught:
         EmulatorThread(persist=file, **options)
@@ -169,9 +208,12 @@ def refused(file, **options):
     ("content", "named"),
     [
         (b"no json\n", "line 1"),
+        (b"a text without an end of line", "no file of --persist"),
+        (b'{"kind":"stories"}', "no file of --persist"),
         (b"{}\n", "line 1"),
         (b'{"kind":"request","at":1}\n', "line 1"),
         (b'{"kind":"start","format":2}\n', "format 2"),
+        (b'{"kind":"start","format":2}\n{"kind":"req', "format 2"),
     ],
 )
 def test_a_file_that_is_no_journal_is_refused_and_stays(tmp_path, content, named):
