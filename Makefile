@@ -8,14 +8,14 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
-	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/ui
+	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/celery --ignore tests/system/ui
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit e2e ui drills drift matrix dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
@@ -34,6 +34,9 @@ coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of th
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/system/airflow
+
+e2e-celery: $(VENV)/.installed  ## Campaigns on CeleryExecutor whose workers are killed; with LINQ_DRILLS=full more that dies: some minutes
+	$(BIN)/python -m pytest tests/system/celery
 
 # Debian's Chromium, since Playwright's own comes from a host that not everybody reaches. Without one, the tests are skipped.
 ui: $(VENV)/.installed  ## The emulator's inbox in a real Chromium, with screenshots in output/ui; installs Debian's where it may

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,23 +35,20 @@ class Airflow:
         home: Its folder.
         emulator: What the connection `linq_default` leads to.
         dags: Folders of DAGs, by the name of their bundle.
+        programs: Folder of the command `airflow`, if it is not that of this environment.
     """
 
-    def __init__(self, home: Path, emulator: Emulator, dags: Mapping[str, Path]) -> None:
+    def __init__(self, home: Path, emulator: Emulator, dags: Mapping[str, Path], programs: Path = BIN) -> None:
         self.home = home
+        self._programs = programs
         port, log_port, trigger_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         # Nothing of the Airflow that other tests run in this process, whose home may be in the environment.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
-        bundles = [
-            {"name": name, "classpath": bundle, "kwargs": {"path": str(path), "refresh_interval": 3600}}
-            for name, path in dags.items()
-        ]
         conn = {"conn_type": "linq", "password": emulator.api_key, "host": emulator.base_url}
         self.environment = {
             **inherited,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_LINQ_DEFAULT": json.dumps({**conn, "extra": {"default_line": emulator.lines[0]}}),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -61,7 +58,7 @@ class Airflow:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             # On a busy machine, a try would be lost each time that the server takes longer than five seconds.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": dag_bundles(dags),
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
@@ -69,28 +66,31 @@ class Airflow:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
         }
         self._started = datetime.now(timezone.utc)
-        self._triggerers: list[subprocess.Popen[bytes]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._headers: dict[str, str] = {}
 
     def start(self) -> None:
-        self._process = self._spawn("standalone")
+        self._process = self.spawn("standalone")
+        self.log_in()
+
+    def log_in(self) -> None:
+        """Wait until all components are healthy, and become somebody who may call the REST API."""
         self.wait_until(self._is_healthy, "Airflow is healthy")
         token = requests.get(f"{self.url}/auth/token", timeout=300).json()["access_token"]
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def stop(self) -> None:
-        for process in [*self._triggerers, self._process]:
-            if process is not None and process.poll() is None:
+        for process in self._processes:
+            if process.poll() is None:
                 process.send_signal(signal.SIGINT)
-        for process in [*self._triggerers, self._process]:
-            if process is not None:
-                try:
-                    process.wait(timeout=60)
-                except subprocess.TimeoutExpired:
-                    # Airflow's scheduler logs in its signal handler, and hangs if the signal came while it was logging.
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+        for process in self._processes:
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                # Airflow's scheduler logs in its signal handler, and hangs if the signal came while it was logging.
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def logs(self) -> str:
         """All that any component or task has written."""
@@ -158,28 +158,39 @@ class Airflow:
         assert self._process is not None
         for child in psutil.Process(self._process.pid).children():
             if "triggerer" in " ".join(child.cmdline()):
-                for process in [child, *child.children(recursive=True)]:
-                    process.kill()
+                kill_with_children(child.pid)
         yield
-        self._triggerers.append(self._spawn("triggerer"))
+        self.spawn("triggerer")
 
-    def _spawn(self, command: str) -> subprocess.Popen[bytes]:
-        with (self.home / f"{command}.out.log").open("wb") as output:
+    def spawn(
+        self, *command: str, home: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a command of Airflow's, which `stop` ends.
+
+        Args:
+            command: Its words.
+            home: Its home and working folder, if it is another one.
+            environment: Variables that it has besides or instead.
+        """
+        home = home or self.home
+        with (home / f"{command[0]}.out.log").open("ab") as output:
             # In a session of its own, so that a Ctrl-C in the terminal is not for it; and SIGINT must not be ignored,
             # as it is in what a shell starts in the background, because that is what ends it.
-            return subprocess.Popen(
-                [BIN / "airflow", command],
-                env=self.environment,
+            process = subprocess.Popen(
+                [self._programs / "airflow", *command],
+                env={**self.environment, "AIRFLOW_HOME": str(home), **(environment or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=self.home,
+                cwd=home,
                 start_new_session=True,
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
+        self._processes.append(process)
+        return process
 
     def _is_healthy(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "airflow standalone has ended"
+        ended = [process.args for process in self._processes if process.poll() is not None]
+        assert not ended, f"these have ended: {ended}"
         try:
             health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=60).json()
         except (requests.RequestException, ValueError):
@@ -187,6 +198,24 @@ class Airflow:
         beats = [health[part].get(f"latest_{part}_heartbeat") for part in ("scheduler", "triggerer", "dag_processor")]
         # A row of an Airflow that is gone could look healthy: the heartbeat has to be of this one.
         return all(beat is not None and datetime.fromisoformat(beat) > self._started for beat in beats)
+
+
+def dag_bundles(dags: Mapping[str, Path]) -> str:
+    """Return the value of `dag_bundle_config_list` for folders of DAGs, by the name of their bundle."""
+    bundle = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [
+        {"name": name, "classpath": bundle, "kwargs": {"path": str(path), "refresh_interval": 3600}}
+        for name, path in dags.items()
+    ]
+    return json.dumps(bundles)
+
+
+def kill_with_children(pid: int) -> None:
+    """Kill a process and all below it without a warning, as when a machine dies."""
+    process = psutil.Process(pid)
+    for one in [process, *process.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def free_ports(count: int) -> list[int]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -53,6 +54,14 @@ def new_database(server: str) -> str:
         connection.execute(f"create database {name}")
     assert "/postgres?" in server
     return server.replace("/postgres?", f"/{name}?")
+
+
+def server_processes(uri: str) -> list[int]:
+    """Return the ids of all processes of a running server."""
+    with psycopg.connect(uri) as connection:
+        (folder,) = connection.execute("show data_directory").fetchone() or ()
+    server = psutil.Process(int((Path(folder) / "postmaster.pid").read_text().split()[0]))
+    return [server.pid, *(process.pid for process in server.children())]
 
 
 def for_sqlalchemy(uri: str) -> str:
