@@ -98,6 +98,12 @@ def test_the_one_that_extracts(run_example: Callable[..., Run], emulator: Emulat
     assert run.xcom("extract")["records"]["messages"] == len(emulator.ledger())
 
 
+def test_the_one_with_a_line_each(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    emulator.control("POST", "seed", {"chats": 2, "messages_per_chat": 5, "hours": 10, "seed": 1, "lines": 2})
+    assert run_example("extract_by_line", {"s3://aws_default@bucket": f"file://{tmp_path}"}).state == "success"
+    assert len(list((tmp_path / "linq" / "state").iterdir())) == 2
+
+
 def test_the_one_of_the_readme(run_example: Callable[..., Run], emulator: Emulator) -> None:
     with answering(emulator, {ANN: "At five"}):
         run = run_example("ask_for_a_time")

@@ -188,12 +188,11 @@ class Cluster(Airflow):
         self._processes.remove(process)
 
     def _central(self, *command: str) -> subprocess.Popen[bytes]:
+        scheme, address = self._database.split(":", 1)
         environment = {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.replace("postgresql:", "postgresql+psycopg:")
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{scheme}+psycopg:{address}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"{scheme}+asyncpg:{address}",
         }
-        environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] = self._database.replace(
-            "postgresql:", "postgresql+asyncpg:"
-        )
         return self.spawn(*command, environment=environment)
 
 
