@@ -6,16 +6,13 @@ import gc
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from linq_emulator.testing import EmulatorOptions, EmulatorProcess
 from tests.support.postgres import new_database, running_postgres
-
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadFileScheduling
 
 pytest_plugins = ["linq_emulator.pytest_plugin"]
 
@@ -32,19 +29,24 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `--dist loadfile`, run the files that run DAGs in one process, as if they were one file.
 
     A process that runs its first DAG makes an API server of Airflow within it, which takes fifteen seconds of work.
     """
-    from xdist.scheduler import LoadFileScheduling
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = str(super()._split_scope(nodeid))
-            return "files that run DAGs" if _runs_dags(config.rootpath / file) else file
+    scheduling = LoadFileScheduling(config, log)
+    file_of = scheduling._split_scope
 
-    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+    def scope_of(nodeid: str) -> str:
+        file = str(file_of(nodeid))
+        return "files that run DAGs" if _runs_dags(config.rootpath / file) else file
+
+    scheduling._split_scope = scope_of
+    return scheduling
 
 
 @cache
