@@ -1,5 +1,7 @@
 """What each field of a record is to masking: by its name, wherever it stands. What is not named here does not go out.
 
+`name` alone depends on where it stands: that of an effect is a word, and that of a person is not.
+
 Names are those of the schemas and, as `webhook_events.data` holds events as they came, those of events. A field that
 the API adds one day is in neither list, so it is left out until somebody has said here what it holds.
 """
@@ -60,6 +62,9 @@ _NAMES: Final[Mapping[Rule, str]] = {
     Rule.TIME: "webhook_version",
     Rule.PATH: "stored_at",
 }
+
+#: Names that are words in these objects alone. Anywhere else they may be those of people, as in `data` of an event.
+_WORDS_OF: Final[Mapping[str, frozenset[str]]] = {"name": frozenset({"app", "effect"})}
 
 #: Objects, and arrays of them, whose fields go out as their own rules say.
 CONTAINERS: Final = frozenset(
@@ -136,3 +141,10 @@ RULES: Final[Mapping[str, Rule]] = {
 
 #: All names that have a rule.
 KNOWN: Final = CONTAINERS | PLAIN_NUMBERS | RULES.keys()
+
+
+def rule_of(name: str, parent: str | None = None) -> Rule:
+    """Return what a text holds, by the name of its field, and of the object that it is in; None for the record."""
+    if name in _WORDS_OF and parent not in _WORDS_OF[name]:
+        return Rule.EITHER
+    return RULES.get(name, Rule.EITHER)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from linq_client import InvalidRequestError, normal_handle
 from linq_client.times import format_datetime, parse_datetime_or_none
 from tap_linq.extraction.conform import COMMON_TIME
-from tap_linq.extraction.mask_rules import CONTAINERS, IDENTIFIER, KNOWN, PLAIN_NUMBERS, RULES, WORD, Rule
+from tap_linq.extraction.mask_rules import CONTAINERS, IDENTIFIER, KNOWN, PLAIN_NUMBERS, WORD, Rule, rule_of
 from tap_linq.extraction.records import Record
 
 if TYPE_CHECKING:
@@ -92,19 +92,19 @@ class Masking:
             for record in records
         ]
 
-    def _masked(self, name: str, value: Any) -> Any:
+    def _masked(self, name: str, value: Any, parent: str | None = None) -> Any:
         if name not in KNOWN or value is None:
             return None
         if isinstance(value, str):
-            return self._masked_text(RULES.get(name, Rule.EITHER), value)
+            return self._masked_text(rule_of(name, parent), value)
         if isinstance(value, list):
-            return [self._masked(name, one) for one in value]
+            return [self._masked(name, one, parent) for one in value]
         if isinstance(value, dict):
             if name not in CONTAINERS:
                 return None
             # A name that nobody knows may be a handle itself.
             return {
-                inner: None if one is None else self._masked(inner, one)
+                inner: None if one is None else self._masked(inner, one, name)
                 for inner, one in value.items()
                 if inner in KNOWN
             }

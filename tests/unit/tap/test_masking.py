@@ -116,6 +116,21 @@ def test_what_identifies_nobody_stays() -> None:
     assert (masked["service"], masked["unheard_of"]) == (None, None)
 
 
+def test_a_name_is_a_word_of_effects_and_apps_alone() -> None:
+    """Events come as they are, so the API may add the name of whoever sent a message to one."""
+    data = {
+        "name": "Ann",
+        "sender_handle": {"name": "Ann", "handle": PERSON},
+        "chat": {"name": "Ann", "handles": [{"name": ["Ann"]}]},
+        "effect": {"name": "confetti", "type": "screen"},
+        "parts": [{"app": {"name": "Maps"}}],
+    }
+    (masked,) = masking().mask([{"name": "Ann", "data": data}])
+    assert "Ann" not in json.dumps(masked)
+    assert masked["data"]["effect"] == data["effect"]
+    assert masked["data"]["parts"] == data["parts"]
+
+
 def test_each_kind_is_masked_by_itself() -> None:
     row = {"text": "Call me", "from": PERSON, "filename": "cv.pdf", "_extra": {"poll": 1}}
     assert masking(text=None).mask([row])[0]["text"] == "Call me"
