@@ -71,6 +71,7 @@ def test_a_person_is_erased(emulator: Emulator, postgres: str, tmp_path: Path) -
 
 def check_erasure(emulator: Emulator, receiver: Receiver, postgres: str, tmp_path: Path) -> None:
     other = "+12125550177"
+    similar = f"{PERSON}@example.com"  # the person's handle is a part of it
     media = {"type": "media", "url": "https://example.com/a.png"}
     mine = inbound(emulator, parts=[{"type": "text", "value": "mine"}, media])
     with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
@@ -84,14 +85,16 @@ def check_erasure(emulator: Emulator, receiver: Receiver, postgres: str, tmp_pat
     emulator.control("POST", "reactions", {**reaction, "from": PERSON})
     emulator.advance(60)
     emulator.control("POST", "edits", {"message_id": mine, "text": "still mine"})
-    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": PERSON, "text": "STOP"})
+    for sender in (PERSON, similar):
+        emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": sender, "text": "STOP"})
     receiver.settle()
     load([succeed(emulator, webhook_archive=receiver.url)], postgres, tmp_path)
     of_events = ("webhook_events", "message_events", "opt_outs")
     tables = ("messages", "reactions", "attachments", "chats", "chat_participants", *of_events)
+    names_person = rf"\{PERSON}([^0-9@]|$)"
     with psycopg.connect(postgres) as connection:
         before = [
-            connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
+            connection.execute(f"select * from linq.{table} t where t::text ~ %s", [names_person]).fetchall()
             for table in tables
         ]
         # Files and changes of messages name nobody.
@@ -106,13 +109,16 @@ def check_erasure(emulator: Emulator, receiver: Receiver, postgres: str, tmp_pat
         ((others,),) = connection.execute("select count(*) from linq.webhook_events").fetchall()
         assert others, "events that concern others alone stay"
         for table in tables:
-            left = connection.execute(f"select * from linq.{table} t where t::text like %s", [f"%{PERSON}%"]).fetchall()
+            left = connection.execute(f"select * from linq.{table} t where t::text ~ %s", [names_person]).fetchall()
             assert left == [], table
+        opted_out = connection.execute("select distinct handle from linq.opt_outs where opted_out").fetchall()
         texts = connection.execute("select text from linq.messages order by text").fetchall()
         chats = connection.execute("select id from linq.chats").fetchall()
         ((files,),) = connection.execute("select count(*) from linq.attachments").fetchall()
-    assert [text for (text,) in texts] == ["Hello all", "In the group, 0177", "To another"]
-    assert {chat for (chat,) in chats} == {alone.id, group.id}
+    assert [text for (text,) in texts] == ["Hello all", "In the group, 0177", "STOP", "To another"]
+    assert {chat for (chat,) in chats} >= {alone.id, group.id}
+    assert len(chats) == 3
+    assert opted_out == [(similar,)]
     assert files == 0
 
 
