@@ -86,15 +86,20 @@ function attempt(promise) {
 async function submit() {
   const text = parts.input.value;
   if (!text.trim() || parts.input.disabled) return;
-  const { edit } = state;
+  const { chatId, edit, reply } = state;
   const index = edit?.parts.findIndex((part) => part.type === "text");
-  const done = edit ? await attempt(post("edits", { message_id: edit.id, text, part_index: index })) : await deliver({ text });
-  if (!done) return;
+  const sending = edit ? attempt(post("edits", { message_id: edit.id, text, part_index: index })) : deliver({ text });
+  // Before the answer: Enter may come again, and the next text be typed.
   parts.input.value = "";
   Object.assign(state, { reply: null, edit: null });
   paintAll();
   grow();
   parts.input.focus();
+  if (await sending || state.chatId !== chatId || parts.input.value) return;
+  parts.input.value = text;
+  Object.assign(state, { reply, edit });
+  paintAll();
+  grow();
 }
 
 /** Send as the person; the page then shows the newest messages. */

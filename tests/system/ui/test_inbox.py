@@ -359,3 +359,36 @@ def test_the_theme_is_that_of_the_system_until_it_is_chosen(
     page.reload()
     expect(page.get_by_role("button", name="Switch to the dark theme")).to_be_visible()
     assert not is_dark()
+
+
+def test_enter_that_is_held_down_sends_once(page: Page, emulator: EmulatorThread):
+    emulator.inbound(ANN, "Hello", line=LINE)
+    row(page, "150").click()
+    box = page.get_by_role("textbox", name="Message as the person")
+    box.fill("Only once")
+    box.evaluate(
+        "box => [0, 1, 2].forEach(n => box.dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'Enter', repeat: n > 0, bubbles: true, cancelable: true })))"
+    )
+    box.press_sequentially("Next")
+    expect(bubble(page, "Only once")).to_have_count(1)
+    expect(box).to_have_value("Next")
+    assert [message["text"] for message in emulator.ledger()] == ["Hello", "Only once"]
+
+
+def test_a_text_that_is_refused_stays(page: Page, emulator: EmulatorThread):
+    emulator.inbound(ANN, "Hello", line=LINE)
+    row(page, "150").click()
+    write(page, "x" * 10_001)
+    expect(page.get_by_role("status").filter(has_text="10000")).to_be_visible()
+    expect(page.get_by_role("textbox", name="Message as the person")).to_have_value("x" * 10_001)
+
+
+def test_switches_that_others_set_are_shown(page: Page, emulator: EmulatorThread):
+    page.get_by_role("button", name="Emulator settings").click()
+    control = page.get_by_label("delivery_seconds", exact=True)
+    before = control.input_value()
+    emulator.set_switches(delivery_seconds=77)
+    expect(control).to_have_value("77")
+    emulator.reset()
+    expect(control).to_have_value(before)
