@@ -66,7 +66,7 @@ class InboxCommands:
         ]
 
     def view(self, command: Command) -> object:
-        """The clock, the lines, the chats and the open conversation. A chat that is gone is null."""
+        """The emulator, the lines, the chats and the open conversation. A chat that is gone is null."""
         view = command.parse_query(View)
         backend = self._backend
         chats, total = self._inbox.chats(view.line, view.chats)
@@ -79,6 +79,7 @@ class InboxCommands:
             "total_chats": total,
             "total_messages": len(backend.store.ledger),
             "faults": [fault.as_dict() for fault in backend.faults.active],
+            "switches": backend.switches.as_dict(),
             "conversation": chat and self._inbox.conversation(chat, view.first, view.messages),
         }
 

@@ -32,6 +32,7 @@ export function build() {
   const faults = h("ul", { class: "faults" });
   const list = h("div", { class: "switches" });
   parts = { time, date, freeze, speed, faults, list };
+  adopt(state.view.switches);
   const advance = (label, by) => h("button", { type: "button", class: "button small", onclick: () => clock({ advance: by }) }, label);
   paintSwitches();
   return [
@@ -56,6 +57,14 @@ export function paint(view) {
   if (![...parts.speed.options].some((option) => Number(option.value) === speed)) parts.speed.append(h("option", { value: speed }, `${speed} times as fast`));
   if (document.activeElement !== parts.speed) parts.speed.value = String(speed);
   reconcile(parts.faults, view.faults, (fault) => fault.id, JSON.stringify, faultRow);
+  if (adopt(view.switches)) paintSwitches();
+}
+
+/** Take over the values of the switches, which others may have set; false if they are the same. */
+function adopt(values) {
+  const changed = switches.filter((one) => one.value !== values[one.name]);
+  for (const one of changed) one.value = values[one.name];
+  return changed.length > 0;
 }
 
 /** Show the time, every second. */
@@ -103,8 +112,7 @@ function paintSwitches() {
 
 function control(one, id) {
   const set = async (value) => {
-    const values = await command("PATCH", "switches", { [one.name]: value }).catch((error) => toast(error.message, "bad"));
-    for (const other of switches) other.value = values?.[other.name] ?? other.value;
+    await attempt(command("PATCH", "switches", { [one.name]: value }));
     paintSwitches();
     document.getElementById(id)?.focus();
   };
