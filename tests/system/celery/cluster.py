@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -52,18 +53,22 @@ class ObjectStore:
         wait_until(makes_the_bucket, "there is a bucket")
 
     def put(self, key: str, content: str) -> None:
-        requests.put(f"{self.endpoint}/linq/{key}", data=content.encode(), timeout=60).raise_for_status()
+        self._request("PUT", key, data=content.encode())
 
     def get(self, key: str) -> str:
-        answer = requests.get(f"{self.endpoint}/linq/{key}", timeout=60)
-        answer.raise_for_status()
-        return answer.content.decode()
+        return self._request("GET", key).decode()
 
     def keys(self, prefix: str) -> list[str]:
         """All keys that begin so; up to 1,000."""
-        query = {"list-type": "2", "prefix": prefix}
-        listed = ET.fromstring(requests.get(f"{self.endpoint}/linq", params=query, timeout=60).content)
+        listed = ET.fromstring(self._request("GET", "", params={"list-type": "2", "prefix": prefix}))
         return [element.text or "" for element in listed.iter() if element.tag.endswith("}Key")]
+
+    def _request(self, method: str, key: str, **more: Any) -> bytes:
+        # It checks no signature, but that there is one.
+        signature = {"Authorization": "AWS key:signature"}
+        answer = requests.request(method, f"{self.endpoint}/linq/{key}", headers=signature, timeout=60, **more)
+        answer.raise_for_status()
+        return answer.content
 
     def stop(self) -> None:
         self._process.kill()
