@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
-from airflow_provider_linq.campaigns import RateLimits
+from airflow_provider_linq.campaigns import RateLimits, _state
 from tests.support.airflow import Store
 from tests.support.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
 from tests.support.emulator_process import Emulator
@@ -160,8 +160,9 @@ def test_who_is_suppressed_between_two_tries_is_not_sent_to_and_who_was_sent_to_
 
 @pytest.mark.parametrize("is_accepted", [True, False])
 def test_who_is_in_doubt_and_suppressed_is_looked_for_and_not_sent_to(
-    emulator: Emulator, tmp_path: Path, is_accepted: bool
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_accepted: bool
 ) -> None:
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)  # each further one waits for twice as long
     rows, store, path = people(3), Store(), tmp_path / "outcomes.jsonl"
     fault(emulator, kind="reset", when="after" if is_accepted else "before", count=1000)
     with pytest.raises(AirflowException, match="are not settled"):
