@@ -56,8 +56,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     :param null_values: words that stand for a value that is missing, as the whole of a value, in rows of any source; by
         default the usual ones, such as "NULL", "None" and "nan", in CSV.
     :param suppression: handles of people who must not be written to, as a list, or an XCom of it; also rows with a
-        column for the handle. With ``suppression_path`` and ``suppression_sql``, all of them together count. Read again
-        in each try and after each wait; a source that names nobody fails the task before anything is sent (templated)
+        column for the handle. With ``suppression_path`` and ``suppression_sql``, all of them together count. Read in
+        each try and after each deferral; a source that names nobody fails the task before anything is sent (templated)
     :param suppression_path: CSV, JSONL or Parquet file of such rows, as ``rows_path`` (templated)
     :param suppression_sql: query whose result are such rows, or the name of a ``.sql`` file (templated)
     :param suppression_conn_id: connection to the database of ``suppression_sql`` (templated)

@@ -188,7 +188,13 @@ def test_the_campaign_with_suppression(
         connection.execute("create table opt_outs (handle text, opted_out boolean, happened_at timestamp)")
         connection.executemany(
             "insert into opt_outs values (?, ?, ?)",
-            [("bob@example.com", True, "2026-03-01"), (ANN, True, "2026-03-01"), (ANN, False, "2026-03-02")],
+            [
+                ("bob@example.com", True, "2026-03-01"),
+                (ANN, True, "2026-03-01"),
+                (ANN, False, "2026-03-02"),
+                ("72645", True, "2026-03-01"),  # a short code can write STOP, and can't be written to
+                (None, True, "2026-03-01"),
+            ],
         )
     database = {"conn_type": "sqlite", "host": str(tmp_path / "customers.db")}
     monkeypatch.setenv("AIRFLOW_CONN_CUSTOMERS_DB", json.dumps(database))
