@@ -102,7 +102,8 @@ class NotDeletedItem(TypedDict):
 class ErasureResult(TypedDict):
     """What Linq held of a person, and what became of it: counts and ids, without text; `person` is masked.
 
-    The fields are those of :class:`linq_client.erasure.ErasureReport`; `files_of_yours` is their number.
+    The fields are those of :class:`linq_client.erasure.ErasureReport`; `files_of_yours` is their number, and
+    `not_deleted` has the first 1,000.
     """
 
     person: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq._internal.arguments import flag_argument, is_nothing
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["LinqEraseOperator"]
+
+#: Refusals that the result has: an account without the right to delete is refused for every message there is.
+_MAX_NOT_DELETED: Final = 1_000
 
 
 class LinqEraseOperator(LinqOperator):
@@ -67,7 +70,9 @@ class LinqEraseOperator(LinqOperator):
                 raise InvalidRequestError("chat_ids: must be a list of ids, got str")
             report = erase_person(self.hook.client, self.handle, chat_ids=self.chat_ids, dry_run=is_dry_run)
         fields = asdict(report)
-        result = ErasureResult(**{**fields, "files_of_yours": len(report.files_of_yours)})  # type: ignore[typeddict-item]
+        fields["files_of_yours"] = len(report.files_of_yours)
+        fields["not_deleted"] = fields["not_deleted"][:_MAX_NOT_DELETED]
+        result: ErasureResult = ErasureResult(**fields)  # type: ignore[typeddict-item]
         self.log.info(
             "%s of %s: %d of %d messages and %d of %d files deleted, in %d direct chats and %d groups; left: %d "
             "reactions and %d mentions in groups, %d files of yours",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_linq._internal.version_compat import AirflowFailException
+from airflow_provider_linq.operators import erase as erase_module
 from airflow_provider_linq.operators.erase import LinqEraseOperator
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator
@@ -73,3 +74,16 @@ def test_what_is_refused_for_good_fails_the_task_and_leaves_the_report(emulator:
     with pytest.raises(AirflowFailException, match="1 could not be deleted, first of them message .*: access_denied"):
         LinqEraseOperator(task_id="erase", handle=ANN).execute(running)
     assert pushed["return_value"]["not_deleted"][0]["kind"] == "message"
+
+
+def test_a_result_has_not_every_refusal(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is refused all of a long history would not fit into XCom."""
+    monkeypatch.setattr(erase_module, "_MAX_NOT_DELETED", 1)
+    emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": ANN, "text": "Another"})
+    emulator.control("POST", "faults", {"kind": "status", "status": 403, "code": 2005, "method": "DELETE", "count": 50})
+    pushed = {}
+    running = context(Store())
+    running["ti"].xcom_push = pushed.__setitem__
+    with pytest.raises(AirflowFailException, match="^[2-9] could not be deleted"):
+        LinqEraseOperator(task_id="erase", handle=ANN).execute(running)
+    assert len(pushed["return_value"]["not_deleted"]) == 1
