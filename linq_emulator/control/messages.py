@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Iterable
 from typing import Annotated
 
@@ -47,25 +46,32 @@ def wait(command: Command) -> Awaitable[object]:
 
 
 async def _wait(backend: Backend, query: Wait, start: int) -> object:
-    deadline = time.monotonic() + query.timeout
+    too_late = False
+
+    def end() -> None:
+        nonlocal too_late
+        too_late = True
+        changed.set()
+
     store = backend.store
     with backend.changes.watch() as changed:
-        while True:
-            changed.clear()
-            if backend.store is not store:
-                # A reset.
-                store, start = backend.store, 0
-            message = _newest(query.to, reversed(store.ledger[start:]))
-            if message is not None:
-                return msgspec.Raw(ledger_entry(message))
-            start = len(store.ledger)
-            left = deadline - time.monotonic()
-            if left <= 0 or backend.changes.is_closed:
-                raise CommandError("to", f"no message to {query.to} was accepted in {query.timeout:g} seconds", 404)
-            try:
-                await asyncio.wait_for(changed.wait(), left)
-            except asyncio.TimeoutError:
-                continue
+        # One timer for all changes: with each one every request that waits looks at what is new.
+        timer = asyncio.get_running_loop().call_later(query.timeout, end)
+        try:
+            while True:
+                changed.clear()
+                if backend.store is not store:
+                    # A reset.
+                    store, start = backend.store, 0
+                message = _newest(query.to, reversed(store.ledger[start:]))
+                if message is not None:
+                    return msgspec.Raw(ledger_entry(message))
+                if too_late or backend.changes.is_closed:
+                    raise CommandError("to", f"no message to {query.to} was accepted in {query.timeout:g} seconds", 404)
+                start = len(store.ledger)
+                await changed.wait()
+        finally:
+            timer.cancel()
 
 
 def _newest(handle: str, newest_first: Iterable[Message]) -> Message | None:
