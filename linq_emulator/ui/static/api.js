@@ -15,8 +15,12 @@ function askForToken() {
   asking ??= new Promise((resolve) => {
     const input = h("input", { name: "token", type: "password", required: true, autocomplete: "off", autofocus: true });
     const text = h("p", { class: "hint" }, "This emulator was started with --token. Its value is kept until this tab is closed.");
-    dialog("Token", h("div", {}, text, h("label", { class: "field" }, "Token", input)), "Continue", (values) => {
-      sessionStorage.setItem(TOKEN, values.token.trim());
+    dialog("Token", h("div", {}, text, h("label", { class: "field" }, "Token", input)), "Continue", async (values) => {
+      const token = values.token.trim();
+      // A header cannot hold other characters, and no token has them.
+      const isRight = /^[!-~]+$/.test(token) && (await fetch("/_emulator/clock", { headers: { Authorization: `Bearer ${token}` } })).ok;
+      if (!isRight) throw new Error("This is not the value of --token.");
+      sessionStorage.setItem(TOKEN, token);
     }).addEventListener("close", () => {
       asking = null;
       resolve();

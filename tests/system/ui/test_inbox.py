@@ -243,6 +243,10 @@ def test_with_a_token_it_asks_for_it(open_page: Callable[..., Page]) -> None:
     with launch("--port", "0", "--token", "a-token-of-sixteen-or-more") as process:
         try:
             page = open_page(json.loads(process.stdout.readline())["inbox"])
+            for wrong in ("another-token-of-sixteen", "a-token-of-sixteen-or-\N{GREEK SMALL LETTER OMEGA}"):
+                page.get_by_label("Token", exact=True).last.fill(wrong)
+                page.get_by_role("button", name="Continue").click()
+                expect(page.get_by_role("alert").filter(has_text="not the value of --token")).to_be_visible()
             page.get_by_label("Token", exact=True).last.fill("a-token-of-sixteen-or-more")
             page.get_by_role("button", name="Continue").click()
             expect(page.get_by_text("Nothing was sent yet")).to_be_visible()
