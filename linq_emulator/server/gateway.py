@@ -104,7 +104,8 @@ class Gateway:
         started = time.perf_counter()
         trace_id = self._backend.new_trace_id()
         path = request.url.path.removeprefix(PREFIX)
-        body, run = b"", operation
+        run = operation
+        body: bytes | None = None
         try:
             body = await self._admit(request)
         except ApiError as error:
@@ -123,7 +124,7 @@ class Gateway:
                 milliseconds=(time.perf_counter() - started) * 1000,
                 fault=",".join(f"{fault.kind}/{fault.when}" for fault in faults) or None,
             ),
-            body,
+            body or b"",
             bytes(response.body),
         )
         if request.method != "GET":
@@ -141,7 +142,7 @@ class Gateway:
             raise ApiError(1003, str(error), status=413) from None
 
     async def _respond(
-        self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str, faults: list[Fault]
+        self, request: HTTPRequest, operation: Operation, body: bytes | None, trace_id: str, faults: list[Fault]
     ) -> tuple[HTTPResponse, int | None]:
         before = [fault for fault in faults if fault.when == "before"]
         await _wait(before)
@@ -157,11 +158,13 @@ class Gateway:
         fault = next((fault for fault in after if fault.kind != "latency"), None)
         return self._break(fault, response, trace_id) if fault is not None else (response, response.status_code)
 
-    def _run(self, request: HTTPRequest, operation: Operation, body: bytes, trace_id: str) -> HTTPResponse:
+    def _run(self, request: HTTPRequest, operation: Operation, body: bytes | None, trace_id: str) -> HTTPResponse:
+        """Carry out an operation. It has no body if the request was not admitted; a restart must not admit it."""
         backend = self._backend
         with backend.acting(trace_id) as at:
             try:
-                parsed = Request(backend, request.path_params, request.query_params, request.headers, body, trace_id)
+                path, query, headers = request.path_params, request.query_params, request.headers
+                parsed = Request(backend, path, query, headers, body or b"", trace_id)
                 response = self._http_response(operation(parsed), trace_id)
             except ApiError as error:
                 backend.media.undo_request(backend.store)
@@ -169,7 +172,8 @@ class Gateway:
             except Exception:
                 log.exception("an operation failed: %s %s", request.method, request.url.path)
                 response = self._error_response(ApiError(3006), trace_id)
-            backend.keep(at, request.method, request.url.path, request.url.query, request.headers, body)
+            if body is not None:
+                backend.keep(at, request.method, request.url.path, request.url.query, request.headers, body)
         return response
 
     def _error_response(self, error: ApiError, trace_id: str) -> HTTPResponse:

@@ -198,6 +198,23 @@ def test_a_key_outside_ascii_is_the_same_after_a_restart(tmp_path):
         assert shown(server) == before
 
 
+def test_what_was_refused_at_the_door_stays_refused(tmp_path):
+    """A request with a wrong key, or with too long a body, does nothing after a restart either."""
+    file = tmp_path / "emulator.jsonl"
+    with ThreadedServer(persist=file, freeze=START) as server:
+        chat = server.create(ANN)
+        server.receive_poll(ANN, ["Friday", "Saturday"], line=LINE)
+        message, answer = f"/v3/messages/{chat['message']['id']}", server.inbound(ANN, "Yes")
+        wrong = {"Authorization": "Bearer another-key"}
+        assert server.refused("DELETE", message, headers=wrong) == (401, 2004)
+        read = f"/v3/chats/{chat['id']}/read"
+        assert server.call("POST", read, {"x": "x" * 9_000_000}).status_code == 413
+        before = shown(server)
+        assert answer["id"] in before
+    with ThreadedServer(persist=file) as server:
+        assert shown(server) == before
+
+
 def refused(file, **options):
     with pytest.raises(RuntimeError, match="did not start") as caught:
         EmulatorThread(persist=file, **options)
