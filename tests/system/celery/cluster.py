@@ -120,8 +120,6 @@ class Cluster(Airflow):
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
             "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-            # The first request to an API server on a busy machine takes longer than the default, 5 seconds.
-            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
             "AIRFLOW__API__WORKERS": "1",
             "C_FORCE_ROOT": "true",
             "AWS_ACCESS_KEY_ID": "key",
