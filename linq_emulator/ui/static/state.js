@@ -67,6 +67,12 @@ async function readUntilFresh() {
       isStale = true;
       continue;
     }
+    if (line && !view.lines.some((one) => one.phone_number === line)) {
+      // A reset has removed it.
+      state.line = null;
+      isStale = true;
+      continue;
+    }
     readAt = performance.now();
     state.view = view;
     if (state.chatId && !view.conversation) Object.assign(state, { chatId: null, messageId: null, pane: "list" });

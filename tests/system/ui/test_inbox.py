@@ -396,3 +396,13 @@ def test_switches_that_others_set_are_shown(page: Page, emulator: EmulatorThread
     expect(control).to_have_value("77")
     emulator.reset()
     expect(control).to_have_value(before)
+
+
+def test_a_chosen_line_that_a_reset_removes_hides_no_chat(page: Page, emulator: EmulatorThread):
+    emulator.set_line("+12025550109")
+    lines = page.get_by_role("group", name="Lines")
+    lines.get_by_role("button").filter(has_text="0109").click()
+    emulator.reset()
+    emulator.inbound(ANN, "after the reset", line=LINE)
+    expect(row(page, "after the reset")).to_be_visible()
+    expect(lines.get_by_role("button", pressed=True)).to_have_text(re.compile("All lines"))
