@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,9 @@ def _values(entries: Iterable[Any], source: str, column: str) -> Iterator[Any]:
     """Yield what each entry has in the place of a handle: an entry is a handle, or a row with a column for it."""
     for entry in entries:
         if isinstance(entry, Mapping) and column not in entry:
-            there = ", ".join(sorted(map(str, entry)))
+            # Of a file without a header line, the first person would stand in the place of the names.
+            names = [str(name) for name in entry]
+            there = ", ".join(sorted("…" if re.search("[0-9]{3}|@", name) else name for name in names))
             raise InvalidRequestError(
                 f"suppression_field: must be a column of {source}, which has {there}; got {column!r}"
             )

@@ -68,6 +68,10 @@ def test_suppressed_people_are_skipped_from_all_sources_together(
         ),
         ({"suppression_path": "missing.csv"}, "suppression_path: must be a file that can be read"),
         ({"suppression_path": "empty.csv"}, "suppression_path: .* has no header line"),
+        (
+            {"suppression_path": "no_header.csv"},
+            "suppression_field: .* which has Ann, …; got 'handle'",
+        ),
         ({"suppression_path": "nobody.csv"}, "suppression_path: must name somebody"),
         ({"suppression_path": "empty.jsonl"}, "suppression_path: must name somebody"),
         ({"suppression_path": "cut.jsonl"}, "suppression_path: line 2 .* is no JSON"),
@@ -89,6 +93,7 @@ def test_a_source_that_is_not_sure_to_be_right_fails_before_anything_is_sent(
     _file(tmp_path / "empty.csv")
     _file(tmp_path / "empty.jsonl")
     _file(tmp_path / "nobody.csv", "handle")
+    _file(tmp_path / "no_header.csv", "+12025550150,Ann", "+12025550151,Bob")
     _file(tmp_path / "gap.csv", "handle", "a@example.com", "NULL")
     _file(tmp_path / "cut.jsonl", '{"handle": "a@example.com"}', '{"handle": "b@exam')
     with pytest.raises(AirflowFailException, match=why) as failed:
