@@ -79,7 +79,7 @@ class Cluster(Airflow):
     """Scheduler, API server, DAG processor, triggerer and two Celery workers, each a process of its own.
 
     Each worker has a home, a copy of the DAGs and a working folder of its own, and knows the addresses of the API
-    server, the broker and the object store; of the database it knows nothing.
+    server, the broker, the object store and of the database in which Celery keeps its results.
 
     Args:
         home: folder of all homes.
@@ -104,15 +104,18 @@ class Cluster(Airflow):
     ) -> None:
         super().__init__(home, emulator, {"dags": dags}, programs)
         self._dags = dags
-        self._database = database
-        parts = urlsplit(broker.url)
-        redis = f"redis://{parts.netloc}"
+        scheme, address = database.split(":", 1)
+        self._database = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{scheme}+psycopg:{address}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"{scheme}+asyncpg:{address}",
+        }
         self.environment |= {
             "PYTHONPATH": str(Path(__file__).parents[3]),
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__PARALLELISM": "16",
-            "AIRFLOW__CELERY__BROKER_URL": f"{redis}/0",
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"{redis}/1",
+            "AIRFLOW__CELERY__BROKER_URL": f"redis://{urlsplit(broker.url).netloc}/0",
+            # Not Redis: the scheduler ends when it can't read results.
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{scheme}+psycopg:{address}",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "3",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": str(HEARTBEAT_TIMEOUT),
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
@@ -191,12 +194,7 @@ class Cluster(Airflow):
         self._processes.remove(process)
 
     def _central(self, *command: str) -> subprocess.Popen[bytes]:
-        scheme, address = self._database.split(":", 1)
-        environment = {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{scheme}+psycopg:{address}",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": f"{scheme}+asyncpg:{address}",
-        }
-        return self.spawn(*command, environment=environment)
+        return self.spawn(*command, environment=self._database)
 
 
 @contextmanager
