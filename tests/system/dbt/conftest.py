@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.airflow import HOME as HOME  # what makes the models imports Airflow, which has to find this home
 from tests.support.dbt import DATABASES, Dbt
 from tests.support.environments import kept_environment
 from tests.support.loaders import TARGET_JSONL
