@@ -110,6 +110,7 @@ class ErasureResult(TypedDict):
     is_dry_run: bool
     direct_chats: list[str]
     group_chats: list[str]
+    chats_passed_over: list[str]
     messages: int
     messages_deleted: int
     attachments: int

@@ -51,6 +51,8 @@ class ErasureReport:
         is_dry_run: whether nothing was deleted.
         direct_chats: ids of the chats with this person alone. They stay, without messages.
         group_chats: ids of the groups that they are or were in. They stay, and so do the messages of others.
+        chats_passed_over: ids of the chats that were listed or given, and in which the API shows no such person.
+            Nothing was read or deleted there.
         messages: number of messages found that are to go: all of the direct chats, and theirs in groups.
         messages_deleted: how many of them were deleted.
         attachments: number of files found that are to go: those that they have sent.
@@ -66,6 +68,7 @@ class ErasureReport:
     is_dry_run: bool
     direct_chats: list[str] = field(default_factory=list)
     group_chats: list[str] = field(default_factory=list)
+    chats_passed_over: list[str] = field(default_factory=list)
     messages: int = 0
     messages_deleted: int = 0
     attachments: int = 0
@@ -112,6 +115,7 @@ def erase_person(
         # A list that came unfiltered, through a proxy say, or an id with a typo must not cost others their messages.
         if person not in others:
             log.warning("Chat %s is passed over: %s is not in it", chat.id, report.person)
+            report.chats_passed_over.append(chat.id)
             continue
         _Chat(client, chat, person, report, is_direct=not chat.is_group and others == {person}).erase()
     return report

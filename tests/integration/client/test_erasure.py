@@ -125,6 +125,7 @@ def test_a_chat_that_they_are_not_in_is_not_touched(
     other = client.chats.create(emulator.lines[0], BOB, "Hi Bob").id
     report = erase_person(client, ANN, chat_ids=[other])
     assert (report.messages, report.direct_chats, report.group_chats) == (0, [], [])
+    assert report.chats_passed_over == [other]
     assert f"Chat {other} is passed over: a…@… is not in it" in caplog.text
     assert texts(client, other) == 1
 
