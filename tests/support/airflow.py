@@ -174,13 +174,20 @@ def context(
     **instance: Any,
 ) -> Any:
     """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
-    ids = {"dag_id": "dag", "run_id": "run", "task_id": "task", "map_index": -1, "try_number": 1, "max_tries": 0}
+    ids: dict[str, Any] = {
+        "dag_id": "dag",
+        "run_id": "run",
+        "task_id": "task",
+        "map_index": -1,
+        "try_number": 1,
+        "max_tries": 0,
+    }
     start = started or datetime.now(timezone.utc)
     run = SimpleNamespace(run_after=due or start, start_date=start, clear_number=clears)
     state = {} if store is None else {"task_state_store": store}
-    ti = SimpleNamespace(**{**ids, **instance}, pushed={})
-    ti.xcom_push = lambda key, value: ti.pushed.update({key: value})
-    return {"ti": ti, "dag_run": run, **state}
+    pushed: dict[str, Any] = {}
+    ids |= {"pushed": pushed, "xcom_push": lambda key, value: pushed.update({key: value})}
+    return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
 
 
 class Run:

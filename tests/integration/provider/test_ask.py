@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,19 +38,6 @@ def branches(monkeypatch: pytest.MonkeyPatch) -> Branches:
     taken = Branches()
     monkeypatch.setattr(LinqAskOperator, "do_branch", lambda task, context, task_ids: taken.append(task_ids))
     return taken
-
-
-class Instance(SimpleNamespace):
-    """A task instance that takes XComs."""
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-
-def try_of(store: Store | None = None, **ids: Any) -> Any:
-    made = context(store, **ids)
-    made["ti"] = Instance(**vars(made["ti"]), xcoms={})
-    return made
 
 
 def question(**arguments: Any) -> LinqAskOperator:
@@ -98,10 +84,10 @@ def test_the_first_of_the_words_decides(
     emulator: Emulator, branches: Branches, texts: list[str], word: str, branch: str
 ) -> None:
     with answering(emulator, *texts):
-        result = question(deferrable=False).execute(now := try_of(Store()))
+        result = question(deferrable=False).execute(now := context(Store()))
     assert (result["answer"], branches) == (word, [branch])
-    assert now["ti"].xcoms["return_value"] == result
-    assert now["ti"].xcoms["answer"] == word
+    assert now["ti"].pushed["return_value"] == result
+    assert now["ti"].pushed["answer"] == word
     assert "please" not in str(result)
 
 
@@ -117,60 +103,60 @@ def test_the_first_of_the_words_decides(
 )
 def test_a_word_is_what_a_telephone_makes_of_it(emulator: Emulator, branches: Branches, word: str, text: str) -> None:
     with answering(emulator, text):
-        result = question(deferrable=False, answers={"other": "cancel", word: "confirm"}).execute(try_of(Store()))
+        result = question(deferrable=False, answers={"other": "cancel", word: "confirm"}).execute(context(Store()))
     assert (result["answer"], branches) == (word, ["confirm"])
 
 
 def test_nobody_answers_in_time(emulator: Emulator, branches: Branches) -> None:
     task = question(deferrable=False, timeout=0.2)
-    result = task.execute(try_of(Store()))
+    result = task.execute(context(Store()))
     assert (result["answer"], branches) == (None, ["nobody"])
 
 
 def test_it_defers_and_returns(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred) as deferred:
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     assert deferred.value.trigger.chat_id == emulator.ledger()[-1]["chat_id"]
     event = {"chat_id": "c", "message_id": answer(emulator, "yes"), "polls": 2, "waited": 3.0}
     for kwargs in ({"sent": deferred.value.kwargs["sent"]}, {}):
-        result = question().execute_complete(try_of(store), event, **kwargs)
+        result = question().execute_complete(context(store), event, **kwargs)
         assert (result["answer"], branches.pop()) == ("yes", "confirm")
     with pytest.raises(AirflowFailException, match="nothing more is known"):
-        question().execute_complete(try_of(Store()), event)
+        question().execute_complete(context(Store()), event)
 
 
 def test_the_time_is_over(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred) as deferred:
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     over = {"timed_out": True, "waiting_for": "x", "polls": 2, "waited": 3.0}
-    assert question().execute_complete(try_of(store), over)["answer"] is None
+    assert question().execute_complete(context(store), over)["answer"] is None
     task = question()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow.sdk.BaseOperator.resume_execution", _times_out)
-        assert task.resume_execution("execute_complete", deferred.value.kwargs, try_of(store))["answer"] is None
+        assert task.resume_execution("execute_complete", deferred.value.kwargs, context(store))["answer"] is None
     assert branches == ["nobody", "nobody"]
 
 
 def test_an_answer_that_no_trigger_was_there_to_see(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred) as deferred:
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     answer(emulator, "yes")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow.sdk.BaseOperator.resume_execution", _times_out)
-        result = question().resume_execution("execute_complete", deferred.value.kwargs, try_of(store))
+        result = question().resume_execution("execute_complete", deferred.value.kwargs, context(store))
     assert (result["answer"], branches) == ("yes", ["confirm"])
 
 
 def test_an_answer_that_was_edited_is_waited_for_again(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred) as deferred:
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     event = {"chat_id": "c", "message_id": answer(emulator, "Wait"), "polls": 2, "waited": 3.0}
     with pytest.raises(TaskDeferred) as again:
-        question(deferrable=True).execute_complete(try_of(store), event, sent=deferred.value.kwargs["sent"])
+        question(deferrable=True).execute_complete(context(store), event, sent=deferred.value.kwargs["sent"])
     assert again.value.trigger.chat_id == deferred.value.trigger.chat_id
     assert not branches
 
@@ -182,9 +168,9 @@ def _times_out(*_: Any) -> None:
 def test_a_retry_asks_no_second_time(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with lost_answers(emulator), pytest.raises(Exception, match="no usable response"):
-        question(deferrable=False).execute(try_of(store))
+        question(deferrable=False).execute(context(store))
     answer(emulator, "yes")
-    result = question(deferrable=False).execute(try_of(store, try_number=2))
+    result = question(deferrable=False).execute(context(store, try_number=2))
     assert (result["answer"], branches) == ("yes", ["confirm"])
     assert [row["direction"] for row in emulator.ledger()] == ["outbound", "inbound"]
 
@@ -192,10 +178,10 @@ def test_a_retry_asks_no_second_time(emulator: Emulator, branches: Branches) -> 
 def test_the_time_to_answer_counts_from_the_question(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred):
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     emulator.advance(3_000)
     with pytest.raises(TaskDeferred) as again:
-        question(deferrable=True).execute(try_of(store, try_number=2))
+        question(deferrable=True).execute(context(store, try_number=2))
     deadline = datetime.fromisoformat(again.value.trigger.deadline.replace("Z", "+00:00"))
     assert deadline - datetime.now(timezone.utc) < timedelta(seconds=601)
     assert posts(emulator) == 1
@@ -203,17 +189,17 @@ def test_the_time_to_answer_counts_from_the_question(emulator: Emulator, branche
 
 def test_who_opted_out_is_not_waited_for(emulator: Emulator, branches: Branches) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
-    result = question(on_opt_out="return").execute(try_of(Store()))
+    result = question(on_opt_out="return").execute(context(Store()))
     assert (result["refused"], result["answer"], branches) == ("opted_out", None, ["nobody"])
 
 
 def test_an_answer_that_is_gone(emulator: Emulator, branches: Branches) -> None:
     store = Store()
     with pytest.raises(TaskDeferred):
-        question(deferrable=True).execute(try_of(store))
+        question(deferrable=True).execute(context(store))
     event = {"chat_id": "c", "message_id": "0b8b3e53-7f2d-4a83-8a55-000000000000", "polls": 1, "waited": 1.0}
     with pytest.raises(AirflowFailException, match="came in chat c, and was deleted or has expired"):
-        question().execute_complete(try_of(store), event)
+        question().execute_complete(context(store), event)
     assert not branches
 
 
@@ -230,7 +216,7 @@ def test_more_words_than_can_be_searched() -> None:
 
 def test_no_branch_in_a_mapped_task(emulator: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="can't branch"):
-        question().execute(try_of(Store(), map_index=0))
+        question().execute(context(Store(), map_index=0))
     assert posts(emulator) == 0
 
     @task_group

@@ -179,7 +179,11 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
         ("a.csv", f"phone\n{'secret' * 30_000}\n", r"line 2 of .* is no CSV: field larger than field limit"),
         ("a.csv", b"phone\nsecret\xff\n", r"must be UTF-8, '.*a\.csv' is not$"),
         ("a.jsonl", '{"phone": "+12025550121"}\n\n{"phone": secret}\n', r"line 3 of .* is no JSON: Expecting value"),
-        ("a.jsonl", '{"phone": "+12025550121"}\n["secret"]\n', r"^rows: row 2 must have names and values, got list$"),
+        (
+            "a.jsonl",
+            '{"phone": "+12025550121"}\n["secret"]\n',
+            r"^rows_path: row 2 must have names and values, got list$",
+        ),
         ("a.ndjson", b'{"phone": "secret\xff"}\n', r"must be UTF-8"),
         ("a.parquet", "secret", r"is no Parquet file$"),
         ("a.parquet", "", r"is no Parquet file$"),
