@@ -37,7 +37,7 @@ STATES: dict[str, tuple[Callable[[], list[Rule]], str, int]] = {
 
 
 def check(extraction: Extraction, number: signal.Signals) -> None:
-    assert extraction.code == EXIT_CODES[number]
+    assert extraction.code == EXIT_CODES[number], extraction.log[-1_500:]
     assert "Traceback" not in extraction.log, extraction.log[-1_500:]
     assert extraction.output.read_bytes()[-1:] in (b"\n", b""), "ends between two lines"
     assert all(isinstance(message, dict) for message in extraction.messages)
