@@ -41,7 +41,8 @@ def exit_with_message(logger: logging.Logger) -> Iterator[None]:
         SystemExit: there was an expected error.
     """
     try:
-        yield
+        with _signals_come_first():
+            yield
         return
     except SignalExit as end:
         logger.warning("ended by %s; bookmarks of lines that were not read to their end stay", end.signal_name)
@@ -56,6 +57,23 @@ def exit_with_message(logger: logging.Logger) -> Iterator[None]:
             _drop_output()
     logger.error("%s", message)
     sys.exit(1)
+
+
+@contextmanager
+def _signals_come_first() -> Iterator[None]:
+    """Let a signal be the reason of the end, also where what it interrupted has raised something else in its place.
+
+    A thread that has just given a lock away to wait for an event, for one, fails to take it back.
+
+    Raises:
+        SignalExit: there was a signal.
+    """
+    try:
+        yield
+    except BaseException:
+        if SignalExit.latest is not None:
+            raise SignalExit.latest from None
+        raise
 
 
 def _drop_output() -> None:

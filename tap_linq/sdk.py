@@ -289,9 +289,9 @@ class SdkTap(Tap):
     @override
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
         """Read the files of settings that the command line names. This comes first in every mode."""
-        end_soon_on_signals()
         config: dict[str, Any] = {}
         with exit_with_message(cls.logger):
+            end_soon_on_signals()
             for name in value:
                 if name != ENVIRONMENT:
                     try:

@@ -15,7 +15,7 @@ import socket
 import time
 from threading import Thread
 from types import FrameType
-from typing import Final
+from typing import ClassVar, Final
 
 __all__ = ["GRACE", "SIGNALS", "SignalExit", "end_soon_on_signals"]
 
@@ -26,12 +26,19 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class SignalExit(SystemExit):
-    """A signal is to end the process, with code 128 and its number, as a shell shows it."""
+    """A signal is to end the process, with code 128 and its number, as a shell shows it.
+
+    Attributes:
+        latest: that of this process; None as long as there was none.
+    """
+
+    latest: ClassVar[SignalExit | None] = None
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
         self.exit_code = 128 + number
         self.signal_name = signal.Signals(number).name
+        SignalExit.latest = self
 
 
 def end_soon_on_signals() -> None:

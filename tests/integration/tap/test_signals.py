@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import termios
 import time
 from array import array
@@ -173,3 +174,37 @@ def test_state_that_belongs_to_no_line_is_passed_over(emulator: Emulator) -> Non
     output = run_tap(emulator, state={"bookmarks": {"messages": {"partitions": [{}]}}})
     assert output.error is None
     assert set(output.bookmarks()) == set(emulator.lines)
+
+
+#: The tap, whose main thread hears of a signal at the worst moment: it has given a lock away to wait for an event, and
+#: can't take it back. Which is not to be had by sending one.
+AT_A_WAIT = """
+import os, signal, sys, threading
+from tap_linq.tap import TapLinq
+
+give_away = threading.Condition._release_save
+
+def interrupted(self):
+    saved = give_away(self)
+    if threading.current_thread() is threading.main_thread() and sys._getframe(2).f_code.co_name == "get":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return saved
+
+threading.Condition._release_save = interrupted
+TapLinq.cli()
+"""
+
+
+def test_a_signal_that_comes_as_a_lock_is_given_away(emulator: Emulator, tmp_path: Path) -> None:
+    seed(emulator, 3, 2)
+    (tmp_path / "config.json").write_text(json.dumps(config_for(emulator)))
+    run = subprocess.run(
+        [sys.executable, "-c", AT_A_WAIT, "--config", tmp_path / "config.json"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert run.returncode == 128 + signal.SIGTERM, run.stderr[-1_500:]
+    assert "ended by SIGTERM" in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
