@@ -140,7 +140,7 @@ class Storm:
         """The weather of the next try."""
         server, rng = self.server, self.rng
         server.no_rules()
-        everybody = list(self.ever)
+        everybody = sorted(self.ever, key=sorted)  # a set has another order in each process
         for fate in rng.sample(WILD_FATES if self.is_wild else KIND_FATES, 3):
             match = to(rng.sample(everybody, max(1, len(everybody) // 8)), rng.choice([first_sends, lambda r: True]))
             server.rule(fate, match, times=rng.randint(1, 5))
