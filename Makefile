@@ -8,19 +8,20 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
-	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/celery --ignore tests/system/ui
+	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/celery \
+	--ignore tests/system/dbt --ignore tests/system/ui
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit dbt e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make e2e` and `make ui`, in WORKERS processes: they wait more than they work
+test: $(VENV)/.installed  ## All tests but those of `make dbt`, `make e2e` and `make ui`, in WORKERS processes: they wait more than they work
 	$(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(VENV)/.installed  ## The tests that need no process and no server
@@ -31,6 +32,9 @@ coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of th
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+dbt: $(VENV)/.installed  ## `dbt_linq` on what real loaders made of real runs of the tap; installs dbt into an environment of its own
+	$(BIN)/python -m pytest tests/system/dbt
 
 e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some minutes, one at a time
 	$(BIN)/python -m pytest tests/system/airflow
