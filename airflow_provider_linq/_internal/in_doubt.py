@@ -96,7 +96,8 @@ class _LineChats:
     """
     The chats of a line, read for all who ask about it, and what was ever sent in those that no recipient explains.
 
-    Each reading is kept with the moment when it began. A chat that is gone, and so can't be read, has None.
+    Each reading is kept with the moment when it began, so it counts for all who began to look before that and wait for
+    it. A chat that is gone, and so can't be read, has None.
     """
 
     lock: Lock = field(default_factory=Lock)
@@ -112,6 +113,7 @@ class ChatLookup:
     :param client: makes the reads.
     :param own: returns all lines of the account.
     :param retention: how long the platform keeps a message; None if for ever.
+    :param clock: returns the API's time.
     :param passes_over: whether a message that was sent is as good as none; by default none is.
     """
 
@@ -120,12 +122,14 @@ class ChatLookup:
         client: LinqClient,
         own: Callable[[], Collection[str]],
         retention: RetentionWindow | None,
+        clock: Callable[[], datetime],
         *,
         passes_over: Callable[[models.Message], bool] = lambda message: False,
     ) -> None:
         self._client = client
         self._own = own
         self._retention = retention
+        self._clock = clock
         self._passes_over = passes_over
         self._lines: dict[str | None, _LineChats] = {}
         self._lock = Lock()
@@ -137,7 +141,6 @@ class ChatLookup:
         *,
         line: str | None,
         since: datetime,
-        now: datetime,
         as_of: datetime | None = None,
         is_known: Callable[[Handles], bool] = lambda others: False,
     ) -> Found | Resolution:
@@ -147,13 +150,13 @@ class ChatLookup:
         :param to: handles in lower case, sorted.
         :param content: of the message, see :func:`content_of`; None if it can't be told any more.
         :param line: own line that it may have been sent from; None if any.
-        :param since: by the API's clock, as is `now`.
+        :param since: by the API's clock.
         :param as_of: since when a reading that was made for others counts; by default not for long.
         :param is_known: whether handles are those of another recipient, whose messages explain themselves.
         :raises LinqError: something could not be read.
         """
         since -= CLOCK_SKEW
-        as_of = now - LIST_LAG if as_of is None else as_of
+        as_of = self._clock() - LIST_LAG if as_of is None else as_of
         own = self._own()
         is_group = len(to) > 1
         listed = read_stable(self._client.chats.list(from_=line, to=to[0]))
@@ -162,11 +165,11 @@ class ChatLookup:
         ours += [] if is_group else [chat for chat in listed if not chat.is_group and chat not in ours]
         unsure = [chat for chat in listed if is_group and chat.is_group and chat not in ours]
         if not ours:
-            chats = self._chats_of(line, now, as_of)
+            chats = self._chats_of(line, as_of)
             ours = [chat for chat in chats if _is_for(chat, to, own)]
             unexplained = [chat for chat in chats if _may_be_for(chat, to, own, since)]
             unsure += [] if ours else unexplained
-        is_unclear = self._may_have_expired(since, now)
+        is_unclear = False
         for chat in ours:
             in_chat = self._sent_in(chat.id)
             is_unclear |= in_chat is None
@@ -177,13 +180,13 @@ class ChatLookup:
         unsure = [chat for chat in unsure if not is_known(others_of(chat, own))]
         is_unclear = is_unclear or len(unsure) > MAX_UNEXPLAINED
         is_unclear = is_unclear or any(
-            self._may_be_in(chat, self._kept(chat, line, now, as_of), to, content, since) for chat in unsure
+            self._may_be_in(chat, self._kept(chat, line, as_of), to, content, since) for chat in unsure
         )
+        # Last, since what was there when the look began may have expired before the chats were read.
+        is_unclear = is_unclear or self._may_have_expired(since, self._clock())
         return Resolution.UNCLEAR if is_unclear else Resolution.ABSENT
 
-    def resolve_chat(
-        self, chat_id: str, content: Content | None, *, since: datetime, now: datetime
-    ) -> Found | Resolution:
+    def resolve_chat(self, chat_id: str, content: Content | None, *, since: datetime) -> Found | Resolution:
         """
         Look for a message that may have been sent to a chat at `since` or later; arguments as of :meth:`resolve`.
 
@@ -196,7 +199,7 @@ class ChatLookup:
         for message in sent:
             if content is not None and is_comparable(content) and content_of(message.parts) == content:
                 return Found(None, chat_id, message)
-        return Resolution.UNCLEAR if sent or self._may_have_expired(since, now) else Resolution.ABSENT
+        return Resolution.UNCLEAR if sent or self._may_have_expired(since, self._clock()) else Resolution.ABSENT
 
     def _may_have_expired(self, since: datetime, now: datetime) -> bool:
         return self._retention is not None and since < self._retention.oldest_kept(now)
@@ -225,24 +228,25 @@ class ChatLookup:
             sent = [message for message in sent if content_of(message.parts) == content]
         return in_chat is None or bool(sent)
 
-    def _kept(self, chat: models.Chat, line: str | None, now: datetime, as_of: datetime) -> list[models.Message] | None:
+    def _kept(self, chat: models.Chat, line: str | None, as_of: datetime) -> list[models.Message] | None:
         whole_line = self._line(line)
         with whole_line.lock:
             kept = whole_line.sent_in.get(chat.id)
             if kept is None or kept[0] < as_of:
-                kept = whole_line.sent_in[chat.id] = now, self._sent_in(chat.id)
+                kept = whole_line.sent_in[chat.id] = self._clock(), self._sent_in(chat.id)
         return kept[1]
 
     def _line(self, line: str | None) -> _LineChats:
         with self._lock:
             return self._lines.setdefault(line, _LineChats())
 
-    def _chats_of(self, line: str | None, now: datetime, as_of: datetime) -> list[models.Chat]:
+    def _chats_of(self, line: str | None, as_of: datetime) -> list[models.Chat]:
         whole_line = self._line(line)
         with whole_line.lock:
             if whole_line.read_at is None or whole_line.read_at < as_of:
+                read_at = self._clock()
                 whole_line.chats = read_stable(self._client.chats.list(from_=line))
-                whole_line.read_at = now
+                whole_line.read_at = read_at
             return whole_line.chats
 
 

@@ -289,18 +289,22 @@ class KeyedSend:
             return grace is not None and message.delivery_status == "failed" and now - message.updated_at >= grace
 
         lookup = ChatLookup(
-            self._client, lambda: self._own_lines, self.hook.settings.retention_window, passes_over=is_lost
+            self._client,
+            lambda: self._own_lines,
+            self.hook.settings.retention_window,
+            self._now,
+            passes_over=is_lost,
         )
         content = content_of(self._checked.parts)
         chat_id, line = self.destination.chat_id, self.destination.line
         if chat_id is not None:
-            return lookup.resolve_chat(chat_id, content, since=since, now=now)
+            return lookup.resolve_chat(chat_id, content, since=since)
         to = tuple(sorted({normal_handle(handle) for handle in self.destination.to}))
 
         def is_other(others: Handles) -> bool:
             return not any(may_be_same_handle(one, other) for one in to for other in others)
 
-        return lookup.resolve(to, content, line=line, since=since, now=now, is_known=is_other)
+        return lookup.resolve(to, content, line=line, since=since, is_known=is_other)
 
     def _is_over(self, record: IdempotencyRecord, span: timedelta) -> bool:
         """Whether the latest request is so old that a message which is not there was not sent.

@@ -138,7 +138,6 @@ class Sender:
                 self._content_of(job.recipient),
                 line=job.line if job.is_line_certain else None,
                 since=job.in_doubt_since,
-                now=now,
                 as_of=reading_counts_from(job, now),
                 is_known=self._is_known,
             )

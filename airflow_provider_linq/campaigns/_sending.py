@@ -129,7 +129,13 @@ class Sending:
         sender = Sender(
             client,
             self._reader,
-            ChatLookup(self._reader, lambda: lines.own, retention, passes_over=lambda sent: sent.id in replaced),
+            ChatLookup(
+                self._reader,
+                lambda: lines.own,
+                retention,
+                self._clock.now,
+                passes_over=lambda sent: sent.id in replaced,
+            ),
             self._prepared.render,
             self._clock,
             files=campaign.files,

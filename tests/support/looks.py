@@ -31,11 +31,11 @@ class Look:
         self.line: str | None = line
         lines = {one.phone_number for one in client.phone_numbers.list()}
         self.began = client.server_time
-        self.lookup = ChatLookup(client, lambda: lines, retention)
+        self.lookup = ChatLookup(client, lambda: lines, retention, lambda: client.server_time)
 
     def __call__(self, *to: str, **arguments: Any) -> Found | Resolution:
         self.client.phone_numbers.list()  # which shows the time
-        given = {"line": self.line, "since": self.began, "now": self.client.server_time}
+        given = {"line": self.line, "since": self.began}
         content = arguments.pop("content", words())
         return self.lookup.resolve(tuple(sorted(to)), content, **{**given, **arguments})
 

@@ -152,7 +152,7 @@ def test_what_may_have_expired_is_not_absent(
         client.phone_numbers.list()
     assert look(ANN, is_known=lambda others: others == (BOB,)) is expected
     assert (look(BOB) is UNCLEAR) == (hours == 1)
-    found = look.lookup.resolve_chat(made.id, words(), since=look.began, now=client.server_time)
+    found = look.lookup.resolve_chat(made.id, words(), since=look.began)
     assert found is UNCLEAR if hours == 1 else isinstance(found, Found)
 
 
@@ -238,7 +238,7 @@ def test_more_chats_than_are_read_make_it_unclear(
 
 def test_a_look_into_a_chat(emulator: Emulator, client: LinqClient, look: Look, send: Send) -> None:
     def resolve(content: Content | None, since: datetime = look.began) -> Found | Resolution:
-        return look.lookup.resolve_chat(made.id, content, since=since, now=client.server_time)
+        return look.lookup.resolve_chat(made.id, content, since=since)
 
     made = send(ANN)
     found = resolve(words())

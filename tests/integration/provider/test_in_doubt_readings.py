@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from threading import Barrier
 from typing import Any, TypeAlias
 
 import pytest
 
-from airflow_provider_linq._internal.in_doubt import Found, Handles
+from airflow_provider_linq._internal.in_doubt import ChatLookup, Found, Handles, Resolution
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE, LIST_LAG
 from airflow_provider_linq.campaigns._model import Recipient
 from airflow_provider_linq.campaigns._sender import reading_counts_from
 from airflow_provider_linq.campaigns._state import SendJob
 from linq_client import LinqClient, LinqError
+from linq_client.times import ServerClock
 from tests.support.contract_server import ContractServer
 from tests.support.emulator_process import Emulator
 from tests.support.looks import ABSENT, ANN, BOB, CAT, MOBILE, SHOWN, UNCLEAR, Look, Send, sender, words
@@ -80,7 +83,7 @@ def test_a_chat_that_goes_while_it_is_looked_at_makes_it_unclear(emulator: Emula
     )
     assert look(ANN) is UNCLEAR
     assert look(MOBILE) is UNCLEAR
-    assert look.lookup.resolve_chat(made.id, words(), since=look.began, now=look.began) is ABSENT
+    assert look.lookup.resolve_chat(made.id, words(), since=look.began) is ABSENT
 
 
 # What is read once for all who ask.
@@ -92,6 +95,25 @@ def test_the_chats_of_a_line_are_read_once_for_many(emulator: Emulator, look: Lo
     for index in range(20):
         assert look(f"person{index}@example.com") is ABSENT
     assert sorted(chats_read(emulator)[before:]) == sorted([unexplained.id, "chats", *["to"] * 20])
+
+
+def test_a_reading_counts_for_all_who_asked_before_it_began(emulator: Emulator, client: LinqClient) -> None:
+    """Those who wait for the line's chats while they are read need not have them read again, each after the other."""
+    emulator.control("POST", "clock", {"freeze": False})
+    look = Look(client, emulator.lines[0])
+    clock = ServerClock(look.began)
+    lookup = ChatLookup(client, lambda: set(emulator.lines), None, clock.now)
+    all_have_asked = Barrier(8)
+
+    def absent(index: int) -> Found | Resolution:
+        asked = clock.now()
+        all_have_asked.wait()
+        to = (f"person{index}@example.com",)
+        return lookup.resolve(to, words(), line=look.line, since=look.began, as_of=asked)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(absent, range(8))) == {ABSENT}
+    assert chats_read(emulator).count("chats") == 1
 
 
 def test_an_old_reading_counts_only_as_far_as_the_caller_says(emulator: Emulator, look: Look, send: Send) -> None:
