@@ -48,6 +48,7 @@ from airflow_provider_linq.campaigns._state import (
     next_step,
     transition,
 )
+from airflow_provider_linq.campaigns._suppression import SuppressionReader
 from linq_client import AuthenticationError, LinqError, SettingsError
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Dispatcher:
     Sends to all who are not settled, as far as the limits allow.
 
     :param limits: rate limits and send window.
+    :param suppression: reads who must not be written to while others are sent to; None if there is no such list.
     :param on_tick: gets called about once a second with the number of requests under way; what it raises ends the try.
     :param not_after: moment by the API's clock after which nothing is sent; None if there is none.
     :param is_ephemeral: whether what was sent may be gone when it is looked for: then no more recipients are claimed
@@ -86,6 +88,7 @@ class Dispatcher:
         limits: Limits,
         checkpoint: Checkpoint,
         *,
+        suppression: SuppressionReader | None,
         on_tick: Callable[[int], None],
         not_after: datetime | None,
         is_ephemeral: bool,
@@ -96,6 +99,7 @@ class Dispatcher:
         self._limits = limits
         self._clock = sender.clock
         self._checkpoint = checkpoint
+        self._suppression = suppression
         self._on_tick = on_tick
         self._not_after = not_after
         self._is_ephemeral = is_ephemeral
@@ -113,6 +117,7 @@ class Dispatcher:
         self._worked_at = self._saved_at = self._refreshed_at = time.monotonic()
         self._known_excluded = 0
         self._stop: BaseException | None = None
+        self._restart: Deferral | None = None
         #: The latest error of those that left somebody unsettled.
         self.last_error: BaseException | None = None
 
@@ -139,11 +144,14 @@ class Dispatcher:
     def _loop(self, pool: ThreadPoolExecutor) -> Deferral | None:
         while True:
             self._tick(pool)
-            seconds = self._dispatch(pool) if self._stop is None else None
+            is_ending = self._stop is not None or self._restart is not None
+            seconds = None if is_ending else self._dispatch(pool)
             if self._in_flight:
                 self._take_one(timeout=min(1.0, seconds) if seconds else 1.0)
             elif self._stop is not None:
                 raise self._stop
+            elif self._restart is not None:
+                return self._restart
             elif seconds is None:
                 return None
             elif seconds > self._longest_wait:
@@ -351,6 +359,8 @@ class Dispatcher:
         since = now - self._saved_at
         if since > CONFIRM_EVERY or (since > SAVE_EVERY and self._checkpoint.has_news):
             self._save()
+        if self._suppression is not None and (suppressed := self._suppression.poll()):
+            self._heed(suppressed)
         if now - self._refreshed_at > REFRESH_EVERY:
             self._refreshed_at = now
             pool.submit(copy_context().run, self._lines.try_refresh)
@@ -359,6 +369,13 @@ class Dispatcher:
             self._lines.check_usable()
             for waiting in self._queue.pop_excluded():
                 self._add(waiting)
+
+    def _heed(self, suppressed: frozenset[str]) -> None:
+        """Begin no more requests if somebody who may yet be sent to is on the list: what follows, a new run decides."""
+        waiting = [one for lane in self._queue.waiting for one in lane.waiting if isinstance(one, Recipient)]
+        waiting += [job.recipient for job in self._checkpoint.open_jobs if job.recipient.is_sendable]
+        if number := sum(not suppressed.isdisjoint(one.to) for one in waiting):
+            self._restart = Deferral(0.0, f"{number:,} who were to be sent to are on the suppression list now")
 
     def _save(self) -> None:
         self._checkpoint.save(self._clock.now())

@@ -96,7 +96,7 @@ class CampaignResult(TypedDict):
 @dataclass(frozen=True)
 class Deferral:
     """
-    What is left has to wait, longer than a worker should.
+    What is left has to wait, longer than a worker should; or, for 0 seconds, has to be prepared again.
 
     :param why: which limit that is, for whom and until when.
     """

@@ -82,6 +82,9 @@ def run_or_resume(
     try:
         with fail_fast():
             step = _step(campaign, context, store, resumed=resumed, is_stopped=is_stopped)
+            while isinstance(step, Deferral) and step.seconds == 0:  # all that is read has to be read again
+                log.info("%s. The campaign is prepared again", step.why)
+                step = _step(campaign, context, store, resumed=True, is_stopped=is_stopped)
     except LostOwnershipError:  # what the record says now is the new owner's
         raise
     except Exception:  # what is no Exception is a signal: the task is stopped, or cleared while it runs

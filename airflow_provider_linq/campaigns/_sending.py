@@ -33,6 +33,7 @@ from airflow_provider_linq.campaigns._resume import open_checkpoint
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, in_words
+from airflow_provider_linq.campaigns._suppression import SuppressionReader
 from airflow_provider_linq.campaigns.config import share_of
 from linq_client import LinqClient
 from linq_client.times import ServerClock
@@ -150,6 +151,7 @@ class Sending:
             lines,
             Limits(quota, window),
             checkpoint,
+            suppression=SuppressionReader.of(campaign),
             on_tick=partial(_tick, self._progress, is_stopped),
             not_after=self._not_after,
             is_ephemeral=retention is not None,

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq.campaigns._rows import BadRow, is_missing, rows_of_file, rows_of_query
 from airflow_provider_linq.campaigns._validate import handles_in
@@ -15,6 +20,67 @@ if TYPE_CHECKING:
     from airflow_provider_linq.campaigns.config import Campaign
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which a run reads the list again: as long as somebody who comes on it may still be written to.
+REREAD_EVERY: Final = 300.0
+#: Seconds between two attempts where it can't be read, and after which a run with so old a list ends.
+REREAD_FAILED: Final = 60.0
+TOO_OLD: Final = 1_800.0
+
+
+class SuppressionReader:
+    """
+    Reads the list again and again while a campaign runs, without holding it up.
+
+    :param read: returns the list as it is now.
+    """
+
+    def __init__(self, read: Callable[[], frozenset[str]]) -> None:
+        self._read = read
+        self._begun_at = self._known_at = time.monotonic()
+        self._next_at = self._known_at + REREAD_EVERY
+        self._reading: Future[frozenset[str]] | None = None
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> SuppressionReader | None:
+        """Return a reader of a campaign's list; None if it has none that can change while it runs."""
+        has_source = campaign.suppression_path is not None or campaign.suppression_sql is not None
+        return cls(partial(read_suppression, campaign)) if has_source else None
+
+    def poll(self) -> frozenset[str]:
+        """
+        Return the list if it was just read, else nobody, and begin to read it when it is time.
+
+        :raises Exception: what has kept it from being read for half an hour, as of `read_suppression`.
+        """
+        now = time.monotonic()
+        if self._reading is None:
+            if now >= self._next_at:
+                self._begin(now)
+            return frozenset()
+        if not self._reading.done():
+            return frozenset()
+        reading, self._reading = self._reading, None
+        if (error := reading.exception()) is None:
+            self._known_at, self._next_at = self._begun_at, now + REREAD_EVERY
+            return reading.result()
+        if now - self._known_at > TOO_OLD:
+            raise error
+        log.warning("The suppression list could not be read again (%s): the one that is known counts for now",
+                    type(error).__name__)  # fmt: skip
+        self._next_at = now + REREAD_FAILED
+        return frozenset()
+
+    def _begin(self, now: float) -> None:
+        # A thread that nobody waits for: a query may take longer than a task that is stopped has left.
+        self._begun_at, self._reading = now, Future()
+        Thread(target=copy_context().run, args=(self._fulfil, self._reading), daemon=True).start()
+
+    def _fulfil(self, reading: Future[frozenset[str]]) -> None:
+        try:
+            reading.set_result(self._read())
+        except BaseException as error:
+            reading.set_exception(error)
 
 
 def read_suppression(campaign: Campaign) -> frozenset[str]:

@@ -57,7 +57,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         default the usual ones, such as "NULL", "None" and "nan", in CSV.
     :param suppression: handles of people who must not be written to, as a list, or an XCom of it; also rows with a
         column for the handle. With ``suppression_path`` and ``suppression_sql``, all of them together count. Read in
-        each try and after each deferral; a source that names nobody fails the task before anything is sent (templated)
+        each try, after each deferral and, file and query, every five minutes; a source that names nobody fails the
+        task before anything is sent (templated)
     :param suppression_path: CSV, JSONL or Parquet file of such rows, as ``rows_path`` (templated)
     :param suppression_sql: query whose result are such rows, or the name of a ``.sql`` file (templated)
     :param suppression_conn_id: connection to the database of ``suppression_sql`` (templated)

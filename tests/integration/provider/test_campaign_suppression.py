@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
-from airflow_provider_linq.campaigns import RateLimits, _state
+from airflow_provider_linq.campaigns import RateLimits, _state, _suppression
 from tests.support.airflow import Store
 from tests.support.campaigns import A, campaign, context, fault, once, outcomes, people, posts, sent_to
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.usefixtures("connect")
 
@@ -198,3 +200,57 @@ def test_what_has_failed_is_not_sent_again_to_who_is_suppressed(emulator: Emulat
     )
     assert result["sent"] == 2
     assert sent_to(emulator) == {rows[0]["to"]: 1, rows[1]["to"]: 2}
+
+
+def _replace(path: Path, *handles: str) -> None:
+    """As an export does it that is done right."""
+    new = path.with_suffix(".new")
+    new.write_text("handle\n" + "".join(f"{handle}\n" for handle in handles))
+    new.replace(path)
+
+
+def test_who_comes_on_the_list_while_a_paced_run_sends_gets_nothing(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_suppression, "REREAD_EVERY", 0.0)
+    rows, store, path, opt_outs = people(4), Store(), tmp_path / "outcomes.jsonl", tmp_path / "list.csv"
+    _replace(opt_outs, "nobody@example.com")
+    task = campaign(
+        rows=rows,
+        suppression_path=str(opt_outs),
+        total_limits=RateLimits(messages_per_minute=1),
+        outcomes_path=str(path),
+        max_failures=0,
+    )
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(task.execute, context(store))
+        wait_until(lambda: sent_to(emulator).total() == 1, "the first one was sent to")
+        # Those who wait for their minute are claimed by now, or not; and the one who was sent to is on the list, too.
+        _replace(opt_outs, *(row["to"] for row in rows))
+        result = run.result(timeout=PATIENCE)
+    assert (result["sent"], result["skipped"]["suppressed"], result["failed"], result["unknown"]) == (1, 3, 0, 0)
+    assert sent_to(emulator) == once(rows[:1])
+    assert sorted(row["status"] for row in outcomes(path).values()) == ["sent", "skipped", "skipped", "skipped"]
+
+
+def test_a_list_that_cannot_be_read_again_stays_in_force_for_a_while(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_suppression, "REREAD_EVERY", 0.0)
+    monkeypatch.setattr(_suppression, "REREAD_FAILED", 0.0)
+    rows, store, opt_outs = people(3), Store(), tmp_path / "list.csv"
+    _replace(opt_outs, "nobody@example.com")
+    limits = RateLimits(messages_per_minute=1)
+    task = campaign(rows=rows, suppression_path=str(opt_outs), total_limits=limits)
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(task.execute, context(store))
+        wait_until(lambda: sent_to(emulator).total() == 1, "the first one was sent to")
+        opt_outs.unlink()
+        wait_until(lambda: "could not be read again (InvalidRequestError)" in caplog.text, "the log says so")
+        monkeypatch.setattr(_suppression, "TOO_OLD", 0.0)
+        with pytest.raises(AirflowFailException, match="suppression_path: must be a file that can be read"):
+            run.result(timeout=PATIENCE)
+    assert sent_to(emulator).total() == 1
+    # What was sent, and what was not, is on record.
+    result = campaign(rows=rows).execute(context(store, try_number=2))
+    assert (result["sent"], sent_to(emulator)) == (3, once(rows))
