@@ -24,6 +24,7 @@ class Day(NamedTuple):
         versions: of messages that there were to emit.
         cpu: seconds of CPU of all runs; `sweeps` of those that were full sweeps.
         state_size: bytes of the largest STATE.
+        peak: bytes of memory that a run took at most.
     """
 
     rows: int
@@ -31,6 +32,7 @@ class Day(NamedTuple):
     cpu: float
     sweeps: float
     state_size: int
+    peak: float
 
 
 def day(quick: bool) -> Found:
@@ -45,10 +47,12 @@ def day(quick: bool) -> Found:
         beside(f"{what}, without", plain.rows / plain.versions),
         at_most("CPU of the full sweeps of that day, with seen_path / without", 1.15, seen.sweeps / plain.sweeps),
         beside("CPU of all runs of that day, with seen_path / without", seen.cpu / plain.cpu),
+        beside("peak memory of a run of that day, with seen_path / without", seen.peak / plain.peak),
         beside("largest STATE with seen_path", seen.state_size, " bytes"),
     ]
     found.figures = [
-        f"{name}: {one.rows:,} rows of {one.versions:,} versions, {one.cpu:.1f} s of CPU, {one.sweeps:.1f} s in sweeps"
+        f"{name}: {one.rows:,} rows of {one.versions:,} versions, {one.cpu:.1f} s of CPU, "
+        f"{one.sweeps:.1f} s in sweeps, at most {one.peak / 1e6:.1f} MB"
         for name, one in (("without seen_path", plain), ("with seen_path", seen))
     ]
     return found
@@ -58,7 +62,7 @@ def _day(messages: int, settings: dict[str, Any]) -> Day:
     chance = random.Random(SEED)
     an_hour = messages // HOURS
     rows = versions = state_size = 0
-    cpu = sweeps = 0.0
+    cpu = sweeps = peak = 0.0
     state: Any = None
     swept: str | None = None
     known: list[str] = []
@@ -75,6 +79,7 @@ def _day(messages: int, settings: dict[str, Any]) -> Day:
             state = one.written.state
             rows += one.written.messages
             cpu += one.cpu
+            peak = max(peak, one.peak)
             state_size = max(state_size, one.written.largest_state)
             (partition,) = state["bookmarks"]["messages"]["partitions"]
             if partition["swept_at"] != swept:
@@ -82,7 +87,7 @@ def _day(messages: int, settings: dict[str, Any]) -> Day:
                 sweeps += one.cpu
     if rows < versions:
         raise RunError(f"{rows} rows came out of {versions} versions")
-    return Day(rows, versions, cpu, sweeps, state_size)
+    return Day(rows, versions, cpu, sweeps, state_size, peak)
 
 
 def _inbound(emulator: EmulatorProcess, chat: int) -> str:
