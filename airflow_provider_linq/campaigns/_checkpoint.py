@@ -132,6 +132,10 @@ class Checkpoint:
                 self._entries.append(Release(key))
         self._states[key] = self._code_of(job)
 
+    def restate(self, outcome: Outcome) -> None:
+        """Let the journal say again what became of somebody, in place of what it says; durable with the next `save`."""
+        self._entries.append(outcome)
+
     def claim(self, job: SendJob) -> None:
         """
         Let the journal know of somebody who will be sent to; it becomes durable with the next `save`.

@@ -7,7 +7,7 @@ work: closing one makes no further requests.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -94,20 +94,19 @@ class ReportCounts:
 
 
 def poll(
-    client: LinqClient, sent: Sequence[Outcome], *, concurrency: int, failure_grace: timedelta = FAILURE_GRACE
-) -> Generator[tuple[str, Progressed], None, None]:
-    """Ask once for each sent message how far it has come, and yield its idempotency key with the answer.
+    client: LinqClient, sent: Iterable[Outcome], *, concurrency: int, failure_grace: timedelta = FAILURE_GRACE
+) -> Generator[tuple[Outcome, Progressed], None, None]:
+    """Ask once for each sent message how far it has come, and yield its row with the answer.
 
-    :param sent: rows with the status "sent"; one without a message id is gone, and not asked for.
+    :param sent: rows with the status "sent", read as the answers are; one without a message id is gone, and not asked
+        for.
     :param concurrency: requests under way at once.
     :param failure_grace: how long after its last change a failed message is still waited for.
     :raises LinqError: see ``linq_client.errors``; what was yielded before holds.
     """
 
-    def progress(outcome: Outcome) -> tuple[str, Progressed]:
-        assert outcome.idempotency_key is not None
-        is_group = len(outcome.to) > 1
-        return outcome.idempotency_key, progress_of(client, outcome.message_id, is_group, failure_grace)
+    def progress(outcome: Outcome) -> tuple[Outcome, Progressed]:
+        return outcome, progress_of(client, outcome.message_id, len(outcome.to) > 1, failure_grace)
 
     yield from _in_order(progress, sent, concurrency)
 

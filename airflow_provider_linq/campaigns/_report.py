@@ -129,8 +129,8 @@ class _Watch:
             or (row.replaces is not None and state != _STATES["delivered"])
         ]
         with closing(poll(client, waiting, concurrency=self._concurrency)) as found:
-            for key, how_far in found:
-                self._states[key] = _STATES[how_far]
+            for row, how_far in found:
+                self._states[str(row.idempotency_key)] = _STATES[how_far]
         self._states.save(self._store)
         now = client.server_time
         if self._deadline is None:

@@ -9,14 +9,16 @@ looks into the chat wherever the key may be forgotten.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
+from tempfile import TemporaryFile
+from typing import IO
 
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint, requests_until
 from airflow_provider_linq.campaigns._delivery import poll
-from airflow_provider_linq.campaigns._journal import OWNER_HEARTBEAT, Claim, Journal, key_of
+from airflow_provider_linq.campaigns._journal import OWNER_HEARTBEAT, Claim, Journal, Latest, key_of
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._state import RecipientState, SendJob, Sent
@@ -46,54 +48,85 @@ def jobs_to_resend(
     :raises LostOwnershipError: another try or task has begun to send the campaign.
     """
     known = {one.key: one for one in recipients if checkpoint.state(one.key) is RecipientState.SENT}
-    latest, claimed = _latest(journal, known)
     assert checkpoint.header.try_began is not None
-    began = parse_datetime(checkpoint.header.try_began)
-    before = [one for one in latest.values() if one.created_at and parse_datetime(one.created_at) < began - CLOCK_SKEW]
+    before = parse_datetime(checkpoint.header.try_began) - CLOCK_SKEW
     # What a line has sent that has left the account may not be there to be asked for.
     usable = {*lines.usable} if lines.pool else {*lines.own, None}
-    earlier = [one for one in before if one.line in usable]
-    if len(earlier) < len(before):
+    failed: list[Outcome] = []
+    with TemporaryFile() as file:
+        history = _History(journal, known, file)
+        confirmed_at = now
+        with closing(poll(client, history.sent(before, usable), concurrency=concurrency)) as polled:
+            for outcome, progress in polled:
+                if progress == "failed":
+                    failed.append(outcome)
+                elif progress != "gone" and outcome.idempotency_key in history.unclear:
+                    checkpoint.restate(outcome)  # whatever came of the second message, this one has arrived
+                if client.server_time - confirmed_at > OWNER_HEARTBEAT:  # there may be many to ask for
+                    confirmed_at = client.server_time
+                    journal.owner.confirm(confirmed_at)
+    if history.unusable:
         log.warning(
-            "%d messages are from lines that can't be used: those that have failed are not sent again",
-            len(before) - len(earlier),
+            "%d messages are from lines that can't be used: those that have failed are not sent again", history.unusable
         )
-    failed, confirmed_at = [], now
-    with closing(poll(client, earlier, concurrency=concurrency)) as polled:
-        for key, progress in polled:
-            if progress == "failed":
-                failed.append(latest[key])
-            if client.server_time - confirmed_at > OWNER_HEARTBEAT:  # there may be many to ask for
-                confirmed_at = client.server_time
-                journal.owner.confirm(confirmed_at)
     if failed:
         log.warning("%d messages have failed: they are sent again, each with another key", len(failed))
     jobs = []
     for outcome in failed:
         key = str(outcome.idempotency_key)
-        claim = claimed.get(key)
+        claim = history.claimed.get(key)
         until = None if claim is None else requests_until(journal, now)
         line = outcome.line if lines.pool else None
         is_line_certain = line is not None and (claim is None or claim.line == line)
-        jobs.append(_job(known[key], outcome, line, until, now, is_line_certain=is_line_certain))
+        job = _job(known[key], outcome, line, until, now, is_line_certain=is_line_certain)
+        jobs.append(job._replace(failed_before=tuple(history.replaced.get(key, ()))))
         checkpoint.update(jobs[-1])
     return jobs
 
 
-def _latest(journal: Journal, known: Mapping[str, Recipient]) -> tuple[dict[str, Outcome], dict[str, Claim]]:
-    """Return which message each recipient got last, and the claims of those to whom a try meant to send it again."""
-    latest: dict[str, Outcome] = {}
-    claimed: dict[str, Claim] = {}
-    for _, entry in journal.read():
-        key = key_of(entry)
-        if key not in known:
-            continue
-        if isinstance(entry, Claim):
-            claimed[key] = entry
-        elif isinstance(entry, Outcome) and entry.status == "sent":
-            latest[key] = entry
-            claimed.pop(key, None)
-    return latest, claimed
+class _History:
+    """
+    What the journal tells of those who were sent to: their latest message, and what came before and after it.
+
+    :param known: whose.
+    :param file: an empty one, for the messages.
+    """
+
+    def __init__(self, journal: Journal, known: Container[str], file: IO[bytes]) -> None:
+        #: The claims of those to whom a try meant to send their latest message again.
+        self.claimed: dict[str, Claim] = {}
+        #: To whom such a try may have sent it: the outcomes name no message of theirs.
+        self.unclear: set[str] = set()
+        #: Ids of the messages before the latest one, which had failed; the oldest first.
+        self.replaced: dict[str, dict[str, None]] = {}
+        #: How many messages are from lines that can't be used; known when all were read.
+        self.unusable = 0
+        self._latest = Latest(file, self._read(journal, known))
+
+    def sent(self, before: datetime, usable: Container[str | None]) -> Iterator[Outcome]:
+        """Yield the latest messages that were made before a moment, from lines that can be used."""
+        for outcome in self._latest.rest():
+            if outcome.created_at and parse_datetime(outcome.created_at) < before:
+                if outcome.line in usable:
+                    yield outcome
+                else:
+                    self.unusable += 1
+
+    def _read(self, journal: Journal, known: Container[str]) -> Iterator[Outcome]:
+        for _, entry in journal.read():
+            key = key_of(entry)
+            if key not in known:
+                continue
+            if isinstance(entry, Claim):
+                self.claimed[key] = entry
+            elif isinstance(entry, Outcome) and entry.status == "sent":
+                self.claimed.pop(key, None)
+                self.unclear.discard(key)
+                if entry.replaces is not None:
+                    self.replaced.setdefault(key, {})[entry.replaces] = None
+                yield entry
+            elif isinstance(entry, Outcome):
+                self.unclear.add(key)
 
 
 def _job(

@@ -118,7 +118,7 @@ class Sender:
             return self._unanswered(error, is_open=False)
         # Only the key is new, and it is ours: to check all of the message once more would be for nothing.
         message = built.model_copy(update={"idempotency_key": job.key})
-        if job.replaces is not None and (event := self._recovered(job.replaces, is_group=len(job.recipient.to) > 1)):
+        if event := self._recovered(job):
             return event
         # This process may have stood still, and another one taken over meanwhile; and an upload takes its time.
         if time.time() > usable_until or why_late(self._not_after, self.clock.now()):
@@ -152,19 +152,23 @@ class Sender:
             return Resolved(False, now, "The chats do not tell whether it was sent")
         return Resolved(True, now)
 
-    def _recovered(self, failed: Sent, *, is_group: bool) -> Event | None:
-        """Return why a message that had failed is not sent again; None if it, and the one before, still count so."""
+    def _recovered(self, job: SendJob) -> Event | None:
+        """Return why a failed message is not sent again; None if it and all before it still count as failed."""
+        if job.replaces is None:
+            return None
+        is_group = len(job.recipient.to) > 1
         try:
-            progress = progress_of(self._reader, failed.message_id, is_group)
-            if progress == "failed" and failed.replaces is not None:
-                before = progress_of(self._reader, failed.replaces, is_group)
-                progress = "failed" if before == "gone" else before
+            progress = progress_of(self._reader, job.replaces.message_id, is_group)
+            for earlier in job.failed_before if progress == "failed" else ():
+                before = progress_of(self._reader, earlier, is_group)
+                if before not in ("failed", "gone"):  # what is gone had failed
+                    progress = before
         except LinqError as error:
             return self._unanswered(error, is_open=False)
         if progress == "failed":
             return None
-        why = "is gone" if progress == "gone" else "may have been delivered after all, or the one before it"
-        log.warning("Message %s had failed and %s: nothing takes its place", failed.message_id, why)
+        why = "is gone" if progress == "gone" else "may have been delivered after all, or one before it"
+        log.warning("Message %s had failed and %s: nothing takes its place", job.replaces.message_id, why)
         return Refused(RecipientState.FAILED, detail=f"The failed message {why}")
 
     def _content_of(self, recipient: Recipient) -> tuple[tuple[object, object], ...] | None:

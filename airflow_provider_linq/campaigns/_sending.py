@@ -162,8 +162,10 @@ class Sending:
             in_doubt += jobs_to_resend(
                 rows.recipients, checkpoint, self._journal, lines, self._reader, self._clock.now(), campaign.concurrency
             )
-            replaced.update(job.replaces.message_id for job in in_doubt if job.replaces is not None)
-            self._progress.sent_before -= len(replaced)
+            for job in in_doubt:
+                if job.replaces is not None:
+                    replaced.update((job.replaces.message_id, *job.failed_before))
+                    self._progress.sent_before -= 1
         checkpoint.save(self._clock.now())
         first = next(checkpoint.pending(rows.recipients), None)
         if first is None and not in_doubt:

@@ -205,6 +205,7 @@ class SendJob(NamedTuple):
     :param waits: how often the API asked to wait in this try.
     :param is_late: nothing may be sent any more.
     :param replaces: the failed message that is to be sent again; None if this is the first.
+    :param failed_before: ids of the messages that had failed before that one.
     :param last_error: the latest error that settled nothing.
     :param result: the event that settled the recipient.
     """
@@ -224,6 +225,7 @@ class SendJob(NamedTuple):
     waits: int = 0
     is_late: bool = False
     replaces: Sent | None = None
+    failed_before: tuple[str, ...] = ()
     last_error: BaseException | None = None
     result: Sent | Refused | Resolved | None = None
 
@@ -237,7 +239,17 @@ class SendJob(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Whether a request may have been made, or be under way, whose outcome is not known."""
-        return self.in_doubt_since is not None or self.in_flight_since is not None
+        may_be_made = self.in_doubt_since is not None and not self.is_untried_resend
+        return may_be_made or self.in_flight_since is not None
+
+    @property
+    def is_untried_resend(self) -> bool:
+        """
+        Whether no request to send a failed message again is on record.
+
+        It counts as in doubt since the failed message was made, as if the record were lost: a look tells.
+        """
+        return self.replaces is not None and self.last_request_at == self.in_doubt_since
 
     @property
     def is_look_only(self) -> bool:
@@ -358,8 +370,8 @@ def _refused(job: SendJob, event: Refused) -> SendJob:
 
 def _resolved(job: SendJob, event: Resolved) -> SendJob:
     if not event.is_absent:
-        # In doubt since the failed message was made: without a request after it, none can have taken its place.
-        if job.replaces is not None and job.last_request_at == job.in_doubt_since:
+        # Without a request after the failed message, none can have taken its place.
+        if job.is_untried_resend:
             return _as_before(job)  # the next try looks again, since it finds the failed message again
         return job._replace(state=RecipientState.UNKNOWN, result=event)
     # Requests that are older than this came to nothing: had they been accepted, the message would be there.

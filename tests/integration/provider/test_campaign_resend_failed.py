@@ -17,7 +17,7 @@ from airflow_provider_linq.campaigns._journal import Journal, Owner
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from linq_client import LinqClient
 from tests.support.airflow import Store
-from tests.support.campaigns import A, B, campaign, context, fault, once, outcomes, people, sent_to
+from tests.support.campaigns import A, B, campaign, context, fault, once, outcomes, people, posts, sent_to
 from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -342,6 +342,54 @@ def test_a_first_message_that_arrives_late_needs_no_third(emulator: Emulator, se
     sent.fail(ANN)  # the second one
     sent.run()
     assert len(sent.messages(ANN)) == 2
+
+
+@pytest.mark.parametrize("arrives", [0, 1, 2])
+def test_any_message_of_a_chain_that_arrives_late_needs_no_other(
+    emulator: Emulator, sent: Campaign, arrives: int
+) -> None:
+    for _ in range(2):
+        sent.run()
+        sent.fail(ANN)
+    chain = sent.messages(ANN)
+    assert len(chain) == 3
+    emulator.control("POST", "receipts", {"message_id": chain[arrives], "status": "delivered"})
+    sent.run()
+    sent.run()
+    assert sent.messages(ANN) == chain
+
+
+def test_a_message_that_arrives_after_a_doubt_about_its_successor_stands_in_the_outcomes(
+    emulator: Emulator, sent: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else was written in the chat, so nobody can tell whether a killed try has sent a second message."""
+    first = sent.messages(ANN)[0]
+    fault(emulator, kind="reset", when="before", count=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(_state, "MAX_ATTEMPTS", 1)
+        with pytest.raises(AirflowException, match="2 recipients are not settled"):
+            sent.run()
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        client.messages.send(sent.outcomes[ANN]["chat_id"], "Something else")
+    emulator.advance(3600)
+    sent.run()
+    assert (sent.outcomes[ANN]["status"], sent.outcomes[ANN]["message_id"]) == ("sent", None)
+    emulator.control("POST", "receipts", {"message_id": first, "status": "delivered"})
+    sent.run()
+    assert (sent.outcomes[ANN]["status"], sent.outcomes[ANN]["message_id"]) == ("sent", first)
+    assert len(sent.messages(BOB)) == 2
+
+
+def test_a_line_that_is_lost_leaves_no_doubt_about_what_was_not_requested(emulator: Emulator, tmp_path: Path) -> None:
+    emulator.control("PATCH", "switches", {"automatic_delivery": False})
+    made = Campaign(emulator, tmp_path, rows=people(20), concurrency=1)
+    made.run()
+    made.fail(*(row["to"] for row in people(20)))
+    emulator.control("POST", "lines", {"phone_number": A, "ineligible": True})
+    before = posts(emulator)
+    made.run(from_=[A, B])
+    assert posts(emulator) - before == 1
+    assert {row["message_id"] for row in made.outcomes.values()} == {made.messages(row["to"])[0] for row in people(20)}
 
 
 @pytest.mark.parametrize("scope", ["account", "line"])
