@@ -103,9 +103,11 @@ def check_sender(value: str, field: str = "sender") -> str:
 
 def check_recipients(value: str | Sequence[str], field: str = "to") -> list[str]:
     """Return 1 to 31 handles as a list (one string stands for one handle), else raise `InvalidRequestError`."""
-    if not isinstance(value, str) and (isinstance(value, Mapping) or not isinstance(value, Iterable)):
+    if isinstance(value, str):
+        return [check_handle(value, f"{field}[0]")]
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
         raise InvalidRequestError(f"{field}: must be a handle or a list of them, got {type(value).__name__}")
-    handles = [value] if isinstance(value, str) else list(value)
+    handles = list(value)
     if not 1 <= len(handles) <= MAX_RECIPIENTS:
         raise InvalidRequestError(f"{field}: must be 1 to {MAX_RECIPIENTS} handles, got {len(handles)}")
     return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]

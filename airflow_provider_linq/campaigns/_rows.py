@@ -131,7 +131,7 @@ def _mappings(found: Iterable[Any], field: str, null_values: frozenset[str]) -> 
         if isinstance(row, BadRow):
             yield row
             continue
-        if not isinstance(row, Mapping):
+        if type(row) is not dict and not isinstance(row, Mapping):  # the second takes ten times as long
             raise InvalidRequestError(f"{field}: row {number} must have names and values, got {type(row).__name__}")
         texts = [value for value in row.values() if isinstance(value, str)]
         if sum(map(len, texts)) > ROW_SIZE:

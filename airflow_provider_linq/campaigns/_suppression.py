@@ -98,23 +98,24 @@ def read_suppression(campaign: Campaign) -> frozenset[str]:
         for number, value in enumerate(values, start=1):
             if isinstance(value, BadRow):
                 raise InvalidRequestError(f"{source}: entry {number} can't be read: {value.why}")
-            found.update(_handles(value, f"{source}: entry {number}"))
+            found.update(_handles(value, source, number))
         if not number:
             raise InvalidRequestError(f"{source}: must name somebody, got none; leave it out if nobody is suppressed")
         log.info("%s names %d handles that are not written to", source, len(found) - before)
     return frozenset(found)
 
 
-def _handles(value: Any, entry: str) -> tuple[str, ...]:
+def _handles(value: Any, source: str, number: int) -> tuple[str, ...]:
     """Return the handles of an entry. Who asked not to be written to stands in no log, so an error has no value."""
     if is_missing(value):
-        raise InvalidRequestError(f"{entry}: must be a handle, got none")
+        raise InvalidRequestError(f"{source}: entry {number}: must be a handle, got none")
     try:
-        return handles_in(value, entry, groups=True)
+        return handles_in(value, source, groups=True)
     except InvalidRequestError:
         size = f"{len(value)} characters" if isinstance(value, str) else type(value).__name__
     raise InvalidRequestError(
-        f"{entry}: must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address, got {size}"
+        f"{source}: entry {number}: must be an E.164 number (no spaces, dashes, parentheses) or an e-mail address, "
+        f"got {size}"
     )
 
 
@@ -141,11 +142,12 @@ def _listed(handles: Any) -> Iterable[Any]:
 def _values(entries: Iterable[Any], source: str, column: str) -> Iterator[Any]:
     """Yield what each entry has in the place of a handle: an entry is a handle, or a row with a column for it."""
     for entry in entries:
-        if isinstance(entry, Mapping) and column not in entry:
+        is_row = type(entry) is dict or isinstance(entry, Mapping)
+        if is_row and column not in entry:
             # Of a file without a header line, the first person would stand in the place of the names.
             names = [str(name) for name in entry]
             there = ", ".join(sorted("…" if re.search("[0-9]{3}|@", name) else name for name in names))
             raise InvalidRequestError(
                 f"suppression_field: must be a column of {source}, which has {there}; got {column!r}"
             )
-        yield entry[column] if isinstance(entry, Mapping) else entry
+        yield entry[column] if is_row else entry

@@ -171,7 +171,7 @@ def handles_in(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
         raise InvalidRequestError(f"{field}: must be a handle, or a list of them for a group, got none")
     if hasattr(value, "tolist"):  # an array
         value = value.tolist()
-    if isinstance(value, str):
+    if isinstance(value, str) and _SEPARATORS.search(value):
         several = [handle for handle in _SEPARATORS.split(value) if handle]
         if not groups and len(several) > 1:
             # A number with spaces is no number either, but of one.
@@ -186,6 +186,8 @@ def handles_in(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
     for handle in handles:
         if _TOO_SHORT.fullmatch(handle):
             raise InvalidRequestError(f"{field}: must be a whole number with its country code, got {handle!r}")
+    if len(handles) == 1:  # nearly all, and a list of people may have a million
+        return (normal_handle(handles[0]),)
     return tuple(sorted(set(map(normal_handle, handles))))
 
 
