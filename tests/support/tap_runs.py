@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -233,6 +234,22 @@ def make_catalog(folder: Path, *, select: Collection[str] | None = None) -> dict
 
 #: The environment variable that stands for a disk which is full after so many bytes of a file.
 FILE_SIZE = "LINQ_TEST_FILE_SIZE"
+#: One that names a folder; and one of the change of its files before which the process is killed, from 1.
+FOLDER, KILLED_BEFORE = "LINQ_TEST_FOLDER", "LINQ_TEST_KILLED_BEFORE"
+
+
+def _kill_before(folder: str, number: int) -> None:
+    """Kill this process before it makes, writes, renames or removes a file or folder below a folder, that often."""
+    changes = itertools.count(1)
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        is_change = event in ("os.mkdir", "os.rename", "os.remove") or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if is_change and str(arguments[0]).startswith(folder) and next(changes) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
 
 
 def _become_tap(arguments: list[str], folder: str, env: dict[str, str]) -> None:
@@ -245,6 +262,8 @@ def _become_tap(arguments: list[str], folder: str, env: dict[str, str]) -> None:
     if FILE_SIZE in env:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(env[FILE_SIZE]),) * 2)
+    if FOLDER in env:
+        _kill_before(env[FOLDER], int(env[KILLED_BEFORE]))
     sys.argv = ["tap-linq", *arguments]
     from tap_linq.tap import TapLinq
 
