@@ -16,7 +16,8 @@ _FOLDER = "/_inbox/"
 
 _TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
 
-# No script but the page's own, and no markup that is made of text: what a stranger writes can be nothing but text.
+# No script but the page's own, and no markup that is made of text: what a stranger writes can be nothing but text. The
+# one trusted type is the address of the shared worker in `stream.js`, which is always the same.
 _POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -29,7 +30,7 @@ _POLICY = "; ".join(
         "base-uri 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types 'none'",
+        "trusted-types linq-emulator-stream",
     )
 )
 _HEADERS = {

@@ -1,6 +1,7 @@
-// Requests of the control API, and the stream of changes.
+// Requests of the control API, and the news that something has changed.
 
 import { dialog, h } from "./dom.js";
+import { followShared } from "./stream.js";
 
 const TOKEN = "linq-emulator-token";
 let asking = null;
@@ -51,34 +52,16 @@ export const get = (path, query = {}) => {
 };
 export const post = (path, body) => command("POST", path, body);
 
-/** Call `onChange` whenever something has changed, for ever. An EventSource could not send the token. */
-export async function follow(onChange, onState) {
-  for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
-    try {
-      const response = await fetch("/_emulator/inbox/events", { headers: headers({}) });
-      if (response.status === 401) await askForToken();
-      if (response.ok) {
-        wait = 250;
-        await readEvents(response.body.getReader(), onChange, onState);
-      }
-    } catch {
-      // The emulator has ended, or starts again.
-    }
-    onState(false);
-    await new Promise((resolve) => setTimeout(resolve, wait));
-  }
-}
-
-async function readEvents(reader, onChange, onState) {
-  onState(true);
-  const decoder = new TextDecoder();
-  for (let text = ""; ; ) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += decoder.decode(value, { stream: true });
-    const end = text.lastIndexOf("\n\n");
-    if (end < 0) continue;
-    if (text.slice(0, end).includes("data:")) onChange();
-    text = text.slice(end + 2);
-  }
+/** Call `onChange` whenever something has changed, and `onState` with whether the emulator is there. */
+export function follow(onChange, onState) {
+  let checking = null;
+  const check = async () => {
+    await get("clock"); // This asks for the token, if the one of this tab is wrong, too.
+    stream.presentToken();
+  };
+  const stream = followShared(() => sessionStorage.getItem(TOKEN), (what) => {
+    if (what === "changed") onChange();
+    else if (what === "refused") checking ??= check().catch(() => {}).finally(() => { checking = null; });
+    else onState(what === "live");
+  });
 }

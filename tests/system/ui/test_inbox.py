@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess, EmulatorThread
@@ -235,6 +236,51 @@ def test_it_connects_again_after_a_restart(tmp_path, open_page: Callable[..., Pa
         expect(row(page, "before")).to_be_visible()
         expect(page.locator("#live.on")).to_have_count(1)
     expect(page.locator("#live")).to_have_text("Reconnecting…")
+
+
+def test_many_tabs_are_open(page: Page, emulator: EmulatorThread) -> None:
+    """A browser opens six connections to a host: a stream for each tab would leave none for the seventh."""
+    tabs = [page, *(page.context.new_page() for _ in range(7))]
+    for tab in tabs[1:]:
+        tab.goto(emulator.inbox)
+    emulator.inbound(ANN, "hello to all")
+    for tab in tabs:
+        expect(row(tab, "hello to all")).to_be_visible()
+        expect(tab.locator("#live")).to_have_text("Live")
+    for tab in tabs[:6]:
+        tab.close()
+    emulator.inbound(BOB, "hello to those who stay")
+    for tab in tabs[6:]:
+        expect(row(tab, "hello to those who stay")).to_be_visible()
+
+
+def test_many_tabs_with_another_token(tmp_path, open_page: Callable[..., Page]) -> None:
+    """The emulator comes again with another token: a tab that gets it has the stream for all."""
+    from tests.integration.emulator.test_cli import launch
+
+    def enter(tab: Page, token: str) -> None:
+        tab.get_by_label("Token", exact=True).last.fill(token)
+        tab.get_by_role("button", name="Continue").click()
+        expect(tab.locator("#live")).to_have_text("Live")
+
+    first, second = "a-token-of-sixteen-or-more", "another-token-of-sixteen"
+    with launch("--port", "0", "--token", first) as process:
+        inbox = json.loads(process.stdout.readline())["inbox"]
+        tabs = [open_page(inbox)]
+        tabs.append(tabs[0].context.new_page())
+        tabs[1].goto(inbox)
+        for tab in tabs:
+            enter(tab, first)
+        process.terminate()
+    for tab in tabs:
+        expect(tab.locator("#live")).to_have_text("Reconnecting…")
+    with launch("--port", str(urlsplit(inbox).port), "--token", second) as process:
+        try:
+            json.loads(process.stdout.readline())
+            for tab in tabs:
+                enter(tab, second)
+        finally:
+            process.terminate()
 
 
 def test_with_a_token_it_asks_for_it(open_page: Callable[..., Page]) -> None:
