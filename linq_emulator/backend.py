@@ -90,12 +90,16 @@ class Backend:
         self._random = random.Random()
         start = journal.start if journal else None
         if start is None:
-            self.reset()
+            self._begin()
         else:
             self._empty(start.seed, bytes.fromhex(start.secret))
 
     def reset(self) -> None:
         """Drop everything but the settings and the time."""
+        self.webhooks.abandon()
+        self._begin()
+
+    def _begin(self) -> None:
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed
         secret = secrets.token_bytes(32)
         self._empty(seed, secret)

@@ -78,8 +78,13 @@ class Request(Struct, tag_field="kind", tag="request", kw_only=True):
         return base64.b64decode(self.base64) if self.base64 else self.text.encode()
 
 
-class Attempt(Struct, tag_field="kind", tag="attempt", kw_only=True):
-    """An attempt to deliver an event, and the state of the delivery after it."""
+class Attempt(Struct, tag_field="kind", tag="attempt", kw_only=True, omit_defaults=True):
+    """An attempt to deliver an event, and the state of the delivery after it.
+
+    Args:
+        chat_id: The chat of the routing token.
+        routing_token: What the subscriber has answered in the header of the routing key.
+    """
 
     event_id: str
     subscription_id: str
@@ -87,6 +92,8 @@ class Attempt(Struct, tag_field="kind", tag="attempt", kw_only=True):
     at: str
     status: int | None
     error: str | None
+    chat_id: str | None = None
+    routing_token: str | None = None
 
 
 class _Line(Struct):
@@ -112,8 +119,8 @@ class Journal:
         self._path = path
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0)
         self.start: Start | None = None
-        self.requests: list[Request] = []
-        self.attempts: list[Attempt] = []
+        self.entries: list[Request | Attempt] = []
+        """Those that were read, without the start, in their order."""
         self._problem: str | None = None
         try:
             _lock(self._file.fileno(), path)
@@ -148,10 +155,8 @@ class Journal:
             raise JournalError(f"{self._path} is damaged, or no file of --persist, in line {number}")
         if isinstance(entry, Start):
             self.start = entry
-        elif isinstance(entry, Request):
-            self.requests.append(entry)
-        elif isinstance(entry, Attempt):
-            self.attempts.append(entry)
+        elif entry is not None:
+            self.entries.append(entry)
 
     def begin(self, start: Start) -> None:
         """Begin from a new state; what was written before is dropped."""
@@ -204,8 +209,8 @@ class Journal:
 
     def real_milliseconds_since_last(self) -> int:
         """The real time that has passed since the last request that was read."""
-        last = self.requests[-1].real if self.requests else self.start.real if self.start else _now()
-        return max(0, _now() - last)
+        last = next((entry for entry in reversed(self.entries) if isinstance(entry, Request)), self.start)
+        return max(0, _now() - last.real) if last else 0
 
     def close(self) -> None:
         """Close the file."""

@@ -42,21 +42,28 @@ def latest(command: Command) -> object:
 def wait(command: Command) -> Awaitable[object]:
     """The newest message to a handle, later than another one, as soon as there is one; 404 if it takes too long."""
     query = command.parse_query(Wait)
-    return _wait(command.backend, query, _place(command.backend, query.after))
+    return _wait(command, query, _place(command.backend, query.after))
 
 
-async def _wait(backend: Backend, query: Wait, start: int) -> object:
-    too_late = False
+async def _wait(command: Command, query: Wait, start: int) -> object:
+    is_over = False
 
     def end() -> None:
-        nonlocal too_late
-        too_late = True
+        nonlocal is_over
+        is_over = True
         changed.set()
 
+    async def end_with_client() -> None:
+        while (await command.request.receive())["type"] != "http.disconnect":
+            pass
+        end()
+
+    backend = command.backend
     store = backend.store
     with backend.changes.watch() as changed:
         # One timer for all changes: with each one every request that waits looks at what is new.
         timer = asyncio.get_running_loop().call_later(query.timeout, end)
+        leaving = asyncio.create_task(end_with_client())
         try:
             while True:
                 changed.clear()
@@ -66,12 +73,13 @@ async def _wait(backend: Backend, query: Wait, start: int) -> object:
                 message = _newest(query.to, reversed(store.ledger[start:]))
                 if message is not None:
                     return msgspec.Raw(ledger_entry(message))
-                if too_late or backend.changes.is_closed:
+                if is_over or backend.changes.is_closed:
                     raise CommandError("to", f"no message to {query.to} was accepted in {query.timeout:g} seconds", 404)
                 start = len(store.ledger)
                 await changed.wait()
         finally:
             timer.cancel()
+            leaving.cancel()
 
 
 def _newest(handle: str, newest_first: Iterable[Message]) -> Message | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -49,6 +49,10 @@ VERSIONS = (VERSION_2026, VERSION_2025)
 PARTNER_ID = "partner_emulator"
 TIMEOUT_SECONDS = 10.0
 MAX_DELIVERIES = 100_000
+
+_MAX_UNDER_WAY = 100
+"""Attempts of a subscription at a time; the others wait here. In httpx, the time that each attempt takes grows with
+those that wait for a connection: where a receiver hangs, some thousand would leave no time for anything else."""
 
 # Seconds between attempts. OpenAPI document of March 2026 for ten.
 RETRY_GAPS: dict[str, tuple[int, ...]] = {
@@ -150,7 +154,9 @@ class Webhooks:
         self._on_attempt = on_attempt
         self.is_paused = False
         """Whether nothing is attempted, since what is emitted was emitted before."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, deque[tuple[Delivery, int]]] = defaultdict(deque)
+        """By subscription, so that a receiver that hangs holds up no other: deliveries to attempt, and when due."""
+        self._under_way: dict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._client: httpx.AsyncClient | None = None
         self.subscriptions: dict[str, Subscription] = {}
         self.deliveries: deque[Delivery] = deque(maxlen=MAX_DELIVERIES)
@@ -215,10 +221,20 @@ class Webhooks:
                 self._clock.call_at(self._clock.now(), lambda delivery=delivery: self._attempt(delivery))  # type: ignore[misc]
 
     def _attempt(self, delivery: Delivery) -> None:
-        now = self._clock.now()
-        task = asyncio.get_running_loop().create_task(self._post(delivery, now))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        lane = delivery.subscription.id
+        self._waiting[lane].append((delivery, self._clock.now()))
+        self._start_waiting(lane)
+
+    def _start_waiting(self, lane: str) -> None:
+        waiting, under_way = self._waiting[lane], self._under_way[lane]
+        while waiting and len(under_way) < _MAX_UNDER_WAY:
+            task = asyncio.get_running_loop().create_task(self._post(*waiting.popleft()))
+            under_way.add(task)
+            task.add_done_callback(lambda done: self._end(lane, done))
+
+    def _end(self, lane: str, task: asyncio.Task[None]) -> None:
+        self._under_way[lane].discard(task)
+        self._start_waiting(lane)
 
     def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
         subscription = delivery.subscription
@@ -243,7 +259,8 @@ class Webhooks:
     async def _post(self, delivery: Delivery, at: int) -> None:
         if self._client is None:
             # No proxy or other setting of the environment applies: this traffic stays on the machine.
-            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+            self._client = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=limits, trust_env=False)
         subscription = delivery.subscription
         try:
             response = await self._client.post(
@@ -252,20 +269,29 @@ class Webhooks:
         except Exception as error:
             # Not only what httpx documents: of a receiver that is killed just now, its lower layers raise other kinds.
             self._retry(delivery, at)
-            self._add_attempt(delivery, at, None, type(error).__name__)
+            self._add_attempt(delivery, at, error=type(error).__name__)
             return
+        token = None
         if response.is_success:
             delivery.state = "delivered"
-            token = response.headers.get(subscription.routing_key_header or "")
+            token = response.headers.get(subscription.routing_key_header or "") or None
             if token and delivery.chat_id:
                 subscription.routing_tokens[delivery.chat_id] = token
         elif response.is_server_error or response.status_code == 429:
             self._retry(delivery, at)
         else:
             delivery.state = "failed"
-        self._add_attempt(delivery, at, response.status_code, None)
+        self._add_attempt(delivery, at, status=response.status_code, token=token)
 
-    def _add_attempt(self, delivery: Delivery, at: int, status: int | None, error: str | None) -> None:
+    def _add_attempt(
+        self,
+        delivery: Delivery,
+        at: int,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        token: str | None = None,
+    ) -> None:
         delivery.attempts.append({"at": iso(at), "status": status, "error": error})
         self._on_attempt(
             Attempt(
@@ -275,6 +301,8 @@ class Webhooks:
                 at=iso(at),
                 status=status,
                 error=error,
+                chat_id=delivery.chat_id if token else None,
+                routing_token=token,
             )
         )
 
@@ -305,10 +333,15 @@ class Webhooks:
             for delivery in list(self.deliveries)
         ]
 
-    async def close(self) -> None:
-        """Cancel the attempts in flight."""
-        for task in list(self._tasks):
+    def abandon(self) -> None:
+        """Cancel the attempts under way, and forget those that wait."""
+        self._waiting.clear()
+        for task in [task for under_way in self._under_way.values() for task in under_way]:
             task.cancel()
+
+    async def close(self) -> None:
+        """Abandon all attempts, and close the connections."""
+        self.abandon()
         if self._client is not None:
             await self._client.aclose()
             self._client = None

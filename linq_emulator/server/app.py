@@ -75,4 +75,5 @@ def build_app(backend: Backend) -> ASGIApp:
     if backend.settings.with_inbox:
         routes += ui.routes(backend)
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={JournalError: _not_kept})
-    return Guard(app, backend.settings.allowed_hosts, open_to_pages=PREFIX, page=ui.PAGE)
+    settings = backend.settings
+    return Guard(app, settings.allowed_hosts, open_to_pages=PREFIX, page=ui.PAGE, has_token=settings.token is not None)

@@ -58,13 +58,19 @@ class Guard:
         allowed_hosts: Names that the ``Host`` header may have, besides those of loopback.
         open_to_pages: Prefix of the paths that foreign pages may try.
         page: Path of the page to which others may link. It holds nothing that is secret.
+        has_token: Whether commands need a token. Then a proxy may serve the emulator over TLS: the browser is on
+            ``https`` at the same host, of which the proxy's request over HTTP says nothing. Without one, a page of
+            another server, on port 443 of this machine, could have the same origin.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], open_to_pages: str, page: str) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: Iterable[str], open_to_pages: str, page: str, has_token: bool
+    ) -> None:
         self._app = app
         self._allowed = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._open_to_pages = open_to_pages
         self._page = page
+        self._schemes = (b"http://", b"https://") if has_token else (b"http://",)
         self._is_allowed = lru_cache(maxsize=64)(lambda host: host_name(host.decode("latin-1")) in self._allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +86,7 @@ class Guard:
         if scope["path"].startswith(self._open_to_pages) or scope["path"] == self._page:
             return None
         origin = headers.get(b"origin")
-        if origin is not None and origin.lower() != b"http://" + host.lower():
+        if origin is not None and origin.lower() not in (scheme + host.lower() for scheme in self._schemes):
             return _refuse(403, "Origin", "must be the emulator itself: pages of other sites are refused")
         if headers.get(b"sec-fetch-site") == b"cross-site":
             return _refuse(403, "Sec-Fetch-Site", "must not be cross-site: pages of other sites are refused")

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope
 
 from linq_emulator.backend import Backend
 from linq_emulator.domain.webhooks import Delivery
-from linq_emulator.journal import Journal, Request
+from linq_emulator.journal import Attempt, Journal, Request
 
 __all__ = ["replay"]
 
@@ -25,7 +25,10 @@ async def replay(backend: Backend, app: ASGIApp, journal: Journal) -> None:
     clock.set(now=start.at, frozen=start.frozen, speed=start.speed)
     backend.media.origin = start.origin
     backend.webhooks.is_paused = True
-    for entry in journal.requests:
+    for entry in journal.entries:
+        if isinstance(entry, Attempt):
+            _restore_routing(backend, entry)
+            continue
         backend.replayed_trace_id = entry.trace_id
         clock.pin(entry.at)
         await app(_scope(backend, entry), _receiver(entry), _ignore)
@@ -37,8 +40,7 @@ async def replay(backend: Backend, app: ASGIApp, journal: Journal) -> None:
     if not clock.frozen:
         # The time went on while no emulator ran. What became due happens at its own time.
         clock.set(advance=round(journal.real_milliseconds_since_last() * clock.speed))
-    journal.requests.clear()
-    journal.attempts.clear()
+    journal.entries.clear()
 
 
 def _scope(backend: Backend, entry: Request) -> Scope:
@@ -71,13 +73,20 @@ async def _ignore(message: Message) -> None:
     """The response was sent when the request was made."""
 
 
+def _restore_routing(backend: Backend, attempt: Attempt) -> None:
+    """Between the requests before and after it, since a change of the subscription drops its tokens."""
+    subscription = backend.webhooks.subscriptions.get(attempt.subscription_id)
+    if subscription is not None and attempt.chat_id and attempt.routing_token:
+        subscription.routing_tokens[attempt.chat_id] = attempt.routing_token
+
+
 def _restore_attempts(backend: Backend, journal: Journal) -> None:
     deliveries: dict[tuple[str, str], Delivery] = {
         (delivery.event_id, delivery.subscription.id): delivery for delivery in backend.webhooks.deliveries
     }
-    for attempt in journal.attempts:
-        delivery = deliveries.get((attempt.event_id, attempt.subscription_id))
-        if delivery is not None:
-            delivery.state = attempt.state
-            delivery.attempts.append({"at": attempt.at, "status": attempt.status, "error": attempt.error})
+    for entry in journal.entries:
+        delivery = deliveries.get((entry.event_id, entry.subscription_id)) if isinstance(entry, Attempt) else None
+        if isinstance(entry, Attempt) and delivery is not None:
+            delivery.state = entry.state
+            delivery.attempts.append({"at": entry.at, "status": entry.status, "error": entry.error})
     backend.webhooks.attempt_pending()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -24,6 +25,7 @@ __all__ = ["InboxCommands"]
 _LEAST_SECONDS = 0.1
 """Between two events for a page. It then reads again what it shows, so this bounds what it costs the server."""
 _HEARTBEAT_SECONDS = 15.0
+_MAX_STREAMS = 100
 
 
 class View(Struct, kw_only=True):
@@ -54,6 +56,7 @@ class InboxCommands:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._inbox = Inbox(backend)
+        self._streams = 0
 
     def handlers(self) -> list[tuple[str, Handler]]:
         """The path of each read, and what carries it out."""
@@ -123,12 +126,17 @@ class InboxCommands:
         }
 
     def events(self, command: Command) -> object:
-        """Server-sent events: one with the number of the last change, whenever there was one."""
+        """Server-sent events: one with the number of the last change, whenever there was one.
+
+        A reader that is slow gets one event for all that it has not read: nothing queues up for it.
+        """
+        if self._streams >= _MAX_STREAMS:
+            raise CommandError("events", f"at most {_MAX_STREAMS} streams are open at a time: close a page", 503)
         return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def _stream(self) -> AsyncIterator[bytes]:
         changes = self._backend.changes
-        with changes.watch() as changed:
+        with self._counted(), changes.watch() as changed:
             while not changes.is_closed:
                 changed.clear()
                 yield b"data: %s\n\n" % encode({"change": changes.number})
@@ -138,3 +146,11 @@ class InboxCommands:
                         await asyncio.wait_for(changed.wait(), _HEARTBEAT_SECONDS)
                     except asyncio.TimeoutError:
                         yield b": nothing new\n\n"
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1

@@ -95,6 +95,26 @@ def test_a_page_of_the_emulator_may_command_it(server):
     assert raw(server, "POST", "/_emulator/clock", headers, b'{"advance": 1}')[0] == 200
 
 
+def test_a_proxy_may_serve_it_over_tls_if_it_has_a_token(server):
+    """The page is then on https, and the proxy's request is for the same host. Without a token, it is a foreign one."""
+
+    def answer(server, origin, token):
+        named = [("Host", "emulator.example"), ("Origin", origin), ("Content-Type", "application/json")]
+        return raw(server, "POST", "/_emulator/clock", [*named, ("Authorization", f"Bearer {token}")], b"{}")[0]
+
+    with launch("--token", TOKEN, "--allow-host", "emulator.example") as process:
+        try:
+            guarded = Emulator(**json.loads(process.stdout.readline()))
+            assert answer(guarded, "https://emulator.example", TOKEN) == 200
+            assert answer(guarded, "https://emulator.example", "another") == 401
+            for foreign in ("https://evil.example", "https://emulator.example:8443", "https://emulator.example.evil"):
+                assert answer(guarded, foreign, TOKEN) == 403
+        finally:
+            process.terminate()
+    own = [("Host", own_host(server)), ("Origin", f"https://{own_host(server)}"), ("Content-Type", "application/json")]
+    assert raw(server, "POST", "/_emulator/clock", own, b"{}")[0] == 403
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
 def test_commands_are_json(server, media_type):
     headers = [("Host", own_host(server)), *([("Content-Type", media_type)] if media_type else [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -9,10 +10,14 @@ import threading
 import pytest
 import requests
 
+from linq_emulator.backend import Backend, Settings
+from linq_emulator.clock import Clock
+from linq_emulator.server.app import build_app
 from linq_emulator.testing import ControlError
 from tests.integration.emulator.conftest import LINE
 from tests.integration.emulator.test_cli import launch
 from tests.integration.emulator.test_guard import own_host, raw
+from tests.support.waiting import PATIENCE, wait_until
 
 OTHER_LINE, ANN, BOB = "+12025550102", "+12025550150", "+12025550151"
 
@@ -250,6 +255,17 @@ def test_whoever_follows_hears_of_each_change(server):
     events.response.close()
 
 
+def test_streams_are_bounded_and_a_closed_one_makes_room(server):
+    streams = [Events(server) for _ in range(100)]
+    refused = requests.get(f"{origin(server)}/_emulator/inbox/events", timeout=60)
+    assert (refused.status_code, refused.json()["error"]["field"]) == (503, "events")
+    assert "100" in refused.json()["error"]["rule"]
+    streams.pop().response.close()
+    wait_until(lambda: Events(server).response.ok, "there is room for another stream")
+    for events in streams:
+        events.response.close()
+
+
 def test_a_read_is_no_change(server):
     server.create(ANN)
     before = view(server)["change"]
@@ -304,6 +320,32 @@ def test_a_wait_outlives_a_reset(server):
     server.create(ANN, text="after the reset")
     waiting.join(60)
     assert [message["text"] for message in found] == ["after the reset"]
+
+
+def test_a_wait_ends_with_its_client():
+    """Nothing waits for a client that has left, and the longest wait is ten minutes."""
+    backend = Backend(Settings(), Clock())
+    requests_ = [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return requests_.pop(0)
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/_emulator/messages/wait",
+        "query_string": b"to=x&timeout=600",
+        "headers": [(b"host", b"localhost")],
+    }
+
+    async def serve():
+        await asyncio.wait_for(build_app(backend)(scope, receive, send), PATIENCE)
+
+    asyncio.run(serve())
+    assert requests_ == []
 
 
 # --- files of persons ---------------------------------------------------------------------------------------------

@@ -103,6 +103,34 @@ def test_what_was_under_way_goes_on(tmp_path):
         assert server.ledger()[0]["expired_at"]
 
 
+def test_routing_tokens_are_kept_until_the_header_changes(tmp_path, receiver):
+    file = tmp_path / "emulator.jsonl"
+    wanted = {
+        "target_url": receiver.url,
+        "subscribed_events": ["message.received"],
+        "routing_key_header": "X-Cluster",
+    }
+
+    def routed(server):
+        """The token that the next delivery of the chat brings; the receiver answers with another one."""
+        came = len(receiver.got)
+        server.inbound(ANN, "hi")
+        receiver.wait(came + 1)
+        _wait_for_states(server, ["delivered"] * (came + 1))
+        return {name.lower(): value for name, value in receiver.got[-1][0].items()}.get("x-cluster")
+
+    with ThreadedServer(persist=file, freeze=START) as server:
+        subscription = server.ok("POST", "/v3/webhook-subscriptions", wanted)
+        receiver.headers = {"X-Cluster": "blue"}
+        assert routed(server) is None
+    with ThreadedServer(persist=file, freeze=START) as server:
+        receiver.headers = {}
+        assert routed(server) == "blue"
+        server.ok("PUT", f"/v3/webhook-subscriptions/{subscription['id']}", {"routing_key_header": "X-Cluster"})
+    with ThreadedServer(persist=file, freeze=START) as server:
+        assert routed(server) is None
+
+
 def test_a_webhook_that_was_not_delivered_is_delivered_after_the_restart(tmp_path, receiver):
     file = tmp_path / "emulator.jsonl"
     with ThreadedServer(persist=file, freeze=START) as server:

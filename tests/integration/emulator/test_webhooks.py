@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import os
+import signal
+import socket
+from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from itertools import pairwise
 
 import pytest
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
 
@@ -282,3 +286,80 @@ def test_affinity(server, receiver):
     headers = [{name.lower(): value for name, value in one.items()} for one, _ in receiver.got]
     assert [one["linq-chat-id"] for one in headers] == [first["chat_id"]] * 2
     assert [one.get("x-cluster") for one in headers] == [None, "blue"]
+
+
+class HangingReceiver:
+    """It takes connections and answers none."""
+
+    def __init__(self):
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=300)
+        self._socket.setblocking(False)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        self.taken = []
+
+    def take(self):
+        """Take all connections that have come; how many there are with earlier ones."""
+        with suppress(BlockingIOError):
+            while True:
+                self.taken.append(self._socket.accept()[0])
+        return len(self.taken)
+
+    def release(self):
+        """End all connections, and take none any more."""
+        for one in (*self.taken, self._socket):
+            one.close()
+
+
+@pytest.fixture
+def hanging():
+    receiver = HangingReceiver()
+    yield receiver
+    receiver.release()
+
+
+def test_a_receiver_that_hangs_holds_up_nothing(server, receiver, hanging):
+    """The attempts for it are bounded, those for others go on, and what waits is attempted when it has ended."""
+    subscribe(server, hanging.url, "message.received")
+    subscribe(server, receiver.url, "message.received")
+    for number in range(110):
+        server.inbound(ANN, str(number))
+    receiver.wait(110)
+    wait_until(lambda: hanging.take() >= 100, "100 attempts are under way")
+    assert hanging.take() == 100
+    hanging.release()
+    stuck = [one for one in server.webhook_deliveries() if one["target_url"] == hanging.url]
+
+    def are_attempted():
+        return all(one["attempts"] for one in server.webhook_deliveries() if one["target_url"] == hanging.url)
+
+    assert len(stuck) == 110
+    wait_until(are_attempted, "each was attempted")
+
+
+def test_a_reset_ends_what_is_under_way(server, hanging):
+    subscribe(server, hanging.url, "message.received")
+    server.inbound(ANN, "x")
+    wait_until(lambda: hanging.take() == 1, "the attempt is under way")
+    server.reset()
+    [connection] = hanging.taken
+    connection.settimeout(PATIENCE)
+    while connection.recv(65536):
+        pass
+
+
+def test_it_ends_while_many_deliveries_wait(start, hanging):
+    server = start(switches={"webhook_retries": "ten"})
+    subscribe(server, hanging.url, "message.received")
+    for number in range(150):
+        server.inbound(ANN, str(number))
+    wait_until(lambda: hanging.take() == 100, "the attempts are under way")
+    os.kill(server.pid, signal.SIGTERM)
+
+    def ending():
+        try:
+            server.check_running()
+        except RuntimeError as error:
+            return str(error)
+        return None
+
+    assert "exit code 0" in wait_until(ending, "it has ended")
