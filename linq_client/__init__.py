@@ -10,31 +10,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from linq_client._cards import AppCard, AppClip, CardApp, CardLayout, Experience
 from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender
 from linq_client._handles import normal_handle
-from linq_client._outgoing import (
-    Decoration,
-    InlineSticker,
-    Link,
-    Media,
-    Message,
-    MessageEffect,
-    MessageLike,
-    Placement,
-    ReactionType,
-    ReplyTo,
-    Service,
-    Text,
-    message_from,
-)
+from linq_client._lazy import load
 from linq_client._pagination import Page, Paginator
 from linq_client._response import APIResponse
 from linq_client._retention import RetentionWindow
-from linq_client._retry import RequestStats, RetrySettings
-from linq_client.client import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, LinqClient
 from linq_client.errors import (
     APIConnectionError,
     APIUnavailableError,
@@ -61,6 +44,30 @@ from linq_client.errors import (
     ServerError,
     SettingsError,
 )
+
+if TYPE_CHECKING:
+    from linq_client._outgoing import (
+        AppCard,
+        AppClip,
+        CardApp,
+        CardLayout,
+        Decoration,
+        Experience,
+        InlineSticker,
+        Link,
+        Media,
+        Message,
+        MessageEffect,
+        MessageLike,
+        Placement,
+        ReactionType,
+        ReplyTo,
+        Service,
+        Text,
+        message_from,
+    )
+    from linq_client._retry import RequestStats, RetrySettings
+    from linq_client.client import DEFAULT_BASE_URL, DEFAULT_TIMEOUT, LinqClient
 
 __version__: str
 
@@ -126,9 +133,9 @@ __all__ = [
 
 if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
 
-    def __getattr__(name: str) -> str:
+    def __getattr__(name: str) -> Any:
         if name == "__version__":  # when it is asked for: the look-up reads files
             from importlib.metadata import version
 
             return version("linq-connectors")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return load(__name__, ("linq_client._outgoing", "linq_client._retry", "linq_client.client"), name)

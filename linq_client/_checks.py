@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Final
 from urllib.parse import unquote
-
-from pydantic import AfterValidator
 
 from linq_client.errors import InvalidRequestError
 
@@ -40,38 +38,35 @@ def _shown_handle(value: object) -> str:
     return repr(value)[:80]
 
 
-def _handle(value: str) -> str:
+def valid_handle(value: str) -> str:
+    """Return a handle unchanged if it is one, else raise `ValueError`, which does not name the field."""
     if not _is_handle(value):
         raise ValueError(f"{_HANDLE_RULE}, got {_shown_handle(value)}")
     return value
 
 
-def _https(url: str) -> str:
+def valid_https(url: str) -> str:
+    """Return an https URL unchanged if it is one, else raise `ValueError`, which does not name the field."""
     if not re.fullmatch(r"https://[^\s/]\S*", url, re.IGNORECASE):
         # Of what is no URL only the beginning is shown: it may be text in the wrong place.
         raise ValueError(f"must be an https URL without spaces, got {url[:8]!r} and {len(url[8:])} more characters")
     return url
 
 
-def _link(url: str) -> str:
+def valid_link(url: str) -> str:
+    """Return a URL that a device opens unchanged, else raise `ValueError`, which does not name the field."""
     if not re.fullmatch(r"https?://[^\s/]\S*", url, re.IGNORECASE):
         raise ValueError(f"must be an http or https URL without spaces, got {len(url):,} characters")
     return url
 
 
-def _key(key: str) -> str:
+def valid_key(key: str) -> str:
+    """Return an idempotency key unchanged if it is one, else raise `ValueError`, which does not name the field."""
     # Some calls carry it in a header, which takes nothing but printable ASCII.
     if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", key) or len(key) > MAX_IDEMPOTENCY_KEY:
         rule = f"must be 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters without space at the ends"
         raise ValueError(f"{rule}, got {key[:40]!r} of {len(key)}")
     return key
-
-
-HttpsURL: TypeAlias = Annotated[str, AfterValidator(_https)]
-#: `http` too: what the recipient's device opens.
-LinkURL: TypeAlias = Annotated[str, AfterValidator(_link)]
-Handle: TypeAlias = Annotated[str, AfterValidator(_handle)]
-IdempotencyKey: TypeAlias = Annotated[str, AfterValidator(_key)]
 
 
 def check_line(value: str, field: str = "from") -> str:
@@ -115,12 +110,12 @@ def check_recipients(value: str | Sequence[str], field: str = "to") -> list[str]
 
 def check_https(value: str, field: str) -> str:
     """Return an https URL unchanged, else raise `InvalidRequestError`."""
-    return _checked(_https, value, field)
+    return _checked(valid_https, value, field)
 
 
 def check_key(value: str, field: str = "idempotency_key") -> str:
     """Return an idempotency key unchanged if it has 1 to 255 ASCII characters, else raise `InvalidRequestError`."""
-    return _checked(_key, value, field)
+    return _checked(valid_key, value, field)
 
 
 def _checked(check: Callable[[str], str], value: str, field: str) -> str:

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import from_json
-
 #: Levels of nesting that are read; what is below becomes null. The fast path gives up at about as many.
 MAX_DEPTH: Final = 200
 
@@ -52,6 +50,8 @@ def decode_json(content: bytes) -> Decoded:
     Raises:
         ValueError: it is no JSON.
     """
+    from pydantic_core import from_json  # see `_lazy`
+
     try:
         root = [from_json(content, allow_inf_nan=False)]
     except ValueError:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from linq_client._verdict import quoted
 from linq_client.errors import APIConnectionError, Effect, RequestKind
 
-M = TypeVar("M", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+M = TypeVar("M", bound="BaseModel")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def parse(model: type[M], body: object, response: APIResponse | None = None) -> 
     Raises:
         APIConnectionError: it is not what was asked for. It is not worth a retry: the API has changed.
     """
+    from pydantic import ValidationError  # see `_lazy`
+
     if response is not None and response.is_empty:
         problem = "it has no body (HTTP 204)"
     else:

@@ -12,11 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-
-import pendulum
+from typing import TYPE_CHECKING
 
 from linq_client.errors import InvalidRequestError
 from linq_client.times import to_utc
+
+if TYPE_CHECKING:
+    import pendulum
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class RetentionWindow:
 
     def time_left(self, created_at: datetime, *, now: datetime) -> pendulum.Duration:
         """How long a message created at `created_at` can still be read with certainty; zero when it may be gone."""
+        import pendulum  # it takes as long as the whole of this package
+
         seconds = (self.expires_at(created_at) - _utc(now)).total_seconds()
         return pendulum.duration(seconds=max(0.0, seconds))
 

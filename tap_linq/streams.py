@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_linq import __version__, schemas
+import tap_linq
+from tap_linq import schemas
 from tap_linq.extraction.archive_pass import EVENT_STREAMS, ArchivePass
 from tap_linq.extraction.archive_reader import ArchiveReader
 from tap_linq.extraction.archive_state import ArchiveState
@@ -160,7 +161,8 @@ def _configuration(tap: TapLinq, stream: PassStream) -> bytes:
     of_sdk = {name: one for name, one in tap.config.items() if name.startswith(("stream_map", "flattening", "faker"))}
     selected = sorted(map(str, stream.mask.items()))
     masked = "" if tap.session.masking is None else f" {tap.session.masking.fingerprint}"
-    return blake2b(f"{__version__} {of_sdk} {selected}{masked}".encode(errors="replace"), digest_size=16).digest()
+    decides = f"{tap_linq.__version__} {of_sdk} {selected}{masked}"
+    return blake2b(decides.encode(errors="replace"), digest_size=16).digest()
 
 
 def _write_all(

@@ -10,64 +10,71 @@ field whose value does not fit is None, or empty. Its `created_at` is then the s
 Source for names and types: linq-python 0.65.0, `types/`.
 """
 
-from linq_client.models._account import (
-    Attachment,
-    AvailableNumber,
-    BlockedHandle,
-    Capability,
-    ContactCard,
-    Experience,
-    ExperienceAction,
-    ExperienceField,
-    OptOutChat,
-    PhoneNumber,
-    ReputationAction,
-    ReputationAudit,
-    ReputationDriver,
-    ReputationEvidence,
-    ReputationReport,
-    UnhealthyChat,
-    UploadSlot,
-    WebhookSubscription,
-)
-from linq_client.models._base import APIModel, Informative, UTCDatetime
-from linq_client.models._chats import (
-    Accepted,
-    Chat,
-    ChatHandle,
-    Health,
-    Location,
-)
-from linq_client.models._messages import (
-    AppCardPart,
-    AppClipPart,
-    CardApp,
-    CardLayout,
-    CardUpdate,
-    CreatedChat,
-    InlineSticker,
-    LinkPart,
-    MediaPart,
-    Message,
-    MessageEffect,
-    MessageReply,
-    OtherPart,
-    Part,
-    Reaction,
-    ReceivedMessage,
-    RoutedSendResult,
-    SendResult,
-    SentMessage,
-    TextPart,
-    VoiceMemo,
-)
-from linq_client.models._polls import (
-    CreatedPoll,
-    Poll,
-    PollMessage,
-    PollOption,
-    PollVoter,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from linq_client._lazy import load
+
+if TYPE_CHECKING:
+    from linq_client.models._account import (
+        Attachment,
+        AvailableNumber,
+        BlockedHandle,
+        Capability,
+        ContactCard,
+        Experience,
+        ExperienceAction,
+        ExperienceField,
+        OptOutChat,
+        PhoneNumber,
+        ReputationAction,
+        ReputationAudit,
+        ReputationDriver,
+        ReputationEvidence,
+        ReputationReport,
+        UnhealthyChat,
+        UploadSlot,
+        WebhookSubscription,
+    )
+    from linq_client.models._base import APIModel, Informative, UTCDatetime
+    from linq_client.models._chats import (
+        Accepted,
+        Chat,
+        ChatHandle,
+        Health,
+        Location,
+    )
+    from linq_client.models._messages import (
+        AppCardPart,
+        AppClipPart,
+        CardApp,
+        CardLayout,
+        CardUpdate,
+        CreatedChat,
+        InlineSticker,
+        LinkPart,
+        MediaPart,
+        Message,
+        MessageEffect,
+        MessageReply,
+        OtherPart,
+        Part,
+        Reaction,
+        ReceivedMessage,
+        RoutedSendResult,
+        SendResult,
+        SentMessage,
+        TextPart,
+        VoiceMemo,
+    )
+    from linq_client.models._polls import (
+        CreatedPoll,
+        Poll,
+        PollMessage,
+        PollOption,
+        PollVoter,
+    )
 
 __all__ = [
     "APIModel",
@@ -123,3 +130,17 @@ __all__ = [
     "VoiceMemo",
     "WebhookSubscription",
 ]
+
+#: Each imports those before it alone.
+_MODULES = (
+    "linq_client.models._base",
+    "linq_client.models._chats",
+    "linq_client.models._account",
+    "linq_client.models._messages",
+    "linq_client.models._polls",
+)
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for a model
+
+    def __getattr__(name: str) -> Any:
+        return load(__name__, _MODULES, name)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from linq_client import models
-from linq_client._outgoing import Message
+from linq_client import _outgoing, models
 from linq_client._pagination import Paginator
 from linq_client._response import parse
 from linq_client._verdict import MAX_QUOTED
@@ -18,7 +17,7 @@ from linq_client.errors import InvalidRequestError, LinqError, RequestKind
 if TYPE_CHECKING:
     from linq_client.client import LinqClient
 
-M = TypeVar("M", bound=models.APIModel)
+M = TypeVar("M", bound="models.APIModel")
 
 
 class Resource:
@@ -40,24 +39,28 @@ class Resource:
         """Send a request whose success says nothing; `request` as `LinqClient.request` takes it."""
         self._client.request(method, path, may_be_empty=True, **request)
 
-    def _list(self, model: type[M], path: str, field: str, **params: Any) -> Paginator[M]:
-        """Make a list that reads its pages from `field` of the responses."""
+    def _list(self, model: Callable[[], type[M]], path: str, field: str, **params: Any) -> Paginator[M]:
+        """Make a list that reads its pages from `field` of the responses.
+
+        Args:
+            model: returns the model of an item. It is made only if it is asked for: raw pages take none.
+        """
         return Paginator(
             lambda page: self._client.request("GET", path, params=page, list_field=field),
             field,
-            lambda item: parse(model, item),
+            lambda item: parse(model(), item),
             params,
         )
 
     def _raw(self, path: str, field: str) -> builtins.list[Any]:
         """Read all items of a list as decoded JSON, also what is no object."""
-        return [item for page in self._list(models.APIModel, path, field).pages() for item in page.items]
+        return [item for page in self._list(lambda: models.APIModel, path, field).pages() for item in page.items]
 
     def _send(
         self,
         model: type[M],
         path: str,
-        message: Message,
+        message: _outgoing.Message,
         fields: Mapping[str, Any] | None = None,
         *,
         override_optout: bool | None,

@@ -27,7 +27,7 @@ class BlockedHandles(Resource):
 
         The API documents no pages; should there be some one day, all are read.
         """
-        return list(self._list(models.BlockedHandle, _PATH, _FIELD))
+        return list(self._list(lambda: models.BlockedHandle, _PATH, _FIELD))
 
     def list_raw(self) -> builtins.list[Any]:
         """Return the same as decoded JSON, item by item as it came: an odd one does not hide the others."""

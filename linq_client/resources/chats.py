@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from linq_client import models
+from linq_client import _outgoing, models
 from linq_client._checks import check_https, check_line, check_recipients, check_sender
-from linq_client._outgoing import MessageLike, message_from
 from linq_client._pagination import Paginator
 from linq_client._response import parse
 from linq_client.errors import InvalidRequestError
@@ -19,7 +18,12 @@ class Chats(Resource):
     """Conversations between an own line and other handles."""
 
     def create(
-        self, from_: str, to: str | Sequence[str], message: MessageLike, *, override_optout: bool | None = None
+        self,
+        from_: str,
+        to: str | Sequence[str],
+        message: _outgoing.MessageLike,
+        *,
+        override_optout: bool | None = None,
     ) -> models.CreatedChat:
         """Send a first message from a line to one handle, or to several as a group (POST /v3/chats).
 
@@ -30,7 +34,7 @@ class Chats(Resource):
             message: if it carries no idempotency key, one is made for this call.
             override_optout: send although the recipient has opted out; the platform records it.
         """
-        outgoing = message_from(message)
+        outgoing = _outgoing.message_from(message)
         outgoing.check_first_in_chat()
         fields = {"from": check_line(from_), "to": check_recipients(to)}
         return self._send(models.CreatedChat, "/v3/chats", outgoing, fields, override_optout=override_optout)
@@ -51,7 +55,7 @@ class Chats(Resource):
         if to is not None:
             check_sender(to, "to")
         params = {"from": from_, "to": to, "limit": limit, "cursor": cursor}
-        return self._list(models.Chat, "/v3/chats", "chats", **params)
+        return self._list(lambda: models.Chat, "/v3/chats", "chats", **params)
 
     def get(self, chat_id: str) -> models.Chat:
         """Get one chat (GET /v3/chats/{id})."""

@@ -14,7 +14,9 @@ class ContactCards(Resource):
 
     def get(self, phone_number: str | None = None) -> list[models.ContactCard]:
         """Return the cards of all lines, or of one (GET /v3/contact_card)."""
-        return list(self._list(models.ContactCard, "/v3/contact_card", "contact_cards", phone_number=phone_number))
+        return list(
+            self._list(lambda: models.ContactCard, "/v3/contact_card", "contact_cards", phone_number=phone_number)
+        )
 
     def create(
         self, phone_number: str, first_name: str, *, last_name: str | None = None, image_url: str | None = None

@@ -16,7 +16,7 @@ class Experiences(Resource):
 
         The API documents no pages; should there be some one day, all are read.
         """
-        return list(self._list(models.Experience, "/v3/experiences", "experiences"))
+        return list(self._list(lambda: models.Experience, "/v3/experiences", "experiences"))
 
     def get(self, name: str) -> models.Experience:
         """Get one experience by its name (GET /v3/experiences/{experience})."""

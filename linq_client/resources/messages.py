@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from linq_client import models
-from linq_client._cards import CardApp, CardChange, CardLayout, Experience
+from linq_client import _outgoing, models
 from linq_client._checks import check_choice, check_https, check_index, check_line, check_recipients, check_text
-from linq_client._outgoing import MessageLike, Placement, ReactionType, message_from
 from linq_client._pagination import Paginator
 from linq_client.errors import Effect, InvalidRequestError, MessageNotFoundError
 from linq_client.resources._base import M, Resource, omit_none, path_to
@@ -19,7 +17,9 @@ __all__ = ["Messages"]
 class Messages(Resource):
     """Messages of a chat. The platform takes them in immediately (202) and delivers them later."""
 
-    def send(self, chat_id: str, message: MessageLike, *, override_optout: bool | None = None) -> models.SendResult:
+    def send(
+        self, chat_id: str, message: _outgoing.MessageLike, *, override_optout: bool | None = None
+    ) -> models.SendResult:
         """Send a message to a chat that exists (POST /v3/chats/{id}/messages).
 
         Args:
@@ -32,12 +32,12 @@ class Messages(Resource):
                 and not again. Of a reply, it may be about the message replied to.
         """
         path = path_to("/v3/chats/{}/messages", chat_id=chat_id)
-        return self._send(models.SendResult, path, message_from(message), override_optout=override_optout)
+        return self._send(models.SendResult, path, _outgoing.message_from(message), override_optout=override_optout)
 
     def send_from_any_line(
         self,
         to: str | Sequence[str],
-        message: MessageLike,
+        message: _outgoing.MessageLike,
         *,
         continuation_text: str | None = None,
         exclude_from: Sequence[str] = (),
@@ -61,7 +61,7 @@ class Messages(Resource):
         return self._send(
             models.RoutedSendResult,
             "/v3/messages",
-            message_from(message),
+            _outgoing.message_from(message),
             fields,
             override_optout=override_optout,
             key_in_header=True,
@@ -75,7 +75,7 @@ class Messages(Resource):
             cursor: `next_cursor` of a page, to continue after it; from the front if None.
         """
         path = path_to("/v3/chats/{}/messages", chat_id=chat_id)
-        return self._list(models.Message, path, "messages", limit=limit, cursor=cursor)
+        return self._list(lambda: models.Message, path, "messages", limit=limit, cursor=cursor)
 
     def get(self, message_id: str) -> models.Message:
         """Get one message (GET /v3/messages/{id}).
@@ -110,12 +110,12 @@ class Messages(Resource):
             cursor: `next_cursor` of a page, to continue after it; from the front if None.
         """
         path = path_to("/v3/messages/{}/thread", message_id=message_id)
-        return self._list(models.Message, path, "messages", limit=limit, cursor=cursor, order=order)
+        return self._list(lambda: models.Message, path, "messages", limit=limit, cursor=cursor, order=order)
 
     def react(
         self,
         message_id: str,
-        type: ReactionType,
+        type: _outgoing.ReactionType,
         *,
         operation: Literal["add", "remove"] = "add",
         custom_emoji: str | None = None,
@@ -123,7 +123,7 @@ class Messages(Resource):
         emoji: str | None = None,
         url: str | None = None,
         attachment_id: str | None = None,
-        placement: Placement | None = None,
+        placement: _outgoing.Placement | None = None,
     ) -> models.Accepted:
         """Add a reaction to a part of a message, or take it back (POST /v3/messages/{id}/reactions).
 
@@ -140,7 +140,7 @@ class Messages(Resource):
         Raises:
             MessageNotFoundError: it never was, was deleted, or has expired.
         """
-        check_choice(type, get_args(ReactionType), "type")
+        check_choice(type, get_args(_outgoing.ReactionType), "type")
         check_choice(operation, ("add", "remove"), "operation")
         if (type == "custom") != (custom_emoji is not None):
             raise InvalidRequestError(f"custom_emoji: goes with type custom alone, got {custom_emoji!r} with {type!r}")
@@ -163,7 +163,7 @@ class Messages(Resource):
         path = path_to("/v3/messages/{}/reactions", message_id=message_id)
         return self._change(models.Accepted, "POST", path, json=body)
 
-    def move_sticker(self, message_id: str, reaction_id: str, placement: Placement) -> models.Accepted:
+    def move_sticker(self, message_id: str, reaction_id: str, placement: _outgoing.Placement) -> models.Accepted:
         """Move, resize or turn a sticker on a message (PATCH /v3/messages/{id}/reactions/{reaction_id}).
 
         Args:
@@ -180,13 +180,13 @@ class Messages(Resource):
     def update_card(
         self,
         message_id: str,
-        layout: CardLayout | Mapping[str, Any],
+        layout: _outgoing.CardLayout | Mapping[str, Any],
         *,
         url: str | None = None,
         fallback_text: str | None = None,
         interactive: bool | None = None,
-        app: CardApp | Mapping[str, Any] | None = None,
-        experience: Experience | Mapping[str, Any] | None = None,
+        app: _outgoing.CardApp | Mapping[str, Any] | None = None,
+        experience: _outgoing.Experience | Mapping[str, Any] | None = None,
     ) -> models.CardUpdate:
         """Replace what a card of your own shows (POST /v3/messages/{id}/update).
 
@@ -207,7 +207,7 @@ class Messages(Resource):
             InvalidRequestError: the message is no card that was sent from here.
         """
         given = omit_none(url=url, fallback_text=fallback_text, interactive=interactive, app=app, experience=experience)
-        body = CardChange(layout=layout, **given).model_dump(mode="json", exclude_none=True)
+        body = _outgoing.CardChange(layout=layout, **given).model_dump(mode="json", exclude_none=True)
         path = path_to("/v3/messages/{}/update", message_id=message_id)
         return self._change(models.CardUpdate, "POST", path, json=body, has_text=True)
 

@@ -24,11 +24,12 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from linq_client import InvalidRequestError, LinqClient, LinqError, NotFoundError, PermissionDeniedError
+from linq_client import InvalidRequestError, LinqError, NotFoundError, PermissionDeniedError
 from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
 from tap_linq.extraction.records import NOT_STORED, Record
 
 if TYPE_CHECKING:
+    from linq_client import LinqClient
     from tap_linq.settings import Settings
 
 __all__ = ["MediaStore"]

@@ -12,13 +12,13 @@ from threading import Lock
 from typing import Any, Final
 from urllib.parse import quote
 
+import linq_client
 from linq_client import (
     APIUnavailableError,
     AuthenticationError,
     ChatNotFoundError,
     ClientClosedError,
     InvalidRequestError,
-    LinqClient,
     LinqError,
     NotFoundError,
     check_line,
@@ -116,7 +116,7 @@ class SyncSession:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.client = LinqClient(
+        self.client = linq_client.LinqClient(
             settings.api_key,
             base_url=settings.base_url,
             pool_size=settings.concurrency,

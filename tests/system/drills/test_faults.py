@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+import linq_client
 from linq_client import LinqClient, RetrySettings
-from tap_linq.extraction import session
 from tests.support.emulator_process import Emulator
 from tests.support.running import run_tap, seed, succeed
 
@@ -30,9 +30,8 @@ ALONE = [(name, [fault]) for name, fault in FAULTS.items()]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        session, "LinqClient", partial(LinqClient, retry=RetrySettings(first_wait=0.01, longest_wait=0.01))
-    )
+    settings = RetrySettings(first_wait=0.01, longest_wait=0.01)
+    monkeypatch.setattr(linq_client, "LinqClient", partial(LinqClient, retry=settings))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2])

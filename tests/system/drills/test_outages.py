@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+import linq_client
 from linq_client import APIUnavailableError, LinqClient, RetrySettings
-from tap_linq.extraction import session
 from tests.support.running import FIRST_LINE, run_api
 from tests.support.small_api import Handler, SmallAPI, small_api
 
@@ -20,7 +20,7 @@ CHATS = 150
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = RetrySettings(first_wait=0.02, longest_wait=0.2, pause=0.05)
-    monkeypatch.setattr(session, "LinqClient", partial(LinqClient, retry=settings))
+    monkeypatch.setattr(linq_client, "LinqClient", partial(LinqClient, retry=settings))
 
 
 @pytest.fixture

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from linq_client._checks import valid_handle, valid_https, valid_key, valid_link
 from linq_client.errors import InvalidRequestError
+
+HttpsURL: TypeAlias = Annotated[str, AfterValidator(valid_https)]
+#: `http` too: what the recipient's device opens.
+LinkURL: TypeAlias = Annotated[str, AfterValidator(valid_link)]
+Handle: TypeAlias = Annotated[str, AfterValidator(valid_handle)]
+IdempotencyKey: TypeAlias = Annotated[str, AfterValidator(valid_key)]
 
 PART_TYPES: Final = ("text", "media", "link", "imessage_app", "app_clip")
 #: Fields whose values a refusal may show: what is wrong in them is a word, not a text.

@@ -13,8 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
-from linq_client._checks import HttpsURL, LinkURL
-from linq_client._strict import StrictModel
+from linq_client._outgoing._strict import HttpsURL, LinkURL, StrictModel
 
 #: Characters of the URL that a card gives its app, by scheme: a `data:` URL carries the state of the app.
 MAX_CARD_URL: Final = {"https": 2_048, "data": 16_384}

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from linq_client._cards import AppCard, AppClip, Experience
-from linq_client._checks import MAX_TEXT, Handle, HttpsURL, IdempotencyKey, LinkURL
-from linq_client._strict import StrictModel
+from linq_client._checks import MAX_TEXT
+from linq_client._outgoing._cards import AppCard, AppClip, Experience
+from linq_client._outgoing._strict import Handle, HttpsURL, IdempotencyKey, LinkURL, StrictModel
 from linq_client.errors import InvalidRequestError
 
 Service: TypeAlias = Literal["iMessage", "RCS", "SMS"]
