@@ -14,11 +14,13 @@ from benchmarks.comparisons import cpu, latency, many_chats, memory
 from benchmarks.day import day
 from benchmarks.measure import RunError
 from benchmarks.pace import pace
+from benchmarks.start import start
 from benchmarks.table import Found, Row, table
 from benchmarks.webhooks import webhooks
 
 COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "emulator": pace,
+    "start": start,
     "latency": latency,
     "cpu": cpu,
     "chats": many_chats,
