@@ -16,6 +16,7 @@ from linq_client import models
 from linq_client.models import Informative, UTCDatetime
 from linq_client.models._base import InformativeList
 from linq_client.models._messages import HandleAlone, PartAlone
+from linq_client.webhooks import message_fields
 
 
 class EventChat(models.APIModel):
@@ -56,29 +57,6 @@ class MessageEvent(models.APIModel):
     @classmethod
     def _from_2025(cls, value: Any) -> Any:
         return message_fields(value) if isinstance(value, dict) else value
-
-
-def message_fields(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return decoded `data` of an event about a message in the form of version 2026-02-03, whichever it came in.
-
-    What version 2025-01-01 does not say is None; all that it says beyond the newer form is kept.
-    """
-    message = data.get("message")
-    if not isinstance(message, dict):
-        return dict(data)
-    from_me = data.get("is_from_me")
-    around = {key: field for key, field in data.items() if key not in ("message", "chat_id", "is_group")}
-    return {
-        **around,
-        **message,
-        "direction": "outbound" if from_me else None if from_me is None else "inbound",
-        "sender_handle": data.get("from_handle"),
-        "chat": {
-            "id": data.get("chat_id"),
-            "is_group": data.get("is_group"),
-            "owner_handle": data.get("from_handle" if from_me else "recipient_handle"),
-        },
-    }
 
 
 class EditedPart(models.APIModel):

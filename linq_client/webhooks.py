@@ -17,40 +17,39 @@ import time
 from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias, TypeGuard
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeGuard
 
 from linq_client._decode import REPLACEMENT, decode_json
-from linq_client._events import (
-    AccountEvent,
-    Actor,
-    Background,
-    ChatBackgroundEvent,
-    ChatChangedEvent,
-    ChatChangeFailedEvent,
-    ContactCardReceivedEvent,
-    EditedPart,
-    Event,
-    EventChat,
-    LocationSharingEvent,
-    MessageEditedEvent,
-    MessageEvent,
-    MessageFailedEvent,
-    OtherEvent,
-    ParticipantEvent,
-    PaymentEvent,
-    PhoneNumberEvent,
-    PollEvent,
-    PollFailure,
-    PollUpdatedEvent,
-    PollVoteEvent,
-    ReactionEvent,
-    TypingEvent,
-    data_of,
-    message_fields,
-)
+from linq_client._lazy import load
 from linq_client.errors import Effect, InvalidRequestError, LinqError, SettingsError
+
+if TYPE_CHECKING:
+    from linq_client._events import (
+        AccountEvent,
+        Actor,
+        Background,
+        ChatBackgroundEvent,
+        ChatChangedEvent,
+        ChatChangeFailedEvent,
+        ContactCardReceivedEvent,
+        EditedPart,
+        Event,
+        EventChat,
+        LocationSharingEvent,
+        MessageEditedEvent,
+        MessageEvent,
+        MessageFailedEvent,
+        OtherEvent,
+        ParticipantEvent,
+        PaymentEvent,
+        PhoneNumberEvent,
+        PollEvent,
+        PollFailure,
+        PollUpdatedEvent,
+        PollVoteEvent,
+        ReactionEvent,
+        TypingEvent,
+    )
 
 __all__ = [
     "TOLERANCE_SECONDS",
@@ -317,6 +316,10 @@ def parse(body: Body) -> Event:
         LinqError: the body is no event.
         InvalidRequestError: it is no `Body`.
     """
+    from pydantic import ValidationError  # see `_lazy`
+
+    from linq_client._events import Event, data_of
+
     fields = decode(body)
     try:
         return Event.model_validate({**fields, "data": data_of(fields.get("event_type"), fields.get("data"))})
@@ -342,5 +345,34 @@ def decode(body: Body) -> dict[str, Any]:
     return fields
 
 
+def message_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return decoded `data` of an event about a message in the form of version 2026-02-03, whichever it came in.
+
+    What version 2025-01-01 does not say is None; all that it says beyond the newer form is kept.
+    """
+    message = data.get("message")
+    if not isinstance(message, dict):
+        return dict(data)
+    from_me = data.get("is_from_me")
+    around = {key: field for key, field in data.items() if key not in ("message", "chat_id", "is_group")}
+    return {
+        **around,
+        **message,
+        "direction": "outbound" if from_me else None if from_me is None else "inbound",
+        "sender_handle": data.get("from_handle"),
+        "chat": {
+            "id": data.get("chat_id"),
+            "is_group": data.get("is_group"),
+            "owner_handle": data.get("from_handle" if from_me else "recipient_handle"),
+        },
+    }
+
+
 def _not_an_event(wrong: str) -> LinqError:
     return LinqError(f"webhook delivery: not an event, wrong or missing {wrong}", effect=Effect.NONE)
+
+
+if not TYPE_CHECKING:  # or every name that is misspelled would pass for an event
+
+    def __getattr__(name: str) -> Any:
+        return load(__name__, ("linq_client._events",), name)

@@ -24,11 +24,9 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from pydantic import ValidationError
 
 from airflow_provider_linq._internal.polling import in_thread, shared_reads
-from linq_client import InvalidRequestError, LinqError
-from linq_client.models import Message, ReceivedMessage
+from linq_client import InvalidRequestError, LinqError, models, webhooks
 from linq_client.sync import CLOCK_TOLERANCE
 from linq_client.times import parse_datetime_or_none
-from linq_client.webhooks import TOLERANCE_SECONDS, MessageEvent, parse
 
 if TYPE_CHECKING:
     from airflow_provider_linq._internal.message_filter import MessageFilter
@@ -47,7 +45,7 @@ _RECEIVED: Final = "message.received"
 _SECRET_NAME: Final = re.compile(r"pass(word|wd|phrase)|secret|token|credential|signature|^(sig|key|pwd)$|_key$|apikey")
 
 #: How far the receiver's clock may be from the platform's: it refuses deliveries that seem older or newer than that.
-_RECEIVER_TOLERANCE: Final = timedelta(seconds=TOLERANCE_SECONDS) + CLOCK_TOLERANCE
+_RECEIVER_TOLERANCE: Final = timedelta(seconds=webhooks.TOLERANCE_SECONDS) + CLOCK_TOLERANCE
 
 #: How many events are read between two looks at what is wanted.
 _BATCH: Final = 5_000
@@ -66,7 +64,7 @@ class ArchivedMessage:
     :param before: a position from which the archive begins with its event; None for the beginning.
     """
 
-    message: Message
+    message: models.Message
     line: str | None
     before: str | None
 
@@ -198,7 +196,7 @@ def matching(batch: ArchiveBatch, filter_: MessageFilter, since: datetime) -> li
     ]
 
 
-def message_at(archive: Archive, position: str | None, message_id: str) -> Message:
+def message_at(archive: Archive, position: str | None, message_id: str) -> models.Message:
     """
     Return a message whose event comes after a position, soon.
 
@@ -219,12 +217,12 @@ def earliest(found: Sequence[ArchivedMessage]) -> ArchivedMessage:
     return min(found, key=lambda one: (one.message.created_at, one.message.id))
 
 
-def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | None:
+def _message_of(stored: StoredEvent) -> tuple[models.Message, str | None, datetime] | None:
     """Return the message of an event, its line, and when it came; None if nobody can make it out."""
     try:
-        event = parse(stored.body)
+        event = webhooks.parse(stored.body)
         data = event.data
-        if not isinstance(data, MessageEvent):
+        if not isinstance(data, webhooks.MessageEvent):
             raise LinqError("its data are of no known form")
         # No clock is trusted that is further ahead of the receiver's.
         latest = stored.received_at + _RECEIVER_TOLERANCE
@@ -238,7 +236,7 @@ def _message_of(stored: StoredEvent) -> tuple[Message, str | None, datetime] | N
         return None
 
 
-def _made(data: MessageEvent, created: datetime, latest: datetime) -> Message:
+def _made(data: webhooks.MessageEvent, created: datetime, latest: datetime) -> models.Message:
     """
     Make the message that the API would show.
 
@@ -247,7 +245,7 @@ def _made(data: MessageEvent, created: datetime, latest: datetime) -> Message:
     """
     fields = data.model_extra or {}
     at = min(parse_datetime_or_none(fields.get("created_at")) or created, latest)
-    return ReceivedMessage.model_validate(
+    return models.ReceivedMessage.model_validate(
         {
             "id": data.id,
             "chat_id": data.chat.id,

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from linq_client import ErrorCode, LinqError
 from linq_client.times import format_datetime, parse_datetime_or_none
+from linq_client.webhooks import decode, message_fields
 from tap_linq.extraction.plan import dicts_in
 from tap_linq.extraction.records import Record, api_record
 
@@ -98,9 +99,6 @@ class ArchivedEvent:
     @classmethod
     def of(cls, stored: StoredEvent) -> ArchivedEvent:
         """Read a stored event."""
-        # Only here: the models of events take a tenth of a second to make, and most runs read no archive.
-        from linq_client.webhooks import decode, message_fields
-
         fields: dict[str, Any] = {}
         error = None
         try:
