@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ Run = Callable[..., None]
 def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
     """Run `meltano run tap-linq <loader>` in a project, by default this repository's, with state of the test's own."""
 
-    def run(loader: str, project: Path = ROOT, **settings: str) -> None:
+    def run(loader: str, project: Path = ROOT, options: Sequence[str] = (), **settings: str) -> None:
         environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -38,7 +40,11 @@ def meltano_run(emulator: Emulator, tmp_path: Path) -> Run:
             **settings,
         }
         done = subprocess.run(
-            ["meltano", "run", "tap-linq", loader], cwd=project, env=environment, capture_output=True, text=True
+            ["meltano", "run", *options, "tap-linq", loader],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
         assert emulator.api_key not in done.stdout + done.stderr
@@ -85,6 +91,31 @@ def test_jsonl_twice(emulator: Emulator, meltano_run: Run, tmp_path: Path) -> No
     assert set(changed) <= set(second)
     assert second[changed[1]] == "We open at nine."
     assert len(second) < len(everything) / 4, "the second run is incremental"
+
+
+def test_a_state_a_line(emulator: Emulator, meltano_run: Run, tmp_path: Path) -> None:
+    """With a suffix, runs of single lines share a project and its state backend, and each line has STATE of its own."""
+    lines = emulator.lines[:2]
+    emulator.seed(10, messages_per_chat=10, lines=lines)
+    for line in lines:
+        (tmp_path / line).mkdir()
+        meltano_run(
+            "target-jsonl",
+            options=[f"--state-id-suffix={line.removeprefix('+')}"],
+            TARGET_JSONL_DESTINATION_PATH=str(tmp_path / line),
+            TAP_LINQ_PHONE_NUMBERS=json.dumps([line]),
+        )
+        (file,) = (tmp_path / line).glob("messages*.jsonl")
+        loaded = {json.loads(row)["id"] for row in file.read_text().splitlines()}
+        assert loaded == {row["id"] for row in emulator.ledger() if row["line"] == line}
+
+    with closing(sqlite3.connect(tmp_path / "meltano.db")) as connection:
+        states = dict(connection.execute("select state_id, completed_state from state").fetchall())
+    assert set(states) == {f"dev:tap-linq-to-target-jsonl:{line.removeprefix('+')}" for line in lines}
+    for line, other in (lines, lines[::-1]):
+        state = states[f"dev:tap-linq-to-target-jsonl:{line.removeprefix('+')}"]
+        assert line in state
+        assert other not in state
 
 
 def test_the_project_of_the_readme_upserts(emulator: Emulator, meltano_run: Run, postgres: str, tmp_path: Path) -> None:
