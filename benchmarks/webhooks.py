@@ -21,6 +21,8 @@ from benchmarks.webhook_sender import SECRET, Sender
 from linq_webhooks.archive import open_archive
 
 CONNECTIONS = 64
+#: Seconds that a sync takes more on many disks of the cloud than on a fast one.
+SLOWER_SYNC = 0.005
 
 
 def webhooks(quick: bool) -> Found:
@@ -36,6 +38,7 @@ def webhooks(quick: bool) -> Found:
         with _plain(folder) as (port, process):
             plain, _ = _throughput(found, "one fsync a request", port, process, events // 4)
         found.rows.append(at_least("folder / one fsync a request, durable events a second", 5, rate / plain))
+        _on_a_slow_disk(found, folder, events // 10)
         with running_postgres(folder / "postgres") as url, _receiver("PostgreSQL", [url]) as (port, process):
             rate, per_cpu = _throughput(found, "PostgreSQL", port, process, events)
             found.rows.append(at_least("PostgreSQL: durable events a second of the receiver's CPU", 2_000, per_cpu))
@@ -43,6 +46,20 @@ def webhooks(quick: bool) -> Found:
         _memory(found, folder, 20_000 if quick else 1_000_000)
         _reading(found, folder, 5_000 if quick else 50_000)
     return found
+
+
+def _on_a_slow_disk(found: Found, folder: Path, events: int) -> None:
+    """Both again, where it is the disk that limits them, and not the CPU."""
+    slower = f"{SLOWER_SYNC * 1_000:.0f} ms"
+    rates = []
+    for name, started in (
+        ("folder", _receiver("folder", [str(folder / "slow")], SLOWER_SYNC)),
+        ("one fsync a request", _plain(folder, SLOWER_SYNC)),
+    ):
+        with started as (port, process):
+            rates.append(_throughput(found, f"{name}, a sync takes {slower} more", port, process, events)[0])
+    what = f"folder / one fsync a request, durable events a second where a sync takes {slower} more"
+    found.rows.append(at_least(what, 5, rates[0] / rates[1]))
 
 
 def _throughput(found: Found, name: str, port: int, process: psutil.Process, events: int) -> tuple[float, float]:
@@ -95,18 +112,21 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _receiver(name: str, arguments: list[str]) -> AbstractContextManager[tuple[int, psutil.Process]]:
-    return _started(name, ["-m", "linq_webhooks", "serve", "--port", "0", "--archive", *arguments])
+def _receiver(
+    name: str, arguments: list[str], slower_sync: float = 0.0
+) -> AbstractContextManager[tuple[int, psutil.Process]]:
+    return _started(name, ["linq_webhooks", "serve", "--port", "0", "--archive", *arguments], slower_sync)
 
 
-def _plain(folder: Path) -> AbstractContextManager[tuple[int, psutil.Process]]:
-    return _started("plain receiver", ["-m", "benchmarks.plain_receiver", str(folder)])
+def _plain(folder: Path, slower_sync: float = 0.0) -> AbstractContextManager[tuple[int, psutil.Process]]:
+    return _started("plain receiver", ["benchmarks.plain_receiver", str(folder)], slower_sync)
 
 
 @contextmanager
-def _started(name: str, arguments: list[str]) -> Iterator[tuple[int, psutil.Process]]:
+def _started(name: str, program: list[str], slower_sync: float) -> Iterator[tuple[int, psutil.Process]]:
     environment = os.environ | {"LINQ_WEBHOOK_SECRET": SECRET}
-    with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, env=environment) as process:
+    slow = ["benchmarks.slow_disk", str(slower_sync)] if slower_sync else []
+    with subprocess.Popen([sys.executable, "-m", *slow, *program], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
