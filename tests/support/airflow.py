@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,23 +45,7 @@ for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]
 os.environ["AIRFLOW_HOME"] = str(HOME)
 
-bundles = [
-    {
-        "name": name,
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(path)},
-    }
-    for name, path in BUNDLES.items()
-]
-(HOME / "airflow.cfg").write_text(
-    f"""
-[core]
-load_examples = False
-
-[dag_processor]
-dag_bundle_config_list = {json.dumps(bundles)}
-"""
-)
+(HOME / "airflow.cfg").write_text("[core]\nload_examples = False\n")
 
 
 @pytest.fixture(scope="session")
@@ -124,9 +109,28 @@ def run_dag(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run
     """Run a DAG of `dags_examples` or the tests with these params to its end, task after task."""
 
     def run_dag(dag_id: str, **params: Any) -> Run:
-        return Run(load_dag(dag_id).test(run_conf=params))
+        return run_to_end(load_dag(dag_id), params)
 
     return run_dag
+
+
+@contextmanager
+def only_bundle(path: Path) -> Iterator[None]:
+    """Let Airflow know of one bundle of DAGs, a file or a folder: each `DAG.test` reads all bundles that there are."""
+    bundle = {
+        "name": "only",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(path)},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps([bundle]))
+        yield
+
+
+def run_to_end(dag: DAG, params: Mapping[str, Any] | None = None, **options: Any) -> Run:
+    """Run a DAG with these params to its end, task after task; options as of `DAG.test`."""
+    with only_bundle(Path(dag.fileloc)):
+        return Run(dag.test(run_conf=dict(params or {}), **options))
 
 
 def load_dag(dag_id: str) -> DAG:

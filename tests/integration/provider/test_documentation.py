@@ -17,7 +17,7 @@ from airflow.models.variable import Variable
 
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.integration.provider.test_dags import answering
-from tests.support.airflow import BUNDLES, ROOT, Run, dags_of
+from tests.support.airflow import BUNDLES, ROOT, Run, dags_of, only_bundle, run_to_end
 from tests.support.emulator_process import Emulator
 from tests.support.pages import TEST_DAGS, TUTORIAL, save_files
 
@@ -42,7 +42,7 @@ def run_example(emulator: Emulator, airflow_db: None, connect: Callable[..., Non
         for documented, real in (folders or {}).items():
             code = code.replace(documented, real)
         file.write_text(code)
-        return Run(dags_of(file)[name].test(run_conf=params))
+        return run_to_end(dags_of(file)[name], params)
 
     return run_example
 
@@ -218,4 +218,5 @@ def test_the_tests_of_the_guide(airflow_db: None) -> None:
     folder = BUNDLES["documentation"] / "project"
     save_files(TUTORIAL + TEST_DAGS, folder)
     options = f"--import-mode=importlib --rootdir={folder.parent} -c {os.devnull} -p no:schemathesis"
-    assert pytest.main([str(folder / "tests"), *options.split()]) == pytest.ExitCode.OK
+    with only_bundle(folder):
+        assert pytest.main([str(folder / "tests"), *options.split()]) == pytest.ExitCode.OK

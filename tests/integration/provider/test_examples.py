@@ -22,7 +22,7 @@ from linq_client import LinqClient
 from linq_webhooks.archive import open_archive
 from tests.integration.provider.test_dags import answering
 from tests.integration.provider.test_events import AssetStore
-from tests.support.airflow import BUNDLES, Run, load_dag
+from tests.support.airflow import BUNDLES, Run, load_dag, run_to_end
 from tests.support.emulator_process import Emulator
 from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_receiver import ReceiverThread
@@ -195,7 +195,7 @@ def test_linq_approved_campaign(emulator: Emulator, run_dag: RunDag, tmp_path: P
     (tmp_path / "customers.csv").write_text(f"phone,first_name\n{ANN},Ann *A|B*\n{BOB},\nnobody,Cat\n")
     params = {"folder": str(tmp_path), "customers": f"{tmp_path}/customers.csv"}
     dag = load_dag("linq_approved_campaign")
-    approved = Run(dag.test(run_conf=params, mark_success_pattern="approve"))
+    approved = run_to_end(dag, params, mark_success_pattern="approve")
     assert approved.state == "success"
     preview = approved.xcom("preview")
     assert "**2** people get a message, 1 rows are left out." in preview

@@ -17,7 +17,7 @@ from airflow_provider_linq._internal.version_compat import AirflowException, Air
 from airflow_provider_linq.operators import webhooks
 from airflow_provider_linq.operators.webhooks import LinqWebhookSubscriptionOperator
 from linq_client import LinqClient, LinqError, SettingsError
-from tests.support.airflow import BUNDLES, Run, context, dags_of
+from tests.support.airflow import BUNDLES, Run, context, dags_of, run_to_end
 from tests.support.emulator_process import Emulator
 
 NAME = "linq_webhook_secret"
@@ -35,7 +35,7 @@ def client(emulator: Emulator) -> LinqClient:
 def run(airflow_db: None, connect: Callable[..., None]) -> Callable[..., Run]:
     dags = dags_of(BUNDLES["tests"] / "webhook_subscription.py")
     Variable.delete(NAME)
-    return lambda dag_id="webhook_subscription", **params: Run(dags[dag_id].test(run_conf=params))
+    return lambda dag_id="webhook_subscription", **params: run_to_end(dags[dag_id], params)
 
 
 def stored() -> dict[str, str]:
