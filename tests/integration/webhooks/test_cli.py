@@ -182,7 +182,7 @@ def test_a_secret_that_was_added_counts_without_a_restart(tmp_path: Path) -> Non
 
 
 def test_it_stops_when_it_is_asked_to_and_that_is_no_failure(tmp_path: Path) -> None:
-    receiver = ReceiverProcess(f"sqlite:///{tmp_path / 'a.db'}", log=tmp_path / "log")
-    assert deliver(receiver.url, body_of(1)) == 200
-    assert receiver.stop() == 0
+    with ReceiverProcess(f"sqlite:///{tmp_path / 'a.db'}", log=tmp_path / "log") as receiver:
+        assert deliver(receiver.url, body_of(1)) == 200
+        assert receiver.stop() == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
