@@ -22,7 +22,8 @@ class Environment:
     """Versions that go together.
 
     Args:
-        python: Version of Python, such as "3.12", which has to be on this machine.
+        python: Version of Python, such as "3.12", which has to be on this machine; with pyenv, among those that the
+            variable PYENV_VERSION names ("3.12.1:3.13.0").
         airflow: Version of Airflow; None takes what `libraries` leads to.
         until: Day (YYYY-MM-DD) until which the libraries of that Airflow were released: with newer ones few run it.
         libraries: "tested" (those of constraints.txt), "newest", "lowest" (the lowest that pyproject.toml allows), or
