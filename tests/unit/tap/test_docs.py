@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import meltano.core
 import pytest
-import yaml
-from jsonschema.validators import validator_for
-from meltano.core.plugin import PluginType
-from meltano.core.plugin.base import PluginDefinition
 
 from docs_tools.streams import CONFIG, SAMPLES
 from tap_linq.tap import TapLinq
 
 ROOT = Path(__file__).parents[3]
 STREAMS: dict[str, Any] = TapLinq(config=CONFIG).streams
-HUB = yaml.safe_load((ROOT / "docs" / "meltano-hub.yml").read_text())
-
-
-def test_meltano_takes_the_definition_for_the_hub() -> None:
-    definition = PluginDefinition(PluginType.EXTRACTORS, **HUB)
-    assert definition.find_variant().name == "linq-connectors"
-    schema = json.loads((Path(meltano.core.__file__ or "").parents[1] / "schemas" / "meltano.schema.json").read_text())
-    of_setting = {**schema["$defs"]["base_setting"], "$defs": schema["$defs"]}
-    validator = validator_for(of_setting)(of_setting)
-    validator.check_schema(of_setting)
-    for setting in HUB["settings"]:
-        validator.validate(setting)
 
 
 def test_every_stream_has_a_sample() -> None:
