@@ -112,22 +112,15 @@ class Store:
     def writing(self, relative: str) -> Iterator[IO[bytes]]:
         """Write a file of any size: all of it is under this name when the block has ended, and nothing if it raised."""
         path = self.path(relative)
-        beside = f"{path}.{uuid4().hex}.new"
         if self.is_local:
-            try:
-                with os.fdopen(_local.create(beside), "wb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(file.fileno())
-                _local.rename(beside, path)
-            except BaseException:
-                _local.remove(beside)
-                raise
+            with _local.writing(path) as file:
+                yield file
             return
         with tempfile.NamedTemporaryFile(prefix="linq-webhooks-") as file:
             yield file
             file.flush()
             if self._has_folders:
+                beside = f"{path}.{uuid4().hex}.new"
                 self.fs.put_file(file.name, beside)
                 self.fs.mv(beside, path)
             else:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from typing import IO
 from uuid import uuid4
 
-__all__ = ["create", "remove", "rename", "replace", "write"]
+__all__ = ["create", "remove", "rename", "replace", "write", "writing"]
 
 # Others on the machine have no business with what people wrote; a group may be let in to read.
 _FILE_MODE = 0o640
@@ -27,14 +29,20 @@ def create(path: str) -> int:
 
 def replace(path: str, content: bytes) -> None:
     """Write a whole file, or none."""
+    with writing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[IO[bytes]]:
+    """Write a file of any size: all of it is under this name when the block has ended, and nothing if it raised."""
     beside = f"{path}.{uuid4().hex}.new"
     descriptor = create(beside)
     try:
-        try:
-            write(descriptor, content)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         rename(beside, path)
     except BaseException:
         remove(beside)

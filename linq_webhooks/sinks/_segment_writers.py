@@ -8,12 +8,12 @@ import gzip
 import logging
 import os
 import re
+import shutil
 import socket
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
@@ -38,6 +38,8 @@ MAX_LAG: Final = timedelta(hours=2)
 
 #: Speed matters more than size: compression takes the receiver's own time.
 _COMPRESSION: Final = 1
+#: Bytes that are compressed at a time.
+_CHUNK: Final = 256 * 1024
 
 
 class SegmentWriter(ABC):
@@ -172,8 +174,13 @@ class FileWriter(SegmentWriter):
 def _compress(path: str) -> None:
     """Put a compressed file in the place of a closed one, which can be read as well if that fails."""
     try:
-        content = Path(path).read_bytes()
-        _local.replace(f"{path}.gz", gzip.compress(content, _COMPRESSION))
+        # Bit by bit: a whole segment would double what the receiver needs of memory.
+        with (
+            open(path, "rb") as content,
+            _local.writing(f"{path}.gz") as file,
+            gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=file) as compressed,
+        ):
+            shutil.copyfileobj(content, compressed, _CHUNK)
         _local.remove(path)
     except FileNotFoundError:  # it was merged
         pass

@@ -20,7 +20,7 @@ from tests.support.running import FIRST_LINE, config_for, history, inbound
 from tests.support.seeds import seed
 from tests.support.tap_runs import FOLDER, KILLED_BEFORE, start_command
 
-RUNS = 300
+RUNS = 100
 LONG, CHANGED = "hello" * 1_900, "for a while" * 800
 
 
