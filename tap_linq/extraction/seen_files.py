@@ -141,15 +141,16 @@ class SeenFile:
         return claims == [self._claim]
 
     def _parse(self, content: bytes) -> None:
-        line, _, entries = content.partition(b"\n")
-        header: Any = json.loads(line)
+        entries = content.index(b"\n") + 1
+        header: Any = json.loads(content[:entries])
         if header["format"] != FORMAT:
             self.give_up(f"the file that STATE names has format {header['format']!r}, and this version reads {FORMAT}")
             return
-        counts = [int(header[name]) * ENTRY_SIZE for name in _SECTIONS]
-        self.messages, self.others = SeenTable(entries[: counts[0]]), SeenTable(entries[counts[0] : sum(counts)])
+        messages, others = (int(header[name]) * ENTRY_SIZE for name in _SECTIONS)
+        self.messages = SeenTable(content[entries : entries + messages])
+        self.others = SeenTable(content[entries + messages : entries + messages + others])
 
-    def write(self, messages: bytes, others: bytes, now: datetime) -> str | None:
+    def write(self, messages: bytes | bytearray, others: bytes | bytearray, now: datetime) -> str | None:
         """Write what is known after a pass, and return the name for STATE; None if there is none.
 
         Args:
@@ -162,11 +163,13 @@ class SeenFile:
             counts = {"messages": len(messages) // ENTRY_SIZE, "others": len(others) // ENTRY_SIZE}
             # The id makes it a file of its own, also where nothing has changed since the one before.
             header = json.dumps({"format": FORMAT, "id": uuid4().hex, **counts})
-            content = header.encode() + b"\n" + messages + others
+            content = (header.encode() + b"\n", messages, others)
             known = _NAME.fullmatch(self._name or "")
             series = known["series"] if known and self.problem is None else uuid4().hex[:8]
-            name = f"{series}.{to_utc(now).strftime(_STAMP)}.{_digest(content)}.seen"
-            self._store.write_whole(f"{self._folder}/{name}", content)
+            name = f"{series}.{to_utc(now).strftime(_STAMP)}.{_digest(*content)}.seen"
+            with self._store.writing(f"{self._folder}/{name}") as file:
+                for part in content:
+                    file.write(part)
             self._remove_old(series, name, now)
         except Exception as error:
             log.warning("%s could not be written (%s): the next run emits again what has not changed",
@@ -186,8 +189,11 @@ class SeenFile:
                 self._store.remove(path)
 
 
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=16).hexdigest()
+def _digest(*parts: bytes | bytearray) -> str:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _kind(error: Exception) -> str:

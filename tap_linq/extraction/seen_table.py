@@ -71,16 +71,19 @@ class SeenNotes:
         """Note an item; it may have been noted before."""
         self._by_first_byte[key[0]] += key + version + shown_at.to_bytes(4, "big")
 
-    def after(self, before: SeenTable, shown_since: int) -> bytes:
-        """Return all entries, sorted, each item once: as noted; of others those that were shown since a time."""
+    def after(self, before: SeenTable, shown_since: int) -> bytearray:
+        """Return all entries, sorted, each item once: as noted; of others those that were shown since a time.
+
+        The notes are gone after it: with millions of items, only one copy of them fits well into memory.
+        """
         found = bytearray()
         for first in range(256):
             # Of an item that is noted, what was before comes first here.
             items = {entry[:KEY_SIZE]: entry for entry in _with_first_byte(before, first, shown_since)}
-            for key, entry in _merged(self._by_first_byte.get(first, b"")):
+            for key, entry in _merged(self._by_first_byte.pop(first, b"")):
                 items[key] = entry
             found += b"".join(items[key] for key in sorted(items))
-        return bytes(found)
+        return found
 
 
 def _with_first_byte(table: SeenTable, first: int, shown_since: int) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ def test_a_table_says_what_was_noted(
         notes = SeenNotes()
         for one in noted:
             notes.add(*one)
-        table = SeenTable(notes.after(table, kept_since))
+        table = SeenTable(bytes(notes.after(table, kept_since)))
     kept = {key: one for key, one in entries_of(first).items() if one[1] >= since}
     wanted = {**kept, **entries_of(second)}
     assert len(table) == len(wanted) == len(table.data) / ENTRY_SIZE
@@ -49,6 +49,6 @@ def test_many_entries_are_found() -> None:
     keys = [(number * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8, "big") for number in range(5_000)]
     for number, key in enumerate(keys):
         notes.add(key, number.to_bytes(8, "big"), number)
-    table = SeenTable(notes.after(SeenTable(), 0))
+    table = SeenTable(bytes(notes.after(SeenTable(), 0)))
     assert [table.find(key) for key in keys] == [(n.to_bytes(8, "big"), n) for n in range(5_000)]
     assert table.find(b"\0" * 7 + b"\7") is None
