@@ -7,6 +7,7 @@ Airflow of their own would inherit them.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -40,6 +41,14 @@ BUNDLES = {
 }
 BUNDLES["documentation"].mkdir()
 
+
+def _remove_home(process: int = os.getpid()) -> None:
+    if os.getpid() == process:  # what was forked from this process ends before it
+        shutil.rmtree(HOME, ignore_errors=True)
+
+
+atexit.register(_remove_home)
+
 assert "airflow" not in sys.modules, "Airflow has been imported: it would use the home of whoever runs the tests"
 for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
     del os.environ[name]
@@ -49,7 +58,7 @@ os.environ["AIRFLOW_HOME"] = str(HOME)
 
 
 @pytest.fixture(scope="session")
-def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The metadata database, migrated once for all processes of a parallel run."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
@@ -61,8 +70,6 @@ def airflow_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             shutil.copy(database, migrated)
         else:
             shutil.copy(migrated, database)
-    yield
-    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
