@@ -101,6 +101,13 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "linq_webhook_secret",
                     },
+                    "outcomes_under": {
+                        "description": "Folder whose outcomes of campaigns the UI shows, those of a DAG in its folder.",
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "/shared/outcomes",
+                        "default": "",
+                    },
                     "max_rows_file_mb": {
                         "description": "Largest file of rows that a campaign reads, in megabytes (1,000,000 bytes).",
                         "version_added": "0.2.0",

@@ -1,8 +1,8 @@
 """The Linq page of Airflow's UI: campaigns and extractions, under Browse.
 
-The page is one plain module of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads nothing
-but Airflow's public REST API, under the rights of whoever looks. So nothing runs on the server but the delivery of the
-file.
+The page is one plain module of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads
+Airflow's public REST API, under the rights of whoever looks. Nothing runs on the server but the delivery of that file
+and, where ``[linq] outcomes_under`` is set, the reading of outcomes.
 
 Airflow loads this module by an entry point, in each of its processes and also where it is too old for the provider.
 There it must be without effect, and without a traceback in the log.
@@ -16,15 +16,29 @@ from typing import Any, Final
 from airflow.plugins_manager import AirflowPlugin
 
 _PREFIX: Final = "/linq-ui"
+_OUTCOMES: Final = "/outcomes"
 
 
-class _Files:
-    """An ASGI application that serves the folder `static`. It imports what it needs with the first request."""
+class _App:
+    """An ASGI application: the folder `static`, and outcomes. It imports what it needs with the first request."""
+
+    def __init__(self) -> None:
+        self._outcomes: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))) == _OUTCOMES:
+            await self._outcomes_app()(scope, receive, send)
+            return
         from starlette.staticfiles import StaticFiles
 
         await StaticFiles(directory=Path(__file__).parent / "static")(scope, receive, send)
+
+    def _outcomes_app(self) -> Any:
+        if self._outcomes is None:
+            from airflow_provider_linq._internal.mounted_outcomes import OutcomesApp
+
+            self._outcomes = OutcomesApp()
+        return self._outcomes
 
 
 def _has_pages() -> bool:
@@ -48,7 +62,7 @@ class LinqUIPlugin(AirflowPlugin):
 
     name = "linq_ui"
     if _has_pages():
-        fastapi_apps = [{"app": _Files(), "url_prefix": _PREFIX, "name": "Linq UI"}]
+        fastapi_apps = [{"app": _App(), "url_prefix": _PREFIX, "name": "Linq UI"}]
         react_apps = [
             {
                 "name": "Linq",

@@ -19,7 +19,7 @@ from airflow_provider_linq.get_provider_info import get_provider_info
 
 def get(path: str) -> httpx.Response:
     """Ask a server that has mounted the plugin's application, as Airflow's has."""
-    server = Starlette(routes=[Mount("/linq-ui", ui._Files())])
+    server = Starlette(routes=[Mount("/linq-ui", ui._App())])
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(server), base_url="http://airflow") as client:
