@@ -65,7 +65,10 @@ def get_provider_info() -> dict[str, Any]:
                 "plugin-class": "airflow_provider_linq.plugins.webhook_receiver.LinqWebhookReceiverPlugin",
             }
         ],
-        "extra-links": ["airflow_provider_linq.links.linq.LinqCampaignLink"],
+        "extra-links": [
+            "airflow_provider_linq.links.linq.LinqCampaignLink",
+            "airflow_provider_linq.links.linq.LinqTaskLink",
+        ],
         "connection-types": [connection_type()],
         "config": {
             "linq": {

@@ -19,6 +19,7 @@ from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, check_message, with_key
 from airflow_provider_linq._internal.version_compat import AirflowSkipException, conf
 from airflow_provider_linq._internal.xcom import refused_result
+from airflow_provider_linq.links.linq import TASK_LINKS, show_links
 from airflow_provider_linq.results import SendResult
 from linq_client import BlockedError, MessageLike, OptedOutError
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 class SendOperator(LinqOperator, ABC):
     """What the operators share that send a message: its key, its record, and what happens to it when it is late."""
+
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class SendOperator(LinqOperator, ABC):
         with fail_fast():
             self.check_given()
             destination = self.destination()
+        show_links(self, context)
         store = self.store(context)
         with store.noting_end(lambda: self._is_stopped):
             return self.after_send(context, self._send_once(context, destination, store))

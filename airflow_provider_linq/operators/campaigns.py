@@ -20,7 +20,7 @@ from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._run import run_or_resume, run_to_end
 from airflow_provider_linq.campaigns.config import NO_LIMITS, RECOMMENDED, Campaign, DeliveryReport, OnInvalid
 from airflow_provider_linq.hooks.linq import LinqHook
-from airflow_provider_linq.links.linq import LinqCampaignLink
+from airflow_provider_linq.links.linq import LinqCampaignLink, show_links
 from linq_client import MessageLike
 
 if TYPE_CHECKING:
@@ -240,8 +240,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         with fail_fast():
             self._given.check(self)
             campaign = self._campaign(is_dry_run=flag_argument(self.is_dry_run, "dry_run"))
-        for link in self.operator_extra_links:
-            link.push(context)
+        show_links(self, context)
         if not self.deferrable:
             return run_to_end(campaign, context, lambda: self._is_stopped, resumed=resumed)
         step = run_or_resume(campaign, context, resumed=resumed, is_stopped=lambda: self._is_stopped)

@@ -14,6 +14,7 @@ from airflow_provider_linq._internal.once import OnClear
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.uploads import FileRules, upload
 from airflow_provider_linq._internal.version_compat import AirflowFailException
+from airflow_provider_linq.links.linq import TASK_LINKS, show_links
 from airflow_provider_linq.results import (
     CapabilityResult,
     ChatUpdate,
@@ -65,6 +66,7 @@ class LinqSendVoiceMemoOperator(LinqOperator):
         "not_after",
         "linq_conn_id",
     )
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class LinqSendVoiceMemoOperator(LinqOperator):
             not_after = latest_moment(self.not_after, context)
             if self.path is not None:
                 self.file_rules("path", self._files).check(self.path, "path")
+        show_links(self, context)
         if sum(source is not None for source in (self.path, self.voice_memo_url, self.attachment_id)) != 1:
             raise AirflowFailException("path: give it, voice_memo_url or attachment_id, and only one of them")
         client = self.hook.client

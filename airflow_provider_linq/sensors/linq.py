@@ -44,6 +44,7 @@ from airflow_provider_linq._internal.version_compat import (
 )
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
+from airflow_provider_linq.links.linq import TASK_LINKS, show_links
 from airflow_provider_linq.results import DeliveryResult, InboundMessage
 from airflow_provider_linq.triggers.linq import (
     MAX_CONSECUTIVE_FAILURES,
@@ -76,6 +77,8 @@ class _LinqSensor(SafeRendering, BaseSensorOperator, ABC):
     With ``soft_fail`` a wait that is over without a result is skipped, and nothing else is: an error is no answer.
     With ``never_fail`` everything is skipped that is no result. Both are the same on the worker and in the triggerer.
     """
+
+    operator_extra_links = TASK_LINKS
 
     def __init__(
         self,
@@ -112,6 +115,7 @@ class _LinqSensor(SafeRendering, BaseSensorOperator, ABC):
         with self._only_time_skips():
             with fail_fast():
                 self._given.check(self)
+            show_links(self, context)
             self._began = time.monotonic()
             if not self.deferrable:
                 return super().execute(context)
