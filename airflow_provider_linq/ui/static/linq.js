@@ -1,13 +1,14 @@
-// The Linq page of Airflow's UI: all campaigns and extractions, or one campaign (?dag_id=…&run_id=…&task_id=…).
+// The Linq page of Airflow's UI: all campaigns and extractions, or one task (?dag_id=…&run_id=…&task_id=…).
 //
-// Airflow shares the libraries of its own UI as globals. All data comes from its public REST API, under the rights of
-// whoever looks, and is only ever shown as text.
+// Airflow shares the libraries of its own UI as globals. All data comes from its public REST API, and outcomes from the
+// plugin, under the rights of whoever looks, and is only ever shown as text.
 
 const React = globalThis.React;
 const UI = globalThis.ChakraUI;
 const { Link, useSearchParams } = globalThis.ReactRouterDOM;
 const h = React.createElement;
 
+const CAMPAIGN = "LinqSendCampaignOperator";
 const REFRESH_MS = 5000; // as often as a campaign records its progress
 const DAYS_SHOWN = 2;
 const OUTCOMES = [
@@ -19,6 +20,18 @@ const OUTCOMES = [
   ["under_way", "under way", "blue.400"],
   ["pending", "pending", "gray.400"],
 ];
+const STATUSES = ["sent", "skipped", "failed", "unknown", "pending"];
+const COLUMNS = [["row", "Row"], ["to", "To"], ["status", "Status"], ["reason", "Reason"], ["code", "Code"], ["detail", "Detail"], ["line", "Line"], ["message_id", "Message"]];
+// What the page shows of a result. Others may hold the text of a message, or a handle.
+const RESULT_FACTS = [
+  ["chat_id", "Chat"], ["message_id", "Message"], ["delivery_status", "Delivery"], ["service", "Service"], ["created_at", "Created", true], ["sent_at", "Sent", true], ["delivered_at", "Delivered", true],
+  ["read_at", "Read", true], ["refused", "Refused"], ["answer", "Answer"], ["answered_at", "Answered", true], ["answer_message_id", "Message of the answer"], ["idempotency_key", "Idempotency key"], ["trace_id", "Trace"],
+];
+const RECORDED = {
+  not_sent: "Nothing has been sent.",
+  in_progress: "A request was begun, and its answer is not on record. The next try finds out what became of it.",
+  completed: "The platform has accepted the message.",
+};
 const FUNNEL = ["sent", "delivered", "read", "replied", "opted_out", "failed"];
 const TONES = { success: "green", running: "cyan", failed: "red", deferred: "purple", up_for_retry: "yellow" };
 const UNFINISHED = new Set([null, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"]);
@@ -47,10 +60,30 @@ const result = (task) =>
 
 const pageOf = (task) => `/plugin/linq?${new URLSearchParams({ dag_id: task.dag_id, run_id: task.run_id, task_id: task.task_id, map_index: task.map_index })}`;
 
-async function loadCampaign(task) {
+async function loadTask(task) {
   const instance = task.map_index >= 0 ? `${pathOf(task)}/${task.map_index}` : pathOf(task);
   const [found, progress, header, ended] = await Promise.all([get(instance), stored(task, "linq_campaign_progress"), stored(task, "linq_campaign"), result(task)]);
-  return { state: found.state, tries: found.try_number, progress, header, result: ended, isDone: !UNFINISHED.has(found.state) };
+  const isCampaign = found.operator === CAMPAIGN || Boolean(progress || header);
+  const record = isCampaign ? null : await messageRecord(task);
+  return { state: found.state, operator: found.operator, tries: found.try_number, began: found.start_date, isCampaign, progress, header, record, result: ended, isDone: !UNFINISHED.has(found.state) };
+}
+
+/** What a task has on record of the message that it sends. In a mapped task, its key ends in a fingerprint. */
+async function messageRecord(task) {
+  const found = await orNull(get(`${pathOf(task)}/state-store?map_index=${task.map_index}`));
+  const entry = ((found && found.task_state_store) || []).find(({ key }) => key.startsWith("linq_message"));
+  return entry ? entry.value : null;
+}
+
+/** Where outcomes are, as the plugin gives them: in pages, or all of them as CSV. */
+const outcomesUrl = (task, query) =>
+  new URL(`linq-ui/outcomes?${new URLSearchParams({ dag_id: task.dag_id, run_id: task.run_id, task_id: task.task_id, map_index: task.map_index, ...query })}`, document.baseURI);
+
+async function loadOutcomes(task, query) {
+  const response = await fetch(outcomesUrl(task, query));
+  const found = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(found.detail || `Airflow answered with HTTP ${response.status}.`);
+  return found;
 }
 
 async function loadTasks(operator) {
@@ -59,7 +92,7 @@ async function loadTasks(operator) {
 }
 
 async function loadOverview() {
-  const [campaigns, extractions] = await Promise.all([loadTasks("LinqSendCampaignOperator"), loadTasks("LinqExtractOperator")]);
+  const [campaigns, extractions] = await Promise.all([loadTasks(CAMPAIGN), loadTasks("LinqExtractOperator")]);
   await Promise.all(campaigns.map(async (each) => { [each.progress, each.result] = await Promise.all([stored(each, "linq_campaign_progress"), result(each)]); }));
   await Promise.all(extractions.map(async (each) => { each.result = await result(each); }));
   return { campaigns, lines: latestLines(extractions), isDone: false };
@@ -141,7 +174,7 @@ function Legend({ counts, total }) {
 
 function Table({ label, columns, rows, empty }) {
   if (!rows.length) return h(Muted, null, empty);
-  return h(UI.Box, { overflowX: "auto" }, h(UI.Table.Root, { size: "sm", "aria-label": label },
+  return h(UI.Box, { overflowX: "auto", tabIndex: 0, role: "region", "aria-label": `${label}, to scroll` }, h(UI.Table.Root, { size: "sm", "aria-label": label },
     h(UI.Table.Header, null, h(UI.Table.Row, null, columns.map((name) => h(UI.Table.ColumnHeader, { key: name, scope: "col" }, name)))),
     h(UI.Table.Body, null, rows.map(([key, cells]) => h(UI.Table.Row, { key }, cells.map((cell, index) => h(UI.Table.Cell, { key: index }, cell)))))));
 }
@@ -199,35 +232,107 @@ function Report({ report }) {
     others.length > 0 && h(Muted, null, others.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")));
 }
 
-function Facts({ data, task }) {
+function Facts({ facts, task }) {
+  return h(UI.Box, { mt: 8 },
+    facts.filter(([, value]) => value).map(([name, value]) => h(UI.HStack, { key: name, gap: 3, align: "start" }, h(Muted, { w: "150px", flexShrink: 0 }, name), h(UI.Text, { fontSize: "sm", overflowWrap: "anywhere" }, String(value)))),
+    h(UI.Text, { mt: 3, fontSize: "sm" }, h(TextLink, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
+}
+
+function campaignFacts(data) {
   const ended = data.result || {};
   const left = Object.entries(ended.skipped || {}).filter(([name, number]) => number && !["opted_out", "blocked", "late"].includes(name));
-  const facts = [
+  return [
     ["Campaign key", ended.campaign_key || (data.header && data.header.campaign_key)],
     ["Began", time(data.header && data.header.started_at)],
     ["Rows left out", left.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")],
     ["Outcomes", ended.outcomes_path],
     ["Try", data.tries],
     ["Progress as of", !data.isDone && data.progress ? time(data.progress.at) : null],
-  ].filter(([, value]) => value);
-  return h(UI.Box, { mt: 8 }, facts.map(([name, value]) => h(UI.HStack, { key: name, gap: 3, align: "start" }, h(Muted, { w: "130px", flexShrink: 0 }, name), h(UI.Text, { fontSize: "sm", overflowWrap: "anywhere" }, String(value)))),
-    h(UI.Text, { mt: 3, fontSize: "sm" }, h(TextLink, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
+  ];
 }
 
-function Campaign({ task }) {
-  const live = useLive(() => loadCampaign(task), JSON.stringify(task));
+/** The rows of the outcomes file, as far as they are asked for. */
+function Outcomes({ task }) {
+  const [query, setQuery] = React.useState({ status: "", q: "" });
+  const [shown, setShown] = React.useState({ rows: [], next: 0, isBusy: true, error: null });
+  const latest = React.useRef(0);
+
+  const load = async (before, after) => {
+    const turn = ++latest.current;
+    setShown({ rows: before, next: null, isBusy: true, error: null });
+    let next = { rows: before, next: null, isBusy: false, error: null };
+    try {
+      const found = await loadOutcomes(task, { ...query, after });
+      next = { ...next, rows: [...before, ...found.rows], next: found.next };
+    } catch (problem) {
+      next.error = problem.message;
+    }
+    if (turn === latest.current) setShown(next);
+  };
+  React.useEffect(() => { load([], 0); }, [query.status, query.q]);
+
+  const search = (event) => {
+    event.preventDefault();
+    setQuery({ ...query, q: new FormData(event.currentTarget).get("q").trim() });
+  };
+  const { rows, next, isBusy, error } = shown;
+  const isNew = !query.status && !query.q;
+  return h(UI.Box, null, h(Heading, null, "Outcomes"),
+    error && isNew ? h(Muted, { role: "status" }, error) : h(UI.Box, null,
+      h("form", { onSubmit: search, role: "search", "aria-label": "Outcomes" }, h(UI.HStack, { gap: 3, wrap: "wrap", mb: 3 },
+        h(UI.Input, { name: "q", size: "sm", w: "260px", type: "search", placeholder: "Handle, code, id …", "aria-label": "Search outcomes" }),
+        h(UI.NativeSelect.Root, { size: "sm", w: "140px" },
+          h(UI.NativeSelect.Field, { "aria-label": "Status", value: query.status, onChange: (event) => setQuery({ ...query, status: event.target.value }) },
+            h("option", { value: "" }, "All statuses"), STATUSES.map((name) => h("option", { key: name, value: name }, name))),
+          h(UI.NativeSelect.Indicator)),
+        h(UI.Button, { size: "sm", type: "submit", variant: "outline" }, "Search"),
+        h("a", { href: outcomesUrl(task, { ...query, format: "csv" }).href, download: "outcomes.csv", style: { textDecoration: "underline", fontSize: "0.875rem" } }, "Download as CSV"))),
+      error && h(UI.Text, { role: "alert", mb: 3 }, error),
+      h(Table, { label: "Outcomes", columns: COLUMNS.map(([, name]) => name), empty: isBusy ? "Loading …" : next === null ? "There are none." : "None so far.", rows: rows.map((row) => [row.row, COLUMNS.map(([name]) => outcomeCell(name, row[name]))]) }),
+      next !== null && !isBusy && h(UI.Button, { size: "sm", variant: "outline", mt: 3, onClick: () => load(rows, next) }, "More")));
+}
+
+const outcomeCell = (name, value) => (value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
+
+function Campaign({ data, task }) {
+  const counts = countsOf(data);
+  if (!counts) return h(UI.Box, null, h(State, { state: data.state }), h(Muted, { mt: 3 }, "Nothing is on record of this campaign: it has not begun to send, or Airflow has removed its state."));
+  const total = totalOf(counts);
   return h(UI.Box, null,
-    h(UI.Box, { px: 5, pt: 5 }, h(TextLink, { to: "/plugin/linq" }, "← All campaigns"), h(UI.Heading, { as: "h1", size: "xl", mt: 2 }, `${task.dag_id} · ${task.task_id}`), h(Muted, null, task.run_id)),
-    h(Page, { live }, (data) => {
-      const counts = countsOf(data);
-      if (!counts) return h(UI.Box, null, h(State, { state: data.state }), h(Muted, { mt: 3 }, "Nothing is on record of this campaign: it has not begun to send, or Airflow has removed its state."));
-      const total = totalOf(counts);
-      return h(UI.Box, null,
-        h(UI.HStack, { justify: "space-between", wrap: "wrap", mb: 3 },
-          h(UI.HStack, { gap: 3 }, h(UI.Text, { fontSize: "lg", fontWeight: "semibold" }, `${count(settledOf(counts))} of ${count(total)} recipients settled`), h(State, { state: data.state })),
-          h(Muted, null, pace(data))),
-        h(Bar, { counts, total }), h(Legend, { counts, total }), h(Report, { report: data.result && data.result.report }), h(Lines, data), h(Facts, { data, task }));
-    }));
+    h(UI.HStack, { justify: "space-between", wrap: "wrap", mb: 3 },
+      h(UI.HStack, { gap: 3 }, h(UI.Text, { fontSize: "lg", fontWeight: "semibold" }, `${count(settledOf(counts))} of ${count(total)} recipients settled`), h(State, { state: data.state })),
+      h(Muted, null, pace(data))),
+    h(Bar, { counts, total }), h(Legend, { counts, total }), h(Report, { report: data.result && data.result.report }), h(Lines, data), h(Facts, { facts: campaignFacts(data), task }),
+    data.result && data.result.outcomes_path && h(Outcomes, { task }));
+}
+
+// ----------------------------------------------------------------------------------------------------- task
+
+/** What a task has sent or waited for, in a sentence. */
+function deed({ state, record, result: ended }) {
+  const known = ended || (record && record.result) || {};
+  if (known.refused) return `Nothing was sent: the recipient ${known.refused === "opted_out" ? "has opted out" : "is blocked"}.`;
+  if ("answer" in known) return known.answer === null ? "The question was sent, and no answer that fits came in time." : "The question was sent and answered.";
+  if (record) return RECORDED[record.status] || "";
+  if (ended) return "It has found what it waited for, or sent what it had to.";
+  if (UNFINISHED.has(state)) return "Nothing has come of it yet.";
+  return "Nothing is on record of it.";
+}
+
+function Task({ data, task }) {
+  const known = { ...((data.record && data.record.result) || {}), ...(data.result || {}) };
+  const facts = RESULT_FACTS.map(([name, label, isTime]) => [label, isTime ? time(known[name]) : known[name]]);
+  const record = data.record || {};
+  return h(UI.Box, null,
+    h(UI.HStack, { gap: 3, wrap: "wrap" }, h(UI.Text, { fontSize: "lg", fontWeight: "semibold" }, deed(data)), h(State, { state: data.state })),
+    h(Facts, { task, facts: [["Operator", data.operator], ["Began", time(data.began)], ["Line", record.line], ["First requested", time(record.started_at)], ["Takes the place of", record.replaces], ...facts, ["Key", known.idempotency_key ? null : record.key], ["Try", data.tries]] }));
+}
+
+function TaskPage({ task }) {
+  const live = useLive(() => loadTask(task), JSON.stringify(task));
+  return h(UI.Box, null,
+    h(UI.Box, { px: 5, pt: 5 }, h(TextLink, { to: "/plugin/linq" }, "← All campaigns"), h(UI.Heading, { as: "h1", size: "xl", mt: 2 }, `${task.dag_id} · ${task.task_id}`), h(Muted, null, task.map_index >= 0 ? `${task.run_id} [${task.map_index}]` : task.run_id)),
+    h(Page, { live }, (data) => h(data.isCampaign ? Campaign : Task, { data, task })));
 }
 
 // ------------------------------------------------------------------------------------------------- overview
@@ -266,7 +371,7 @@ function Overview() {
 function Linq() {
   const [query] = useSearchParams();
   const task = { dag_id: query.get("dag_id"), run_id: query.get("run_id"), task_id: query.get("task_id"), map_index: Number(query.get("map_index") ?? -1) };
-  return task.dag_id && task.run_id && task.task_id ? h(Campaign, { task }) : h(Overview);
+  return h(UI.Box, { id: "linq-page" }, task.dag_id && task.run_id && task.task_id ? h(TaskPage, { task }) : h(Overview));
 }
 
 globalThis.Linq = Linq;

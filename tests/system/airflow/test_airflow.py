@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+import requests
 from packaging.version import Version
 
 from benchmarks.airflow_process import PATIENCE, Airflow
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[3]
+OUTPUT = ROOT / "output" / "ui"
 DAGS = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
 HAS_STORE = Version(version("apache-airflow-core")).release >= (3, 3)
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
@@ -37,6 +39,7 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def airflow(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     started = Airflow(tmp_path_factory.mktemp("airflow"), emulator, DAGS)
+    started.environment["AIRFLOW__LINQ__OUTCOMES_UNDER"] = str(started.home / "outcomes")
     try:
         started.start()
         yield started
@@ -197,8 +200,8 @@ def test_events_without_a_store(airflow: Airflow, emulator: Emulator) -> None:
 
 
 @pytest.mark.skipif(not HAS_STORE, reason="the page reads the task state store, which Airflow 3.3 brought")
-def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, browser: Browser, tmp_path: Path) -> None:
-    run = airflow.run("watched", folder=str(tmp_path))
+def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, browser: Browser) -> None:
+    run = airflow.run("watched", folder=str(airflow.home / "outcomes" / "watched"))
     page = browser.new_page()
     page.set_default_timeout(PATIENCE * 1000)
     errors: list[str] = []
@@ -207,11 +210,22 @@ def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, br
 
     page.goto(airflow.url + link_of_campaign(airflow, run))
     page.get_by_text("of 300 recipients settled").wait_for()
+    assert "watched0@example.com" not in page.content(), "no recipient is on the page of a campaign that runs"
     page.get_by_text("300 of 300 recipients settled").wait_for()
     page.get_by_text("ended", exact=True).wait_for()
     assert page.get_by_role("meter", name="delivered").get_attribute("aria-valuetext") == "300 (100.0 %)"
     assert page.get_by_role("meter", name="+12025550101").get_attribute("aria-valuenow") == "4"
-    assert "watched0@example.com" not in page.content(), "no recipient is on the page"
+    page.get_by_label("Search outcomes").fill("WATCHED299@")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("cell", name="watched299@example.com").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert "watched299@example.com" in download.value.path().read_text()
+    refused = requests.get(
+        f"{airflow.url}/linq-ui/outcomes?dag_id=watched&run_id={quote(run)}&task_id=send", timeout=300
+    )
+    assert refused.status_code == 401
+    look(browser, page.url)
 
     airflow.until("watched", run, "extract", "success")
     page.get_by_role("link", name="All campaigns").click()
@@ -226,6 +240,25 @@ def link_of_campaign(airflow: Airflow, run: str) -> str:
     """The extra link of the task, or nothing while it has none."""
     links = airflow.call("GET", f"dags/watched/dagRuns/{quote(run)}/taskInstances/send/links")["extra_links"]
     return str(links["Campaign"] or "")
+
+
+def look(browser: Browser, url: str) -> None:
+    """Keep screenshots, wide and narrow, light and dark, and let axe look at what is ours."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for width, viewport in (("wide", {"width": 1440, "height": 900}), ("phone", {"width": 390, "height": 844})):
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_default_timeout(PATIENCE * 1000)
+            page.goto(url)
+            page.get_by_role("cell", name="watched0@example.com").wait_for()
+            page.screenshot(path=OUTPUT / f"airflow-{width}-{scheme}.png")
+            page.get_by_role("heading", name="Outcomes").scroll_into_view_if_needed()
+            page.screenshot(path=OUTPUT / f"airflow-{width}-{scheme}-outcomes.png")
+            results = Axe().run(page, context="#linq-page")
+            assert results.violations_count == 0, results.generate_report()
+            page.close()
 
 
 def test_no_log_holds_the_key_or_a_text(airflow: Airflow, emulator: Emulator) -> None:
