@@ -50,11 +50,11 @@ def _has_pages() -> bool:
     return HAS_STATE_STORES
 
 
-def _bundle_url() -> str:
-    """Where the browser gets the page from, relative to the root of the UI; another one with each version of it."""
+def _url_of(file: str) -> str:
+    """Where the browser gets a file from, relative to the root of the UI; another one with each version of it."""
     from airflow_provider_linq import __version__
 
-    return f"{_PREFIX.lstrip('/')}/linq.js?version={__version__}"
+    return f"{_PREFIX.lstrip('/')}/{file}?version={__version__}"
 
 
 class LinqUIPlugin(AirflowPlugin):
@@ -66,7 +66,8 @@ class LinqUIPlugin(AirflowPlugin):
         react_apps = [
             {
                 "name": "Linq",
-                "bundle_url": _bundle_url(),
+                "bundle_url": _url_of("linq.js"),
+                "icon": _url_of("linq.svg"),
                 "destination": "nav",
                 "category": "browse",
                 "url_route": "linq",

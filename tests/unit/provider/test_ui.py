@@ -43,6 +43,8 @@ def test_the_page_is_where_it_says() -> None:
     assert found.status_code == 200
     assert found.headers["content-type"].partition(";")[0] in ("text/javascript", "application/javascript")
     assert "export default Linq" in found.text
+    icon = get("/" + urlsplit(page["icon"]).path)
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
 
 
 def test_nothing_else_is_served() -> None:
