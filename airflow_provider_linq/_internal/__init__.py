@@ -18,6 +18,6 @@ One rule in each module:
   `text_search`: what they say. `inbound_watch`: what a watcher does at each poll. `inbound_cursor`: how far it has
   come. `polling`: how triggers poll.
 - `tap_process`: the tap, as a process. `secret_variable`: signing secrets of webhooks in a Variable.
-  `mounted_receiver`: the receiver of webhooks in the API server.
+  `mounted_receiver`: the receiver of webhooks in the API server. `mounted_outcomes`: outcomes of campaigns there.
 - `version_compat`: what differs between versions of Airflow.
 """
