@@ -146,7 +146,7 @@ def _mappings(found: Iterable[Any], field: str, null_values: frozenset[str]) -> 
 def _csv(path: str, field: str) -> Iterator[Row]:
     with _opened(path, field, "r", encoding="utf-8-sig", newline="") as file:
         first, separator, skipped = _csv_header(file)
-        lines = csv.reader(chain(first, file), delimiter=separator)
+        lines = csv.reader(chain(first, _lines(file)), delimiter=separator)
         try:
             names = next(lines, None)
             if names is None:
@@ -187,7 +187,7 @@ def _csv_header(file: IO[str]) -> tuple[list[str], str, int]:
 
 def _jsonl(path: str, field: str) -> Iterator[Any]:
     with _opened(path, field, "r", encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(file), start=1):
             if not line.strip():
                 continue
             try:
@@ -201,6 +201,11 @@ def _jsonl(path: str, field: str) -> Iterator[Any]:
                 continue
             # The names are the same in all rows: one copy of them will do.
             yield {sys.intern(name): value for name, value in row.items()} if isinstance(row, dict) else row
+
+
+def _lines(file: Any) -> Iterator[str]:
+    """Yield the lines of a text file; one that Airflow before 3.1.1 has opened can't be iterated."""
+    return iter(file.readline, "")
 
 
 def _parquet(path: str, field: str) -> Iterator[Row]:
