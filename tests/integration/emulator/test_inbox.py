@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import threading
@@ -10,14 +9,11 @@ import threading
 import pytest
 import requests
 
-from linq_emulator.backend import Backend, Settings
-from linq_emulator.clock import Clock
-from linq_emulator.server.app import build_app
 from linq_emulator.testing import ControlError
 from tests.integration.emulator.conftest import LINE
 from tests.integration.emulator.test_cli import launch
 from tests.integration.emulator.test_guard import own_host, raw
-from tests.support.waiting import PATIENCE, wait_until
+from tests.support.waiting import wait_until
 
 OTHER_LINE, ANN, BOB = "+12025550102", "+12025550150", "+12025550151"
 
@@ -320,32 +316,6 @@ def test_a_wait_outlives_a_reset(server):
     server.create(ANN, text="after the reset")
     waiting.join(60)
     assert [message["text"] for message in found] == ["after the reset"]
-
-
-def test_a_wait_ends_with_its_client():
-    """Nothing waits for a client that has left, and the longest wait is ten minutes."""
-    backend = Backend(Settings(), Clock())
-    requests_ = [{"type": "http.request"}, {"type": "http.disconnect"}]
-
-    async def receive():
-        return requests_.pop(0)
-
-    async def send(message):
-        pass
-
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/_emulator/messages/wait",
-        "query_string": b"to=x&timeout=600",
-        "headers": [(b"host", b"localhost")],
-    }
-
-    async def serve():
-        await asyncio.wait_for(build_app(backend)(scope, receive, send), PATIENCE)
-
-    asyncio.run(serve())
-    assert requests_ == []
 
 
 # --- files of persons ---------------------------------------------------------------------------------------------

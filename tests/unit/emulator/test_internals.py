@@ -1,10 +1,11 @@
-"""What HTTP shows too slowly or not at all: every order of pages, and the declaration behind the table of switches.
+"""What HTTP shows too slowly or not at all: orders of pages, the declaration of the switches, a client that has left.
 
-Only one other test imports internals of the emulator (`test_boundaries` says which).
+Few other tests import internals of the emulator (`test_boundaries` says which).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -12,9 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linq_emulator.backend import Backend, Settings
+from linq_emulator.clock import Clock
 from linq_emulator.domain.ordered_index import OrderedIndex
 from linq_emulator.errors import ApiError
+from linq_emulator.server.app import build_app
 from linq_emulator.switches import declarations
+from tests.support.waiting import PATIENCE
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
 ORDERS = ("newest", "oldest", "unordered")
@@ -94,3 +99,29 @@ def test_a_wrong_cursor_is_refused_with_1005(cursor):
         with pytest.raises(ApiError) as caught:
             index.page(2, cursor, order="newest", cursor_kind=kind)
         assert caught.value.code == 1005
+
+
+def test_a_wait_ends_with_its_client():
+    """Nothing waits for a client that has left, and the longest wait is ten minutes."""
+    backend = Backend(Settings(), Clock())
+    requests_ = [{"type": "http.request"}, {"type": "http.disconnect"}]
+
+    async def receive():
+        return requests_.pop(0)
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/_emulator/messages/wait",
+        "query_string": b"to=x&timeout=600",
+        "headers": [(b"host", b"localhost")],
+    }
+
+    async def serve():
+        await asyncio.wait_for(build_app(backend)(scope, receive, send), PATIENCE)
+
+    asyncio.run(serve())
+    assert requests_ == []
