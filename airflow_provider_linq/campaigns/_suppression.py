@@ -26,6 +26,8 @@ REREAD_EVERY: Final = 300.0
 #: Seconds between two attempts where it can't be read, and after which a run with so old a list ends.
 REREAD_FAILED: Final = 60.0
 TOO_OLD: Final = 1_800.0
+#: Seconds after which a reading that does not end, of a query that hangs for example, ends the run.
+LONGEST_READING: Final = 1_800.0
 
 
 class SuppressionReader:
@@ -52,6 +54,7 @@ class SuppressionReader:
         Return the list if it was just read, else nobody, and begin to read it when it is time.
 
         :raises Exception: what has kept it from being read for half an hour, as of `read_suppression`.
+        :raises TimeoutError: a reading takes longer than that.
         """
         now = time.monotonic()
         if self._reading is None:
@@ -59,6 +62,8 @@ class SuppressionReader:
                 self._begin(now)
             return frozenset()
         if not self._reading.done():
+            if now - self._begun_at > LONGEST_READING:
+                raise TimeoutError("The suppression list takes longer than half an hour to read")
             return frozenset()
         reading, self._reading = self._reading, None
         if (error := reading.exception()) is None:

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -254,3 +255,22 @@ def test_a_list_that_cannot_be_read_again_stays_in_force_for_a_while(
     # What was sent, and what was not, is on record.
     result = campaign(rows=rows).execute(context(store, try_number=2))
     assert (result["sent"], sent_to(emulator)) == (3, once(rows))
+
+
+def test_a_reading_that_never_ends_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_suppression, "REREAD_EVERY", 0.0)
+    is_over = Event()
+
+    def read() -> frozenset[str]:
+        is_over.wait(PATIENCE)
+        return frozenset()
+
+    reader = _suppression.SuppressionReader(read)
+    try:
+        assert not reader.poll()  # it begins
+        assert not reader.poll()
+        monkeypatch.setattr(_suppression, "LONGEST_READING", 0.0)
+        with pytest.raises(TimeoutError, match="suppression list"):
+            reader.poll()
+    finally:
+        is_over.set()
