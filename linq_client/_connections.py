@@ -1,8 +1,9 @@
-"""Connections of `requests` that `_deadline` can end."""
+"""Connections of `requests` that `_deadline` can end, and whose responses are those to their requests."""
 
 from __future__ import annotations
 
 import socket
+from http.client import SWITCHING_PROTOCOLS, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
@@ -35,7 +36,25 @@ class WatchedAdapter(HTTPAdapter):
         return manager
 
 
+class _Response(HTTPResponse):
+    """Reads past what a server or a proxy says before its response: that it is at work, or what may be of use (1xx).
+
+    `http.client` does so with 100 alone. It takes the others for the response, and the one that follows for that to the
+    next request on this connection, which is another chat's or another message's.
+    """
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status < 200:
+            if self.status == SWITCHING_PROTOCOLS:
+                raise HTTPException("the server changes to a protocol that it was not asked for")
+            self.headers = self.msg = None  # type: ignore[assignment]  # begins once more
+            super().begin()
+
+
 class _Connection(Watched, _Base):
+    response_class = _Response
+
     def connect(self) -> None:
         self.attach()
         super().connect()

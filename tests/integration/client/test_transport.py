@@ -224,6 +224,32 @@ def test_a_silent_server_times_out() -> None:
             client.phone_numbers.list()
 
 
+@pytest.mark.parametrize(
+    "said_first", [b"100 Continue", b"102 Processing", b"103 Early Hints\r\nLink: </a>; rel=preload"]
+)
+def test_what_is_said_before_a_response_is_read_past(said_first: bytes) -> None:
+    """Or the response would be taken for that to the next request on the connection."""
+
+    class Talkative(Handler):
+        protocol_version = "HTTP/1.1"
+
+        def response(self) -> tuple[int, dict[str, str], bytes]:
+            self.wfile.write(b"".join(b"HTTP/1.1 %s\r\n\r\n" % said_first for _ in range(2)))
+            return 200, {}, b'{"id": "%s"}' % self.path.rpartition("/")[2].encode()
+
+    with serving(OK, handler=Talkative) as server, client_of(server) as client:
+        asked = [f"/v3/chats/{number}" for number in range(3)]
+        assert [client.request("GET", path).body["id"] for path in asked] == ["0", "1", "2"]
+        assert len(server.seen) == 3
+
+
+def test_a_change_of_protocol_is_no_response() -> None:
+    """Nor is what comes after it read as that to another request."""
+    with serving((101, {"Upgrade": "websocket"}, OK[2]), OK) as server, client_of(server) as client:
+        assert client.phone_numbers.list() == []
+        assert len(server.seen) == 2
+
+
 def test_a_redirect_is_not_followed_with_the_key() -> None:
     with serving(OK) as stranger, serving((302, {"Location": stranger.url}, b"")) as server:
         with client_of(server) as client, pytest.raises(InvalidRequestError, match="base_url"):
