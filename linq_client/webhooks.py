@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Collection, Mapping
 from enum import Enum
@@ -95,6 +96,9 @@ __all__ = [
 TOLERANCE_SECONDS: Final = 300
 
 _SECRET_PREFIX: Final = "whsec_"
+
+#: One signature of several. Between them is a space, or a comma where a hop has made one header of two.
+_SEVERAL: Final = re.compile(r"v1,[^\s,]+")
 
 #: Characters of an id or a type that is kept as it is. Databases can't have a key of any length.
 _MAX_NAME: Final = 200
@@ -205,14 +209,14 @@ def verify(
     if "webhook-signature" in lower or not allow_deprecated:
         used = HeaderSet.STANDARD
         # One for each secret that is valid at present, and maybe some of other versions.
-        given = _header(lower, "webhook-signature").split()
+        given = _SEVERAL.findall(_header(lower, "webhook-signature"))
         sent = _header(lower, "webhook-timestamp")
         signed = f"{_header(lower, 'webhook-id')}.{sent}.".encode(errors="replace") + raw
     else:
         used = HeaderSet.DEPRECATED
         sent = _header(lower, "x-webhook-timestamp")
         signed = f"{sent}.".encode(errors="replace") + raw
-        given = [_header(lower, "x-webhook-signature")]
+        given = _header(lower, "x-webhook-signature").replace(",", " ").split()
     if not _is_recent(sent):
         raise SignatureError("too old or too new", "wrong_time")
     presented = [one.encode(errors="replace") for one in given]

@@ -84,7 +84,7 @@ class Intake:
             length: the header `Content-Length`, if there is one.
 
         Raises:
-            RefusedError: it is too large (413), too slow (408), or there are too many (503).
+            RefusedError: it is too large (413), or too slow or one of too many (503): then it is to come again.
         """
         if length is not None and length.isdecimal() and int(length[:20]) > self._max_body_bytes:
             raise RefusedError(413, "too_large")
@@ -101,7 +101,7 @@ class Intake:
                 raise
             if hasattr(task, "uncancel"):  # from Python 3.11 on
                 task.uncancel()
-            raise RefusedError(503 if reading.why_ended == "overloaded" else 408, reading.why_ended) from None
+            raise RefusedError(503, reading.why_ended) from None
         finally:
             self._drop(reading)
 

@@ -4,8 +4,8 @@
 
 It can be mounted into another application, whose lifespan then has to run this one's (`app.router.lifespan_context`).
 A delivery is answered with 2xx when it is durable, and only then. Senders learn nothing but a status: 401 if it is not
-genuine, 404 if its path is another, 413 if it is too large, 408 if it is too slow, 400 if it is not JSON, 503 if it
-can't be stored at present and is to come again. Why stands in the log, without bodies, and in the metrics.
+genuine, 404 if its path is another, 413 if it is too large, 400 if it is not JSON, 503 if it is too slow or can't be
+stored at present, and is to come again. Why stands in the log, without bodies, and in the metrics.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ _KEPT_HEADERS: Final = frozenset(
         "x-webhook-timestamp",
     }
 )
+
+_SIGNATURES: Final = frozenset({"webhook-signature", "x-webhook-signature"})
 
 _RETRY_AFTER: Final = (b"retry-after", b"5")
 
@@ -199,7 +201,7 @@ class _Receiver:
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _accept(self, scope: Scope, receive: Receive) -> StoredEvent:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers_of(scope)
         body = await self._intake.read(receive, headers.get("content-length"))
         received_at = datetime.now(timezone.utc)
         used = self._verify(body, headers)
@@ -235,6 +237,15 @@ class _Receiver:
         if now - self._last_logged.get(what, -_LOG_SECONDS) >= _LOG_SECONDS:
             self._last_logged[what] = now
             log.warning("webhook delivery %s (more of the same in the next %d s are only counted)", what, _LOG_SECONDS)
+
+
+def _headers_of(scope: Scope) -> dict[str, str]:
+    """Return the headers by their names in lower case. Of a signature that comes twice, each counts."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in _SIGNATURES and name in headers else value
+    return headers
 
 
 async def _answer(send: Send, status: int, *, unread: Receive | None = None) -> None:

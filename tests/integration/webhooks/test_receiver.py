@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import http.client
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,22 @@ def test_any_json_that_is_genuine_is_stored_as_it_came(
     assert [(event.event_id, event.body) for event in stored(folder)] == ([(event_id, body)] if event_id else [])
 
 
+@pytest.mark.parametrize("name", ["webhook-signature", "x-webhook-signature"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_signature_that_comes_twice_counts_each_time(receiver: ReceiverThread, name: str, is_first: bool) -> None:
+    """A hop may sign, too, or repeat a header; and a refusal is final."""
+    body = body_of(1)
+    headers = list(signed(body, standard=name == "webhook-signature").items())
+    headers.insert(0 if not is_first else len(headers), (name, "v1,AAAA"))
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=PATIENCE)
+    with closing(connection):
+        connection.putrequest("POST", "/webhooks/linq")
+        for one in [*headers, ("Content-Length", str(len(body)))]:
+            connection.putheader(*one)
+        connection.endheaders(body)
+        assert connection.getresponse().status == 200
+
+
 def test_an_id_that_nobody_signed_does_not_count(receiver: ReceiverThread, folder: str) -> None:
     """Or one event could be stored under any number of ids."""
     body = b'{"no": "id"}'
@@ -249,9 +266,10 @@ def test_slow_bodies_make_room_for_others(
 
 
 def test_a_slow_body_is_not_waited_for(receiver: ReceiverThread, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be genuine, on a bad connection. After a 4xx the platform would not deliver it again."""
     monkeypatch.setattr("linq_webhooks._intake._MAX_SECONDS", 0.1)
     with a_slow_body(receiver) as connection:
-        assert connection.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
     assert deliver(receiver.url, body_of(1)) == 200
     assert [event.event_id for event in stored(folder)] == ["e1"]
 
