@@ -12,7 +12,7 @@ from singer_sdk.singerlib import Catalog
 from linq_client import InvalidRequestError
 from tap_linq.cli import read_json_object
 
-__all__ = ["read_catalog", "warn_of_stale", "with_known_names"]
+__all__ = ["prepared", "read_catalog", "warn_of_stale"]
 
 #: What a warning names of that which a catalog lacks.
 MAX_NAMED_COLUMNS: Final = 10
@@ -36,15 +36,39 @@ def read_catalog(content: bytes) -> dict[str, Any]:
     return document
 
 
-def with_known_names(catalog: object) -> Any:
-    """Return a catalog in which `replication-method`, as users write it, has the name that the SDK reads."""
+def prepared(catalog: object) -> Any:
+    """Return a catalog as the SDK can use it.
+
+    In it, `replication-method`, as users write it, has the name that the SDK reads, and keys are selected, whatever
+    the user says: SCHEMA names them, so a loader can't do without.
+
+    Raises:
+        InvalidRequestError: a stream has another name than it is found by, or its schema lacks a key.
+    """
     streams = catalog.get("streams") if isinstance(catalog, dict) else None
     for stream in streams if isinstance(streams, list) else ():
-        for one in stream.get("metadata", ()):
-            metadata = one.get("metadata", {})
-            if not one.get("breadcrumb") and "replication-method" in metadata:
-                metadata["forced-replication-method"] = metadata["replication-method"]
+        _check_stream(stream)
+        metadata = {tuple(one.get("breadcrumb", ())): one.get("metadata", {}) for one in stream.get("metadata", ())}
+        if "replication-method" in metadata.get((), {}):
+            metadata[()]["forced-replication-method"] = metadata[()]["replication-method"]
+        for key in stream.get("key_properties") or ():
+            metadata.setdefault(("properties", key), {})["inclusion"] = "automatic"
+        stream["metadata"] = [{"breadcrumb": list(path), "metadata": one} for path, one in metadata.items()]
     return catalog
+
+
+def _check_stream(stream: dict[str, Any]) -> None:
+    name = stream["tap_stream_id"]
+    if stream.get("stream") not in (None, name):
+        raise InvalidRequestError(
+            f"catalog: stream of tap_stream_id {name} must be {name}, got {stream['stream']!r}; __alias__ in the "
+            "setting stream_maps gives it another name"
+        )
+    properties = stream.get("schema", {}).get("properties") or {}
+    lacks = [key for key in stream.get("key_properties") or () if key not in properties]
+    if lacks or not properties:
+        missing = f"its key {', '.join(lacks)}" if lacks else "properties"
+        raise InvalidRequestError(f"catalog: schema of {name} must have {missing}; have it made again")
 
 
 def warn_of_stale(lacks: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
-from tap_linq.catalog import read_catalog, warn_of_stale, with_known_names
+from tap_linq.catalog import prepared, read_catalog, warn_of_stale
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
 from tap_linq.extraction.archive_state import ARCHIVE_STREAM, ArchiveState
 from tap_linq.extraction.conform import Conformer, columns_of
@@ -237,7 +237,7 @@ class SdkTap(Tap):
     ]
 
     def __init__(self, *, catalog: object = None, **options: Any) -> None:
-        super().__init__(catalog=with_known_names(catalog), **options)
+        super().__init__(catalog=prepared(catalog), **options)
         warn_of_stale(
             [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
         )
@@ -282,6 +282,8 @@ class SdkTap(Tap):
                 state=None if state is None else read_json_object("--state", _bytes_of(state)),
                 catalog=None if catalog is None else read_catalog(_bytes_of(catalog)),
             )
+            if not any(stream.selected for stream in tap.streams.values()):
+                raise InvalidRequestError("catalog: selects no stream, so nothing would be read before it expires")
             with tap.running():
                 tap.sync_all()
 

@@ -117,13 +117,13 @@ def normalize(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Collection[str]) -> None:
+def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse settings that do not exist: with a window that has a typo, the tap would run on the default.
 
     Args:
         variables: names of environment variables that are read as settings, without the prefix. Only those are refused
             that look like a typo: other programs may set variables with the prefix, such as Kubernetes for a service.
-        known: names of all settings.
+        known: schemas of all settings by their names.
 
     Raises:
         InvalidRequestError: names them, and what may have been meant.
@@ -136,8 +136,8 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Coll
             wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
-    for name in ("api_key", "webhook_archive_key", "mask_key"):
-        if not isinstance(config.get(name, ""), str):
+    for name, schema in known.items():
+        if schema.get("secret") and not isinstance(config.get(name, ""), str):
             # The SDK would say so too, and show the value.
             raise InvalidRequestError(f"{name}: must be text")
 

@@ -6,7 +6,8 @@ import json
 import logging
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,44 @@ def test_half_a_character_is_refused() -> None:
 def test_a_catalog_that_is_none(tmp_path: Path, catalog: dict[str, Any]) -> None:
     config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", catalog)
     assert refusal("--config", config, "--catalog", file).startswith("--catalog: must be a Singer catalog")
+
+
+def of_messages(catalog: dict[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = next(one for one in catalog["streams"] if one["tap_stream_id"] == "messages")
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda one: [stream.pop("metadata") for stream in one["streams"]], "selects no stream"),
+        (lambda one: [stream["metadata"].clear() for stream in one["streams"]], "selects no stream"),
+        (lambda one: of_messages(one).update(stream="raw_messages"), "stream of tap_stream_id messages must be"),
+        (lambda one: of_messages(one).update(schema={}), "schema of messages must have its key id"),
+        (lambda one: of_messages(one).update(schema={}, key_properties=[]), "schema of messages must have properties"),
+        (lambda one: of_messages(one)["schema"]["properties"].pop("id"), "schema of messages must have its key id"),
+    ],
+)
+def test_a_catalog_by_which_nothing_comes_out(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    catalog = deepcopy(TapLinq(config={"api_key": "k"}).catalog_dict)
+    change(catalog)
+    config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", catalog)
+    assert refusal("--config", config, "--catalog", file).startswith(f"catalog: {said}")
+
+
+def test_keys_come_out_whatever_the_catalog_says(emulator: Emulator) -> None:
+    seed(emulator, 1, 1)
+    catalog = deepcopy(TapLinq(config={"api_key": "k"}).catalog_dict)
+    for one in of_messages(catalog)["metadata"]:
+        if one["breadcrumb"] == ["properties", "id"]:
+            one["metadata"] = {"selected": False}
+    done = succeed(emulator, catalog=catalog)
+    (schema,) = (one for one in done.messages if one["type"] == "SCHEMA" and one["stream"] == "messages")
+    assert schema["key_properties"] == ["id"]
+    assert "id" in schema["schema"]["properties"]
+    assert all(done.ids())
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
