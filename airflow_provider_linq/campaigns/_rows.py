@@ -146,7 +146,8 @@ def _mappings(found: Iterable[Any], field: str, null_values: frozenset[str]) -> 
 def _csv(path: str, field: str) -> Iterator[Row]:
     with _opened(path, field, "r", encoding="utf-8-sig", newline="") as file:
         first, separator, skipped = _csv_header(file)
-        lines = csv.reader(chain(first, _lines(file)), delimiter=separator)
+        # Strict: a quote that is not closed would make the rest of the file one value, and send it to somebody.
+        lines = csv.reader(chain(first, _lines(file)), delimiter=separator, strict=True)
         try:
             names = next(lines, None)
             if names is None:

@@ -173,6 +173,9 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
     ("name", "text", "rule"),
     [
         ("a.csv", 'phone,name\n+12025550121,"secret\nman"\n+12025550122\n', r"line 4 of .* the 2 fields of .*, got 1$"),
+        # Else the rest of the file is one value, and what is written to Ann has the numbers of the others.
+        ("a.csv", 'phone,name\n+12025550121,"Ann\n+12025550122,Bob\n', r"line 3 of .* is no CSV: unexpected end"),
+        ("a.csv", 'phone,name\n+12025550121,"Ann\n+12025550122,"Bob"\n', r"line 3 of .* is no CSV: ',' expected"),
         ("a.csv", "phone,name\n+12025550121,secret,man\n", r"line 2 of .* the 2 fields of its header, got 3$"),
         ("a.csv", "phone,name,phone\n", r"columns of different names, got phone twice$"),
         ("a.csv", "", r"has no header line$"),
