@@ -6,13 +6,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Lock, Thread
 from typing import Any
 
 from linq_client import LinqClient
 from linq_webhooks.archive import StoredEvent, open_archive
 from tests.support.emulator_process import Emulator
+from tests.support.loopback_server import LoopbackServer
 
 __all__ = ["EVENTS", "Receiver"]
 
@@ -57,8 +58,7 @@ class Receiver:
             def log_message(self, *arguments: object) -> None:
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(Handler)
         self._thread = Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> Receiver:
@@ -91,8 +91,7 @@ class Receiver:
         self, version: str = "2026-02-03", events: Sequence[str] = EVENTS, lines: Sequence[str] | None = None
     ) -> str:
         """Have the emulator deliver here, and return the id of the subscription."""
-        host, port = self._server.server_address[:2]
-        target = f"http://{host!s}:{port}/?version={version}"
+        target = f"{self._server.origin}/?version={version}"
         with closing(LinqClient(self._emulator.api_key, base_url=self._emulator.base_url)) as client:
             return client.webhook_subscriptions.create(target, events, phone_numbers=lines).id
 

@@ -11,16 +11,16 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.contract_events import Answer, Course, Fate, Request, refused
 from tests.support.contract_world import Chat, Clock, Knobs, Message, People, Refusal, Send, World
+from tests.support.loopback_server import LoopbackServer
 
 LINES = ["+12025550101", "+12025550102", "+12025550103"]
 API_KEY = "contract-key"
@@ -41,14 +41,14 @@ class ContractServer(World, Course):
     def __init__(self, folder: Path, lines: Iterable[str] = LINES, **knobs: Any) -> None:
         World.__init__(self, Clock(folder / "clock", START), lines, API_KEY, Knobs(**knobs))
         Course.__init__(self)
-        self._http = _Server(("127.0.0.1", 0), _Handler)
+        self._http = _Server(_Handler)
         self._http.contract = self
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}{PREFIX}"
+        return f"{self._http.origin}{PREFIX}"
 
     def close(self) -> None:
         self._http.shutdown()
@@ -66,7 +66,7 @@ class ContractServer(World, Course):
 
     def quiet(self) -> None:
         """See `Course.quiesce`."""
-        self.quiesce(("127.0.0.1", self._http.server_address[1]))
+        self.quiesce(("127.0.0.1", self._http.server_port))
 
     # What the threads of requests call.
 
@@ -227,11 +227,9 @@ def _id(name: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(LoopbackServer):
     """Counts its connections, each from the moment it is accepted."""
 
-    daemon_threads = True
-    request_queue_size = 128
     contract: ContractServer
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -251,10 +249,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):  # of a client that was killed
-            super().handle()
 
     def _serve(self) -> None:
         assert isinstance(self.server, _Server)

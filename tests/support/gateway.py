@@ -6,10 +6,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from threading import Thread
 
 import requests
+
+from tests.support.loopback_server import LoopbackServer
 
 
 @contextmanager
@@ -80,9 +82,8 @@ def running_gateway(upstream: str) -> Iterator[Gateway]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        gateway = Gateway(f"http://127.0.0.1:{server.server_address[1]}/api/partner")
+    with LoopbackServer(Handler) as server:
+        gateway = Gateway(f"{server.origin}/api/partner")
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:

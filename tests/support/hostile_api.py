@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.support.loopback_server import LoopbackServer
 from tests.support.waiting import PATIENCE
 
 KEY = "the-key-of-the-account"
@@ -230,20 +231,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 100
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tests close connections as they like."""
-
-
 @contextmanager
 def serving(api: HostileAPI) -> Iterator[HostileAPI]:
     """Serve an account on a port of its own, until the block ends."""
-    with _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"api": api})) as server:
-        server.block_on_close = False
-        api.url = f"http://127.0.0.1:{server.server_port}"
+    with LoopbackServer(type("Handler", (_Handler,), {"api": api})) as server:
+        api.url = server.origin
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

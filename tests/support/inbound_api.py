@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.loopback_server import LoopbackServer
 
 LINE = "+12025550101"
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -117,9 +119,8 @@ def running_hostile_api() -> Iterator[HostileAPI]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        api = HostileAPI(f"http://127.0.0.1:{server.server_address[1]}/api/partner")
+    with LoopbackServer(Handler) as server:
+        api = HostileAPI(f"{server.origin}/api/partner")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -7,9 +7,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from linq_client import LinqClient, RetrySettings
+from tests.support.loopback_server import LoopbackServer
 
 ANN = "+12025550121"
 KEY = "the-secret-key"
@@ -19,13 +20,11 @@ Response = tuple[int, dict[str, str], bytes]
 Responses = list[Response]
 
 
-class Server(ThreadingHTTPServer):
+class Server(LoopbackServer):
     """Gives prepared responses one after the other, the last one for ever, and keeps what it was asked."""
 
-    request_queue_size = 50  # a connection that the queue has no room for waits for a second
-
     def __init__(self, responses: Responses, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__(Handler, port)
         self.responses = responses
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[bytes] = []
@@ -33,7 +32,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return self.origin
 
 
 class Handler(BaseHTTPRequestHandler):

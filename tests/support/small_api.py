@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.loopback_server import LoopbackServer
 from tests.support.running import FIRST_LINE, PERSON
 from tests.support.waiting import PATIENCE
 
@@ -23,7 +24,7 @@ def stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class SmallAPI(ThreadingHTTPServer):
+class SmallAPI(LoopbackServer):
     """Serves `chats` chats of `messages` messages each.
 
     Attributes:
@@ -32,11 +33,8 @@ class SmallAPI(ThreadingHTTPServer):
         seen: paths that were asked for.
     """
 
-    daemon_threads = True
-    request_queue_size = 99
-
     def __init__(self, chats: int = 3, messages: int = 4) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.now = datetime.now(timezone.utc)
         self.chats = [f"c{number:05d}" for number in range(chats)]
         self.messages = messages
@@ -47,7 +45,7 @@ class SmallAPI(ThreadingHTTPServer):
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/api/partner"
+        return f"{self.origin}/api/partner"
 
     def config(self, **settings: Any) -> dict[str, Any]:
         return {"api_key": "key", "base_url": self.base_url, **settings}

@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import requests
 from typing_extensions import Unpack
 
 from linq_emulator.testing import Emulator, EmulatorOptions, EmulatorProcess, EmulatorThread
+from tests.support.loopback_server import LoopbackServer
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -153,8 +154,8 @@ class Receiver:
             def log_message(self, *args):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.server = LoopbackServer(Handler, free_port())
+        self.url = f"{self.server.origin}/hook"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 

@@ -6,12 +6,13 @@ import concurrent.futures
 import http.client
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 
+from tests.support.loopback_server import LoopbackServer
 from tests.support.waiting import wait_until
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
@@ -71,9 +72,9 @@ def test_a_half_character_reaches_webhooks(server):
         def log_message(self, *arguments):
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+    with LoopbackServer(Receiver) as receiver:
         threading.Thread(target=receiver.serve_forever, daemon=True).start()
-        target = {"target_url": f"http://127.0.0.1:{receiver.server_port}/", "subscribed_events": ["message.received"]}
+        target = {"target_url": receiver.origin, "subscribed_events": ["message.received"]}
         server.ok("POST", "/v3/webhook-subscriptions", target)
         server.inbound(ANN, HALF_EMOJI)
         assert came.wait(60)

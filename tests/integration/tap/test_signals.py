@@ -83,7 +83,7 @@ def outage(handler: Handler, _: dict[str, str]) -> None:
 
 def media(handler: Handler, _: dict[str, str]) -> None:
     message = handler.server.message("c00001", 0)
-    url = f"http://127.0.0.1:{handler.server.server_port}/v3/file"
+    url = f"{handler.server.origin}/v3/file"
     message["parts"] = [{"type": "media", "id": "file-1", "url": url, "size_bytes": 9999}]
     handler.send({"messages": [message], "next_cursor": None})
 
