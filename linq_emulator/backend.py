@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from linq_emulator.request_log import RequestLog
 from linq_emulator.store import Store
 from linq_emulator.switches import Switches
 
-__all__ = ["DEFAULT_KEY", "DEFAULT_LINES", "Backend", "Settings"]
+__all__ = ["DEFAULT_KEY", "DEFAULT_LINES", "Backend", "RequestsUnderWay", "Settings"]
 
 DEFAULT_KEY = "linq-emulator-key"
 DEFAULT_LINES = ("+12025550101", "+12025550102")
@@ -67,6 +68,14 @@ class Settings:
         }
 
 
+@dataclass(slots=True)
+class RequestsUnderWay:
+    """Requests of the API that have come since the start or the last reset, and are not in the log yet."""
+
+    count: int = 0
+    are_abandoned: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Backend:
     """Everything behind the API. The rules in `domain` take it as their first argument.
 
@@ -81,8 +90,7 @@ class Backend:
         self.clock = clock
         self.trace_id = ""
         """Of the current request. The webhooks that it causes carry the same one."""
-        self.requests_under_way = 0
-        """Requests of the API that have come and are not in the log yet."""
+        self.under_way = RequestsUnderWay()
         self.changes = Changes()
         self.replayed_trace_id: str | None = None
         """Of the request that is made again from the journal; None when none is."""
@@ -95,9 +103,13 @@ class Backend:
             self._empty(start.seed, bytes.fromhex(start.secret))
 
     def reset(self) -> None:
-        """Drop everything but the settings and the time."""
-        self.webhooks.abandon()
+        """Drop everything but the settings and the time. Requests that are under way end, and do nothing any more."""
+        self.under_way.are_abandoned.set()
+        self.under_way = RequestsUnderWay()
+        webhooks = self.webhooks
+        webhooks.abandon()
         self._begin()
+        self.webhooks.take_connections_of(webhooks)
 
     def _begin(self) -> None:
         seed = secrets.randbits(64) if self.settings.seed is None else self.settings.seed

@@ -185,7 +185,7 @@ def get_requests(command: Command) -> object:
     """The last requests as NDJSON; with ``?summary=1`` exact counts of all, and how many are under way."""
     log = command.backend.request_log
     if command.request.query_params.get("summary") in ("1", "true"):
-        return {"summary": log.summary(), "under_way": command.backend.requests_under_way}
+        return {"summary": log.summary(), "under_way": command.backend.under_way.count}
     return _stream(log.entries())
 
 

@@ -339,6 +339,10 @@ class Webhooks:
         for task in [task for under_way in self._under_way.values() for task in under_way]:
             task.cancel()
 
+    def take_connections_of(self, other: Webhooks) -> None:
+        """Go on with the connections of those before a reset."""
+        self._client, other._client = other._client, None
+
     async def close(self) -> None:
         """Abandon all attempts, and close the connections."""
         self.abandon()

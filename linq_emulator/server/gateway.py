@@ -7,6 +7,7 @@ import hmac
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request as HTTPRequest
 from starlette.responses import Response as HTTPResponse
 
-from linq_emulator.backend import Backend
+from linq_emulator.backend import Backend, RequestsUnderWay
 from linq_emulator.domain import validate
 from linq_emulator.errors import ApiError
 from linq_emulator.faults import Fault, FaultSpec
@@ -92,15 +93,20 @@ class Gateway:
         """
 
         async def serve(request: HTTPRequest) -> HTTPResponse:
-            self._backend.requests_under_way += 1
+            under_way = self._backend.under_way
+            under_way.count += 1
             try:
-                return await self._serve(request, route, operation)
+                return await self._serve(request, route, operation, under_way)
+            except _AbandonedError:
+                return ResetResponse()
             finally:
-                self._backend.requests_under_way -= 1
+                under_way.count -= 1
 
         return serve
 
-    async def _serve(self, request: HTTPRequest, route: str, operation: Operation) -> HTTPResponse:
+    async def _serve(
+        self, request: HTTPRequest, route: str, operation: Operation, under_way: RequestsUnderWay
+    ) -> HTTPResponse:
         started = time.perf_counter()
         trace_id = self._backend.new_trace_id()
         path = request.url.path.removeprefix(PREFIX)
@@ -110,8 +116,10 @@ class Gateway:
             body = await self._admit(request)
         except ApiError as error:
             run = _refusing(error)
+        if under_way.are_abandoned.is_set():
+            raise _AbandonedError
         faults = self._backend.faults.select(request.method, path)
-        response, status = await self._respond(request, run, body, trace_id, faults)
+        response, status = await self._respond(request, run, body, trace_id, faults, under_way)
         self._backend.request_log.add(
             LoggedRequest(
                 at=self._backend.now(),
@@ -142,19 +150,25 @@ class Gateway:
             raise ApiError(1003, str(error), status=413) from None
 
     async def _respond(
-        self, request: HTTPRequest, operation: Operation, body: bytes | None, trace_id: str, faults: list[Fault]
+        self,
+        request: HTTPRequest,
+        operation: Operation,
+        body: bytes | None,
+        trace_id: str,
+        faults: list[Fault],
+        under_way: RequestsUnderWay,
     ) -> tuple[HTTPResponse, int | None]:
         before = [fault for fault in faults if fault.when == "before"]
-        await _wait(before)
+        await _wait(_latency(before), under_way)
         fault = next((fault for fault in before if fault.kind != "latency"), None)
         if fault is not None:
             return self._break(fault, self._http_response(Response(200, b"{}"), trace_id), trace_id)
         response = self._run(request, operation, body, trace_id)
         fetch_seconds = self._backend.media.take_fetch_seconds()
-        if fetch_seconds and self._backend.replayed_trace_id is None:
-            await asyncio.sleep(fetch_seconds)
+        if self._backend.replayed_trace_id is None:
+            await _wait(fetch_seconds, under_way)
         after = [fault for fault in faults if fault.when == "after"]
-        await _wait(after)
+        await _wait(_latency(after), under_way)
         fault = next((fault for fault in after if fault.kind != "latency"), None)
         return self._break(fault, response, trace_id) if fault is not None else (response, response.status_code)
 
@@ -210,6 +224,10 @@ class Gateway:
         return proxy_page(spec.status, {**self._backend.date_headers(), **retry_after})
 
 
+class _AbandonedError(Exception):
+    """The emulator has returned to its start, to which a request from before does nothing."""
+
+
 def _refusing(error: ApiError) -> Operation:
     def refuse(request: Request) -> Response:
         raise error
@@ -217,7 +235,18 @@ def _refusing(error: ApiError) -> Operation:
     return refuse
 
 
-async def _wait(faults: list[Fault]) -> None:
-    seconds = sum(fault.spec.seconds for fault in faults if fault.kind == "latency")
-    if seconds:
-        await asyncio.sleep(seconds)
+def _latency(faults: list[Fault]) -> float:
+    return sum(fault.spec.seconds for fault in faults if fault.kind == "latency")
+
+
+async def _wait(seconds: float, under_way: RequestsUnderWay) -> None:
+    """Wait, unless the emulator returns to its start meanwhile.
+
+    Raises:
+        _AbandonedError: It did.
+    """
+    if not seconds:
+        return
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(under_way.are_abandoned.wait(), seconds)
+        raise _AbandonedError

@@ -32,6 +32,8 @@ def _transport(scope: Scope) -> asyncio.Transport:
 async def abort(scope: Scope) -> None:
     """End the connection of a request with a TCP reset."""
     transport = _transport(scope)
+    if transport.is_closing():  # the client has left, and its socket is gone
+        return
     connection = transport.get_extra_info("socket")
     # A close with a linger time of zero sends RST instead of FIN.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

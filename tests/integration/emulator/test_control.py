@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from linq_emulator.testing import ControlError
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 LINE, ANN, BOB = "+12025550101", "+12025550150", "+12025550151"
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "emulator.md"
@@ -235,6 +236,27 @@ def test_reset_forgets_everything_but_the_time(server):
     assert len(server.ok("GET", "/v3/phone_numbers")["phone_numbers"]) == 2
     assert server.control("GET", "faults") == {"faults": []}
     assert server.switches()["cursor"] == "offset"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_reset_ends_the_requests_that_are_under_way(server, when):
+    """They would be carried out, or logged, in a later test."""
+    server.fault("latency", method="POST", when=when, seconds=600)
+    sent = []
+
+    def send():
+        with pytest.raises(requests.ConnectionError):
+            server.call("POST", "/v3/chats", {"from": LINE, "to": [ANN], "message": text("x")})
+        sent.append(True)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    wait_until(lambda: server.faults()[0]["hits"], "the request is held")
+    server.reset()
+    sender.join(PATIENCE)
+    assert sent == [True]
+    server.wait_until_idle(timeout=0)
+    assert server.requests_served() == server.ledger() == []
 
 
 @pytest.mark.parametrize("sender", ["262966", "729", "ACME Bank"])
