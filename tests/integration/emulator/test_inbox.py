@@ -257,7 +257,12 @@ def test_streams_are_bounded_and_a_closed_one_makes_room(server):
     assert (refused.status_code, refused.json()["error"]["field"]) == (503, "events")
     assert "100" in refused.json()["error"]["rule"]
     streams.pop().response.close()
-    wait_until(lambda: Events(server).response.ok, "there is room for another stream")
+
+    def has_room():
+        with Events(server).response as response:
+            return response.ok
+
+    wait_until(has_room, "there is room for another stream")
     for events in streams:
         events.response.close()
 

@@ -19,6 +19,7 @@ import time_machine
 from linq import LinqAPIV3
 
 from linq_emulator.testing import EmulatorProcess
+from tests.support.loopback_server import LoopbackServer
 from tests.support.waiting import wait_until
 
 ANN, BOB, CAT, DAN = "+12025550121", "+12025550122", "+12025550123", "+12025550124"
@@ -154,7 +155,7 @@ def test_webhook_subscriptions(emulator: EmulatorProcess, client: LinqAPIV3) -> 
             1005,
             lambda e, c: c.chats.create(from_=e.lines[0], to=[ANN], message=text("see https://x.example")),
         ),
-        (linq.AuthenticationError, 2004, lambda e, c: vendor(e, api_key="wrong").phone_numbers.list()),
+        (linq.AuthenticationError, 2004, lambda e, c: c.with_options(api_key="wrong").phone_numbers.list()),
         (
             linq.PermissionDeniedError,
             2006,
@@ -259,10 +260,10 @@ def test_webhook_payloads(emulator: EmulatorProcess, client: LinqAPIV3) -> None:
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+    with LoopbackServer(Receiver) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         secret = client.webhook_subscriptions.create(
-            target_url=f"http://127.0.0.1:{server.server_port}/hook",
+            target_url=f"{server.origin}/hook",
             subscribed_events=["message.sent", "message.delivered", "message.received", "chat.created"],
         ).signing_secret
         new_chat(emulator, client)

@@ -8,13 +8,17 @@ import json
 import os
 import signal
 import socket
+import threading
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 
 import pytest
 
+from tests.integration.emulator.conftest import START
+from tests.support.loopback_server import LoopbackServer
 from tests.support.waiting import wait_until
 
 LINE, OTHER_LINE, ANN, BOB, CAT = "+12025550101", "+12025550102", "+12025550150", "+12025550151", "+12025550152"
@@ -328,15 +332,21 @@ def hanging():
     receiver.release()
 
 
+def send_together(server, count):
+    """Send messages whose events come in one moment: an attempt ends after ten seconds, also if others begin later."""
+    for number in range(count):
+        server.create(f"person{number}@example.com")
+    server.advance(60)
+
+
 def test_a_receiver_that_hangs_holds_up_nothing(server, receiver, hanging):
     """The attempts for it are bounded, those for others go on, and what waits is attempted when it has ended."""
-    subscribe(server, hanging.url, "message.received")
-    subscribe(server, receiver.url, "message.received")
-    for number in range(110):
-        server.inbound(ANN, str(number))
-    receiver.wait(110)
+    subscribe(server, hanging.url, "message.sent")
+    subscribe(server, receiver.url, "message.sent")
+    send_together(server, 110)
     wait_until(lambda: hanging.take() >= 100, "100 attempts are under way")
     assert hanging.take() <= 100
+    receiver.wait(110)
     hanging.release()
     stuck = [one for one in server.webhook_deliveries() if one["target_url"] == hanging.url]
 
@@ -366,10 +376,9 @@ def test_a_reset_ends_what_is_under_way(server, receiver, hanging):
 
 
 def test_it_ends_while_many_deliveries_wait(start, hanging):
-    server = start(switches={"webhook_retries": "ten"})
-    subscribe(server, hanging.url, "message.received")
-    for number in range(150):
-        server.inbound(ANN, str(number))
+    server = start(switches={"webhook_retries": "ten"}, freeze=START)
+    subscribe(server, hanging.url, "message.sent")
+    send_together(server, 150)
     wait_until(lambda: hanging.take() >= 100, "the attempts are under way")
     os.kill(server.pid, signal.SIGTERM)
 
@@ -381,3 +390,33 @@ def test_it_ends_while_many_deliveries_wait(start, hanging):
         return None
 
     assert "exit code 0" in wait_until(ending, "it has ended")
+
+
+def test_connections_outlive_a_reset(server):
+    """Those that nobody uses any more would be left open."""
+    connections = []
+
+    class Keeping(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            connections.append(self.client_address)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response_only(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with LoopbackServer(Keeping) as receiver:
+        thread = threading.Thread(target=receiver.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            for _ in range(4):
+                subscribe(server, receiver.origin, "message.received")
+                server.inbound(ANN, "x")
+                assert [one["state"] for one in settled(server)] == ["delivered"]
+                server.reset()
+        finally:
+            receiver.shutdown()
+            thread.join()
+    # Not all: one that nobody uses for five seconds is closed.
+    assert len(set(connections)) < len(connections) == 4
