@@ -141,6 +141,7 @@ def test_linq_webhook_subscription(emulator: Emulator, run_dag: RunDag) -> None:
     assert subscribed["subscription_id"] in Variable.get("linq_webhook_secret")
 
 
+@pytest.mark.usefixtures("patient_receivers")
 def test_linq_answer_within_seconds(
     emulator: Emulator, run_dag: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

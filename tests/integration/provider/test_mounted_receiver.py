@@ -25,7 +25,10 @@ from tests.support.webhook_receiver import SECRET, body_of, deliver
 URL = "/linq-webhooks/deliveries"
 OTHER = "whsec_b3RoZXI="
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated"),
+    pytest.mark.usefixtures("patient_receivers"),
+]
 
 
 def keep(**secrets: str) -> None:

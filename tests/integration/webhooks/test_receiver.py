@@ -41,11 +41,7 @@ from tests.support.webhook_receiver import (
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 24).decode()
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is busy for seconds is no archive that hangs."""
-    for name in ("_ARCHIVE_SECONDS", "_SPOOL_SECONDS"):
-        monkeypatch.setattr(f"linq_webhooks._storage.{name}", 2 * PATIENCE)
+pytestmark = pytest.mark.usefixtures("patient_receivers")
 
 
 @pytest.fixture
@@ -242,11 +238,8 @@ def a_slow_body(receiver: ReceiverThread) -> socket.socket:
     return connection
 
 
-def test_slow_bodies_make_room_for_others(
-    receiver: ReceiverThread, folder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_bodies_make_room_for_others(receiver: ReceiverThread, folder: str) -> None:
     """More connections than bodies are read at a time: those that have been read longest have to go."""
-    monkeypatch.setattr("linq_webhooks._intake._MAX_SECONDS", 2 * PATIENCE)
     with ExitStack() as slow, selectors.DefaultSelector() as answered:
         for _ in range(600):
             answered.register(slow.enter_context(a_slow_body(receiver)), selectors.EVENT_READ)
@@ -267,9 +260,10 @@ def test_slow_bodies_make_room_for_others(
 
 def test_a_slow_body_is_not_waited_for(receiver: ReceiverThread, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be genuine, on a bad connection. After a 4xx the platform would not deliver it again."""
-    monkeypatch.setattr("linq_webhooks._intake._MAX_SECONDS", 0.1)
-    with a_slow_body(receiver) as connection:
-        assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
+    with monkeypatch.context() as patch:
+        patch.setattr("linq_webhooks._intake._MAX_SECONDS", 0.1)
+        with a_slow_body(receiver) as connection:
+            assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
     assert deliver(receiver.url, body_of(1)) == 200
     assert [event.event_id for event in stored(folder)] == ["e1"]
 
