@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
@@ -13,11 +14,21 @@ __all__ = ["free_port"]
 _CHOICE = range(20_000, 32_000)
 
 
+def _own_choice() -> list[int]:
+    """Those of this process of a parallel run: no other one knows of a port that was given and is not listened on."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return list(_CHOICE[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))])
+
+
+#: Those that were not given yet, in an order of chance: not by the seed of a test, which other runs have as well.
+_ports = _own_choice()
+random.SystemRandom().shuffle(_ports)
+
+
 def free_port() -> int:
-    """Return a port on which nothing listens, and on which nothing does by chance."""
-    choose = random.SystemRandom()  # and not the seed of a test: tests that run in parallel would choose the same
+    """Return a port on which nothing listens, and on which nothing does by chance; each time another one."""
     while True:
-        port = choose.choice(_CHOICE)
+        port = _ports.pop()
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
