@@ -216,8 +216,10 @@ class Course:
 
         Where no client lives, also those are over that a client sent and did not live to see served.
         """
-        with socket.create_connection(address):  # accepted after all connections that there are
-            pass
+        # Accepted after all connections that there are, and closed by the other side after it was accepted.
+        with socket.create_connection(address) as last:
+            last.shutdown(socket.SHUT_WR)
+            last.recv(1)
         with self._guard:
             done = lambda: self._open == 0 and (self.clients > 0 or self._connections == 0)  # noqa: E731
             assert self._guard.wait_for(done, PATIENCE), "a request does not end"

@@ -152,6 +152,7 @@ def run_try(order: Order, parent: Connection, acks: Connection) -> None:
     signal.signal(signal.SIGUSR1, on_signal)
     signal.signal(signal.SIGALRM, on_signal)
     parent.send("executing")
+    parent.recv()
     try:
         try:
             ending = _executed(order)

@@ -47,6 +47,7 @@ class Try:
     def until_it_executes(self) -> None:
         assert self._connection.poll(PATIENCE), "the try did not begin"
         assert self._connection.recv() == "executing"
+        self._connection.send("go on")  # by now an event can find the process that it is to befall
 
     def send_signal(self, number: int) -> None:
         if not self._is_over:

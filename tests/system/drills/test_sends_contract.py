@@ -230,9 +230,10 @@ def test_7_a_try_wakes_up_after_another_has_finished(serve: Serve, tmp_path: Pat
     rows = rows_for(60)
     task = campaign(server, tmp_path, rows, concurrency=1)
     server.at("accepted", 20, task.freeze)
+    answered = server.at("answered", 20)
     asleep = task.start()
     try:
-        server.at("answered", 20).wait()
+        answered.wait()
         server.advance(45 * MINUTE)
         ending = task.finish()
         campaign_is_true(server, ending, tmp_path / OUTCOMES, rows)
@@ -248,9 +249,10 @@ def test_7_a_try_wakes_up_and_is_still_the_only_one(serve: Serve, tmp_path: Path
     rows = rows_for(60)
     task = campaign(server, tmp_path, rows)
     server.at("accepted", 20, task.freeze)
+    answered = server.at("answered", 20)
     asleep = task.start()
     try:
-        server.at("answered", 20).wait()
+        answered.wait()
         server.advance(3 * HOUR)
     finally:
         task.thaw()
