@@ -65,7 +65,8 @@ class LinqExtractOperator(LinqOperator):
     :param lines: own lines to extract, all of the account by default; each set of lines has STATE of its own, so a
         mapped task can have a line for each instance (templated)
     :param target: command of a Singer target, a list of words: ``["target-postgres", "--config", "target.json"]``.
-    :param settings: further settings of the tap, such as ``{"attachments_path": "s3://bucket/files"}``.
+    :param settings: further settings of the tap, such as ``{"attachments_path": "s3://bucket/files"}``. The connection
+        has the key of a ``webhook_archive`` that is encrypted.
     :param catalog: path of a catalog that selects streams and fields; by default all that is selected by default.
     :param on_gap: what to do if messages may have expired before they were read: "warn", or "fail" without a retry,
         when all that was left is stored.
@@ -195,7 +196,10 @@ class LinqExtractOperator(LinqOperator):
             f"{_PREFIX}API_KEY": settings.api_key,
             f"{_PREFIX}BASE_URL": settings.base_url,
             f"{_PREFIX}RETENTION_WINDOW_HOURS": "null" if window is None else f"{window.hours:g}",
+            f"{_PREFIX}ALLOW_HTTP": str(settings.allow_http).lower(),
         }
+        if settings.webhook_archive_secret is not None:
+            environment[f"{_PREFIX}WEBHOOK_ARCHIVE_KEY"] = settings.webhook_archive_secret
         if settings.proxy is not None:
             environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), settings.proxy)
         if isinstance(settings.verify, str):

@@ -19,8 +19,11 @@ from fsspec import filesystem
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.operators.extract import LinqExtractOperator
 from tests.support.airflow import context
+from tests.support.archived_webhooks import ArchivedWebhooks
 from tests.support.emulator_process import Emulator
+from tests.support.scripted_server import OK, serving
 from tests.support.waiting import wait_until
+from tests.support.webhook_events import KEY
 
 #: Stores lines in a file, and says so, as a target does; ends with code 3 after some lines if it is to fail.
 TARGET = """
@@ -101,6 +104,27 @@ def test_the_next_run_goes_on_from_state(emulator: Emulator, extract: Any, tmp_p
     result = extract(try_number=2)
     assert result["records"]["messages"] < len(emulator.ledger())
     assert late in {row["id"] for row in rows(tmp_path)}
+
+
+def test_the_tap_goes_the_way_of_the_connection(extract: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(OK) as proxy:
+        conn = {"conn_type": "linq", "password": "a-key", "host": "http://api.example.com/api/partner"}
+        extra = {"proxy": proxy.url, "allow_http": True}
+        monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps({**conn, "extra": extra}))
+        with pytest.raises(AirflowException, match="the account shows no line"):
+            extract()
+        assert [path for _, path, _ in proxy.seen] == ["http://api.example.com/api/partner/v3/phone_numbers"]
+
+
+def test_the_connection_has_the_key_of_a_webhook_archive(
+    emulator: Emulator, connect: Callable[..., None], extract: Any, tmp_path: Path
+) -> None:
+    archive = ArchivedWebhooks(emulator, str(tmp_path / "archive"), key=KEY)
+    emulator.control("POST", "inbound", {"from": "+12025550150", "line": emulator.lines[0], "text": "hi"})
+    archive.store()
+    connect(webhook_archive_secret=KEY.decode())
+    extract(settings={"webhook_archive": archive.url})
+    assert rows(tmp_path, "webhook_events")
 
 
 def test_lines_have_state_of_their_own(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
