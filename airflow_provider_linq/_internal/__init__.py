@@ -2,8 +2,9 @@
 
 One rule in each module:
 
-- `operator`: what operators share; `send_operator`: what those share that send. `arguments`: what they ask of their
-  arguments. `rendering`: which of these are templates. `branching`: results that decide how the run continues.
+- `operator`: what operators share; `send_operator`: what those share that send; `sensor`: what sensors share.
+  `arguments`: what they ask of their arguments. `rendering`: which of these are templates. `branching`: results that
+  decide how the run continues.
 - `idempotency`: which key a message is sent with, if it is sent at all. `keyed_send`: how it is sent. `destination`:
   where to, and whose message a response is about. `not_after`: until when.
 - `at_most_once`: whether a request without a key may be made.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import PokeReturnValue
 
 from airflow_provider_linq._internal.archive import (
     check_archive_url,
@@ -21,33 +19,20 @@ from airflow_provider_linq._internal.archive import (
     position_since,
     read_batch,
 )
-from airflow_provider_linq._internal.arguments import (
-    GivenArguments,
-    as_timedelta,
-    check_choice,
-    datetime_argument,
-)
+from airflow_provider_linq._internal.arguments import GivenArguments, as_timedelta, check_choice, datetime_argument
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import InboundReader
 from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import agreed_server_time, run_to_end
-from airflow_provider_linq._internal.rendering import SafeRendering, is_template
+from airflow_provider_linq._internal.rendering import is_template
+from airflow_provider_linq._internal.sensor import LinqSensor
 from airflow_provider_linq._internal.text_search import TextSearch
-from airflow_provider_linq._internal.version_compat import (
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    conf,
-)
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq._internal.xcom import inbound_message
-from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
-from airflow_provider_linq.links.linq import TASK_LINKS, show_links
+from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.results import DeliveryResult, InboundMessage
 from airflow_provider_linq.triggers.linq import (
-    MAX_CONSECUTIVE_FAILURES,
     LinqDeliveryTrigger,
     LinqMessageTrigger,
     message_of_event,
@@ -66,132 +51,8 @@ __all__ = ["LinqDeliverySensor", "LinqMessageSensor"]
 #: Seconds between two looks into a webhook archive.
 ARCHIVE_POKE_INTERVAL: Final = 5.0
 
-#: What says that the time is over, and nothing else.
-_TIME_IS_OVER: Final = (AirflowSensorTimeout, AirflowTaskTimeout)
 
-
-class _LinqSensor(SafeRendering, BaseSensorOperator, ABC):
-    """
-    What the sensors share: poke once, then defer, if they are deferrable; and what an end of the wait means.
-
-    With ``soft_fail`` a wait that is over without a result is skipped, and nothing else is: an error is no answer.
-    With ``never_fail`` everything is skipped that is no result. Both are the same on the worker and in the triggerer.
-    """
-
-    operator_extra_links = TASK_LINKS
-
-    def __init__(
-        self,
-        *,
-        linq_conn_id: str = LinqHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        multiple_outputs: bool = True,  # so that other tasks can take wait.output["text"]
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
-        self.linq_conn_id = linq_conn_id
-        self.deferrable = deferrable
-        self._given = GivenArguments(self, ())
-        self._polls = 0
-        self._began = time.monotonic()
-
-    @cached_property
-    def hook(self) -> LinqHook:
-        return LinqHook(self.linq_conn_id)
-
-    @abstractmethod
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once."""
-
-    @abstractmethod
-    def trigger(self, context: Context) -> BaseTrigger:
-        """Return what waits after the first poke."""
-
-    @abstractmethod
-    def waiting_for(self, context: Context) -> str:
-        """Say what is waited for, for the log."""
-
-    def execute(self, context: Context) -> Any:
-        with self._only_time_skips():
-            with fail_fast():
-                self._given.check(self)
-            show_links(self, context)
-            self._began = time.monotonic()
-            if not self.deferrable:
-                return super().execute(context)
-            found = self._first_poke(context)
-            if found:
-                return found.xcom_value
-            return self.defer(
-                trigger=self.trigger(context), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
-            )
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        with self._only_time_skips():
-            return super().resume_execution(next_method, next_kwargs, context)
-
-    def _first_poke(self, context: Context) -> PokeReturnValue:
-        try:
-            return self.poke(context)
-        except (AirflowFailException, AirflowSkipException):
-            raise
-        except Exception:
-            if not self.silent_fail:
-                raise
-            self.log.exception("Sensor poke failed")
-            return PokeReturnValue(False)
-
-    @contextmanager
-    def _only_time_skips(self) -> Iterator[None]:
-        """
-        Let ``soft_fail`` skip where the time is over, and ``never_fail`` wherever there is no result.
-
-        Airflow's ``soft_fail`` also skips on a wrong key or a chat that does not exist, and not on the same errors on
-        the worker as after a deferral.
-        """
-        try:
-            yield
-            return
-        except AirflowRescheduleException:
-            raise
-        except AirflowSkipException as skip:
-            error: BaseException = skip if skip.__cause__ is None else skip.__cause__
-            is_skipped = self.never_fail or error is skip or isinstance(error, _TIME_IS_OVER)
-        except Exception as failed:
-            error, is_skipped = failed, self.never_fail
-        if not is_skipped:
-            raise error
-        reason = "soft_fail" if self.soft_fail else "never_fail"
-        self.log.info("Skipped, since %s is set: %s", reason, error)
-        raise AirflowSkipException(f"Skipped, since {reason} is set: {error}") from error
-
-    def _note_poke(self, context: Context) -> None:
-        """Count a poke; before the first one, say what is waited for."""
-        if self._polls == 0:
-            over = datetime.now(timezone.utc) + timedelta(seconds=self.timeout)
-            until = f"until {format_datetime(over.replace(microsecond=0))} at the latest"
-            self.log.info("Waiting for %s, every %g s, %s", self.waiting_for(context), self.poke_interval, until)
-        self._polls += 1
-
-    def _log_found(self, what: str, event: Mapping[str, Any] | None = None) -> None:
-        """Say what was found, and after how long: by this process or, as its event says, by a trigger."""
-        waited = time.monotonic() - self._began if event is None else event.get("waited", 0.0)
-        polls = self._polls if event is None else event.get("polls", 0)
-        self.log.info("%s; found after %.0f s and %d polls", what, waited, polls)
-
-    def _waiting_arguments(self) -> dict[str, Any]:
-        """Return the arguments of a trigger that say how to wait."""
-        now = datetime.now(timezone.utc)
-        return {
-            "linq_conn_id": self.linq_conn_id,
-            "poll_interval": self.poke_interval,
-            "started": format_datetime(now),
-            "deadline": format_datetime(now + timedelta(seconds=self.timeout)),
-            "max_consecutive_failures": None if self.silent_fail else MAX_CONSECUTIVE_FAILURES,
-        }
-
-
-class LinqMessageSensor(_LinqSensor):
+class LinqMessageSensor(LinqSensor):
     """
     Wait for an inbound message; the earliest one that matches goes to XCom.
 
@@ -286,12 +147,12 @@ class LinqMessageSensor(_LinqSensor):
             self._check_interval()
             wanted = self.filter  # what is wrong in it fails before the API is asked for its time
             since = self._since_in_server_time(context)
-            self._note_poke(context)
+            self.note_poke(context)
             look = self._ask_api if self.webhook_archive is None else self._read_archive
             found = look(wanted, since)
         if found is None:
             return PokeReturnValue(False)
-        self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)))
+        self.log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)))
         return PokeReturnValue(True, inbound_message(found, include_text=self.include_text))
 
     def _ask_api(self, wanted: MessageFilter, since: datetime) -> Message | None:
@@ -332,7 +193,7 @@ class LinqMessageSensor(_LinqSensor):
             text_matches=self.text_matches,
             predicate=self.predicate,
             webhook_archive=self.webhook_archive,
-            **self._waiting_arguments(),
+            **self.waiting_arguments(),
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> InboundMessage:
@@ -343,7 +204,7 @@ class LinqMessageSensor(_LinqSensor):
         """
         raise_for_event(event)
         found = message_of_event(self.hook, event, self.webhook_archive)
-        self._log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)), event)
+        self.log_found(_came(found.id, found.chat_id, format_datetime(found.created_at)), event)
         return inbound_message(found, include_text=self.include_text)
 
     def _since_in_server_time(self, context: Context) -> datetime:
@@ -365,7 +226,7 @@ class LinqMessageSensor(_LinqSensor):
             )
 
 
-class LinqDeliverySensor(_LinqSensor):
+class LinqDeliverySensor(LinqSensor):
     """
     Wait until a message that was sent has come so far.
 
@@ -407,12 +268,12 @@ class LinqDeliverySensor(_LinqSensor):
         return f"message {self.message_id} to be {self.until}"
 
     def poke(self, context: Context) -> PokeReturnValue:
-        self._note_poke(context)
+        self.note_poke(context)
         with fail_fast():
             state, delivery = self._watch.poll(self.hook.client)
         self._raise_if_failed(state.value, delivery)
         if state is DeliveryState.REACHED:
-            self._log_found(_delivered(delivery))
+            self.log_found(_delivered(delivery))
         return PokeReturnValue(state is DeliveryState.REACHED, delivery)
 
     def trigger(self, context: Context) -> BaseTrigger:
@@ -420,7 +281,7 @@ class LinqDeliverySensor(_LinqSensor):
             message_id=self.message_id,
             until=self.until,
             failure_grace=self.failure_grace.total_seconds(),
-            **self._waiting_arguments(),
+            **self.waiting_arguments(),
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> DeliveryResult:
@@ -428,7 +289,7 @@ class LinqDeliverySensor(_LinqSensor):
         raise_for_event(event)
         delivery: DeliveryResult = event["delivery"]
         self._raise_if_failed(event["state"], delivery)
-        self._log_found(_delivered(delivery), event)
+        self.log_found(_delivered(delivery), event)
         return delivery
 
     def _raise_if_failed(self, state: str, delivery: DeliveryResult) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_linq._internal import text_search
+from airflow_provider_linq._internal import sensor, text_search
 from airflow_provider_linq._internal.polling import THREADS_OF_ACCOUNT
 from airflow_provider_linq._internal.version_compat import (
     AirflowFailException,
@@ -23,7 +23,6 @@ from airflow_provider_linq._internal.version_compat import (
     TaskDeferred,
 )
 from airflow_provider_linq.hooks import linq as hooks
-from airflow_provider_linq.sensors import linq as sensors
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
 from tests.integration.provider.test_waiting import event_of, resume
@@ -45,7 +44,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileAPI]:
         return settings.new_client(max_retries=0)
 
     monkeypatch.setattr(hooks, "_shared_client", one_try)
-    monkeypatch.setattr(sensors, "MAX_CONSECUTIVE_FAILURES", 3)
+    monkeypatch.setattr(sensor, "MAX_CONSECUTIVE_FAILURES", 3)
     with running_hostile_api() as started:
         conn = {"conn_type": "linq", "password": "a-key", "host": started.base_url}
         monkeypatch.setenv("AIRFLOW_CONN_LINQ_DEFAULT", json.dumps(conn))
