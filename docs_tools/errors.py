@@ -15,19 +15,19 @@ from linq_client.errors import ErrorCode, LinqError, RequestKind
 
 
 def codes() -> str:
-    """Return every code: what it means, which exception it is, and whether a retry helps.
+    """Return every code: what it means, which exception it is, whether a retry helps, and what else does.
 
     Raises:
         ValueError: the docstring of a code does not begin with a status.
     """
     notes = _notes()
-    lines = [("code", "name", "status", "means", "exception", "the same request again")]
+    lines = [("code", "name", "status", "means", "exception", "the same request again", "what to do")]
     for code in ErrorCode:
         status, _, note = notes[code.name].rstrip(".").partition("; ")
         if not re.match(r"\d(\d\d|xx)", status):
             raise ValueError(f"the docstring of ErrorCode.{code.name} has to begin with the HTTP status: {status}")
         meaning = f"{code.meaning}; {note}" if note else code.meaning
-        lines.append((str(int(code)), f"`{code.name}`", status, meaning, *_verdict(code, status)))
+        lines.append((str(int(code)), f"`{code.name}`", status, meaning, *_verdict(code, status), code.remedy))
     return table(*lines)
 
 

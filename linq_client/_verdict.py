@@ -181,11 +181,8 @@ def _effect(status: int, code: int | None, kind: RequestKind) -> Effect:
 
 
 def _message(request: str, status: int, code: int | None, trace_id: str | None, words: str | None) -> str:
-    try:
-        meaning = ErrorCode(code).meaning if code is not None else None
-    except ValueError:
-        meaning = None
-    meaning = ": ".join(filter(None, (meaning, words)))
+    known = ErrorCode.find(code)
+    meaning = ": ".join(filter(None, (known.meaning if known else None, words)))
     if not meaning:
         # Without the API's own word it may not have been the API that responded.
         meaning = "no such path, is the base URL right?" if status == 404 else "the API refused the request"

@@ -196,7 +196,7 @@ class _Chat:
 
 def _reason(error: LinqError) -> str:
     """Name an error without its words, which may quote."""
-    try:
-        return ErrorCode(error.code).name.lower() if error.code is not None else type(error).__name__
-    except ValueError:
-        return f"code {error.code}"
+    if error.code is None:
+        return type(error).__name__
+    known = ErrorCode.find(error.code)
+    return known.name.lower() if known else f"code {error.code}"

@@ -42,128 +42,203 @@ __all__ = [
 
 
 class ErrorCode(IntEnum):
-    """The API's error codes, with what each means; the docstrings name the HTTP status.
+    """The API's error codes, with what each means and what helps; the docstrings name the HTTP status.
 
     The set is open, since the vendor adds codes without a new API version: `LinqError.code` may be another number.
+
+    Attributes:
+        meaning: what is wrong, as a part of a sentence.
+        remedy: what a person can do about it, likewise.
     """
 
     meaning: str
+    remedy: str
 
-    def __new__(cls, code: int, meaning: str = "") -> Self:
+    def __new__(cls, code: int, meaning: str = "", remedy: str = "") -> Self:
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
+        member.remedy = remedy
         return member
 
-    MISSING_FIELD = 1001, "a required field is missing"
+    @classmethod
+    def find(cls, code: int | None) -> Self | None:
+        """Return the member of a code, None if it is not one of those that are known here."""
+        return next((member for member in cls if member == code), None)
+
+    MISSING_FIELD = 1001, "a required field is missing", "give the field that the message names"
     """400."""
-    INVALID_PHONE_NUMBER = 1002, "a phone number is not in E.164 form"
+    INVALID_PHONE_NUMBER = (
+        1002,
+        "a phone number is not in E.164 form",
+        "write it as + and digits, with the country code",
+    )
     """400."""
-    INVALID_BODY = 1003, "the body is not valid JSON"
+    INVALID_BODY = 1003, "the body is not valid JSON", "fix the values that the request is made of"
     """400; 422 in older documents."""
-    INVALID_MESSAGE_CONTENT = 1004, "the content of the message is invalid"
+    INVALID_MESSAGE_CONTENT = (
+        1004,
+        "the content of the message is invalid",
+        "fix the message: its parts, their lengths, its media",
+    )
     """400."""
-    INVALID_PARAMETER = 1005, "a parameter has an invalid value"
+    INVALID_PARAMETER = (
+        1005,
+        "a parameter has an invalid value",
+        "fix the value; a link goes into the second message of a chat",
+    )
     """400; also a link in the first message of a chat."""
-    DIRECT_CHAT_NOT_UPDATABLE = 1006, "a direct chat cannot be updated"
+    DIRECT_CHAT_NOT_UPDATABLE = 1006, "a direct chat cannot be updated", "leave it: only a group has a name and an icon"
     """409; 400 in older documents."""
-    RATE_LIMITED = 1007, "a rate limit is reached"
+    RATE_LIMITED = 1007, "a rate limit is reached", "wait as long as the API says, and send more slowly"
     """429, with the seconds to wait."""
-    INVALID_APP_MESSAGE = 1008, "the iMessage app message is invalid"
+    INVALID_APP_MESSAGE = 1008, "the iMessage app message is invalid", "fix the app message"
     """400."""
-    CHAT_NOT_FOUND = 2001, "the chat does not exist"
+    CHAT_NOT_FOUND = 2001, "the chat does not exist", "take the id from a chat of this account"
     """404."""
-    MESSAGE_NOT_FOUND = 2002, "the message does not exist, was deleted or has expired"
+    MESSAGE_NOT_FOUND = (
+        2002,
+        "the message does not exist, was deleted or has expired",
+        "read messages before they expire: this one can't be had any more",
+    )
     """404; of a send: the message of its idempotency key, or the one that it replies to."""
-    ATTACHMENT_NOT_FOUND = 2003, "the attachment does not exist"
+    ATTACHMENT_NOT_FOUND = 2003, "the attachment does not exist", "upload the file again"
     """404."""
-    UNAUTHORIZED = 2004, "the API key is missing or wrong"
+    UNAUTHORIZED = 2004, "the API key is missing or wrong", "give a valid API key"
     """401."""
-    ACCESS_DENIED = 2005, "access is denied"
+    ACCESS_DENIED = 2005, "access is denied", "ask the vendor what this account may do"
     """403."""
-    LINE_NOT_PERMITTED = 2006, "this account may not send from this line"
+    LINE_NOT_PERMITTED = 2006, "this account may not send from this line", "use a line of this account"
     """403; the line was never the account's, or has left it."""
-    ATTACHMENT_NOT_READY = 2007, "the attachment is not uploaded or not processed yet"
+    ATTACHMENT_NOT_READY = (
+        2007,
+        "the attachment is not uploaded or not processed yet",
+        "upload the file first, and try again in a moment",
+    )
     """404; passes."""
-    RECIPIENT_NOT_ALLOWED = 2008, "a sandbox account may not write to this recipient first"
+    RECIPIENT_NOT_ALLOWED = (
+        2008,
+        "a sandbox account may not write to this recipient first",
+        "let them write first, or ask the vendor for a dedicated tier",
+    )
     """403."""
-    CHAT_BEING_CREATED = 2009, "the chat is still being created"
+    CHAT_BEING_CREATED = 2009, "the chat is still being created", "try again in a moment"
     """409; passes. Another request, maybe our own, creates it."""
-    SUBSCRIPTION_NOT_FOUND = 2010, "the webhook subscription does not exist"
+    SUBSCRIPTION_NOT_FOUND = 2010, "the webhook subscription does not exist", "create the subscription"
     """404."""
-    FEATURE_NOT_AVAILABLE = 2011, "the feature is not available to this account"
+    FEATURE_NOT_AVAILABLE = 2011, "the feature is not available to this account", "ask the vendor for the feature"
     """403."""
-    CONTACT_CARD_NOT_FOUND = 2012, "there is no active contact card for this line"
+    CONTACT_CARD_NOT_FOUND = 2012, "there is no active contact card for this line", "create a contact card for the line"
     """404."""
-    CHAT_LEFT = 2013, "the line has left this chat"
+    CHAT_LEFT = 2013, "the line has left this chat", "write in another chat"
     """409; for good."""
-    CONTACT_CARD_EXISTS = 2014, "this line already has an active contact card"
+    CONTACT_CARD_EXISTS = (
+        2014,
+        "this line already has an active contact card",
+        "update the card in place of creating one",
+    )
     """409."""
-    STATE_CONFLICT = 2015, "the request conflicts with the present state"
+    STATE_CONFLICT = 2015, "the request conflicts with the present state", "read the state again before another try"
     """409; may pass."""
-    GROUP_CHAT_NOT_SUPPORTED = 2016, "not possible in a group chat"
+    GROUP_CHAT_NOT_SUPPORTED = 2016, "not possible in a group chat", "use a direct chat"
     """409; for good."""
-    CHAT_SERVICE_NOT_SUPPORTED = 2017, "not possible with the service of this chat"
+    CHAT_SERVICE_NOT_SUPPORTED = 2017, "not possible with the service of this chat", "use a chat of another service"
     """409; for good."""
-    APP_MESSAGE_SERVICE_UNSUPPORTED = 2018, "app messages need iMessage"
+    APP_MESSAGE_SERVICE_UNSUPPORTED = 2018, "app messages need iMessage", "prefer iMessage, or send a text"
     """409; for good."""
-    PHONE_NUMBER_NOT_FOUND = 2019, "the phone number does not exist"
+    PHONE_NUMBER_NOT_FOUND = 2019, "the phone number does not exist", "take the id from a line of this account"
     """404."""
-    PAYMENT_REQUEST_NOT_FOUND = 2021, "the payment request does not exist"
+    PAYMENT_REQUEST_NOT_FOUND = (
+        2021,
+        "the payment request does not exist",
+        "take the id from a payment request of this account",
+    )
     """404."""
-    CONTACT_CARD_SETUP_FAILED = 2022, "the contact card could not be set up"
+    CONTACT_CARD_SETUP_FAILED = 2022, "the contact card could not be set up", "try again"
     """500."""
-    MENTION_IN_DIRECT_CHAT = 2023, "a mention is only possible in a group chat"
+    MENTION_IN_DIRECT_CHAT = 2023, "a mention is only possible in a group chat", "leave the mention out"
     """409; for good."""
-    RECIPIENT_OPTED_OUT = 2024, "the recipient has opted out"
+    RECIPIENT_OPTED_OUT = (
+        2024,
+        "the recipient has opted out",
+        "take them off the list; they are back as soon as they write",
+    )
     """403, until the recipient writes again."""
-    HANDLE_BLOCKED = 2026, "the handle is blocked by this account"
+    HANDLE_BLOCKED = 2026, "the handle is blocked by this account", "unblock the handle, or take it off the list"
     """403."""
-    LINE_INELIGIBLE = 2027, "the line is ineligible for sending at present"
+    LINE_INELIGIBLE = 2027, "the line is ineligible for sending at present", "wait an hour, or use another line"
     """403; passes."""
-    APP_CLIP_SERVICE_UNSUPPORTED = 2028, "an App Clip cannot be sent as SMS or RCS"
+    APP_CLIP_SERVICE_UNSUPPORTED = (
+        2028,
+        "an App Clip cannot be sent as SMS or RCS",
+        "prefer iMessage, or leave the App Clip out",
+    )
     """4xx, which one is not documented."""
-    SERVICE_UNREACHABLE = 3001, "the server could not reach a service"
+    SERVICE_UNREACHABLE = 3001, "the server could not reach a service", "try again later"
     """500."""
-    OPERATION_FAILED = 3002, "an operation failed on the server"
+    OPERATION_FAILED = 3002, "an operation failed on the server", "try again later"
     """500."""
-    DEPENDENCY_UNREACHABLE = 3003, "a service could not be reached"
+    DEPENDENCY_UNREACHABLE = 3003, "a service could not be reached", "try again later"
     """500."""
-    DEPENDENCY_FAILED = 3004, "a service failed"
+    DEPENDENCY_FAILED = 3004, "a service failed", "try again later"
     """500."""
-    DEPENDENCY_TIMEOUT = 3005, "a service did not respond in time"
+    DEPENDENCY_TIMEOUT = 3005, "a service did not respond in time", "try again later"
     """504."""
-    INTERNAL_ERROR = 3006, "internal error"
+    INTERNAL_ERROR = 3006, "internal error", "try again later; if it lasts, give the trace id to the vendor's support"
     """500."""
-    ATTEMPTS_EXHAUSTED = 3007, "all attempts to deliver have failed"
+    ATTEMPTS_EXHAUSTED = (
+        3007,
+        "all attempts to deliver have failed",
+        "check that the address can be reached, and send again later",
+    )
     """500, and in message.failed."""
-    DELIVERY_FAILED = 4001, "delivery failed"
+    DELIVERY_FAILED = 4001, "delivery failed", "check that the address can be reached, and send again later"
     """500, and in message.failed."""
-    PHONE_NOT_AVAILABLE = 4002, "the phone behind the line is not available"
+    PHONE_NOT_AVAILABLE = (
+        4002,
+        "the phone behind the line is not available",
+        "use another line, and ask the vendor about this one",
+    )
     """500, and in message.failed."""
-    WEBHOOK_NOT_DELIVERED = 4003, "a webhook could not be delivered"
+    WEBHOOK_NOT_DELIVERED = (
+        4003,
+        "a webhook could not be delivered",
+        "check that the receiver can be reached, and answers within 10 seconds",
+    )
     """500."""
-    SERVICE_UNAVAILABLE = 4004, "the service is unavailable"
+    SERVICE_UNAVAILABLE = 4004, "the service is unavailable", "try again in half a minute"
     """503."""
-    UNSUPPORTED_BY_RECIPIENT = 4005, "the recipient cannot receive this type of message"
+    UNSUPPORTED_BY_RECIPIENT = (
+        4005,
+        "the recipient cannot receive this type of message",
+        "send it in a simpler form, a text for example",
+    )
     """422, and in message.failed."""
-    NO_RCS_ACCOUNT = 4009, "the line has no RCS account to check with"
+    NO_RCS_ACCOUNT = 4009, "the line has no RCS account to check with", "ask the vendor for RCS on the line"
     """503."""
-    RCS_CHECK_FAILED = 4010, "the RCS check could not run"
+    RCS_CHECK_FAILED = 4010, "the RCS check could not run", "try again later"
     """503."""
-    FILE_NOT_STORED = 5001, "the file could not be stored"
+    FILE_NOT_STORED = 5001, "the file could not be stored", "try again; a voice memo has 10 MB at most"
     """500; 413 of a voice memo over 10 MB."""
-    FILE_NOT_FETCHED = 5002, "the file could not be fetched"
+    FILE_NOT_FETCHED = 5002, "the file could not be fetched", "check that anybody can fetch the URL, and try again"
     """500."""
-    FILE_WITHOUT_URL = 5003, "no URL could be made for the file"
+    FILE_WITHOUT_URL = 5003, "no URL could be made for the file", "try again"
     """500."""
-    FILE_TYPE_NOT_SUPPORTED = 5004, "this type of file is not supported"
+    FILE_TYPE_NOT_SUPPORTED = 5004, "this type of file is not supported", "convert the file to a supported type"
     """400."""
-    FILE_TOO_LARGE = 5005, "the file is too large"
+    FILE_TOO_LARGE = (
+        5005,
+        "the file is too large",
+        "make the file smaller: 100 MB at most, by URL and as a voice memo 10 MB",
+    )
     """400."""
-    FILE_TYPE_MISMATCH = 5006, "the content of the file is not of the type declared"
+    FILE_TYPE_MISMATCH = (
+        5006,
+        "the content of the file is not of the type declared",
+        "declare the type that the file has",
+    )
     """400."""
-    IMAGE_NOT_FETCHED = 5007, "the image could not be fetched"
+    IMAGE_NOT_FETCHED = 5007, "the image could not be fetched", "check that anybody can fetch the URL of the image"
     """400."""
 
 

@@ -11,6 +11,7 @@ from html import escape
 from typing import Final
 
 from airflow_provider_linq.campaigns._model import CampaignResult
+from linq_client.errors import ErrorCode
 
 __all__ = ["report_page"]
 
@@ -60,7 +61,7 @@ def report_page(
     """
     skipped = {reason.replace("_", " "): number for reason, number in result["skipped"].items() if number}
     others = {name: result[name] for name in ("failed", "unknown") if result[name]}
-    codes = {f"refused with code {code}": number for code, number in sorted(refusals.items())}
+    codes = {_refused_with(code): number for code, number in sorted(refusals.items())}
     sections = [
         _section("Messages", [_bar(*_FUNNEL[name], counts[name], counts["sent"]) for name in _FUNNEL if counts[name]]),
         _section("Rows without a message", [_fact(name, number) for name, number in {**skipped, **others}.items()]),
@@ -74,6 +75,11 @@ def report_page(
     return _PAGE.format(
         title=escape(f"Campaign {result['campaign_key']}"), plain=_PLAIN, made_at=made_at, sections="\n".join(sections)
     )
+
+
+def _refused_with(code: int) -> str:
+    known = ErrorCode.find(code)
+    return f"refused with code {code}" + (f": {known.meaning}; {known.remedy}" if known else "")
 
 
 def _line(counts: Mapping[str, int]) -> list[str]:

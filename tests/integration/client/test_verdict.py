@@ -160,6 +160,8 @@ def test_an_object_that_is_not_the_one_asked_for_is_no_success() -> None:
 @pytest.mark.parametrize("code", ErrorCode)
 def test_each_code_says_what_it_means(code: ErrorCode) -> None:
     assert code.meaning
+    assert code.remedy
+    assert ErrorCode.find(int(code)) is code
     with serving(envelope(400, code)) as server, client_of(server) as client:
         assert code.meaning in str(fails(client, RequestKind.SEND))
 

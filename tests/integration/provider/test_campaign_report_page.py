@@ -56,7 +56,7 @@ def test_the_counts_are_on_a_page(emulator: Emulator, tmp_path: Path) -> None:
         "opted out 1",
         "invalid 1",
         "duplicate 1",
-        "refused with code 1002 1",
+        "refused with code 1002: a phone number is not in E.164 form; write it",
         f"Line {A}",
         f"Line {B}",
     ):
