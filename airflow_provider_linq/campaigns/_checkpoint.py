@@ -30,7 +30,7 @@ from airflow_provider_linq.campaigns._journal import (
 )
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
-from airflow_provider_linq.campaigns._outcomes import outcome_of, outcome_of_state, state_of
+from airflow_provider_linq.campaigns._outcomes import FailureCodes, outcome_of, outcome_of_state, state_of
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from airflow_provider_linq.campaigns._state import OPEN, SETTLED, RecipientState, SendJob
 from airflow_provider_linq.campaigns._validate import ValidatedRows
@@ -50,6 +50,7 @@ class Checkpoint:
     :param journal: None if there is no outcomes file.
     :param claims: open claims of other tasks, by key.
     :param adopted: what other tasks have sent to recipients of this one, which the report of this one is about, too.
+    :param failure_codes: of recipients who have failed in earlier runs.
     :param opened_at: by the API's clock.
     """
 
@@ -61,6 +62,7 @@ class Checkpoint:
         journal: Journal | None,
         claims: dict[str, Claim],
         adopted: list[Outcome],
+        failure_codes: FailureCodes,
         opened_at: datetime,
     ) -> None:
         self._store = store
@@ -68,6 +70,7 @@ class Checkpoint:
         self._states = states
         self.journal = journal
         self._claims = claims
+        self._failure_codes = failure_codes
         self._opened_at = opened_at
         self._open: dict[str, SendJob] = {}
         self._entries: list[Entry] = [*adopted]
@@ -127,7 +130,9 @@ class Checkpoint:
             self._open.pop(key, None)
             self._claimed.discard(key)
             if job.state in SETTLED:
-                self._entries.append(outcome_of(job))
+                outcome = outcome_of(job)
+                self._entries.append(outcome)
+                self._failure_codes.note(key, outcome)
             elif was_open:
                 self._entries.append(Release(key))
         self._states[key] = self._code_of(job)
@@ -274,6 +279,11 @@ class Checkpoint:
         """Count by reason the rows that are excluded, and whose recipient no earlier try may have sent to."""
         counted = {one.number for one in rows.unsendable if self.state(one.key) is not RecipientState.PENDING}
         return Counter(str(one.reason) for one in rows.excluded if one.row not in counted)
+
+    @property
+    def failure_codes(self) -> Counter[int]:
+        """How many recipients have failed with which code of the API; those without one are left out."""
+        return self._failure_codes.counts(lambda key: self.state(key) is RecipientState.FAILED)
 
     @property
     def settled(self) -> int:

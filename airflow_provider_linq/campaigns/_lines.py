@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Collection, Sequence
-from typing import Final
+from typing import Final, TypedDict
 
 from airflow_provider_linq._internal.in_doubt import Handles, others_of
 from airflow_provider_linq._internal.version_compat import AirflowException
@@ -17,6 +17,20 @@ log = logging.getLogger(__name__)
 
 #: A line whose reputation is at risk gets half of the new recipients that a healthy one gets.
 AT_RISK_SHARE: Final = 0.5
+
+
+class LineHealth(TypedDict):
+    """
+    How a line is, for people.
+
+    :param reputation: as the API names it (HEALTHY, AT_RISK, CRITICAL); None if it does not.
+    :param share: of the new recipients that this line is to get, 0 to 1; None if the platform chooses.
+    :param excluded: why it is not used; None if it is.
+    """
+
+    reputation: str | None
+    share: float | None
+    excluded: str | None
 
 
 class NoLineError(AirflowException):
@@ -41,6 +55,7 @@ class Lines:
         self._chats: dict[Handles, list[str]] = {}
         self._excluded: dict[str, str] = {}
         self._weights: dict[str, float] = {}
+        self._reputations: dict[str, str | None] = {}
         self.own: frozenset[str] = frozenset()
         self.refresh()
         unknown = [line for line in self.pool if line not in self.own]
@@ -53,6 +68,7 @@ class Lines:
         self.own = frozenset(line.phone_number for line in lines)
         for line in lines:
             status = line.reputation.status if line.reputation else None
+            self._reputations[line.phone_number] = status
             is_light = self._weighs_reputation and status == "AT_RISK"
             self._weights[line.phone_number] = AT_RISK_SHARE if is_light else 1.0
             if status == "CRITICAL":
@@ -81,6 +97,22 @@ class Lines:
     def usable(self) -> list[str]:
         """The lines that can be used, of the pool or, if the platform chooses, of the account."""
         return [line for line in self.pool or sorted(self.own) if line not in self._excluded]
+
+    @property
+    def health(self) -> dict[str, LineHealth]:
+        """How each line is that can be chosen."""
+        excluded = dict(self._excluded)
+        lines = self.pool or sorted(self.own)
+        weights = {line: 0.0 if line in excluded else self._weights.get(line, 1.0) for line in lines}
+        total = sum(weights.values())
+        return {
+            line: LineHealth(
+                reputation=self._reputations.get(line),
+                share=round(weight / total, 4) if self.pool and total else None,
+                excluded=excluded.get(line),
+            )
+            for line, weight in weights.items()
+        }
 
     def find_chats(self, wanted: Collection[Handles]) -> None:
         """Read which lines have chats with these recipients; it takes a request for each 100 chats of the lines."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -20,6 +21,28 @@ _MEANING: Final[Mapping[RecipientState, tuple[Status, str | None]]] = {
     RecipientState.CLAIMED_ANYWHERE: ("unknown", "no_answer"),
     RecipientState.CLAIMED: ("unknown", "no_answer"),
 }
+
+
+class FailureCodes:
+    """The API's codes with which recipients have failed, as far as they are on record."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+
+    def note(self, key: str, outcome: Outcome) -> None:
+        """Take over the code of an outcome, in place of that of an earlier one."""
+        if outcome.status == "failed" and outcome.code is not None:
+            self._codes[key] = outcome.code
+        else:
+            self._codes.pop(key, None)
+
+    def counts(self, has_failed: Callable[[str], bool]) -> Counter[int]:
+        """
+        Count the recipients by code.
+
+        :param has_failed: whether the state of a recipient says so now, who may have been sent to since.
+        """
+        return Counter(code for key, code in self._codes.items() if has_failed(key))
 
 
 def outcome_of_state(state: RecipientState, number: int, to: tuple[str, ...], key: str) -> Outcome:

@@ -11,6 +11,7 @@ from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._limits import RateLimits
+from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._state import OPEN, RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, in_words
@@ -42,12 +43,14 @@ class Progress:
         clock: ServerClock,
         store: StateStore,
         line_limits: RateLimits,
+        lines: Lines,
     ) -> None:
         self._checkpoint = checkpoint
         self._rows = rows
         self._clock = clock
         self._store = store
         self._line_limits = line_limits
+        self._lines = lines
         self._started = self._logged = self._recorded = time.monotonic()
         self._before = self._latest = checkpoint.settled
         self.sent_before = self._counts["sent"]
@@ -119,6 +122,7 @@ class Progress:
             "opted_out": states[RecipientState.OPTED_OUT],
             "blocked": states[RecipientState.BLOCKED],
             "failed": states[RecipientState.FAILED],
+            "failed_by_code": {str(code): number for code, number in self._checkpoint.failure_codes.items()},
             "unknown": states[RecipientState.UNKNOWN],
             "under_way": sum(states[each] for each in OPEN),
             "per_second": round(per_second, 2) if per_second is not None and state == "sending" else None,
@@ -128,6 +132,7 @@ class Progress:
             "messages_per_day": self._line_limits.messages_per_day,
             "new_chats_per_day": self._line_limits.new_chats_per_day,
             "days": self._checkpoint.header.days,
+            "lines": self._lines.health,
             "at": format_datetime(self._clock.now()),
         }
 

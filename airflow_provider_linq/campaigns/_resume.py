@@ -12,7 +12,7 @@ from airflow_provider_linq.campaigns._checkpoint import MAX_LINES, Checkpoint, e
 from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import Claim, Journal, Release, key_of
 from airflow_provider_linq.campaigns._model import Outcome
-from airflow_provider_linq.campaigns._outcomes import state_of
+from airflow_provider_linq.campaigns._outcomes import FailureCodes, state_of
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
 from airflow_provider_linq.campaigns._state import SETTLED, TERMINAL, RecipientState
 from airflow_provider_linq.campaigns._validate import ValidatedRows
@@ -67,7 +67,8 @@ def open_checkpoint(
             states[key] = RecipientState.CLAIMED_ANYWHERE
         elif code == RecipientState.FAILED and is_cleared:
             states[key] = RecipientState.PENDING
-    claims, adopted = ({}, []) if journal is None else _read_journal(journal, states, header, is_known=is_known)
+    codes = FailureCodes()
+    claims, adopted = ({}, []) if journal is None else _read_journal(journal, states, header, codes, is_known=is_known)
     if len(keys) < header.recipients:
         log.warning("There are %d recipients, and were %d in an earlier run", len(keys), header.recipients)
     header.recipients = len(keys)
@@ -75,11 +76,11 @@ def open_checkpoint(
     if header.try_number != ti.try_number:  # it was not only deferred
         header.try_number, header.try_began = ti.try_number, format_datetime(now)
     header.result, header.ended = None, False
-    return Checkpoint(store, header, states, journal, claims, adopted, now)
+    return Checkpoint(store, header, states, journal, claims, adopted, codes, now)
 
 
 def _read_journal(
-    journal: Journal, states: PackedStates, header: Header, *, is_known: bool
+    journal: Journal, states: PackedStates, header: Header, codes: FailureCodes, *, is_known: bool
 ) -> tuple[dict[str, Claim], list[Outcome]]:
     """Take over what the journal knows and the store does not; return claims that are open, and what others sent."""
     found: dict[str, tuple[str, Claim]] = {}
@@ -109,6 +110,7 @@ def _read_journal(
                 states[key] = state
             if is_mine:
                 of_others.pop(key, None)
+                codes.note(key, entry)
             elif state is RecipientState.SENT:
                 of_others[key] = entry
     claims = {key: claim for key, (_, claim) in found.items() if states[key] not in SETTLED}

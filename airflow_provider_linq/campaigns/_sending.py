@@ -143,7 +143,7 @@ class Sending:
             not_after=self._not_after,
             is_known=known.__contains__,
         )
-        self._progress = Progress(checkpoint, rows, self._clock, self._store, campaign.line_limits)
+        self._progress = Progress(checkpoint, rows, self._clock, self._store, campaign.line_limits, lines)
         window = SendWindow.of(campaign.send_window) if campaign.send_window else None
         quota = Quota(campaign.line_limits, campaign.total_limits, checkpoint.header.days)
         dispatcher = Dispatcher(

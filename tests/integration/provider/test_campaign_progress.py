@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_linq._internal import durable
-from airflow_provider_linq._internal.version_compat import AirflowException, TaskDeferred
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from linq_client.times import parse_datetime
 from tests.support.airflow import ROOT, Store
-from tests.support.campaigns import A, B, campaign, context, people
+from tests.support.campaigns import A, B, campaign, context, fault, people
 from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -61,6 +62,47 @@ def test_a_campaign_that_waits(emulator: Emulator) -> None:
     assert (found["messages_per_day"], found["new_chats_per_day"]) == (7000, 50)
     assert "the limit of new chats a day" in found["waits_for"]
     assert parse_datetime(found["waits_until"]) > parse_datetime(found["at"])
+
+
+def test_who_failed_is_counted_by_code(emulator: Emulator, tmp_path: Path) -> None:
+    """Also those of an earlier try, as far as their codes are on record, and nobody who was sent to since."""
+    store, path = Store(), str(tmp_path / "outcomes.jsonl")
+
+    def run(**instance: int) -> tuple[int, dict[str, int]]:
+        task = campaign(rows=people(6), from_=[A], concurrency=1, max_failures=0, outcomes_path=path)
+        with pytest.raises(AirflowFailException):
+            task.execute(context(store, **instance))
+        return progress(store)["failed"], progress(store)["failed_by_code"]
+
+    fault(emulator, kind="status", status=422, code=1002, count=2)
+    fault(emulator, kind="status", status=403, code=2008, count=1)
+    assert run() == (3, {"1002": 2, "2008": 1})
+    assert run(try_number=2) == (3, {"1002": 2, "2008": 1})
+    fault(emulator, kind="status", status=422, code=1002, count=1)
+    assert run(try_number=3, max_tries=11) == (1, {"1002": 1}), "a clear asks for them again"
+
+
+def test_how_the_lines_are_is_recorded(emulator: Emulator) -> None:
+    emulator.control("POST", "lines", {"phone_number": B, "reputation": "AT_RISK"})
+    store = Store()
+    campaign(rows=people(3), from_=[A, B]).execute(context(store))
+    assert progress(store)["lines"] == {
+        A: {"reputation": "HEALTHY", "share": 0.6667, "excluded": None},
+        B: {"reputation": "AT_RISK", "share": 0.3333, "excluded": None},
+    }
+    emulator.control("POST", "lines", {"phone_number": B, "reputation": "CRITICAL"})
+    store = Store()
+    campaign(rows=people(4), from_=[A, B]).execute(context(store))
+    assert progress(store)["lines"] == {
+        A: {"reputation": "HEALTHY", "share": 1, "excluded": None},
+        B: {"reputation": "CRITICAL", "share": 0, "excluded": "its reputation is CRITICAL"},
+    }
+
+
+def test_where_the_platform_chooses_no_line_has_a_share(emulator: Emulator) -> None:
+    store = Store()
+    campaign(rows=people(1), from_="any").execute(context(store))
+    assert {line["share"] for line in progress(store)["lines"].values()} == {None}
 
 
 def test_a_campaign_that_is_stopped(emulator: Emulator) -> None:
