@@ -2,7 +2,7 @@
 
 The page is one plain module of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads
 Airflow's public REST API, under the rights of whoever looks. Nothing runs on the server but the delivery of that file
-and, where ``[linq] outcomes_under`` is set, the reading of outcomes.
+and of what the API's error codes mean, and, where ``[linq] outcomes_under`` is set, the reading of outcomes.
 
 Airflow loads this module by an entry point, in each of its processes and also where it is too old for the provider.
 There it must be without effect, and without a traceback in the log.
@@ -17,21 +17,26 @@ from airflow.plugins_manager import AirflowPlugin
 
 _PREFIX: Final = "/linq-ui"
 _OUTCOMES: Final = "/outcomes"
+_CODES: Final = "/codes"
 
 
 class _App:
-    """An ASGI application: the folder `static`, and outcomes. It imports what it needs with the first request."""
+    """An ASGI application: the folder `static`, codes and outcomes. It imports what it needs with the first request."""
 
     def __init__(self) -> None:
         self._outcomes: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if str(scope.get("path", "")).removeprefix(str(scope.get("root_path", ""))) == _OUTCOMES:
-            await self._outcomes_app()(scope, receive, send)
-            return
-        from starlette.staticfiles import StaticFiles
+        path = str(scope.get("path", "")).removeprefix(str(scope.get("root_path", "")))
+        if path == _OUTCOMES:
+            app = self._outcomes_app()
+        elif path == _CODES:
+            app = _codes()
+        else:
+            from starlette.staticfiles import StaticFiles
 
-        await StaticFiles(directory=Path(__file__).parent / "static")(scope, receive, send)
+            app = StaticFiles(directory=Path(__file__).parent / "static")
+        await app(scope, receive, send)
 
     def _outcomes_app(self) -> Any:
         if self._outcomes is None:
@@ -39,6 +44,15 @@ class _App:
 
             self._outcomes = OutcomesApp()
         return self._outcomes
+
+
+def _codes() -> Any:
+    """Return the response that says what each error code of the API means, and what to do."""
+    from starlette.responses import JSONResponse
+
+    from linq_client.errors import ErrorCode
+
+    return JSONResponse({int(code): {"meaning": code.meaning, "remedy": code.remedy} for code in ErrorCode})
 
 
 def _has_pages() -> bool:

@@ -1,7 +1,7 @@
 // The Linq page of Airflow's UI: all campaigns and extractions, or one task (?dag_id=…&run_id=…&task_id=…).
 //
 // Airflow shares the libraries of its own UI as globals. All data comes from its public REST API, and outcomes from the
-// plugin, under the rights of whoever looks, and is only ever shown as text.
+// plugin, under the rights of whoever looks, and is only ever shown as text. What error codes mean comes from the plugin.
 
 const React = globalThis.React;
 const UI = globalThis.ChakraUI;
@@ -33,6 +33,7 @@ const RECORDED = {
   completed: "The platform has accepted the message.",
 };
 const FUNNEL = ["sent", "delivered", "read", "replied", "opted_out", "failed"];
+const REPUTATIONS = { HEALTHY: "green", AT_RISK: "orange", CRITICAL: "red" };
 const TONES = { success: "green", running: "cyan", failed: "red", deferred: "purple", up_for_retry: "yellow" };
 const UNFINISHED = new Set([null, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"]);
 
@@ -84,6 +85,18 @@ async function loadOutcomes(task, query) {
   const found = await response.json().catch(() => ({}));
   if (!response.ok) throw new Error(found.detail || `Airflow answered with HTTP ${response.status}.`);
   return found;
+}
+
+/** What the error codes of the platform mean, and what to do: nothing where the plugin does not say. */
+async function loadCodes() {
+  const response = await fetch(new URL("linq-ui/codes", document.baseURI)).catch(() => null);
+  return response && response.ok ? response.json() : {};
+}
+
+function useCodes() {
+  const [codes, setCodes] = React.useState({});
+  React.useEffect(() => { loadCodes().then(setCodes); }, []);
+  return codes;
 }
 
 async function loadTasks(operator) {
@@ -143,17 +156,18 @@ const count = (number) => Number(number || 0).toLocaleString();
 const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "");
 const time = (value) => (value ? new Date(value).toLocaleString() : "");
 const words = (name) => name.replaceAll("_", " ");
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 const Heading = (props) => h(UI.Heading, { as: "h2", size: "md", mt: 6, mb: 3 }, props.children);
 const Muted = (props) => h(UI.Text, { color: "fg.muted", fontSize: "sm", ...props }, props.children);
 const TextLink = (props) => h(Link, { ...props, style: { textDecoration: "underline" } }, props.children);
 const State = ({ state }) => h(UI.Badge, { colorPalette: TONES[state] || "gray" }, words(state || "not started"));
 
-function Meter({ label, value, most, tone, text, font = "mono" }) {
+function Meter({ label, name = label, value, most, tone, text, font = "mono" }) {
   const part = Math.min(100, (100 * value) / most);
   return h(UI.Box, { my: 2 },
     h(UI.HStack, { justify: "space-between", fontSize: "sm", gap: 4 }, h(UI.Text, { fontFamily: font }, label), h(UI.Text, { color: "fg.muted", textAlign: "right" }, text)),
-    most && h(UI.Box, { role: "meter", "aria-label": label, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
+    most && h(UI.Box, { role: "meter", "aria-label": name, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
       h(UI.Box, { bg: tone, h: "100%", w: `${part}%`, minW: value ? "3px" : 0, transition: "width .6s" })));
 }
 
@@ -210,15 +224,49 @@ function pace({ state, progress, result: ended }) {
   return `${progress.per_second.toFixed(1)} a second` + (progress.done_at ? `, done about ${time(progress.done_at)}` : "");
 }
 
+/** Who has failed, by the platform's code; without one, the outcomes say why. */
+function Failures({ failed, progress }) {
+  const codes = useCodes();
+  const byCode = Object.entries((progress && progress.failed_by_code) || {}).sort(([, a], [, b]) => b - a);
+  if (!failed || !byCode.length) return null;
+  const others = failed - byCode.reduce((sum, [, number]) => sum + number, 0);
+  const rows = byCode.map(([code, number]) => [code, [code, count(number), h(Meaning, { known: codes[code] })]]);
+  if (others > 0) rows.push(["none", ["none", count(others), "No code is on record: see the details in the outcomes."]]);
+  return h(UI.Box, null, h(Heading, null, "Failed"), h(Table, { label: "Failed", columns: ["Code", "Recipients", "What it means, and what to do"], rows }));
+}
+
+/** What is known of a code; nothing of one that the platform has added since. */
+const Meaning = ({ known, ...look }) => known && h(UI.Box, { whiteSpace: "normal", ...look }, sentence(known.meaning), h(Muted, look, sentence(known.remedy)));
+
+/** The lines today, as healthy as they are and as full; and what they sent on the day before. */
 function Lines({ progress }) {
-  const days = Object.entries((progress && progress.days) || {}).sort().slice(-DAYS_SHOWN).reverse();
-  return days.map(([day, lines]) => h(UI.Box, { key: day },
-    h(Heading, null, `Lines on ${day} (UTC)`),
-    Object.entries(lines).map(([line, [messages, newChats]]) =>
-      h(Meter, {
-        key: line, label: line || "the platform's choice", value: messages, most: progress.messages_per_day || Math.max(...Object.values(lines).map(([each]) => each)), tone: "blue.400",
-        text: `${count(messages)}${progress.messages_per_day ? ` of ${count(progress.messages_per_day)}` : ""} messages, ${count(newChats)}${progress.new_chats_per_day ? ` of ${count(progress.new_chats_per_day)}` : ""} new chats`,
-      }))));
+  if (!progress) return null;
+  const today = progress.at.slice(0, 10);
+  const earlier = Object.keys(progress.days).filter((day) => day !== today).sort().reverse();
+  return [today, ...earlier].slice(0, DAYS_SHOWN).map((day) => {
+    const sent = progress.days[day] || {};
+    const health = (day === today && progress.lines) || {};
+    const lines = [...new Set([...Object.keys(health), ...Object.keys(sent)])].sort().filter((line) => sent[line] || health[line].share !== null || health[line].excluded);
+    const most = Math.max(...lines.map((line) => (sent[line] || [0])[0]));
+    return lines.length > 0 && h(UI.Box, { key: day }, h(Heading, null, `Lines on ${day} (UTC)`),
+      lines.map((line) => h(LineOfDay, { key: line, name: line || "the platform's choice", sent: sent[line] || [0, 0], health: health[line], most, progress })));
+  });
+}
+
+function LineOfDay({ name, sent: [messages, newChats], health, most, progress: { messages_per_day: messageLimit, new_chats_per_day: chatLimit } }) {
+  const { reputation, share: part, excluded } = health || {};
+  const used = excluded ? `not used: ${excluded}` : part === null || part === undefined ? "" : `${Math.round(100 * part)} % of new recipients`;
+  return h(UI.Box, { borderWidth: 1, borderRadius: "md", px: 4, py: 2, my: 2 },
+    h(UI.HStack, { gap: 3, wrap: "wrap", justify: "space-between" },
+      h(UI.HStack, { gap: 3 }, h(UI.Text, { fontFamily: "mono", fontSize: "sm" }, name), reputation && h(UI.Badge, { colorPalette: REPUTATIONS[reputation] || "gray" }, words(reputation).toLowerCase())),
+      h(Muted, null, used)),
+    h(DayMeter, { name, what: "messages", value: messages, limit: messageLimit, most }), h(DayMeter, { name, what: "new chats", value: newChats, limit: chatLimit, most }));
+}
+
+/** What a line has sent of its limit for the day; without one, beside the line that has sent most. */
+function DayMeter({ name, what, value, limit, most }) {
+  const tone = limit && value >= limit ? "orange.400" : "blue.400";
+  return h(Meter, { label: sentence(what).slice(0, -1), name: `${name}: ${what}`, font: "body", value, most: limit || most || 1, tone, text: limit ? `${count(value)} of ${count(limit)}` : count(value) });
 }
 
 function Report({ report }) {
@@ -253,6 +301,7 @@ function campaignFacts(data) {
 
 /** The rows of the outcomes file, as far as they are asked for. */
 function Outcomes({ task }) {
+  const codes = useCodes();
   const [query, setQuery] = React.useState({ status: "", q: "" });
   const [shown, setShown] = React.useState({ rows: [], next: 0, isBusy: true, error: null });
   const latest = React.useRef(0);
@@ -288,11 +337,13 @@ function Outcomes({ task }) {
         h(UI.Button, { size: "sm", type: "submit", variant: "outline" }, "Search"),
         h("a", { href: outcomesUrl(task, { ...query, format: "csv" }).href, download: "outcomes.csv", style: { textDecoration: "underline", fontSize: "0.875rem" } }, "Download as CSV"))),
       error && h(UI.Text, { role: "alert", mb: 3 }, error),
-      h(Table, { label: "Outcomes", columns: COLUMNS.map(([, name]) => name), empty: isBusy ? "Loading …" : next === null ? "There are none." : "None so far.", rows: rows.map((row) => [row.row, COLUMNS.map(([name]) => outcomeCell(name, row[name]))]) }),
+      h(Table, { label: "Outcomes", columns: COLUMNS.map(([, name]) => name), empty: isBusy ? "Loading …" : next === null ? "There are none." : "None so far.", rows: rows.map((row) => [row.row, COLUMNS.map(([name]) => (name === "code" ? h(Code, { code: row.code, known: codes[row.code] }) : outcomeCell(row[name])))]) }),
       next !== null && !isBusy && h(UI.Button, { size: "sm", variant: "outline", mt: 3, onClick: () => load(rows, next) }, "More")));
 }
 
-const outcomeCell = (name, value) => (value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
+const Code = ({ code, known }) => h(UI.Box, { minW: known && "220px" }, outcomeCell(code), h(Meaning, { known, fontSize: "xs" }));
+
+const outcomeCell = (value) => (value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
 
 function Campaign({ data, task }) {
   const counts = countsOf(data);
@@ -302,7 +353,7 @@ function Campaign({ data, task }) {
     h(UI.HStack, { justify: "space-between", wrap: "wrap", mb: 3 },
       h(UI.HStack, { gap: 3 }, h(UI.Text, { fontSize: "lg", fontWeight: "semibold" }, `${count(settledOf(counts))} of ${count(total)} recipients settled`), h(State, { state: data.state })),
       h(Muted, null, pace(data))),
-    h(Bar, { counts, total }), h(Legend, { counts, total }), h(Report, { report: data.result && data.result.report }), h(Lines, data), h(Facts, { facts: campaignFacts(data), task }),
+    h(Bar, { counts, total }), h(Legend, { counts, total }), h(Failures, { failed: counts.failed, progress: data.progress }), h(Report, { report: data.result && data.result.report }), h(Lines, data), h(Facts, { facts: campaignFacts(data), task }),
     data.result && data.result.outcomes_path && h(Outcomes, { task }));
 }
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from airflow import plugins_manager
 from airflow.models.variable import Variable
 from fastapi import FastAPI
@@ -20,6 +17,7 @@ from airflow_provider_linq._internal import mounted_receiver
 from airflow_provider_linq._internal.secret_variable import StoredSecrets
 from airflow_provider_linq.plugins import webhook_receiver
 from linq_webhooks.archive import open_archive
+from tests.support.asgi_server import running_app
 from tests.support.webhook_receiver import SECRET, body_of, deliver
 
 URL = "/linq-webhooks/deliveries"
@@ -53,18 +51,12 @@ def post(archive: str, airflow_db: None, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(plugins_manager, "get_fastapi_plugins", lambda: (webhook_receiver._apps(), []))
     app = FastAPI()
     init_plugins(app)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with running_app(app) as origin:
 
         def post(number: int, url: str = URL, **options: Any) -> int:
             return deliver(origin + url, body_of(number), **options)
 
         yield post
-        server.should_exit = True
-        thread.join(60)
 
 
 def stored(url: str) -> list[str]:

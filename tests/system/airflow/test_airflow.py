@@ -213,7 +213,7 @@ def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, br
     page.get_by_text("300 of 300 recipients settled").wait_for()
     page.get_by_text("ended", exact=True).wait_for()
     assert page.get_by_role("meter", name="delivered").get_attribute("aria-valuetext") == "300 (100.0 %)"
-    assert page.get_by_role("meter", name="+12025550101").get_attribute("aria-valuenow") == "4"
+    assert page.get_by_role("meter", name="+12025550101: messages").get_attribute("aria-valuenow") == "4"
     page.get_by_label("Search outcomes").fill("WATCHED299@")
     page.get_by_role("button", name="Search").click()
     page.get_by_role("cell", name="watched299@example.com").wait_for()

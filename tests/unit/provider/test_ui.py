@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from airflow_provider_linq import ui
 from airflow_provider_linq._internal.version_compat import HAS_STATE_STORES
 from airflow_provider_linq.get_provider_info import get_provider_info
+from linq_client.errors import ErrorCode
 
 
 def get(path: str) -> httpx.Response:
@@ -45,6 +46,12 @@ def test_the_page_is_where_it_says() -> None:
     assert "export default Linq" in found.text
     icon = get("/" + urlsplit(page["icon"]).path)
     assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+
+
+def test_it_says_what_error_codes_mean() -> None:
+    found = get("/linq-ui/codes").json()
+    assert found.keys() == {str(int(code)) for code in ErrorCode}
+    assert found["4001"] == {"meaning": ErrorCode.DELIVERY_FAILED.meaning, "remedy": ErrorCode.DELIVERY_FAILED.remedy}
 
 
 def test_nothing_else_is_served() -> None:
