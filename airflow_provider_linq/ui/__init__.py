@@ -1,8 +1,8 @@
 """The Linq page of Airflow's UI: campaigns and extractions, under Browse.
 
-The page is one plain module of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads
-Airflow's public REST API, under the rights of whoever looks. Nothing runs on the server but the delivery of that file
-and of what the API's error codes mean, and, where ``[linq] outcomes_under`` is set, the reading of outcomes.
+The page is a few plain modules of JavaScript. It draws with what Airflow's UI shares (React, Chakra UI), and reads
+Airflow's public REST API, under the rights of whoever looks. Nothing runs on the server but the delivery of these
+files and of what the API's error codes mean, and, where ``[linq] outcomes_under`` is set, the reading of outcomes.
 
 Airflow loads this module by an entry point, in each of its processes and also where it is too old for the provider.
 There it must be without effect, and without a traceback in the log.
@@ -35,7 +35,7 @@ class _App:
         else:
             from starlette.staticfiles import StaticFiles
 
-            app = StaticFiles(directory=Path(__file__).parent / "static")
+            app, send = StaticFiles(directory=Path(__file__).parent / "static"), _checked_again(send)
         await app(scope, receive, send)
 
     def _outcomes_app(self) -> Any:
@@ -44,6 +44,17 @@ class _App:
 
             self._outcomes = OutcomesApp()
         return self._outcomes
+
+
+def _checked_again(send: Any) -> Any:
+    """Let the browser ask whether a file is still the same: modules of two versions don't fit together."""
+
+    async def send_with_header(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"cache-control", b"no-cache")]
+        await send(message)
+
+    return send_with_header
 
 
 def _codes() -> Any:

@@ -3,25 +3,15 @@
 // Airflow shares the libraries of its own UI as globals. All data comes from its public REST API, and outcomes from the
 // plugin, under the rights of whoever looks, and is only ever shown as text. What error codes mean comes from the plugin.
 
-const React = globalThis.React;
-const UI = globalThis.ChakraUI;
-const { Link, useSearchParams } = globalThis.ReactRouterDOM;
-const h = React.createElement;
+import { loadOverview, loadTask, pageOf, UNFINISHED, useCodes, useLive } from "./data.js";
+import { Outcomes } from "./outcomes.js";
+import { Bar, count, Facts, Heading, Legend, Meaning, Meter, Muted, OUTCOMES, Page, sentence, share, State, Table, TextLink, time, words } from "./pieces.js";
 
-const CAMPAIGN = "LinqSendCampaignOperator";
-const REFRESH_MS = 5000; // as often as a campaign records its progress
+const UI = globalThis.ChakraUI;
+const { useSearchParams } = globalThis.ReactRouterDOM;
+const h = globalThis.React.createElement;
+
 const DAYS_SHOWN = 2;
-const OUTCOMES = [
-  ["sent", "sent", "green.500"],
-  ["opted_out", "opted out", "orange.400"],
-  ["blocked", "blocked", "orange.600"],
-  ["failed", "failed", "red.500"],
-  ["unknown", "unknown", "purple.500"],
-  ["under_way", "under way", "blue.400"],
-  ["pending", "pending", "gray.400"],
-];
-const STATUSES = ["sent", "skipped", "failed", "unknown", "pending"];
-const COLUMNS = [["row", "Row"], ["to", "To"], ["status", "Status"], ["reason", "Reason"], ["code", "Code"], ["detail", "Detail"], ["line", "Line"], ["message_id", "Message"]];
 // What the page shows of a result. Others may hold the text of a message, or a handle.
 const RESULT_FACTS = [
   ["chat_id", "Chat"], ["message_id", "Message"], ["delivery_status", "Delivery"], ["service", "Service"], ["created_at", "Created", true], ["sent_at", "Sent", true], ["delivered_at", "Delivered", true],
@@ -34,170 +24,6 @@ const RECORDED = {
 };
 const FUNNEL = ["sent", "delivered", "read", "replied", "opted_out", "failed"];
 const REPUTATIONS = { HEALTHY: "green", AT_RISK: "orange", CRITICAL: "red" };
-const TONES = { success: "green", running: "cyan", failed: "red", deferred: "purple", up_for_retry: "yellow" };
-const UNFINISHED = new Set([null, "scheduled", "queued", "running", "deferred", "restarting", "up_for_retry", "up_for_reschedule"]);
-
-// ---------------------------------------------------------------------------------------------------- data
-
-class NotFound extends Error {}
-
-async function get(path) {
-  const response = await fetch(new URL(`api/v2/${path}`, document.baseURI));
-  if (response.status === 404) throw new NotFound(path);
-  if (response.status === 403) throw new Error("You may not see the task instances of this DAG.");
-  if (!response.ok) throw new Error(`Airflow answered with HTTP ${response.status}.`);
-  return response.json();
-}
-
-const orNull = (promise) => promise.catch((error) => { if (error instanceof NotFound) return null; throw error; });
-
-const pathOf = (task) =>
-  `dags/${encodeURIComponent(task.dag_id)}/dagRuns/${encodeURIComponent(task.run_id)}/taskInstances/${encodeURIComponent(task.task_id)}`;
-
-const stored = (task, key) => orNull(get(`${pathOf(task)}/state-store/${key}?map_index=${task.map_index}`)).then((found) => found && found.value);
-
-const result = (task) =>
-  orNull(get(`${pathOf(task)}/xcomEntries/return_value?map_index=${task.map_index}&stringify=false`)).then((found) => found && found.value);
-
-const pageOf = (task) => `/plugin/linq?${new URLSearchParams({ dag_id: task.dag_id, run_id: task.run_id, task_id: task.task_id, map_index: task.map_index })}`;
-
-async function loadTask(task) {
-  const instance = task.map_index >= 0 ? `${pathOf(task)}/${task.map_index}` : pathOf(task);
-  const [found, progress, header, ended] = await Promise.all([get(instance), stored(task, "linq_campaign_progress"), stored(task, "linq_campaign"), result(task)]);
-  const isCampaign = found.operator === CAMPAIGN || Boolean(progress || header);
-  const record = isCampaign ? null : await messageRecord(task);
-  return { state: found.state, operator: found.operator, tries: found.try_number, began: found.start_date, isCampaign, progress, header, record, result: ended, isDone: !UNFINISHED.has(found.state) };
-}
-
-/** What a task has on record of the message that it sends. In a mapped task, its key ends in a fingerprint. */
-async function messageRecord(task) {
-  const found = await orNull(get(`${pathOf(task)}/state-store?map_index=${task.map_index}`));
-  const entry = ((found && found.task_state_store) || []).find(({ key }) => key.startsWith("linq_message"));
-  return entry ? entry.value : null;
-}
-
-/** Where outcomes are, as the plugin gives them: in pages, or all of them as CSV. */
-const outcomesUrl = (task, query) =>
-  new URL(`linq-ui/outcomes?${new URLSearchParams({ dag_id: task.dag_id, run_id: task.run_id, task_id: task.task_id, map_index: task.map_index, ...query })}`, document.baseURI);
-
-async function loadOutcomes(task, query) {
-  const response = await fetch(outcomesUrl(task, query));
-  const found = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(found.detail || `Airflow answered with HTTP ${response.status}.`);
-  return found;
-}
-
-/** What the error codes of the platform mean, and what to do: nothing where the plugin does not say. */
-async function loadCodes() {
-  const response = await fetch(new URL("linq-ui/codes", document.baseURI)).catch(() => null);
-  return response && response.ok ? response.json() : {};
-}
-
-function useCodes() {
-  const [codes, setCodes] = React.useState({});
-  React.useEffect(() => { loadCodes().then(setCodes); }, []);
-  return codes;
-}
-
-async function loadTasks(operator) {
-  const found = await get(`dags/~/dagRuns/~/taskInstances?operator=${operator}&order_by=-start_date&limit=25`);
-  return found.task_instances.map((each) => ({ ...each, run_id: each.dag_run_id }));
-}
-
-async function loadOverview() {
-  const [campaigns, extractions] = await Promise.all([loadTasks(CAMPAIGN), loadTasks("LinqExtractOperator")]);
-  await Promise.all(campaigns.map(async (each) => { [each.progress, each.result] = await Promise.all([stored(each, "linq_campaign_progress"), result(each)]); }));
-  await Promise.all(extractions.map(async (each) => { each.result = await result(each); }));
-  return { campaigns, lines: latestLines(extractions), isDone: false };
-}
-
-/** The latest that is known of each line, over all tasks that extract it; the newest extraction comes first. */
-function latestLines(extractions) {
-  const latest = new Map();
-  for (const task of extractions)
-    for (const line of (task.result && task.result.lines) || [])
-      if (!latest.has(line.line)) latest.set(line.line, { ...line, task });
-  return [...latest.values()].sort((a, b) => a.line.localeCompare(b.line));
-}
-
-/** What is loaded again and again, until it says that it is done; nothing is asked for while the page is hidden. */
-function useLive(load, key) {
-  const [data, setData] = React.useState(null);
-  const [error, setError] = React.useState(null);
-  React.useEffect(() => {
-    let timer = null;
-    let isOn = true;
-    setData(null);
-    const tick = async () => {
-      let isDone = false;
-      if (!document.hidden) {
-        try {
-          const loaded = await load();
-          if (!isOn) return;
-          setData(loaded);
-          setError(null);
-          isDone = loaded.isDone;
-        } catch (problem) {
-          if (!isOn) return;
-          setError(problem instanceof NotFound ? "There is no such task instance." : problem.message);
-        }
-      }
-      if (isOn && !isDone) timer = setTimeout(tick, REFRESH_MS);
-    };
-    tick();
-    return () => { isOn = false; clearTimeout(timer); };
-  }, [key]);
-  return { data, error };
-}
-
-// --------------------------------------------------------------------------------------------------- pieces
-
-const count = (number) => Number(number || 0).toLocaleString();
-const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "");
-const time = (value) => (value ? new Date(value).toLocaleString() : "");
-const words = (name) => name.replaceAll("_", " ");
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
-
-const Heading = (props) => h(UI.Heading, { as: "h2", size: "md", mt: 6, mb: 3 }, props.children);
-const Muted = (props) => h(UI.Text, { color: "fg.muted", fontSize: "sm", ...props }, props.children);
-const TextLink = (props) => h(Link, { ...props, style: { textDecoration: "underline" } }, props.children);
-const State = ({ state }) => h(UI.Badge, { colorPalette: TONES[state] || "gray" }, words(state || "not started"));
-
-function Meter({ label, name = label, value, most, tone, text, font = "mono" }) {
-  const part = Math.min(100, (100 * value) / most);
-  return h(UI.Box, { my: 2 },
-    h(UI.HStack, { justify: "space-between", fontSize: "sm", gap: 4 }, h(UI.Text, { fontFamily: font }, label), h(UI.Text, { color: "fg.muted", textAlign: "right" }, text)),
-    most && h(UI.Box, { role: "meter", "aria-label": name, "aria-valuenow": Math.round(part), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuetext": text, bg: "bg.emphasized", borderRadius: "full", h: "10px", overflow: "hidden" },
-      h(UI.Box, { bg: tone, h: "100%", w: `${part}%`, minW: value ? "3px" : 0, transition: "width .6s" })));
-}
-
-function Bar({ counts, total }) {
-  const shown = OUTCOMES.filter(([name]) => counts[name]);
-  return h(UI.HStack, { gap: 0, h: "28px", borderRadius: "md", overflow: "hidden", bg: "bg.emphasized", role: "img", "aria-label": shown.map(([name, label]) => `${count(counts[name])} ${label}`).join(", ") },
-    shown.map(([name, label, color]) => h(UI.Box, { key: name, title: `${count(counts[name])} ${label}`, bg: color, h: "100%", w: `${(100 * counts[name]) / total}%`, transition: "width .6s" })));
-}
-
-function Legend({ counts, total }) {
-  return h(UI.HStack, { wrap: "wrap", gap: 3, mt: 3 },
-    OUTCOMES.filter(([name]) => counts[name] || name === "sent").map(([name, label, color]) =>
-      h(UI.Box, { key: name, borderWidth: 1, borderRadius: "md", px: 4, py: 2, minW: "120px" },
-        h(UI.HStack, { gap: 2 }, h(UI.Box, { w: "10px", h: "10px", borderRadius: "full", bg: color, flexShrink: 0 }), Muted({ children: label })),
-        h(UI.Text, { fontSize: "2xl", fontWeight: "semibold" }, count(counts[name])),
-        Muted({ fontSize: "xs", children: share(counts[name] || 0, total) }))));
-}
-
-function Table({ label, columns, rows, empty }) {
-  if (!rows.length) return h(Muted, null, empty);
-  return h(UI.Box, { overflowX: "auto", tabIndex: 0, role: "region", "aria-label": `${label}, to scroll` }, h(UI.Table.Root, { size: "sm", "aria-label": label },
-    h(UI.Table.Header, null, h(UI.Table.Row, null, columns.map((name) => h(UI.Table.ColumnHeader, { key: name, scope: "col" }, name)))),
-    h(UI.Table.Body, null, rows.map(([key, cells]) => h(UI.Table.Row, { key }, cells.map((cell, index) => h(UI.Table.Cell, { key: index }, cell)))))));
-}
-
-function Page({ live, children }) {
-  return h(UI.Box, { px: 5, py: 3, maxW: "1100px" },
-    live.error && h(UI.Text, { role: "alert", color: "red.500", mb: 3 }, live.error),
-    live.data ? children(live.data) : !live.error && h(Muted, { role: "status" }, "Loading …"));
-}
 
 // ------------------------------------------------------------------------------------------------- campaign
 
@@ -234,9 +60,6 @@ function Failures({ failed, progress }) {
   if (others > 0) rows.push(["none", ["none", count(others), "No code is on record: see the details in the outcomes."]]);
   return h(UI.Box, null, h(Heading, null, "Failed"), h(Table, { label: "Failed", columns: ["Code", "Recipients", "What it means, and what to do"], rows }));
 }
-
-/** What is known of a code; nothing of one that the platform has added since. */
-const Meaning = ({ known, ...look }) => known && h(UI.Box, { whiteSpace: "normal", ...look }, sentence(known.meaning), h(Muted, look, sentence(known.remedy)));
 
 /** The lines today, as healthy as they are and as full; and what they sent on the day before. */
 function Lines({ progress }) {
@@ -280,12 +103,6 @@ function Report({ report }) {
     others.length > 0 && h(Muted, null, others.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")));
 }
 
-function Facts({ facts, task }) {
-  return h(UI.Box, { mt: 8 },
-    facts.filter(([, value]) => value).map(([name, value]) => h(UI.HStack, { key: name, gap: 3, align: "start" }, h(Muted, { w: "150px", flexShrink: 0 }, name), h(UI.Text, { fontSize: "sm", overflowWrap: "anywhere" }, String(value)))),
-    h(UI.Text, { mt: 3, fontSize: "sm" }, h(TextLink, { to: `/dags/${encodeURIComponent(task.dag_id)}/runs/${encodeURIComponent(task.run_id)}/tasks/${encodeURIComponent(task.task_id)}` }, "The task in its run")));
-}
-
 function campaignFacts(data) {
   const ended = data.result || {};
   const left = Object.entries(ended.skipped || {}).filter(([name, number]) => number && !["opted_out", "blocked", "late"].includes(name));
@@ -298,52 +115,6 @@ function campaignFacts(data) {
     ["Progress as of", !data.isDone && data.progress ? time(data.progress.at) : null],
   ];
 }
-
-/** The rows of the outcomes file, as far as they are asked for. */
-function Outcomes({ task }) {
-  const codes = useCodes();
-  const [query, setQuery] = React.useState({ status: "", q: "" });
-  const [shown, setShown] = React.useState({ rows: [], next: 0, isBusy: true, error: null });
-  const latest = React.useRef(0);
-
-  const load = async (before, after) => {
-    const turn = ++latest.current;
-    setShown({ rows: before, next: null, isBusy: true, error: null });
-    let next = { rows: before, next: null, isBusy: false, error: null };
-    try {
-      const found = await loadOutcomes(task, { ...query, after });
-      next = { ...next, rows: [...before, ...found.rows], next: found.next };
-    } catch (problem) {
-      next.error = problem.message;
-    }
-    if (turn === latest.current) setShown(next);
-  };
-  React.useEffect(() => { load([], 0); }, [query.status, query.q]);
-
-  const search = (event) => {
-    event.preventDefault();
-    setQuery({ ...query, q: new FormData(event.currentTarget).get("q").trim() });
-  };
-  const { rows, next, isBusy, error } = shown;
-  const isNew = !query.status && !query.q;
-  return h(UI.Box, null, h(Heading, null, "Outcomes"),
-    error && isNew ? h(Muted, { role: "status" }, error) : h(UI.Box, null,
-      h("form", { onSubmit: search, role: "search", "aria-label": "Outcomes" }, h(UI.HStack, { gap: 3, wrap: "wrap", mb: 3 },
-        h(UI.Input, { name: "q", size: "sm", w: "260px", type: "search", placeholder: "Handle, code, id …", "aria-label": "Search outcomes" }),
-        h(UI.NativeSelect.Root, { size: "sm", w: "140px" },
-          h(UI.NativeSelect.Field, { "aria-label": "Status", value: query.status, onChange: (event) => setQuery({ ...query, status: event.target.value }) },
-            h("option", { value: "" }, "All statuses"), STATUSES.map((name) => h("option", { key: name, value: name }, name))),
-          h(UI.NativeSelect.Indicator)),
-        h(UI.Button, { size: "sm", type: "submit", variant: "outline" }, "Search"),
-        h("a", { href: outcomesUrl(task, { ...query, format: "csv" }).href, download: "outcomes.csv", style: { textDecoration: "underline", fontSize: "0.875rem" } }, "Download as CSV"))),
-      error && h(UI.Text, { role: "alert", mb: 3 }, error),
-      h(Table, { label: "Outcomes", columns: COLUMNS.map(([, name]) => name), empty: isBusy ? "Loading …" : next === null ? "There are none." : "None so far.", rows: rows.map((row) => [row.row, COLUMNS.map(([name]) => (name === "code" ? h(Code, { code: row.code, known: codes[row.code] }) : outcomeCell(row[name])))]) }),
-      next !== null && !isBusy && h(UI.Button, { size: "sm", variant: "outline", mt: 3, onClick: () => load(rows, next) }, "More")));
-}
-
-const Code = ({ code, known }) => h(UI.Box, { minW: known && "220px" }, outcomeCell(code), h(Meaning, { known, fontSize: "xs" }));
-
-const outcomeCell = (value) => (value === null || value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value));
 
 function Campaign({ data, task }) {
   const counts = countsOf(data);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from importlib import metadata
 from urllib.parse import urlsplit
@@ -44,6 +45,10 @@ def test_the_page_is_where_it_says() -> None:
     assert found.status_code == 200
     assert found.headers["content-type"].partition(";")[0] in ("text/javascript", "application/javascript")
     assert "export default Linq" in found.text
+    assert found.headers["cache-control"] == "no-cache"
+    modules = re.findall(r'from "\./(\w+\.js)"', found.text)
+    assert modules
+    assert all(get(f"/linq-ui/{module}").status_code == 200 for module in modules)
     icon = get("/" + urlsplit(page["icon"]).path)
     assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
 
