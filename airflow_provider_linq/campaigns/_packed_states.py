@@ -20,7 +20,7 @@ import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
+from functools import cache, reduce
 from itertools import combinations, pairwise
 from math import comb
 from operator import xor
@@ -48,16 +48,18 @@ class _Check(NamedTuple):
     digest: bytes
 
 
+_DIGEST_SIZE: Final = 16
+_NOBODY: Final = _Check(0, 0, hashlib.sha256().digest()[:_DIGEST_SIZE])
+
 #: Sizes, checksums and digests of the ranges, each in a row: digests can't be compressed, and would be in the way.
 _NUMBERS: Final = struct.Struct(f"<{RANGES}I{RANGES}H")
-_DIGEST_SIZE: Final = 16
 
 
 class PackedStates:
     """
     A number below 256 for each recipient.
 
-    :param keys: the idempotency keys, in any order.
+    :param keys: the idempotency keys, in any order, which differ in nothing but their hash.
     :param shards: how many values they are split into.
     :param name: of the values in the store; a number follows.
     :param first: the number of the first value.
@@ -71,8 +73,9 @@ class PackedStates:
         self._first = first
         self._lost = lost
         # Where each range begins and, at the end, where the last one ends.
-        starts = [_first_of(index, shards * RANGES) for index in range(shards * RANGES)]
-        self._bounds = [bisect_left(self._keys, start, key=_place) for start in starts] + [len(self._keys)]
+        prefix = self._keys[0][:-64] if self._keys else ""
+        self._bounds = [bisect_left(self._keys, prefix + start) for start in _starts_of(shards * RANGES)]
+        self._bounds.append(len(self._keys))
         self._checks = [_check_of(self._keys[low:high]) for low, high in pairwise(self._bounds)]
         self._shards = shards
         self._changed = set(range(shards))
@@ -182,6 +185,8 @@ def shards_for(recipients: int) -> int:
 
 
 def _check_of(keys: Sequence[str]) -> _Check:
+    if not keys:  # as in most ranges of a small campaign
+        return _NOBODY
     digest = hashlib.sha256("".join(keys).encode()).digest()[:_DIGEST_SIZE]
     return _Check(len(keys), reduce(xor, map(_checksum, keys), 0), digest)
 
@@ -214,9 +219,10 @@ def _checksum(key: str) -> int:
     return int(key[-56:-52], 16)
 
 
-def _first_of(index: int, parts: int) -> int:
-    """The first place in one of so many equal parts."""
-    return -(-(index << 32) // parts)
+@cache
+def _starts_of(parts: int) -> list[str]:
+    """The first place in each of so many equal parts, in hexadecimal."""
+    return [f"{-(-(index << 32) // parts):08x}" for index in range(parts)]
 
 
 def _packed(data: bytes | bytearray) -> str:

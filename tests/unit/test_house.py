@@ -31,11 +31,18 @@ MAY_IMPORT = {
 }
 
 
+@cache
+def references(file: Path) -> list[ast.Import | ast.ImportFrom | ast.Attribute]:
+    """What a file imports, anywhere in it, and the attributes that it reads."""
+    nodes = ast.walk(ast.parse(file.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Attribute)]
+
+
 def imported(package: str) -> set[str]:
     """The top-level names that the modules of a package import, anywhere in them."""
     names: set[str] = set()
     for file in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in references(file):
             if isinstance(node, ast.Import):
                 names.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
@@ -97,7 +104,7 @@ def names_of_airflow(file: Path) -> set[str]:
     """What a file imports of Airflow as `module.name`."""
     return {
         f"{node.module}.{alias.name}"
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in references(file)
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "airflow"
         for alias in node.names
     }
@@ -151,15 +158,14 @@ UNIT_TESTS = {
 
 def private_imports(file: Path) -> set[str]:
     """What a file uses of the private parts of our packages, its own package excepted."""
-    tree = ast.parse(file.read_text())
     used: set[str] = set()
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in references(file):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             used |= {f"{module}{alias.name}" for alias in node.names}
             names |= {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
-    for node in ast.walk(tree):
+    for node in references(file):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
             used.add(f"{names[node.value.id]}.{node.attr}")
     private = set()
