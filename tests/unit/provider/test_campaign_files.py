@@ -38,17 +38,23 @@ def read(path: str) -> list[Row]:
     return list(rows_from(None, path, None, sql_conn_id=None, parameters=None))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples of a property write the same file again and again."""
+    return tmp_path_factory.mktemp("outcomes")
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "ndjson", "parquet"])
-@given(outcomes=st.lists(OUTCOMES, max_size=5))
-def test_outcomes_come_back_as_they_were(suffix: str, outcomes: list[Outcome], tmp_path_factory: Any) -> None:
-    path = str(tmp_path_factory.mktemp("outcomes") / f"out.{suffix}")
+@given(outcomes=st.lists(OUTCOMES, max_size=3))
+def test_outcomes_come_back_as_they_were(suffix: str, outcomes: list[Outcome], folder: Path) -> None:
+    path = f"{folder}/out.{suffix}"
     assert write_rows(path, map(as_row, outcomes), COLUMNS) == len(outcomes)
     assert [Outcome(**{**row, "to": tuple(row["to"])}) for row in read(path)] == outcomes
 
 
-@given(outcomes=st.lists(OUTCOMES, max_size=5))
-def test_csv_has_the_same_as_text(outcomes: list[Outcome], tmp_path_factory: Any) -> None:
-    path = str(tmp_path_factory.mktemp("outcomes") / "out.csv")
+@given(outcomes=st.lists(OUTCOMES, max_size=3))
+def test_csv_has_the_same_as_text(outcomes: list[Outcome], folder: Path) -> None:
+    path = f"{folder}/out.csv"
     assert write_rows(path, map(as_row, outcomes), COLUMNS) == len(outcomes)
     texts = [
         {

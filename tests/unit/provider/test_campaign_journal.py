@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,9 +50,10 @@ CLAIM = Claim("k1", (ANN,), 1, LINE, "2026-03-01T12:00:00Z")
 RELEASE = Release("k1")
 ME, OTHER = Writer("me", 2), Writer("other", 0)
 
-KEYS = st.text(min_size=1, max_size=3)
-CLAIMS = st.builds(Claim, key=KEYS, to=HANDLES, row=st.integers(0, 9), line=st.none() | TEXT, at=TEXT)
-ENTRIES = CLAIMS | st.builds(Release, KEYS) | OUTCOMES
+
+def entries_of(keys: st.SearchStrategy[str]) -> st.SearchStrategy[Entry]:
+    claims = st.builds(Claim, key=keys, to=HANDLES, row=st.integers(0, 9), line=st.none() | TEXT, at=TEXT)
+    return claims | st.builds(Release, keys) | st.builds(replace, OUTCOMES, idempotency_key=keys) | OUTCOMES
 
 
 @pytest.fixture(params=STORES)
@@ -79,14 +81,17 @@ def change(part: Path, line: int, edit: Callable[[dict[str, Any]], dict[str, Any
     part.write_text("".join(json.dumps(value) + "\n" for value in lines))
 
 
-@given(parts=st.lists(st.tuples(st.sampled_from([ME, OTHER]), st.lists(ENTRIES, max_size=4)), max_size=4))
-def test_a_journal_gives_back_what_it_was_given_and_who_wrote_it(
-    parts: list[tuple[Writer, list[Entry]]], tmp_path_factory: Any
-) -> None:
-    path = str(tmp_path_factory.mktemp("journal") / "out.csv")
-    for writer, part in parts:
-        journal_at(path, writer=writer).append(part)
-    assert list(journal_at(path).read()) == [(writer, entry) for writer, part in parts for entry in part]
+ENTRIES = st.lists(entries_of(st.text(min_size=1, max_size=3)), max_size=3)
+
+
+@given(parts=st.lists(st.tuples(st.sampled_from([ME, OTHER]), ENTRIES), max_size=3))
+def test_a_journal_gives_back_what_it_was_given_and_who_wrote_it(parts: list[tuple[Writer, list[Entry]]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/out.csv"
+        for writer, part in parts:
+            journal_at(path, writer=writer).append(part)
+        read = list(journal_at(path).read())
+    assert read == [(writer, entry) for writer, part in parts for entry in part]
 
 
 def test_a_journal_in_any_store(store: str) -> None:
@@ -144,20 +149,22 @@ def test_a_journal_goes_where_the_connection_of_the_path_says(tmp_path: Path) ->
 
 
 @given(cut=st.integers(min_value=0, max_value=2_000))
-def test_a_part_that_was_not_written_to_its_end_loses_only_that(cut: int, tmp_path_factory: Any) -> None:
-    path = str(tmp_path_factory.mktemp("journal") / "out.csv")
-    journal = journal_at(path)
-    journal.append([CLAIM, FAILED, RELEASE])
-    (part,) = parts_of(path)
-    whole = part.read_bytes()
-    cut %= len(whole) + 1
-    part.write_bytes(whole[:cut])
-    journal.append([replace(SENT, row=3)])
+def test_a_part_that_was_not_written_to_its_end_loses_only_that(cut: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/out.csv"
+        journal = journal_at(path)
+        journal.append([CLAIM, FAILED, RELEASE])
+        (part,) = parts_of(path)
+        whole = part.read_bytes()
+        cut %= len(whole) + 1
+        part.write_bytes(whole[:cut])
+        journal.append([replace(SENT, row=3)])
+        read = entries(journal)
     ends = [whole.index(b"\n", 0)]
     while len(ends) < 4:
         ends.append(whole.index(b"\n", ends[-1] + 1))
     kept = [entry for entry, end in zip([CLAIM, FAILED, RELEASE], ends[1:], strict=True) if cut >= end]
-    assert entries(journal) == [*kept, replace(SENT, row=3)]
+    assert read == [*kept, replace(SENT, row=3)]
 
 
 @pytest.mark.parametrize("kept", [0, 20, 150])
@@ -239,10 +246,13 @@ def test_a_writer_is_the_same_in_all_tries_until_a_clear() -> None:
     assert len({one.task for one in (writer(), *others)}) == 5
 
 
-@given(st.lists(ENTRIES))
+@given(st.lists(entries_of(st.sampled_from("abcd")), max_size=9))
 def test_the_latest_entry_of_each_key(given_entries: list[Entry]) -> None:
-    wanted: dict[str, Entry] = {}
+    wanted: dict[str, Claim | Outcome] = {}
     for entry in given_entries:
+        before = wanted.get(key_of(entry))
+        if isinstance(before, Outcome) and before.status == "sent" and not isinstance(entry, Outcome):
+            continue
         wanted.pop(key_of(entry), None)
         if not isinstance(entry, Release):
             wanted[key_of(entry)] = entry

@@ -124,21 +124,27 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))  # Pytho
 NAMES = st.lists(TEXT.filter(bool), min_size=1, max_size=5, unique=True)
 
 
-@given(rows=st.lists(st.dictionaries(st.text(), VALUES, min_size=1)))
-def test_json_lines_come_back_as_they_were(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("rows") / "people.jsonl"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples of a property write the same file again and again."""
+    return tmp_path_factory.mktemp("rows")
+
+
+@given(rows=st.lists(st.dictionaries(st.text(), VALUES, min_size=1, max_size=4), max_size=4))
+def test_json_lines_come_back_as_they_were(rows: list[Row], folder: Path) -> None:
+    path = folder / "people.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     assert read(path=path) == rows
 
 
 @given(
-    names=st.lists(TEXT.filter(lambda name: name and not set(name) & set(";\t|")), min_size=1, max_size=5, unique=True),
+    names=st.lists(TEXT.filter(lambda name: name and not set(name) & set(";\t|")), min_size=1, max_size=4, unique=True),
     data=st.data(),
 )
-def test_csv_comes_back_as_it_was(names: list[str], data: st.DataObject, tmp_path_factory: Any) -> None:
+def test_csv_comes_back_as_it_was(names: list[str], data: st.DataObject, folder: Path) -> None:
     row = st.lists(TEXT, min_size=len(names), max_size=len(names))
-    rows = [dict(zip(names, values, strict=True)) for values in data.draw(st.lists(row))]
-    path = tmp_path_factory.mktemp("rows") / "people.csv"
+    rows = [dict(zip(names, values, strict=True)) for values in data.draw(st.lists(row, max_size=4))]
+    path = folder / "people.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
@@ -147,11 +153,11 @@ def test_csv_comes_back_as_it_was(names: list[str], data: st.DataObject, tmp_pat
     assert read(path=path, null_values=()) == rows
 
 
-@given(data=st.data(), names=st.lists(TEXT.filter(bool), min_size=1, max_size=5, unique=True))
-def test_parquet_comes_back_as_it_was(names: list[str], data: st.DataObject, tmp_path_factory: Any) -> None:
+@given(data=st.data(), names=st.lists(TEXT.filter(bool), min_size=1, max_size=4, unique=True))
+def test_parquet_comes_back_as_it_was(names: list[str], data: st.DataObject, folder: Path) -> None:
     row = st.fixed_dictionaries({name: st.none() | TEXT for name in names})
-    rows = data.draw(st.lists(row))
-    path = tmp_path_factory.mktemp("rows") / "people.parquet"
+    rows = data.draw(st.lists(row, max_size=4))
+    path = folder / "people.parquet"
     schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), path)
     assert read(path=path) == rows
