@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -164,11 +166,7 @@ class LinqHook(BaseHook):
             raise InvalidRequestError(
                 f"connection {self.linq_conn_id!r}: port: must stand in the base URL (the host), got {conn.port!r}"
             )
-        if not isinstance(conn.extra_dejson, Mapping):
-            raise InvalidRequestError(
-                f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
-            )
-        fields = {**_filled(conn.extra_dejson), **_filled(self._arguments)}
+        fields = {**_filled(self._extra_of(conn)), **_filled(self._arguments)}
         line = fields.get("default_line")
         hours = _positive(fields, "retention_window_hours")
         return LinqSettings(
@@ -186,6 +184,21 @@ class LinqHook(BaseHook):
             allow_http=_flag(fields, "allow_http"),
             webhook_archive_secret=_text(fields, "webhook_archive_secret"),
         )
+
+    def _extra_of(self, conn: Connection) -> Mapping[str, Any]:
+        """Return the extra fields. Without one that was given, such as the window, messages would expire unread."""
+        extra: object = conn.extra_dejson  # {} for what is no JSON
+        if not isinstance(extra, Mapping) or (not extra and not _is_json(conn.extra)):
+            raise InvalidRequestError(
+                f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
+            )
+        for name in extra.keys() - self._arguments.keys():
+            near = get_close_matches(name.lower().replace("-", "_"), self._arguments, n=1, cutoff=0.8)
+            if near:
+                raise InvalidRequestError(
+                    f"connection {self.linq_conn_id!r}: extra: {name} is no field, did you mean {near[0]}?"
+                )
+        return extra
 
     @cached_property
     def client(self) -> LinqClient:
@@ -336,6 +349,14 @@ def _described(line: models.PhoneNumber) -> str:
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is empty: forms save an empty field as null or as an empty string."""
     return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "{}")
+    except ValueError:
+        return False
+    return True
 
 
 def _positive(fields: Mapping[str, Any], name: str) -> float | None:

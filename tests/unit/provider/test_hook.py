@@ -70,6 +70,11 @@ def test_arguments_go_before_fields(connection: Callable[..., None]) -> None:
     [
         ({"password": None}, "must be the API key"),
         ({"extra": "[1]"}, "extra: must be a JSON object"),
+        ({"extra": '{"retention_window_hours": 24'}, "extra: must be a JSON object"),
+        ({"extra": "retention_window_hours=24"}, "extra: must be a JSON object"),
+        # Without a window, the extraction takes its time, and messages expire unread.
+        ({"extra": '{"retention_window": 24}'}, "retention_window is no field, did you mean retention_window_hours?"),
+        ({"extra": '{"Default-Line": "+12025550101"}'}, "Default-Line is no field, did you mean default_line?"),
         ({"extra": '{"default_line": "202-555-0101"}'}, "default_line: must be E.164"),
         ({"extra": '{"retention_window_hours": 48}'}, "retention window: must be 1 to 24 hours"),
         ({"extra": '{"read_timeout": "soon"}'}, "read_timeout: must be a number above 0 and at most 86400, got 'soon'"),
