@@ -218,8 +218,18 @@ def _parquet(path: str, field: str) -> Iterator[Row]:
         except broken as error:
             raise InvalidRequestError(f"{field}: {path!r} is no Parquet file") from error
         _check_names(table.schema_arrow.names, field)
-        for batch in table.iter_batches(batch_size=PARQUET_BATCH, use_threads=False):
-            yield from batch.to_pylist()
+        for number, batch in enumerate(table.iter_batches(batch_size=PARQUET_BATCH, use_threads=False)):
+            try:
+                rows = batch.to_pylist()
+            except UnicodeDecodeError:
+                raise
+            except (LookupError, OverflowError, ValueError) as error:
+                raise InvalidRequestError(
+                    f"{field}: rows {number * PARQUET_BATCH + 1} and following of {path!r} hold what Python has no "
+                    "value for, such as a time in nanoseconds, of a far year or of an unknown zone "
+                    f"({type(error).__name__})"
+                ) from None  # the error holds the value
+            yield from rows
 
 
 @contextmanager

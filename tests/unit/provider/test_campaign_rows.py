@@ -304,6 +304,21 @@ def test_csv_says_itself_what_is_between_its_values(tmp_path: Path, text: str) -
     assert read(path=path) == [{"to": ANN, "name": "Ann"}]
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (2**30, pyarrow.date32()),
+        (2**62, pyarrow.duration("s")),
+        (0, pyarrow.timestamp("s", "Mars/Phobos")),
+    ],
+)
+def test_a_parquet_value_that_python_has_not(tmp_path: Path, value: int, kind: pyarrow.DataType) -> None:
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"to": [ANN], "at": pyarrow.array([value], kind)}), path)
+    with pytest.raises(InvalidRequestError, match=r"^rows_path: rows 1 and following of .* has no value for"):
+        read(path=path)
+
+
 def test_a_header_may_hold_what_separates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text('to,"first; last;\nname;"\n+12025550121,a;b\n+12025550122;x\n')
