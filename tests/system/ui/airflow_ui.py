@@ -50,7 +50,8 @@ class AirflowUI:
 
     Attributes:
         app: the ASGI application.
-        api: answers, by the path of the request; what is not there is not found.
+        api: answers, or functions that make them of the query, by the path of the request; what is not there is not
+            found.
     """
 
     def __init__(self) -> None:
@@ -70,4 +71,5 @@ class AirflowUI:
     def _answer(self, request: Request) -> Response:
         if request.url.path not in self.api:
             return JSONResponse({"detail": "Not found"}, 404)
-        return JSONResponse(self.api[request.url.path])
+        found = self.api[request.url.path]
+        return JSONResponse(found(request.query_params) if callable(found) else found)

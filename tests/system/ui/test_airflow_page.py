@@ -49,16 +49,16 @@ def airflow() -> AirflowUI:
 
 @pytest.fixture
 def show(browser: Browser, airflow: AirflowUI) -> Iterator[Callable[..., Page]]:
-    """Opens the page of the campaign. What the page reports as an error fails the test."""
+    """Opens a page, by default of the campaign. What it reports as an error fails the test."""
     opened: list[Page] = []
     errors: list[str] = []
 
-    def start(**options: Any) -> Page:
+    def start(path: str = PAGE, **options: Any) -> Page:
         page = browser.new_page(**{"viewport": WIDE, **options})
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         opened.append(page)
-        page.goto(origin + PAGE)
+        page.goto(origin + path)
         return page
 
     with running_app(airflow.app) as origin:
@@ -107,6 +107,43 @@ def test_a_record_of_an_earlier_version_is_shown(show: Callable[..., Page], airf
     page.get_by_text("178 of 400 recipients settled").wait_for()
     assert page.get_by_role("meter", name=f"{B}: messages").get_attribute("aria-valuetext") == "20 of 7,000"
     assert page.get_by_role("table", name="Failed").count() == 0
+
+
+def test_the_latest_of_all_tasks(show: Callable[..., Page], airflow: AirflowUI) -> None:
+    task = {"dag_id": "spring", "dag_run_id": "run", "map_index": -1, "state": "running", "start_date": None}
+    read_until = "2026-03-02T10:00:00Z"
+    lines = [
+        {"line": A, "window_hours": None, "read_until": read_until, "gap": False},
+        {"line": B, "window_hours": 24, "read_until": read_until, "gap": True},
+    ]
+    ids = {"LinqSendCampaignOperator": "send", "LinqExtractOperator": "extract"}
+    airflow.api["/api/v2/dags/~/dagRuns/~/taskInstances"] = lambda query: {
+        "task_instances": [{**task, "id": ids[query["operator"]], "task_id": ids[query["operator"]]}]
+    }
+    airflow.api[TASK.replace("send", "extract") + "/xcomEntries/return_value"] = {"value": {"lines": lines}}
+    page = show("/plugin/linq")
+    assert "178 of 400" in page.get_by_role("row").filter(has_text="spring").inner_text()
+    page.get_by_text("messages don't expire").wait_for()
+    page.get_by_text("a gap: messages may have expired unread").wait_for()
+    page.get_by_role("link", name="run", exact=True).click()
+    page.get_by_text("178 of 400 recipients settled").wait_for()
+
+
+def test_what_a_message_has_on_record(show: Callable[..., Page], airflow: AirflowUI) -> None:
+    airflow.api[TASK]["operator"] = "LinqSendMessageOperator"
+    del airflow.api[f"{TASK}/state-store/linq_campaign_progress"]
+    record = {
+        "format": 1,
+        "status": "in_progress",
+        "line": A,
+        "key": "airflow-key",
+        "started_at": "2026-03-02T10:00:00Z",
+    }
+    airflow.api[f"{TASK}/state-store"] = {"task_state_store": [{"key": "linq_message", "value": record}]}
+    page = show()
+    page.get_by_text("A request was begun, and its answer is not on record.").wait_for()
+    for value in (A, "airflow-key"):
+        page.get_by_text(value, exact=True).wait_for()
 
 
 def test_outcomes_say_what_a_code_means(
