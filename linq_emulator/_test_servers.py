@@ -25,10 +25,10 @@ from linq_emulator._control_client import Emulator
 
 __all__ = ["EmulatorOptions", "EmulatorProcess", "EmulatorThread", "StartedEmulator"]
 
-_STOP_SECONDS = 20
+_STOP_SECONDS: Final = 60
 
 #: A process that dies closes its connections first. Its end is waited for so long when one of them breaks.
-_DEATH_SECONDS: Final = 2
+_DEATH_SECONDS: Final = 20
 
 #: Lines of standard error that are kept for the message of how a process has ended.
 _LAST_LINES: Final = 20

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -29,7 +30,7 @@ def _file(path: Path, *lines: str) -> str:
 
 
 def _database(path: Path, monkeypatch: pytest.MonkeyPatch, *handles: str | None) -> None:
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("create table opt_outs (handle text)")
         database.executemany("insert into opt_outs values (?)", [(handle,) for handle in handles])
     monkeypatch.setenv("AIRFLOW_CONN_PEOPLE", json.dumps({"conn_type": "sqlite", "host": str(path)}))

@@ -136,7 +136,6 @@ class Senders:
         try:
             status = deliver(self._url, body_of(number), session)
         except requests.ConnectionError:
-            self._is_up.clear()
             return False
         assert status in (200, 503)
         if status == 200:
