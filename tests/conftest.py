@@ -13,12 +13,14 @@ from hypothesis import settings
 
 from linq_emulator.testing import EmulatorOptions, EmulatorProcess
 from tests.support.postgres import new_database, running_postgres
+from tests.support.seeds import IS_FULL
 
 pytest_plugins = ["linq_emulator.pytest_plugin"]
 
-# A busy machine is no failure.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# A busy machine is no failure. And what one example in thousands shows is found by full drills, which draw others each
+# time, and not by a change that has nothing to do with it.
+settings.register_profile("gate", deadline=None, derandomize=not IS_FULL)
+settings.load_profile("gate")
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 
-__all__ = ["GIVEN_SEED", "seed"]
+__all__ = ["GIVEN_SEED", "IS_FULL", "seed"]
+
+#: Whether these are full drills, which look where no run before has looked.
+IS_FULL = os.environ.get("LINQ_DRILLS") == "full"
 
 #: The seed in `LINQ_SEED`, which repeats a run; None if there is none.
 GIVEN_SEED = int(os.environ["LINQ_SEED"]) if "LINQ_SEED" in os.environ else None
@@ -13,7 +16,6 @@ GIVEN_SEED = int(os.environ["LINQ_SEED"]) if "LINQ_SEED" in os.environ else None
 
 def seed() -> int:
     """The seed of a test, which it prints: that of `LINQ_SEED`, otherwise a new one in full drills, and 1 elsewhere."""
-    is_full = os.environ.get("LINQ_DRILLS") == "full"
-    chosen = GIVEN_SEED if GIVEN_SEED is not None else random.randrange(10**9) if is_full else 1
+    chosen = GIVEN_SEED if GIVEN_SEED is not None else random.randrange(10**9) if IS_FULL else 1
     print(f"seed: LINQ_SEED={chosen}")
     return chosen

@@ -131,7 +131,6 @@ def _ask(world: World, label: str, mode: GenerationMode) -> None:
     @given(case=OPERATIONS[label].as_strategy(generation_mode=mode), seed=st.integers(0, 2**32))
     @settings(
         max_examples=CASES,
-        derandomize=not FULL,
         deadline=None,
         database=None,
         phases=[Phase.generate],

@@ -348,6 +348,12 @@ def test_an_archive_that_hangs_is_not_waited_for_longer_than_the_platform_waits(
         assert deliver(receiver.url, body_of(1)) == 200
 
 
+def read_ids(url: str, since: str | None = None) -> tuple[list[str], str | None]:
+    """See `ids_of`. The connection to a database is closed, and not left to the garbage collector."""
+    with closing(open_archive(url)) as archive:
+        return ids_of(archive, since)
+
+
 @pytest.mark.parametrize("kind", ["folder", "database"])
 @pytest.mark.parametrize("what", ["all", "one file", "cut", "replaced"])
 def test_nothing_is_acknowledged_that_goes_into_a_removed_file(kind: str, what: str, tmp_path: Path) -> None:
@@ -356,7 +362,7 @@ def test_nothing_is_acknowledged_that_goes_into_a_removed_file(kind: str, what: 
     url = str(place) if kind == "folder" else f"sqlite:///{place / 'a.db'}"
     with ReceiverThread(open_archive(url)) as receiver:
         assert deliver(receiver.url, body_of(0)) == 200
-        _, position = ids_of(open_archive(url))
+        _, position = read_ids(url)
         assert position
         (file,) = [path for path in place.rglob("*") if path.suffix in (".jsonl", ".db")]
         if what == "all":
@@ -374,8 +380,8 @@ def test_nothing_is_acknowledged_that_goes_into_a_removed_file(kind: str, what: 
         assert len(acknowledged) >= 4, "it recovers by itself"
         # Also for a reader who knows the earlier files.
         for since in (None, position):
-            assert acknowledged <= set(ids_of(open_archive(url), since)[0])
-    assert acknowledged <= set(ids_of(open_archive(url), position)[0])
+            assert acknowledged <= set(read_ids(url, since)[0])
+    assert acknowledged <= set(read_ids(url, position)[0])
 
 
 def test_nothing_is_acknowledged_that_goes_into_a_removed_spool(tmp_path: Path) -> None:
