@@ -137,5 +137,6 @@ if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of 
         if name == "__version__":  # when it is asked for: the look-up reads files
             from importlib.metadata import version
 
-            return version("linq-connectors")
+            globals()[name] = version("linq-connectors")  # from now on it is found without this function
+            return globals()[name]
         return load(__name__, ("linq_client._outgoing", "linq_client._retry", "linq_client.client"), name)

@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import IO, Any, Final
@@ -249,15 +249,18 @@ class _Session(requests.Session):
         """Follow no redirect, nor prepare to: `requests` would read all of the body first, and fail by the URL."""
 
 
+@cache  # the look-up of the version reads files, and takes longer than all else of a client
+def _user_agent() -> str:
+    ours, python = version("linq-connectors"), platform.python_version()
+    return f"linq-connectors/{ours} python/{python} requests/{requests.__version__}"
+
+
 def _new_session(pool_size: int, verify: bool | str) -> requests.Session:
     """Make a session that keeps `pool_size` connections to a host and may be used from as many threads."""
     session = _Session()
     session.trust_env = False  # neither ~/.netrc, nor what `_network` has settled already
     session.verify = verify
-    session.headers["User-Agent"] = (
-        f"linq-connectors/{version('linq-connectors')} python/{platform.python_version()} "
-        f"requests/{requests.__version__}"
-    )
+    session.headers["User-Agent"] = _user_agent()
     # The API sets no cookies, and a cookie jar is the one part of a session that threads would share and change.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = WatchedAdapter(pool_maxsize=pool_size, pool_block=True)

@@ -8,15 +8,16 @@ Stable are the command `tap-linq`, the class `tap_linq.tap.TapLinq`, settings, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__: str
 
 if not TYPE_CHECKING:  # or every name that is misspelled would pass for one of this package
 
-    def __getattr__(name: str) -> str:
+    def __getattr__(name: str) -> Any:
         if name == "__version__":  # when it is asked for: the look-up reads files
             from importlib.metadata import version
 
-            return version("linq-connectors")
+            globals()[name] = version("linq-connectors")  # from now on it is found without this function
+            return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
