@@ -12,7 +12,6 @@ from linq_client.webhooks import decode, message_fields
 from linq_webhooks.archive import Archive, StoredEvent, open_archive
 from linq_webhooks.sinks._compaction import Compaction
 from linq_webhooks.sinks._compaction import compact as compact_files
-from linq_webhooks.sinks.database import DatabaseArchive
 from linq_webhooks.sinks.files import FileArchive
 
 __all__ = ["Compaction", "Erasure", "compact", "erase"]
@@ -69,6 +68,8 @@ def erase(url: str, handle: str, *, chats: Collection[str] = (), encryption_key:
             another key.
         ArchiveError: it can't be read or written.
     """
+    from linq_webhooks.sinks.database import DatabaseArchive  # here: a receiver starts without SQLAlchemy
+
     check_sender(handle, "handle")
     archive = open_archive(url, encryption_key=encryption_key)
     try:

@@ -9,11 +9,13 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from linq_client import ConflictError, LinqClient, LinqError, NotFoundError, SettingsError
-from linq_client.models import WebhookSubscription
+
+if TYPE_CHECKING:
+    from linq_client.models import WebhookSubscription
 
 __all__ = [
     "DEFAULT_EVENTS",
