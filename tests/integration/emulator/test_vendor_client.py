@@ -221,14 +221,13 @@ def test_each_path_of_the_vendors_client_is_known(emulator: EmulatorProcess) -> 
         )
     assert len(calls) > 60
     lacking = set()
-    for method, template in calls:
-        path = re.sub(r"{[^}]*}", "00000000-0000-4000-8000-000000000000", template)
-        response = httpx.request(
-            method, emulator.base_url + path, headers={"Authorization": f"Bearer {emulator.api_key}"}, timeout=300
-        )
-        if response.status_code == 404 and (error := response.json()["error"])["code"] == 1005:
-            assert "linq-emulator" in error["message"], (method, template)
-            lacking.add(template)
+    with httpx.Client(headers={"Authorization": f"Bearer {emulator.api_key}"}, timeout=300) as client:
+        for method, template in calls:
+            path = re.sub(r"{[^}]*}", "00000000-0000-4000-8000-000000000000", template)
+            response = client.request(method, emulator.base_url + path)
+            if response.status_code == 404 and (error := response.json()["error"])["code"] == 1005:
+                assert "linq-emulator" in error["message"], (method, template)
+                lacking.add(template)
     assert lacking
     assert all(template.startswith("/v3/payment") for template in lacking)
 
