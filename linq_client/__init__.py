@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender
-from linq_client._handles import normal_handle
+from linq_client._handles import comparable_handle, handle_forms, normal_handle
 from linq_client._lazy import load
 from linq_client._pagination import Page, Paginator
 from linq_client._response import APIResponse
@@ -127,6 +127,8 @@ __all__ = [
     "check_line",
     "check_recipients",
     "check_sender",
+    "comparable_handle",
+    "handle_forms",
     "message_from",
     "normal_handle",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 
 from linq_client import models
 from linq_client._checks import check_sender
-from linq_client._handles import normal_handle, shown_handle
+from linq_client._handles import comparable_handle, handle_forms, shown_handle
 from linq_client.client import LinqClient
 from linq_client.errors import AuthenticationError, ErrorCode, InvalidRequestError, LinqError, NotFoundError
 from linq_client.sync import StableListReader, read_stable
@@ -99,19 +99,19 @@ def erase_person(
             is deleted; call again to continue.
     """
     check_sender(handle, "handle")
-    person = normal_handle(handle)
-    own = {normal_handle(line.phone_number) for line in client.phone_numbers.list() if line.phone_number}
+    person = comparable_handle(handle)
+    own = {comparable_handle(line.phone_number) for line in client.phone_numbers.list() if line.phone_number}
     if person in own:
         raise InvalidRequestError("handle: must be that of a person, got a line of this account")
     report = ErasureReport(shown_handle(person), dry_run)
     # Whether the API compares addresses in one case is not documented.
-    spellings = dict.fromkeys((handle, person))
+    spellings = dict.fromkeys((handle, *handle_forms(handle)))
     chats = {chat.id: chat for one in spellings for chat in read_stable(client.chats.list(to=one))}
     for chat_id in chat_ids:
         if chat_id not in chats:
             chats[chat_id] = client.chats.get(chat_id)
     for chat in chats.values():
-        others = {normal_handle(one.handle) for one in chat.handles if not one.is_me} - own
+        others = {comparable_handle(one.handle) for one in chat.handles if not one.is_me} - own
         # A list that came unfiltered, through a proxy say, or an id with a typo must not cost others their messages.
         if person not in others:
             log.warning("Chat %s is passed over: %s is not in it", chat.id, report.person)
@@ -174,7 +174,7 @@ class _Chat:
     @staticmethod
     def _handle_of(value: object) -> str | None:
         text = value.get("handle") if isinstance(value, dict) else value
-        return normal_handle(text) if isinstance(text, str) else None
+        return comparable_handle(text) if isinstance(text, str) else None
 
     def _is_deleted(self, kind: str, id_: str) -> bool:
         delete = self._client.messages.delete if kind == "message" else self._client.attachments.delete

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from linq_client import check_sender
+from linq_client import check_sender, handle_forms
 from linq_client.errors import LinqError, SettingsError
 from linq_client.webhooks import decode, message_fields
 from linq_webhooks.archive import Archive, StoredEvent, open_archive
@@ -97,7 +97,7 @@ class _Person:
     """
 
     def __init__(self, handle: str, chats: Collection[str]) -> None:
-        self._handle = handle.casefold()
+        self._forms = frozenset(map(str.casefold, handle_forms(handle)))
         self._named = frozenset(chats)
         self._occurs_in: set[str] = set()
         self._direct: set[str] = set()
@@ -123,9 +123,10 @@ class _Person:
 
     def _is_named_in(self, event: StoredEvent) -> bool:
         try:
-            return self._handle in _texts_of(decode(event.body))
+            return not self._forms.isdisjoint(_texts_of(decode(event.body)))
         except (LinqError, RecursionError):  # nobody can say where in it
-            return self._handle in event.body.decode(errors="replace").casefold()
+            text = event.body.decode(errors="replace").casefold()
+            return any(form in text for form in self._forms)
 
 
 def _check_in_use(archive: Archive) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.xcom import inbound_message
-from linq_client import InvalidRequestError, check_handle, check_line, check_sender
+from linq_client import InvalidRequestError, check_handle, check_line, check_sender, comparable_handle
 from linq_client.models import Message
 
 
@@ -119,4 +119,5 @@ class MessageFilter:
 
 
 def _is_from(message: Message, handle: str) -> bool:
-    return message.from_handle is not None and message.from_handle.handle.casefold() == handle.casefold()
+    sender = message.from_handle
+    return sender is not None and comparable_handle(sender.handle) == comparable_handle(handle)

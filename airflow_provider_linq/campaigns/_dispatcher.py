@@ -49,7 +49,7 @@ from airflow_provider_linq.campaigns._state import (
     transition,
 )
 from airflow_provider_linq.campaigns._suppression import SuppressionReader
-from linq_client import AuthenticationError, LinqError, SettingsError
+from linq_client import AuthenticationError, LinqError, SettingsError, comparable_handle
 
 log = logging.getLogger(__name__)
 
@@ -374,7 +374,7 @@ class Dispatcher:
         """Begin no more requests if somebody who may yet be sent to is on the list: what follows, a new run decides."""
         waiting = [one for lane in self._queue.waiting for one in lane.waiting if isinstance(one, Recipient)]
         waiting += [job.recipient for job in self._checkpoint.open_jobs if job.recipient.is_sendable]
-        if number := sum(not suppressed.isdisjoint(one.to) for one in waiting):
+        if number := sum(not suppressed.isdisjoint(map(comparable_handle, one.to)) for one in waiting):
             self._restart = Deferral(0.0, f"{number:,} who were to be sent to are on the suppression list now")
 
     def _save(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_linq.campaigns._rows import BadRow, is_missing, rows_of_file, rows_of_query
 from airflow_provider_linq.campaigns._validate import handles_in
-from linq_client import InvalidRequestError
+from linq_client import InvalidRequestError, comparable_handle
 
 if TYPE_CHECKING:
     from airflow_provider_linq.campaigns.config import Campaign
@@ -90,7 +90,7 @@ class SuppressionReader:
 
 def read_suppression(campaign: Campaign) -> frozenset[str]:
     """
-    Return the handles that a campaign must not write to, in their normal form, of all sources that it names.
+    Return the handles that a campaign must not write to, in the form to compare, of all sources that it names.
 
     What can't be read for sure is refused, and so is a source that names nobody: an export that broke off, or a
     query with a mistake in it, must not come to mean that everybody may be written to.
@@ -103,7 +103,7 @@ def read_suppression(campaign: Campaign) -> frozenset[str]:
         for number, value in enumerate(values, start=1):
             if isinstance(value, BadRow):
                 raise InvalidRequestError(f"{source}: entry {number} can't be read: {value.why}")
-            found.update(_handles(value, source, number))
+            found.update(map(comparable_handle, _handles(value, source, number)))
         if not number:
             raise InvalidRequestError(f"{source}: must name somebody, got none; leave it out if nobody is suppressed")
         log.info("%s names %d handles that are not written to", source, len(found) - before)

@@ -14,7 +14,7 @@ from airflow_provider_linq._internal.uploads import NO_FILES, FileRules, check_m
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns._rows import BadRow, Row, is_missing
 from airflow_provider_linq.campaigns._templates import Render
-from linq_client import InvalidRequestError, check_recipients, normal_handle
+from linq_client import InvalidRequestError, check_recipients, comparable_handle, normal_handle
 
 #: How many examples of each problem a report has, and how many problems.
 EXAMPLES: Final = 10
@@ -80,8 +80,8 @@ def validate_rows(
     :param first_in_chat: the message may be the first of its chat, so the rules for those apply.
     :param groups: whether text with several handles is a group, too. Lists of contacts have several numbers of one
         person in a cell: as a group, all of its people would see each other and the message.
-    :param suppressed: handles, in their normal form, of people who must not be written to, in groups either. What else
-        is wrong with their rows is of no interest.
+    :param suppressed: handles, in the form to compare, of people who must not be written to, in groups either. What
+        else is wrong with their rows is of no interest.
     :param named: columns that the message names.
     :param files: which files the messages may name.
     :raises InvalidRequestError: ``timezone`` is none, or one of these columns is in no row.
@@ -102,8 +102,8 @@ def validate_rows(
         name = default
         try:
             to = handles_in(row.get(to_field), to_field, groups=groups)
-            if to in numbers:
-                detail = f"{to_field}: must not be that of an earlier row, got that of row {numbers[to]}"
+            if (earlier := numbers.get(_compared(to))) is not None:
+                detail = f"{to_field}: must not be that of an earlier row, got that of row {earlier}"
                 found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
                 continue
             suppression = _suppression_of(to, suppressed)
@@ -124,17 +124,23 @@ def validate_rows(
             found.excluded.append(Outcome(number, to, "skipped", "suppressed", suppression))
             unsendable.setdefault(to, recipient)
             continue
-        numbers[to] = number
+        numbers[_compared(to)] = number
         found.recipients.append(recipient)
-    found.unsendable = [one for to, one in unsendable.items() if to not in numbers]
+    found.unsendable = [one for to, one in unsendable.items() if _compared(to) not in numbers]
     if columns:
         _check_columns(columns, {"to_field": to_field, "timezone_field": timezone_field}, named)
     return found
 
 
-def _suppression_of(to: Sequence[str], suppressed: Collection[str]) -> str | None:
+def _compared(to: tuple[str, ...]) -> tuple[str, ...]:
+    """Return recipients in the form to compare; nearly always the same object, of which there may be a million."""
+    found = tuple(map(comparable_handle, to))
+    return to if found == to else found
+
+
+def _suppression_of(to: tuple[str, ...], suppressed: Collection[str]) -> str | None:
     """Return the rule that keeps a recipient from being written to. It has no number, since logs show it."""
-    among = [index for index, handle in enumerate(to) if handle in suppressed]
+    among = [index for index, handle in enumerate(_compared(to)) if handle in suppressed]
     if not among:
         return None
     return f"{f'to[{among[0]}]' if len(to) > 1 else 'to'}: must not be on the suppression list"

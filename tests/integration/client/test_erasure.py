@@ -68,6 +68,13 @@ def test_a_dry_run_counts_and_deletes_nothing(emulator: Emulator, client: LinqCl
     assert ANN not in str(asdict(report)).lower()
 
 
+def test_a_number_is_found_in_either_of_its_forms(emulator: Emulator, client: LinqClient) -> None:
+    """The platform may show it in another one than it was written in."""
+    chat_id = receive(emulator, "+525550100134")["chat_id"]
+    report = erase_person(client, "+5215550100134")
+    assert (report.direct_chats, report.messages_deleted) == ([chat_id], 1)
+
+
 @pytest.mark.parametrize("tombstones", [False, True])
 def test_what_is_theirs_goes_and_what_is_of_others_stays(
     emulator: Emulator, client: LinqClient, direct: str, group: str, tombstones: bool

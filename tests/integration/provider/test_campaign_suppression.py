@@ -58,6 +58,13 @@ def test_suppressed_people_are_skipped_from_all_sources_together(
     assert found["person1@example.com"]["status"] == "skipped"
 
 
+def test_a_number_is_suppressed_in_either_of_its_forms(emulator: Emulator) -> None:
+    rows = [{"to": "+5215550100134", "name": "Ann"}, {"to": "+525550100135", "name": "Bob"}, *people(1)]
+    result = campaign(rows=rows, suppression=["+525550100134", "+5215550100135"]).execute(context(Store()))
+    assert sent_to(emulator) == once([rows[2]])
+    assert result["skipped"]["suppressed"] == 2
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [

@@ -288,6 +288,14 @@ def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
         assert erase(somewhere, ann) == Erasure(erased=0, left=0)
 
 
+def test_a_number_is_erased_in_either_of_its_forms(somewhere: str) -> None:
+    with time_machine.travel(START) as clock, closing(open_archive(somewhere)) as archive:
+        archive.append([event(1, body_of(1, data={"from": "+525550100134"})), event(2)])
+        clock.shift(timedelta(hours=5))
+        append(somewhere, 3)
+        assert erase(somewhere, "+5215550100134") == Erasure(erased=1, left=0)
+
+
 @pytest.mark.parametrize(
     "data",
     [

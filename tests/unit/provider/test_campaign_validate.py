@@ -142,6 +142,13 @@ def test_a_second_row_for_the_same_handles_is_a_duplicate() -> None:
     ]
 
 
+@pytest.mark.parametrize(("one", "other"), [("+5215550100134", "+525550100134"), ("+551195550134", "+5511995550134")])
+def test_a_number_in_another_form_is_a_duplicate(one: str, other: str) -> None:
+    validated = validate([{"to": one}, {"to": other}, {"to": ANN}])
+    assert [recipient.to for recipient in validated.recipients] == [(one,), (ANN,)], "sent to as it was given"
+    assert [(excluded.row, excluded.reason) for excluded in validated.excluded] == [(2, "duplicate")]
+
+
 def test_a_row_that_is_invalid_takes_the_place_of_none() -> None:
     rows = [{"to": ANN, "name": ""}, {"to": ANN, "name": "Ann"}]
     assert [recipient.number for recipient in validate(rows, "{{ row.name }}").recipients] == [2]

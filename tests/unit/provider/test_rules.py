@@ -106,6 +106,11 @@ def test_only_the_handle_asked_for_counts() -> None:
     assert MessageFilter(from_handle=ANN).earliest(messages, NOON) is None
 
 
+def test_a_number_counts_in_either_of_its_forms() -> None:
+    found = MessageFilter(from_handle="+5215550100134").earliest([message("shown", 1, "+525550100134")], NOON)
+    assert found is not None
+
+
 @pytest.mark.parametrize(
     "value",
     ["2026-03-01T12:00:00Z", "2026-03-01T13:00:00+01:00", "2026-03-01 12:00", NOON, NOON.replace(tzinfo=None)],
