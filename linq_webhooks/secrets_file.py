@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def read_secrets(path: Path) -> dict[str, list[str]]:
         SettingsError: it can't be read, or a line is none of these (without being shown).
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"secret file {path}: cannot be read: {type(error).__name__}") from None
     return parse_secrets(lines, f"secret file {path}")
@@ -77,7 +78,7 @@ def parse_secrets(lines: Iterable[str], where: str) -> dict[str, list[str]]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) > 2:
+        if len(words) > 2 or (len(words) == 2 and not _is_id(words[0])):
             raise SettingsError(f"{where}: line {number} must be `<subscription id> whsec_...`, or a secret alone")
         subscription = words[0] if len(words) == 2 else SigningSecrets.ANY
         try:
@@ -85,6 +86,11 @@ def parse_secrets(lines: Iterable[str], where: str) -> dict[str, list[str]]:
         except SettingsError:
             raise SettingsError(f"{where}: line {number} has no secret, whsec_ and base64") from None
     return secrets
+
+
+def _is_id(word: str) -> bool:
+    """Whether a word can be an id: no delivery ever names one in quotes, with a colon, or a secret in its place."""
+    return re.fullmatch(r"(?!whsec_)[\w-]+", word) is not None
 
 
 def known_subscriptions(path: Path) -> set[str]:
@@ -98,9 +104,12 @@ def add_secret(path: Path, subscription_id: str, secret: str) -> None:
     Raises:
         OSError: it can't be written.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "rb+") as file:
         os.fchmod(descriptor, 0o600)
-        file.write(f"{subscription_id} {secret}\n")
+        # An editor, or `printf`, may have left the last line without an end.
+        size = file.seek(0, os.SEEK_END)
+        before = "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
+        file.write(f"{before}{subscription_id} {secret}\n".encode())
         file.flush()
         os.fsync(descriptor)

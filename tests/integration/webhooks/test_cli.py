@@ -15,7 +15,7 @@ from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
 from linq_webhooks.cli import main
-from linq_webhooks.secrets_file import add_secret
+from linq_webhooks.secrets_file import add_secret, read_secrets
 from linq_webhooks.subscriptions import DEFAULT_EVENTS
 from tests.support.webhook_events import event
 from tests.support.webhook_receiver import SECRET, ReceiverProcess, body_of, deliver
@@ -109,6 +109,18 @@ def test_a_subscription_is_made_once_and_heals(run: Run, client: LinqClient, tmp
         assert secret not in run_.stderr
 
 
+def test_a_secret_file_whose_last_line_has_no_end(run: Run, client: LinqClient, tmp_path: Path) -> None:
+    """As `printf` makes it, and editors of Windows, which begin it with a byte order mark."""
+    secrets = tmp_path / "secrets"
+    secrets.write_text(f"s1 {SECRET}", encoding="utf-8-sig")
+    ended = run("subscribe", URL, "--secret-file", str(secrets))
+    assert ended.returncode == 0, ended.stderr
+    (subscription,) = client.webhook_subscriptions.list()
+    found = read_secrets(secrets)
+    assert found.keys() == {"s1", subscription.id}
+    assert found["s1"] == [SECRET]
+
+
 def test_without_a_file_a_secret_is_printed_once(run: Run) -> None:
     first, second = (run("subscribe", URL) for _ in range(2))
     assert "whsec_" in first.stdout
@@ -137,7 +149,9 @@ def test_what_is_wrong_is_one_line(run: Run, arguments: list[str], words: str) -
     assert "topsecret" not in ended.stderr
 
 
-@pytest.mark.parametrize("secrets", ["", "# none", "s1 whsec_", "s1 abc", "a b c", "topsecret"])
+@pytest.mark.parametrize(
+    "secrets", ["", "# none", "s1 whsec_", "s1 abc", "a b c", "topsecret", f"s1: {SECRET}", f"'s1' {SECRET}"]
+)
 def test_without_a_secret_nothing_is_served(run: Run, tmp_path: Path, secrets: str) -> None:
     ended = run("serve", "--archive", str(tmp_path), secret=secrets)
     assert ended.returncode == 1
