@@ -70,26 +70,25 @@ function Lines({ progress }) {
     const sent = progress.days[day] || {};
     const health = (day === today && progress.lines) || {};
     const lines = [...new Set([...Object.keys(health), ...Object.keys(sent)])].sort().filter((line) => sent[line] || health[line].share !== null || health[line].excluded);
-    const most = Math.max(...lines.map((line) => (sent[line] || [0])[0]));
     return lines.length > 0 && h(UI.Box, { key: day }, h(Heading, null, `Lines on ${day} (UTC)`),
-      lines.map((line) => h(LineOfDay, { key: line, name: line || "the platform's choice", sent: sent[line] || [0, 0], health: health[line], most, progress })));
+      lines.map((line) => h(LineOfDay, { key: line, name: line || "the platform's choice", sent: sent[line] || [0, 0], health: health[line], progress })));
   });
 }
 
-function LineOfDay({ name, sent: [messages, newChats], health, most, progress: { messages_per_day: messageLimit, new_chats_per_day: chatLimit } }) {
+function LineOfDay({ name, sent: [messages, newChats], health, progress: { messages_per_day: messageLimit, new_chats_per_day: chatLimit } }) {
   const { reputation, share: part, excluded } = health || {};
   const used = excluded ? `not used: ${excluded}` : part === null || part === undefined ? "" : `${Math.round(100 * part)} % of new recipients`;
   return h(UI.Box, { borderWidth: 1, borderRadius: "md", px: 4, py: 2, my: 2 },
     h(UI.HStack, { gap: 3, wrap: "wrap", justify: "space-between" },
       h(UI.HStack, { gap: 3 }, h(UI.Text, { fontFamily: "mono", fontSize: "sm" }, name), reputation && h(UI.Badge, { colorPalette: REPUTATIONS[reputation] || "gray" }, words(reputation).toLowerCase())),
       h(Muted, null, used)),
-    h(DayMeter, { name, what: "messages", value: messages, limit: messageLimit, most }), h(DayMeter, { name, what: "new chats", value: newChats, limit: chatLimit, most }));
+    h(DayMeter, { name, what: "messages", value: messages, limit: messageLimit }), h(DayMeter, { name, what: "new chats", value: newChats, limit: chatLimit }));
 }
 
-/** What a line has sent of its limit for the day; without one, beside the line that has sent most. */
-function DayMeter({ name, what, value, limit, most }) {
+/** What a line has sent of its limit for the day; without one, the number alone: a full bar would say that it is full. */
+function DayMeter({ name, what, value, limit }) {
   const tone = limit && value >= limit ? "orange.400" : "blue.400";
-  return h(Meter, { label: sentence(what).slice(0, -1), name: `${name}: ${what}`, font: "body", value, most: limit || most || 1, tone, text: limit ? `${count(value)} of ${count(limit)}` : count(value) });
+  return h(Meter, { label: sentence(what).slice(0, -1), name: `${name}: ${what}`, font: "body", value, most: limit, tone, text: limit ? `${count(value)} of ${count(limit)}` : count(value) });
 }
 
 function Report({ report }) {

@@ -100,6 +100,15 @@ def test_each_line_shows_its_health_and_its_limits(show: Callable[..., Page]) ->
     assert page.get_by_role("meter", name=f"{A}: messages").count() == 2
 
 
+def test_without_a_limit_no_line_looks_full(show: Callable[..., Page], airflow: AirflowUI) -> None:
+    record = {**PROGRESS, "new_chats_per_day": None}
+    airflow.api[f"{TASK}/state-store/linq_campaign_progress"] = {"value": record}
+    page = show()
+    page.get_by_role("meter", name=f"{A}: messages").first.wait_for()
+    assert page.get_by_role("meter", name="new chats").count() == 0
+    assert page.get_by_text("50", exact=True).count() == 1, "the number is there"
+
+
 def test_a_record_of_an_earlier_version_is_shown(show: Callable[..., Page], airflow: AirflowUI) -> None:
     before = {name: value for name, value in PROGRESS.items() if name not in ("lines", "failed_by_code")}
     airflow.api[f"{TASK}/state-store/linq_campaign_progress"] = {"value": before}
