@@ -145,6 +145,8 @@ class SegmentReader:
         self._on_damage = on_damage
         #: How far each complete segment goes, so that one that was read is not decompressed again at each poll.
         self._ends: dict[str, dict[str, tuple[int, int]]] = {}
+        #: Complete segments of which only the beginning could be read when this was last tried.
+        self._cut_short: set[str] = set()
 
     def unread(self, segment: Segment, position: Position) -> Iterator[Line]:
         """Read the whole lines of a segment that are after a position.
@@ -165,20 +167,21 @@ class SegmentReader:
             ends[line.writer] = line.place[1:]
             if not position.has_read(line.writer, *line.place[1:]):
                 yield line
-        if segment.is_complete:
+        if segment.is_complete and segment.path not in self._cut_short:
             self._ends[segment.path] = ends
 
     def forget_all_but(self, segments: Iterable[Segment]) -> None:
         """Drop what is remembered of segments that are not listed any more."""
         listed = {segment.path for segment in segments}
         self._ends = {path: ends for path, ends in self._ends.items() if path in listed}
+        self._cut_short &= listed
 
     def _lines(self, segment: Segment, start: int) -> Iterator[Line]:
         with self._store.errors(f"read {segment.path}"), self._store.open(segment.path) as file:
             content = gzip.GzipFile(fileobj=file) if segment.is_complete else file
             content.seek(start)
             end = start
-            for raw in _whole_lines(content, segment, self._store.name):
+            for raw in self._whole_lines(content, segment):
                 end += len(raw)
                 try:
                     # In front of a line may be pages that a loss of power kept from the disk.
@@ -188,16 +191,19 @@ class SegmentReader:
                 else:
                     yield line
 
-
-def _whole_lines(content: Any, segment: Segment, archive: str) -> Iterator[bytes]:
-    try:
-        for raw in content:
-            if not raw.endswith(b"\n"):  # being written, or cut by a crash before it was acknowledged
-                return
-            yield raw
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        # Written by a store that shows what is not complete yet.
-        log.warning("webhook archive %s: %s is cut short", archive, segment.path)
+    def _whole_lines(self, content: Any, segment: Segment) -> Iterator[bytes]:
+        try:
+            for raw in content:
+                if not raw.endswith(b"\n"):  # being written, or cut by a crash before it was acknowledged
+                    break
+                yield raw
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            # Written by a store that shows what is not complete yet: the rest may be there the next time.
+            if segment.path not in self._cut_short:
+                log.warning("webhook archive %s: %s is cut short", self._store.name, segment.path)
+            self._cut_short.add(segment.path)
+        else:
+            self._cut_short.discard(segment.path)
 
 
 def _line_of(raw: bytes, segment: Segment, end: int, archive: str) -> Line:

@@ -288,6 +288,20 @@ def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
         assert erase(somewhere, ann) == Erasure(erased=0, left=0)
 
 
+def test_what_a_store_shows_of_a_file_before_it_is_whole_is_not_all(tmp_path: Path) -> None:
+    """A watcher goes on with the rest, in the same process."""
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(number) for number in range(50)])
+    (segment,) = tmp_path.rglob("*.gz")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-20])
+    with closing(open_archive(str(tmp_path))) as reader:
+        first, position = ids_of(reader)
+        assert 0 < len(first) < 50
+        segment.write_bytes(whole)
+        assert [*first, *ids_of(reader, position)[0]] == [f"e{number}" for number in range(50)]
+
+
 def test_a_number_is_erased_in_either_of_its_forms(somewhere: str) -> None:
     with time_machine.travel(START) as clock, closing(open_archive(somewhere)) as archive:
         archive.append([event(1, body_of(1, data={"from": "+525550100134"})), event(2)])
