@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -150,7 +150,7 @@ class InboundReader:
         )
         listed, listed_at = shared.value, shared.requested_at
         is_due = time.monotonic() - self._swept_at >= SWEEP_EVERY
-        sweep = to is not None or self._is_updated_at_reliable is False or is_due
+        sweep = bool(to) or self._is_updated_at_reliable is False or is_due
         chats = {chat.id: chat for chat in listed.chats}
         due = [
             chat
@@ -178,7 +178,7 @@ class InboundReader:
 
     def _may_be_with_sender(self, chat: _Chat) -> bool:
         sender = self._filter.from_handle
-        return sender is None or self._filter.listed_by is not None or sender.casefold() in chat.handles
+        return sender is None or bool(self._filter.listed_by) or sender.casefold() in chat.handles
 
     def _may_have_new(self, chat: _Chat, since: datetime) -> bool:
         if chat.updated_at is None:
@@ -283,11 +283,17 @@ async def _outage(client: LinqClient) -> Exception | None:
     return None
 
 
-def _chats(client: LinqClient, line: str | None, to: str | None) -> _ListedChats:
-    reader = StableListReader.of(client.chats.list(from_=line, to=to))
-    items = list(_items(reader, "the list of chats"))
-    assert reader.started is not None
-    return _ListedChats([_Chat.of(item, reader.started) for item in items], reader.started)
+def _chats(client: LinqClient, line: str | None, to: Sequence[str]) -> _ListedChats:
+    chats: dict[str, _Chat] = {}
+    started: datetime | None = None
+    for one in to or (None,):
+        reader = StableListReader.of(client.chats.list(from_=line, to=one))
+        items = list(_items(reader, "the list of chats"))
+        assert reader.started is not None
+        started = started or reader.started
+        chats.update((item["id"], _Chat.of(item, reader.started)) for item in items)
+    assert started is not None
+    return _ListedChats(list(chats.values()), started)
 
 
 def _messages(client: LinqClient, chat_id: str) -> PollResult:

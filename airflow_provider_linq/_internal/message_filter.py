@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.xcom import inbound_message
-from linq_client import InvalidRequestError, check_handle, check_line, check_sender, comparable_handle
+from linq_client import InvalidRequestError, check_handle, check_line, check_sender, comparable_handle, handle_forms
 from linq_client.models import Message
 
 
@@ -93,12 +93,20 @@ class MessageFilter:
         return min(found, key=lambda message: (message.created_at, message.id), default=None)
 
     @cached_property
-    def listed_by(self) -> str | None:
-        """The sender, if the API lists the chats with them: it takes handles, and a short code is none."""
+    def listed_by(self) -> tuple[str, ...]:
+        """
+        The sender, in each form that the API may know, if it lists the chats with them; else empty.
+
+        It takes handles, and a short code is none.
+        """
+        if self.from_handle is None:
+            return ()
         try:
-            return None if self.from_handle is None else check_handle(self.from_handle)
+            given = check_handle(self.from_handle)
         except InvalidRequestError:
-            return None
+            return ()
+        forms = handle_forms(given)
+        return forms if len(forms) > 1 else (given,)
 
     @cached_property
     def _search(self) -> TextSearch | None:

@@ -129,6 +129,16 @@ def test_what_is_no_reply(emulator: Emulator) -> None:
     assert not of_bob.poke(context())
 
 
+def test_a_sender_is_found_in_either_form_of_their_number(emulator: Emulator) -> None:
+    """The platform lists their chat by the form that it shows, whatever the message was written to."""
+    body = {"from": "+525550100134", "line": emulator.lines[0], "text": "Yes"}
+    emulator.control("POST", "inbound", body)
+    sensor = LinqMessageSensor(task_id="s", from_handle="+5215550100134", since="2020-01-01T00:00:00Z")
+    found = sensor.poke(context())
+    assert found
+    assert found.xcom_value["text"] == "Yes"
+
+
 def test_a_run_that_started_earlier_counts_from_its_start(emulator: Emulator) -> None:
     chat = execute(LinqCreateChatOperator(task_id="t", to=ANN, message="Hi"))["chat_id"]
     reply(emulator, ANN, "Five minutes ago")
