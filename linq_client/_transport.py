@@ -99,6 +99,8 @@ class Transport:
         self._api_proxies = proxies.for_url(base_url)
         # Files lie on other hosts, whose URLs carry their own signature.
         self._files = _new_session(pool_size, verify)
+        # Where a packed body breaks off, what was unpacked seems to be all.
+        self._files.headers["Accept-Encoding"] = "identity"
         self._file_hosts = FileHosts(base_url)
         self._clock = BelievedClock()
 
@@ -240,6 +242,8 @@ class Transport:
                 raise error_from_response(response.status_code, None, response.headers, request=label)
             if into is None:
                 return 0
+            if response.status_code != 200:  # a part of it, or the promise of one later
+                raise APIConnectionError(f"{label}: no whole file came (HTTP {response.status_code})")
             exchange.extend(_expected_size(response, max_bytes) / SLOWEST_TRANSFER)
             return _save(response, into, max_bytes, label)
 

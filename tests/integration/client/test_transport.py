@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import time
 from collections.abc import Callable
@@ -266,6 +267,18 @@ def test_files_are_moved_without_the_key(tmp_path: object) -> None:
         ((method, path, headers),) = files.seen
     assert (method, path, headers["content-length"], headers["content-type"]) == ("PUT", "/up", "5", "image/png")
     assert "authorization" not in headers
+
+
+@pytest.mark.parametrize(
+    "response", [(202, {}, b"{}"), (204, {}, b""), (206, {"Content-Range": "bytes 0-2/9"}, b"abc")]
+)
+def test_what_is_no_whole_file_is_not_kept(response: tuple[int, dict[str, str], bytes]) -> None:
+    """It would pass for the file, and never be fetched again."""
+    file = io.BytesIO()
+    with serving(response, (200, {}, b"abcdefghi")) as server, client_of(server) as client:
+        assert client.transfer("GET", f"{server.url}/f", into=file) == 9
+        assert [request[2]["accept-encoding"] for request in server.seen] == ["identity"] * 2
+    assert file.getvalue() == b"abcdefghi"
 
 
 def test_an_upload_is_repeated_from_its_start() -> None:
