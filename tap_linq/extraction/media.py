@@ -24,7 +24,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from linq_client import InvalidRequestError, LinqError, NotFoundError, PermissionDeniedError
+from linq_client import AuthenticationError, InvalidRequestError, LinqError, NotFoundError, PermissionDeniedError
 from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
 from tap_linq.extraction.records import NOT_STORED, Record
 
@@ -221,6 +221,7 @@ class MediaStore:
         if isinstance(url, str) and url:
             try:
                 return self._client.transfer("GET", url, into=file, max_bytes=self._max_bytes)
-            except (NotFoundError, PermissionDeniedError):
+            except (AuthenticationError, InvalidRequestError, NotFoundError, PermissionDeniedError):
+                # Stores say in many ways that a signature has expired: 400, 401, 403, 404, 410.
                 file.seek(0)
         return self._client.attachments.download(record["attachment_id"], file, max_bytes=self._max_bytes)

@@ -136,16 +136,18 @@ def test_a_file_without_an_id_can_t_be_stored(
     assert row["error"] == "the attachment has no id that could name a file"
 
 
-def test_a_url_that_has_expired_is_asked_for_anew(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("url", ["{}0", "http://files.example.com/a.pdf"])
+def test_a_url_that_is_refused_is_asked_for_again(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
+    """It has expired, or its host, or the client, says of it that it is none."""
     receive_file(emulator)
     request = LinqClient.request
 
     def expired(self: LinqClient, method: str, path: str, **options: Any) -> Any:
         reply = request(self, method, path, **options)
         for message in reply.body.get("messages", ()):
-            message["parts"][0]["url"] += "0"
+            message["parts"][0]["url"] = url.format(message["parts"][0]["url"])
         return reply
 
     monkeypatch.setattr(LinqClient, "request", expired)
