@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
@@ -30,11 +31,13 @@ DEFAULT_ARCHIVE: Final = "./linq-webhooks"
 
 _SECRET_VARIABLE: Final = "LINQ_WEBHOOK_SECRET"
 _KEY_VARIABLE: Final = "LINQ_WEBHOOK_ENCRYPT_KEY"
+_ARCHIVE_VARIABLE: Final = "LINQ_WEBHOOK_ARCHIVE"
+_VARIABLES: Final = (_SECRET_VARIABLE, _KEY_VARIABLE, _ARCHIVE_VARIABLE)
 
 archive_option = click.option(
     "--archive",
     default=DEFAULT_ARCHIVE,
-    envvar="LINQ_WEBHOOK_ARCHIVE",
+    envvar=_ARCHIVE_VARIABLE,
     show_envvar=True,
     help="Where events are kept: a folder, an fsspec URL, sqlite:///... or postgresql+psycopg://...",
 )
@@ -62,6 +65,15 @@ def _reported(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _encryption_key(file: Path | None) -> bytes | None:
+    """Return the archive key, None if there is none.
+
+    Raises:
+        SettingsError: a variable has nearly one of the names: with a typing error, bodies would not be encrypted.
+            Others may be of other programs, such as those that Kubernetes sets for a service.
+    """
+    for name in {one for one in os.environ if one.startswith("LINQ_")} - set(_VARIABLES):
+        if near := get_close_matches(name, _VARIABLES, n=1, cutoff=0.9):
+            raise SettingsError(f"{name} (environment): is no variable, did you mean {near[0]}?")
     if file is not None:
         return file.read_bytes()
     value = os.environ.get(_KEY_VARIABLE)

@@ -159,6 +159,20 @@ def test_without_a_secret_nothing_is_served(run: Run, tmp_path: Path, secrets: s
     assert "topsecret" not in ended.stderr.replace("a secret", "")
 
 
+@pytest.mark.parametrize("name", ["LINQ_WEBHOOK_ENCRYPTION_KEY", "LINQ_WEBHOOKS_ENCRYPT_KEY"])
+def test_a_variable_with_a_typing_error_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Without its key, what people write would be stored as it is."""
+    for one in ("LINQ_WEBHOOK_SERVICE_HOST", "LINQ_WEBHOOK_PORT", "TAP_LINQ_WEBHOOK_ARCHIVE"):
+        monkeypatch.setenv(one, "x")
+    assert "(environment)" not in run("erase", "+12025550150", "--archive", str(tmp_path)).stderr
+    monkeypatch.setenv(name, "x")
+    ended = run("serve", "--archive", str(tmp_path / "archive"))
+    assert ended.returncode == 1
+    assert f"{name} (environment): is no variable, did you mean LINQ_WEBHOOK_ENCRYPT_KEY?" in ended.stderr
+
+
 def test_a_port_that_is_taken_is_one_line(run: Run, tmp_path: Path) -> None:
     with ReceiverProcess(str(tmp_path)) as receiver:
         ended = run("serve", "--archive", str(tmp_path), "--port", str(receiver.port))
