@@ -217,7 +217,7 @@ class Course:
         Where no client lives, also those are over that a client sent and did not live to see served.
         """
         # Accepted after all connections that there are, and closed by the other side after it was accepted.
-        with socket.create_connection(address) as last:
+        with socket.create_connection(address, PATIENCE) as last:
             last.shutdown(socket.SHUT_WR)
             last.recv(1)
         with self._guard:
