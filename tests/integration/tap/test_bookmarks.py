@@ -74,7 +74,7 @@ def test_the_worker_s_clock_has_no_say(emulator: Emulator) -> None:
 
 
 def test_state_does_not_grow_with_chats(emulator: Emulator) -> None:
-    seed(emulator, 1000, 1)
+    seed(emulator, 300, 1)
     output = succeed(emulator)
     states = [one for one in output.messages if one["type"] == "STATE"]
     assert max(len(json.dumps(one)) for one in states) < 800
