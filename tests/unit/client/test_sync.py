@@ -87,7 +87,7 @@ def found(source: ShiftingList) -> list[str]:
     return [item["id"] for item in StableListReader(source.pages)]
 
 
-LONGEST = 800
+LONGEST = 500
 # What hides things happens at the front, and where pages end.
 AT_AN_END = st.builds(
     lambda page, first, places: page * PAGE_SIZE + first + places,
@@ -118,7 +118,7 @@ def test_nothing_is_hidden_and_nothing_comes_twice(data: st.DataObject, size: in
 @settings(max_examples=60)
 @given(
     data=st.data(),
-    size=st.integers(PAGE_SIZE + 1, 500),
+    size=st.integers(PAGE_SIZE + 1, LONGEST),
     to_the_front=st.booleans(),
     recent=st.none() | st.integers(0, 500),
     refused=st.sets(st.integers(2, 40), max_size=12),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -50,10 +51,13 @@ def test_keys_are_of_the_campaign_and_the_recipient_alone() -> None:
     assert one.key == same.key != other.key
 
 
-@given(st.lists(st.sampled_from([ANN, BOB, CAT, "ann@example.org"]), min_size=1, max_size=31), st.data())
-def test_handles_in_any_form_are_one_recipient(handles: list[str], data: st.DataObject) -> None:
-    between, end = st.sampled_from([",", ";", " ", ", ", " ;\n"]), data.draw(st.sampled_from(["", " ", ","]))
-    text = end + "".join(handle + data.draw(between) for handle in handles[:-1]) + handles[-1] + end
+@given(st.lists(st.sampled_from([ANN, BOB, CAT, "ann@example.org"]), min_size=1, max_size=9), st.integers(0, 2**32))
+def test_handles_in_any_form_are_one_recipient(handles: list[str], seed: int) -> None:
+    rng = random.Random(seed)
+    end = rng.choice(["", " ", ","])
+    text = (
+        end + "".join(handle + rng.choice([",", ";", " ", ", ", " ;\n"]) for handle in handles[:-1]) + handles[-1] + end
+    )
     for form in (handles, tuple(handles), text, text.upper()):
         (recipient,) = validate([{"to": form}], groups=True).recipients
         assert recipient.to == tuple(sorted(set(handles)))
@@ -270,7 +274,7 @@ def test_a_long_report_says_how_much_it_leaves_out_and_where_that_is() -> None:
 
 
 def test_a_campaign_of_100_000_stays_far_below_300_mb() -> None:
-    count = 4_000
+    count = 2_000
 
     def rows() -> Iterator[Mapping[str, Any]]:
         for n in range(count):
