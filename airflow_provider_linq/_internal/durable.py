@@ -10,7 +10,7 @@
 | task state store | `linq_campaign_progress` | how far a campaign is, for people; no retry reads it |
 | asset state store | `linq_inbound_<hash>` | the cursor of an inbound trigger |
 | Airflow Variable | the `secret_variable` of a task | the signing secrets of webhooks |
-| beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign |
+| beside `outcomes_path` | `<outcomes_path>.parts/` | the journal of a campaign, who owns it, and how it is divided |
 
 In a mapped task, a fingerprint of the recipient follows on the first two names: an instance can come to stand for
 somebody else. Each value is a JSON object with a `format` number. A reader passes over fields that it doesn't know,

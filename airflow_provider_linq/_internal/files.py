@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,20 @@ def replacing(target: ObjectStoragePath, *, keep: bool = True) -> Iterator[Path]
             os.replace(file, target.path)
         else:
             with_folder(target, lambda: target.fs.put_file(str(file), target.path))
+
+
+def write_whole(file: ObjectStoragePath, data: bytes) -> None:
+    """Write a file so that a reader sees it in full, before or after; its folder is made."""
+    with_folder(file, lambda: _write(file, data))
+
+
+def _write(file: ObjectStoragePath, data: bytes) -> None:
+    if file.protocol not in ("", "file", "local"):
+        file.fs.pipe_file(file.path, data)
+        return
+    fresh = Path(f"{file.path}.{uuid.uuid4().hex}")
+    fresh.write_bytes(data)
+    os.replace(fresh, file.path)
 
 
 def with_folder(file: ObjectStoragePath, write: Callable[[], object]) -> None:

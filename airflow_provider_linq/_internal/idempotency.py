@@ -41,6 +41,11 @@ def instance_key(ti: TaskInstance, *more: str | int) -> str:
     return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, *more)
 
 
+def unmapped_key(ti: TaskInstance) -> str:
+    """Return the key that the instance would have if its task was not mapped: one for all instances of the task."""
+    return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1)
+
+
 def task_key(ti: TaskInstance, recipient: str, *more: str | int) -> str:
     """
     Return the key of the message that a task instance sends, the same in every try.

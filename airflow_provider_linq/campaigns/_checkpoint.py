@@ -30,7 +30,13 @@ from airflow_provider_linq.campaigns._journal import (
 )
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
-from airflow_provider_linq.campaigns._outcomes import FailureCodes, outcome_of, outcome_of_state, state_of
+from airflow_provider_linq.campaigns._outcomes import (
+    FailureCodes,
+    outcome_of,
+    outcome_of_state,
+    outcomes_in_journal,
+    state_of,
+)
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from airflow_provider_linq.campaigns._state import OPEN, SETTLED, RecipientState, SendJob
 from airflow_provider_linq.campaigns._validate import ValidatedRows
@@ -247,7 +253,11 @@ class Checkpoint:
         return RecipientState.CLAIMED + number if is_named else RecipientState.CLAIMED_ANYWHERE
 
     def outcomes(self, rows: ValidatedRows) -> Iterator[Outcome]:
-        """Yield what became of each row, in the order of the rows; then of recipients that only an earlier try had."""
+        """
+        Yield what became of each row, in the order of the rows; then of recipients that only an earlier try had.
+
+        What other shards have sent is in the journal alone.
+        """
         with TemporaryFile() as file:
             details = Latest(file, () if self.journal is None else (entry for _, entry in self.journal.read()))
             earlier = {one.number: one for one in rows.unsendable if self._states[one.key] != RecipientState.PENDING}
@@ -260,7 +270,8 @@ class Checkpoint:
                 return outcome_of_state(state, recipient.number, recipient.to, recipient.key)
 
             excluded = (of(earlier[one.row]) if one.row in earlier else one for one in rows.excluded)
-            yield from heapq.merge(map(of, rows.recipients), excluded, key=lambda outcome: outcome.row)
+            elsewhere = () if rows.elsewhere is None else outcomes_in_journal(rows.elsewhere, details)
+            yield from heapq.merge(map(of, rows.recipients), excluded, elsewhere, key=lambda outcome: outcome.row)
             yield from details.rest()
 
     def state(self, key: str) -> RecipientState:

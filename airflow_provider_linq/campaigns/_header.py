@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
-from airflow_provider_linq._internal.idempotency import instance_key
+from airflow_provider_linq._internal.idempotency import instance_key, unmapped_key
 from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._model import CampaignResult
 
@@ -35,6 +35,8 @@ class Header:
     :param deadline: until when the delivery report waits.
     :param try_number: of the try that `try_began` is about.
     :param try_began: when that try first ran: what was sent before, and has failed, can be sent again in it.
+    :param shard: whose recipients the states are about, as "2/4"; None for all.
+    :param generation: of the division whose part of the limits `days` counts against; 0 if there was never one.
     :param ended: whether the latest try has ended by itself: not killed, not stopped, not deferred.
     """
 
@@ -55,22 +57,32 @@ class Header:
     try_number: int | None = None
     try_began: str | None = None
     ended: bool = False
+    shard: str | None = None
+    generation: int = 0
 
     @classmethod
     def load(cls, store: StateStore) -> Header | None:
         return durable.read("record of the campaign", store.get(durable.CAMPAIGN), cls)
 
     def save(self, store: StateStore) -> None:
-        store.set(durable.CAMPAIGN, durable.write(asdict(self)))
+        values = asdict(self)
+        for name in ("shard", "generation"):  # what has no shards is written as it always was
+            if not values[name]:
+                del values[name]
+        store.set(durable.CAMPAIGN, durable.write(values))
 
     def was_cleared(self, ti: TaskInstance) -> bool:
         """Whether the task was cleared since it ended; one that is cleared while it runs is only retried."""
         return self.ended and self.max_tries != ti.max_tries
 
 
-def key_in_force(header: Header | None, given: str | None, ti: TaskInstance) -> str:
-    """Return the campaign key: that of the first try, unless the task was cleared and has another one since."""
-    key = instance_key(ti) if given is None else given
+def key_in_force(header: Header | None, given: str | None, ti: TaskInstance, *, is_shard: bool) -> str:
+    """
+    Return the campaign key: that of the first try, unless the task was cleared and has another one since.
+
+    :param is_shard: whether all instances of the task send one campaign.
+    """
+    key = given if given is not None else unmapped_key(ti) if is_shard else instance_key(ti)
     if header is None or header.campaign_key == key or header.was_cleared(ti):
         return key
     log.warning("campaign_key renders differently in this try: that of the first try stays in force")

@@ -9,11 +9,13 @@ import math
 import time as clock
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time, timedelta, timezone
 from functools import cache
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
+
+from airflow_provider_linq.campaigns._shards import Shard
 
 #: What the platform recommends at most for a line and day, in both directions together.
 MESSAGES_PER_DAY: Final = 7000
@@ -54,6 +56,28 @@ class RateLimits:
         found = ((field.name.replace("_per_", " a "), getattr(self, field.name)) for field in fields(self))
         limits = [f"{value:,g} {name.replace('_', ' ')}" for name, value in found if value is not None]
         return "at most " + ", ".join(limits) if limits else ""
+
+    def of_shard(self, shard: Shard, argument: str) -> RateLimits:
+        """
+        Return what one shard of a campaign may do of this; all of them together do no more than this allows.
+
+        :param argument: the name of these limits, for errors.
+        :raises ValueError: a limit for a day is lower than the number of shards.
+        """
+        shares: dict[str, float | int] = {}
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is None:
+                continue
+            if limit.name == "messages_per_minute":
+                shares[limit.name] = value / shard.of
+            elif value < shard.of:
+                raise ValueError(
+                    f"{argument}: {limit.name} must be {shard.of} or more, one for each shard, got {value}"
+                )
+            else:
+                shares[limit.name] = shard.share_of(int(value))
+        return replace(self, **shares)  # type: ignore[arg-type]
 
     def allows(self, counts: Iterable[list[int]], *, starts_chat: bool) -> bool:
         """Whether the day has room for one more, after these messages and new chats."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from airflow_provider_linq.campaigns._model import Outcome, Status
+from airflow_provider_linq.campaigns._journal import Latest
+from airflow_provider_linq.campaigns._model import Outcome, Recipient, Status
 from airflow_provider_linq.campaigns._state import RecipientState, Refused, SendJob, Sent
+from airflow_provider_linq.campaigns._validate import ValidatedRows
 
 #: Status and reason of an outcome, for a recipient of whom only the state is known.
 _MEANING: Final[Mapping[RecipientState, tuple[Status, str | None]]] = {
@@ -75,3 +78,22 @@ def state_of(outcome: Outcome) -> RecipientState:
     """Return the state that an outcome stands for."""
     by_name = outcome.reason if outcome.status == "skipped" else outcome.status
     return RecipientState[str(by_name).upper()]
+
+
+def outcomes_in_journal(rows: ValidatedRows, details: Latest) -> Iterator[Outcome]:
+    """
+    Yield what became of each row as far as the journal tells, in the order of the rows.
+
+    :param details: what the journal has of them, which is taken out.
+    """
+
+    def of(recipient: Recipient) -> Outcome:
+        kept = details.pop(recipient.key)
+        if isinstance(kept, Outcome):
+            return replace(kept, row=recipient.number)
+        state = RecipientState.PENDING if kept is None else RecipientState.CLAIMED
+        return outcome_of_state(state, recipient.number, recipient.to, recipient.key)
+
+    earlier = {one.number: one for one in rows.unsendable if one.key in details}
+    excluded = (of(earlier[one.row]) if one.row in earlier else one for one in rows.excluded)
+    yield from heapq.merge(map(of, rows.recipients), excluded, key=lambda outcome: outcome.row)

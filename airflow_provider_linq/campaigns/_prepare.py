@@ -16,6 +16,7 @@ from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import CampaignResult, Outcome
 from airflow_provider_linq.campaigns._rows import rows_from
 from airflow_provider_linq.campaigns._sandbox import MessageEnvironment
+from airflow_provider_linq.campaigns._shards import WHOLE
 from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, skipped_in_words
 from airflow_provider_linq.campaigns._suppression import read_suppression
@@ -63,7 +64,7 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
         )
     env = MessageEnvironment(context.get("dag"))
     render = compiled(campaign.message, env, context, names_in_messages(context, campaign.values))
-    lines = Lines(client, pool, weighs_reputation=campaign.campaign_key is None)
+    lines = Lines(client, pool, weighs_reputation=campaign.campaign_key is None and campaign.part.is_whole)
     rows = validate_rows(
         rows_from(
             campaign.rows,
@@ -83,6 +84,7 @@ def prepare(campaign: Campaign, context: Context, key: str, default_line: str | 
         suppressed=read_suppression(campaign),
         named=columns_named(campaign.message, env),
         files=campaign.files,
+        shard=WHOLE if campaign.dry_run else campaign.part,  # each shard writes the same plan of all
     )
     limits = (campaign.line_limits.new_chats_per_day, campaign.total_limits.new_chats_per_day)
     # Where everybody may be somebody new, nobody has to know who is.
@@ -99,7 +101,7 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
     :raises InvalidRequestError: an argument is missing.
     """
     map_index = context["ti"].map_index
-    if campaign.campaign_key is None and map_index is not None and map_index >= 0:
+    if campaign.campaign_key is None and campaign.shard is None and map_index is not None and map_index >= 0:
         raise InvalidRequestError(
             "campaign_key: must be given in a mapped task, where instances can change places, got none"
         )
@@ -123,7 +125,7 @@ def reject_invalid(prepared: Prepared, journal: Journal | None, *, is_first: boo
     :param is_first: whether this is the first try, so that an outcomes file that is there is of no use any more.
     :raises AirflowFailException: `on_invalid` is "fail", all rows are invalid, or more than `max_invalid`.
     """
-    campaign, rows = prepared.campaign, prepared.rows
+    campaign, rows = prepared.campaign, prepared.rows.of_all_shards
     if not rows.excluded:
         return
     is_fault = len(rows.excluded) > rows.suppressed and campaign.on_invalid == "fail"
@@ -148,8 +150,8 @@ def _before_sending(rows: ValidatedRows, journal: Journal) -> Iterator[Outcome]:
 
 
 def dry_run(prepared: Prepared) -> CampaignResult:
-    """Write what would be sent to the outcomes file, and send nothing."""
-    campaign, rows = prepared.campaign, prepared.rows
+    """Write what would be sent to the outcomes file, and send nothing; of a shard, count its own."""
+    campaign, rows, shard = prepared.campaign, prepared.rows, prepared.campaign.part
 
     def planned() -> Iterator[dict[str, Any]]:
         for recipient in rows.recipients:
@@ -166,8 +168,8 @@ def dry_run(prepared: Prepared) -> CampaignResult:
 
     columns = ("row", "to", "status", "reason", "detail", "idempotency_key", "line", "message")
     write_rows(str(campaign.outcomes_path), planned(), columns)
-    states = Counter({RecipientState.PENDING: len(rows.recipients)})
-    excluded = Counter(str(outcome.reason) for outcome in rows.excluded)
+    states = Counter({RecipientState.PENDING: sum(shard.has(one.to) for one in rows.recipients)})
+    excluded = Counter(str(outcome.reason) for outcome in rows.excluded if shard.has(outcome.to))
     result = count_rows(prepared.key, campaign.outcomes_path, states, excluded)
     log.info("Dry run: %s", ", ".join([f"{len(rows.recipients):,} would be sent to", *skipped_in_words(result)]))
     if rows.excluded:

@@ -10,12 +10,12 @@ from typing import Any, Final
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
-from airflow_provider_linq.campaigns._limits import RateLimits
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._state import OPEN, RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, in_words
 from airflow_provider_linq.campaigns._validate import ValidatedRows
+from airflow_provider_linq.campaigns.config import Campaign
 from linq_client.times import ServerClock, format_datetime
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ class Progress:
     Says how far a campaign is, when that has changed: in the log ever more seldom, in the store every few seconds.
 
     :param clock: the API's.
-    :param line_limits: of each line.
     """
 
     def __init__(
@@ -42,14 +41,14 @@ class Progress:
         rows: ValidatedRows,
         clock: ServerClock,
         store: StateStore,
-        line_limits: RateLimits,
+        campaign: Campaign,
         lines: Lines,
     ) -> None:
         self._checkpoint = checkpoint
         self._rows = rows
         self._clock = clock
         self._store = store
-        self._line_limits = line_limits
+        self._campaign = campaign
         self._lines = lines
         self._started = self._logged = self._recorded = time.monotonic()
         self._before = self._latest = checkpoint.settled
@@ -117,6 +116,7 @@ class Progress:
         until = datetime.now(timezone.utc) + timedelta(seconds=deferral.seconds) if deferral is not None else None
         return {
             "state": state,
+            **({} if self._campaign.shard is None else {"shard": self._campaign.shard}),
             "recipients": len(self._rows.recipients),
             "sent": states[RecipientState.SENT],
             "opted_out": states[RecipientState.OPTED_OUT],
@@ -129,8 +129,8 @@ class Progress:
             "done_at": format_datetime(done_at) if done_at is not None and state == "sending" else None,
             "waits_for": deferral.why if deferral is not None else None,
             "waits_until": format_datetime(until) if until is not None else None,
-            "messages_per_day": self._line_limits.messages_per_day,
-            "new_chats_per_day": self._line_limits.new_chats_per_day,
+            "messages_per_day": self._campaign.line_limits.messages_per_day,
+            "new_chats_per_day": self._campaign.line_limits.new_chats_per_day,
             "days": self._checkpoint.header.days,
             "lines": self._lines.health,
             "at": format_datetime(self._clock.now()),

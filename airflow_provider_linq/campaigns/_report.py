@@ -50,7 +50,7 @@ def report_deliveries(
     latest = {
         entry.idempotency_key: entry
         for writer, entry in journal.read()
-        if isinstance(entry, Outcome) and writer.task == journal.writer.task
+        if isinstance(entry, Outcome) and writer.task == journal.writer.task and journal.shard.has(entry.to)
     }
     sent = sorted((row for row in latest.values() if row.status == "sent"), key=lambda row: row.row)
     unseen = max(0, result["sent"] - len(sent))

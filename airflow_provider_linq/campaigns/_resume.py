@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import datetime
 
 from airflow_provider_linq._internal import durable
@@ -10,13 +11,15 @@ from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq.campaigns._checkpoint import MAX_LINES, Checkpoint, earliest, requests_until
 from airflow_provider_linq.campaigns._header import Header
-from airflow_provider_linq.campaigns._journal import Claim, Journal, Release, key_of
+from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Release, Writer, key_of
+from airflow_provider_linq.campaigns._limits import Days
 from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns._outcomes import FailureCodes, state_of
 from airflow_provider_linq.campaigns._packed_states import PackedStates, shards_for
+from airflow_provider_linq.campaigns._shards import Shard
 from airflow_provider_linq.campaigns._state import SETTLED, TERMINAL, RecipientState
 from airflow_provider_linq.campaigns._validate import ValidatedRows
-from linq_client.times import format_datetime
+from linq_client.times import format_datetime, parse_datetime
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,17 @@ def open_checkpoint(
     """
     keys = [recipient.key for recipient in (*rows.recipients, *rows.unsendable)]
     is_cleared = header is not None and header.was_cleared(ti)
-    is_known = header is not None and header.campaign_key == campaign_key
-    if header is None or not is_known:
+    shard = None if journal is None else journal.shard.name
+    is_known = header is not None and header.campaign_key == campaign_key and header.shard == shard
+    is_resharded = header is not None and header.campaign_key == campaign_key and not is_known
+    if header is not None and is_resharded:
+        # Who was sent to by other instances, the journal alone tells; without it, anybody may have been.
+        if journal is None or (header.lines and not journal.has_own):
+            unrecorded_since = parse_datetime(header.started_at)
+        header = _resharded(header, shard, len(keys))
+    elif header is None or not is_known:
         header = Header(campaign_key, ti.max_tries, format_datetime(unrecorded_since or now), shards_for(len(keys)))
+        header.shard = shard
     states = PackedStates(
         keys, header.shards, durable.CAMPAIGN, first=header.first_shard, lost=RecipientState.CLAIMED_ANYWHERE
     )
@@ -67,8 +78,19 @@ def open_checkpoint(
             states[key] = RecipientState.CLAIMED_ANYWHERE
         elif code == RecipientState.FAILED and is_cleared:
             states[key] = RecipientState.PENDING
+    shared = None
+    generation = 0 if journal is None else journal.owner.generation
+    if journal is not None and generation and not (is_known and header.generation == generation):
+        shared = _SentBefore(generation, journal.shard, now)
     codes = FailureCodes()
-    claims, adopted = ({}, []) if journal is None else _read_journal(journal, states, header, codes, is_known=is_known)
+    claims: dict[str, Claim] = {}
+    adopted: list[Outcome] = []
+    if journal is not None:
+        claims, adopted = _read_journal(journal, states, header, codes, shared, is_known=is_known)
+    if shared is not None:
+        header.days, header.generation = shared.part_of_one(), generation
+    if is_resharded:  # before the header names them, as above
+        states.save(store)
     if len(keys) < header.recipients:
         log.warning("There are %d recipients, and were %d in an earlier run", len(keys), header.recipients)
     header.recipients = len(keys)
@@ -79,13 +101,82 @@ def open_checkpoint(
     return Checkpoint(store, header, states, journal, claims, adopted, codes, now)
 
 
+def _resharded(header: Header, shard: str | None, recipients: int) -> Header:
+    """Return the header of the same campaign for other recipients: their states are other values in the store."""
+    return Header(
+        header.campaign_key,
+        header.max_tries,
+        header.started_at,
+        shards_for(recipients),
+        first_shard=header.first_shard + header.shards,
+        try_number=header.try_number,
+        try_began=header.try_began,
+        shard=shard,
+    )
+
+
+class _SentBefore:
+    """
+    Counts what was sent today: before the campaign was divided as it is, for all shards share what the limits leave,
+    and since then to this shard, by another task.
+
+    Whose claim was left open before, in another shard, counts as sent to: they may have been, and the part of their own
+    shard may be too small for all of them.
+
+    :param generation: of the division in force.
+    :param now: by the API's clock.
+    """
+
+    def __init__(self, generation: int, shard: Shard, now: datetime) -> None:
+        self._generation = generation
+        self._shard = shard
+        self._day = now.date().isoformat()
+        self._before: dict[str, str] = {}
+        self._since: dict[str, str] = {}
+        self._open: dict[str, str] = {}
+
+    def note(self, writer: Writer, entry: Entry) -> None:
+        if not isinstance(entry, Claim):
+            self._open.pop(key_of(entry), None)
+        elif writer.generation < self._generation and entry.at.startswith(self._day) and not self._shard.has(entry.to):
+            self._open[entry.key] = entry.line or ""
+        if not isinstance(entry, Outcome) or entry.status != "sent":
+            return
+        if not (entry.created_at or "").startswith(self._day):
+            return
+        message = entry.message_id or key_of(entry)
+        if writer.generation < self._generation:
+            self._before[message] = entry.line or ""
+        elif message not in self._before and self._shard.has(entry.to):
+            self._since[message] = entry.line or ""
+
+    def part_of_one(self) -> Days:
+        """Return the part of this shard, rounded up; which of them have begun a chat nobody knows, so all count so."""
+        before = Counter([*self._before.values(), *self._open.values()])
+        since = Counter(self._since.values())
+        parts = {line: -(-before[line] // self._shard.of) + since[line] for line in before | since}
+        return {self._day: {line: [part, part] for line, part in parts.items()}} if parts else {}
+
+
 def _read_journal(
-    journal: Journal, states: PackedStates, header: Header, codes: FailureCodes, *, is_known: bool
+    journal: Journal,
+    states: PackedStates,
+    header: Header,
+    codes: FailureCodes,
+    shared: _SentBefore | None,
+    *,
+    is_known: bool,
 ) -> tuple[dict[str, Claim], list[Outcome]]:
-    """Take over what the journal knows and the store does not; return claims that are open, and what others sent."""
+    """
+    Take over what the journal knows and the store does not; return claims that are open, and what others sent.
+
+    :param shared: counts what all have sent.
+    """
     found: dict[str, tuple[str, Claim]] = {}
     of_others: dict[str, Outcome] = {}
     for writer, entry in journal.read():
+        if shared is not None:
+            shared.note(writer, entry)
         key = key_of(entry)
         if key not in states:
             continue

@@ -102,15 +102,16 @@ def _step(
     campaign: Campaign, context: Context, store: StateStore, *, resumed: bool, is_stopped: Callable[[], bool]
 ) -> CampaignResult | Deferral:
     campaign.check_rendered()
+    campaign = campaign.of_shard()
     check_identity(campaign, context, has_store=bool(store))
     hook = LinqHook(campaign.linq_conn_id)
     header = Header.load(store)
     with hook.new_client(pool_size=campaign.concurrency) as reader:
-        if resumed and header is not None and header.result is not None:
+        if resumed and header is not None and header.result is not None and header.shard == campaign.part.name:
             return _report(campaign, context, store, header.result, reader)
         clock = ServerClock(reader.server_time)
         is_first = header is None and context["ti"].try_number == 1 and not resumed
-        key = key_in_force(header, campaign.campaign_key, context["ti"])
+        key = key_in_force(header, campaign.campaign_key, context["ti"], is_shard=campaign.shard is not None)
         journal = _journal(campaign, context, key)
         if journal is not None and not campaign.dry_run and journal.owner.is_other_task(clock.now()):
             return _wait_for_owner(header, store)
@@ -150,4 +151,5 @@ def _report(
 
 
 def _journal(campaign: Campaign, context: Context, key: str) -> Journal | None:
-    return Journal(campaign.outcomes_path, key, Writer.of(context["ti"])) if campaign.outcomes_path else None
+    path = campaign.outcomes_path
+    return Journal(path, key, Writer.of(context["ti"]), campaign.part) if path else None

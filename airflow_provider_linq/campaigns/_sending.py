@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import chain
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from airflow_provider_linq._internal.durable import StateStore
@@ -22,10 +24,10 @@ from airflow_provider_linq.campaigns._checkpoint import Checkpoint
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._header import Header
-from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, as_row
+from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row
 from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
-from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
-from airflow_provider_linq.campaigns._outcomes import late
+from airflow_provider_linq.campaigns._model import CampaignResult, Deferral, Outcome
+from airflow_provider_linq.campaigns._outcomes import late, outcomes_in_journal
 from airflow_provider_linq.campaigns._prepare import Prepared
 from airflow_provider_linq.campaigns._progress import Progress
 from airflow_provider_linq.campaigns._resend import jobs_to_resend
@@ -90,7 +92,7 @@ class Sending:
         """
         campaign, ti = self._prepared.campaign, self._context["ti"]
         earlier = header.recipients if header is not None and header.campaign_key == self._prepared.key else 0
-        rows = self._prepared.rows
+        rows = self._prepared.rows.of_all_shards
         if earlier and not rows.recipients and not rows.suppressed:
             raise AirflowException(f"rows: there are none in this try, and were {earlier:,} in an earlier one")
         checkpoint = open_checkpoint(
@@ -125,7 +127,7 @@ class Sending:
     def _send(self, checkpoint: Checkpoint, client: LinqClient, is_stopped: Callable[[], bool]) -> Deferral | None:
         campaign, lines, rows = self._prepared.campaign, self._prepared.lines, self._prepared.rows
         retention = self._hook.settings.retention_window
-        known = {recipient.to for recipient in rows.recipients}
+        known = {recipient.to for recipient in rows.of_all_shards.recipients}
         replaced: set[str | None] = set()  # failed messages, which are no sign of those that take their places
         sender = Sender(
             client,
@@ -143,7 +145,7 @@ class Sending:
             not_after=self._not_after,
             is_known=known.__contains__,
         )
-        self._progress = Progress(checkpoint, rows, self._clock, self._store, campaign.line_limits, lines)
+        self._progress = Progress(checkpoint, rows, self._clock, self._store, campaign, lines)
         window = SendWindow.of(campaign.send_window) if campaign.send_window else None
         quota = Quota(campaign.line_limits, campaign.total_limits, checkpoint.header.days)
         dispatcher = Dispatcher(
@@ -201,7 +203,7 @@ class Sending:
         if failures > share_of(campaign.max_failures, len(rows.recipients)):
             raise AirflowFailException(
                 f"{failures:,} of {len(rows.recipients):,} recipients failed or are not settled, and max_failures is "
-                f"{campaign.max_failures:g}{error}"
+                f"{campaign.max_failures:g}{'' if campaign.part.is_whole else f' for shard {campaign.part}'}{error}"
             )
         if campaign.delivery_report is not None:
             checkpoint.header.result = result
@@ -214,11 +216,24 @@ class Sending:
 
         :raises LostOwnershipError: another try or task has taken over: it writes them.
         """
-        path = self._prepared.campaign.outcomes_path
-        if path and self._journal is not None:
-            self._journal.owner.confirm(self._clock.now())
-            found = checkpoint.outcomes(self._prepared.rows)
-            write_rows(path, map(as_row, map(late, found) if self._is_late else found), COLUMNS)
+        path, rows, journal = self._prepared.campaign.outcomes_path, self._prepared.rows, self._journal
+        if not path or journal is None:
+            return
+        journal.owner.confirm(self._clock.now())
+        if not journal.shard.is_whole:
+            journal.owner.complete(self._clock.now())
+        # Who still adds to the journal writes the outcomes of all after that. But what another shard or the next owner
+        # has added and written meanwhile may be missing in what this one wrote over it.
+        parts = journal.parts
+        self._write_rows(path, checkpoint.outcomes(rows))
+        while journal.parts != parts and not journal.owner.is_anybody_sending(self._clock.now()):
+            parts = journal.parts
+            with TemporaryFile() as file:
+                details = Latest(file, (entry for _, entry in journal.read()))
+                self._write_rows(path, chain(outcomes_in_journal(rows.of_all_shards, details), details.rest()))
+
+    def _write_rows(self, path: str, found: Iterator[Outcome]) -> None:
+        write_rows(path, map(as_row, map(late, found) if self._is_late else found), COLUMNS)
 
     @property
     def _is_late(self) -> bool:
@@ -231,7 +246,10 @@ class Sending:
     def _settings_in_words(self) -> str:
         """Say what the campaign keeps to."""
         campaign, pool = self._prepared.campaign, self._prepared.lines.pool
-        words = [f"from {len(pool):,} line{'s' * (len(pool) != 1)}" if pool else "from lines that the platform chooses"]
+        words = [] if campaign.part.is_whole else [f"shard {campaign.part}"]
+        words += [
+            f"from {len(pool):,} line{'s' * (len(pool) != 1)}" if pool else "from lines that the platform chooses"
+        ]
         words += [f"each line {limits}" for limits in [campaign.line_limits.in_words()] if limits]
         words += [f"in all {limits}" for limits in [campaign.total_limits.in_words()] if limits]
         if campaign.send_window is not None:

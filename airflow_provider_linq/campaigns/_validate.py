@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from airflow_provider_linq._internal.uploads import NO_FILES, FileRules, check_message
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
 from airflow_provider_linq.campaigns._rows import BadRow, Row, is_missing
+from airflow_provider_linq.campaigns._shards import WHOLE, Shard
 from airflow_provider_linq.campaigns._templates import Render
 from linq_client import InvalidRequestError, check_recipients, comparable_handle, normal_handle
 
@@ -36,11 +38,24 @@ class ValidatedRows:
     :param excluded: the rows that are invalid, duplicates or suppressed, likewise.
     :param unsendable: the recipients of invalid and suppressed rows, as far as the row names them: an earlier try may
         have sent to them, when the row was valid, or they were not suppressed.
+    :param elsewhere: the same of the rows that are other shards'; their recipients have no values.
     """
 
     recipients: list[Recipient] = field(default_factory=list)
     excluded: list[Outcome] = field(default_factory=list)
     unsendable: list[Recipient] = field(default_factory=list)
+    elsewhere: ValidatedRows | None = None
+
+    @property
+    def of_all_shards(self) -> ValidatedRows:
+        """All rows of the campaign, whichever shard they are in."""
+        if self.elsewhere is None:
+            return self
+        return ValidatedRows(
+            list(heapq.merge(self.recipients, self.elsewhere.recipients, key=lambda one: one.number)),
+            list(heapq.merge(self.excluded, self.elsewhere.excluded, key=lambda one: one.row)),
+            [*self.unsendable, *self.elsewhere.unsendable],
+        )
 
     @property
     def invalid(self) -> int:
@@ -69,6 +84,7 @@ def validate_rows(
     suppressed: Collection[str] = frozenset(),
     named: Collection[str] = (),
     files: FileRules = NO_FILES,
+    shard: Shard = WHOLE,
 ) -> ValidatedRows:
     """
     Check every row, and tell those that can be sent from the others. The messages are rendered, but not kept.
@@ -84,14 +100,20 @@ def validate_rows(
         else is wrong with their rows is of no interest.
     :param named: columns that the message names.
     :param files: which files the messages may name.
+    :param shard: whose rows are wanted; all others are checked, too, so that each shard refuses the same campaigns.
     :raises InvalidRequestError: ``timezone`` is none, or one of these columns is in no row.
     """
     default = _zone(timezone, "timezone")
-    found = ValidatedRows()
+    own = ValidatedRows(elsewhere=None if shard.is_whole else ValidatedRows())
+
+    def found_of(to: Sequence[str]) -> ValidatedRows:
+        return own if own.elsewhere is None or shard.has(to) else own.elsewhere
+
     numbers: dict[tuple[str, ...], int] = {}
     unsendable: dict[tuple[str, ...], Recipient] = {}
     columns: dict[str, None] = {}
     for number, row in enumerate(rows, start=1):
+        found = found_of(())
         if isinstance(row, BadRow):
             found.excluded.append(Outcome(number, (), "skipped", "invalid", row.why))
             continue
@@ -102,6 +124,7 @@ def validate_rows(
         name = default
         try:
             to = handles_in(row.get(to_field), to_field, groups=groups)
+            found = found_of(to)
             if (earlier := numbers.get(_compared(to))) is not None:
                 detail = f"{to_field}: must not be that of an earlier row, got that of row {earlier}"
                 found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
@@ -119,17 +142,20 @@ def validate_rows(
                 if to:
                     unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
                 continue
-        recipient = Recipient(number, to, recipient_key(campaign_key, to), readable, name, suppression is not None)
+        values = readable if found is own else None  # of the others, only who they are is wanted
+        recipient = Recipient(number, to, recipient_key(campaign_key, to), values, name, suppression is not None)
         if suppression is not None:
             found.excluded.append(Outcome(number, to, "skipped", "suppressed", suppression))
             unsendable.setdefault(to, recipient)
             continue
         numbers[_compared(to)] = number
         found.recipients.append(recipient)
-    found.unsendable = [one for to, one in unsendable.items() if _compared(to) not in numbers]
+    for to, one in unsendable.items():
+        if _compared(to) not in numbers:
+            found_of(to).unsendable.append(one)
     if columns:
         _check_columns(columns, {"to_field": to_field, "timezone_field": timezone_field}, named)
-    return found
+    return own
 
 
 def _compared(to: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
 from airflow_provider_linq.campaigns._files import check_output_path
 from airflow_provider_linq.campaigns._limits import MESSAGES_PER_DAY, NEW_CHATS_PER_DAY, RateLimits, SendWindow
 from airflow_provider_linq.campaigns._rows import Row
+from airflow_provider_linq.campaigns._shards import WHOLE, Shard
 from airflow_provider_linq.hooks.linq import LinqHook
 from linq_client import InvalidRequestError, MessageLike, check_line
 
@@ -100,6 +101,7 @@ class Campaign:
     report_path: str | None = None
     resend_failed: bool = False
     dry_run: bool = False
+    shard: str | None = None
     message_is_data: bool = False
     linq_conn_id: str = LinqHook.default_conn_name
 
@@ -142,6 +144,13 @@ class Campaign:
             raise ValueError("resend_failed needs outcomes_path: beside it is kept which message was whose")
         if self.report_path is not None and self.delivery_report is None:
             raise ValueError("report_path goes with delivery_report")
+        if self.shard is not None and self.outcomes_path is None:
+            raise ValueError(
+                f"shard needs outcomes_path, which all shards share with what is beside it, got {self.shard!r}"
+            )
+        if self.shard is not None and self.report_path is not None:
+            raise ValueError("report_path must not be given with shard: each shard reports on its own messages in XCom")
+        self.of_shard()
 
     def check_rendered(self) -> None:
         """
@@ -163,6 +172,28 @@ class Campaign:
             path = getattr(self, field)
             if path is not None:
                 check_output_path(path, field, may_be_page=field == "report_path")
+
+    @property
+    def part(self) -> Shard:
+        """Whom this task sends to: those of its shard, or all."""
+        return WHOLE if self.shard is None else Shard.parse(self.shard)
+
+    def of_shard(self) -> Campaign:
+        """
+        Return the campaign with the shard's own part of all that is for the whole.
+
+        :raises ValueError: the shard is none, or its part of a limit would be nothing.
+        """
+        part = self.part
+        if part.is_whole:
+            return self
+        most = self.max_failures
+        return replace(
+            self,
+            line_limits=self.line_limits.of_shard(part, "line_limits"),
+            total_limits=self.total_limits.of_shard(part, "total_limits"),
+            max_failures=most if isinstance(most, float) and most < 1 else part.share_of(int(most)),
+        )
 
     @property
     def files(self) -> FileRules:

@@ -69,7 +69,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         platform chooses. By default the connection's line, or if it has none, the platform chooses. Unless it
         does, the message must hold no link, URL, reply and effect, since it may be the first of a chat (templated)
     :param campaign_key: what makes the campaign one and the same: nobody gets two messages of one key. By default
-        made of DAG id, run id and task id; a mapped task has to give one (templated)
+        made of DAG id, run id and task id; a mapped task has to give one, unless it has shards (templated)
     :param on_invalid: what to do if rows are invalid or duplicates: "fail" before anything is sent, or "skip" them.
     :param max_invalid: how many rows "skip" may skip as invalid, as a number, or as a share (a float below 1), before
         the task fails and sends nothing; by default all but one.
@@ -95,6 +95,11 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         an earlier try and has failed; needs ``outcomes_path``, and Airflow's task state store. The platform can report
         a failed message as delivered later still: then the recipient has two.
     :param dry_run: check everything, send nothing, and write what would be sent to ``outcomes_path`` (templated)
+    :param shard: "2/4" sends to the second quarter of the recipients, by a hash of their handles; the task is mapped
+        over ``["1/4", "2/4", "3/4", "4/4"]``, and its instances are one campaign. Each checks all rows, has its part of
+        ``line_limits``, ``total_limits`` and a number in ``max_failures``, and ``concurrency`` of its own. Needs an
+        ``outcomes_path`` that all workers see: each writes there what became of all, and who ends last has everybody.
+        Another try may divide the campaign in another way. By default one task sends to all.
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param deferrable: wait in the triggerer, and not on the worker; by default Airflow's ``default_deferrable``.
     """
@@ -160,6 +165,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         report_path: str | None = None,
         resend_failed: bool = False,
         dry_run: bool | str = False,
+        shard: str | None = None,
         linq_conn_id: str = LinqHook.default_conn_name,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -198,6 +204,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self.report_path = report_path
         self.resend_failed = resend_failed
         self.is_dry_run = dry_run  # `dry_run` is a method of every operator
+        self.shard = shard
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
         self._is_stopped = False

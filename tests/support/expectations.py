@@ -19,7 +19,7 @@ NOT_SENT = {"skipped", "failed", "unknown", "pending"}
 
 TEXT = "Hello {{ row.name }}"
 #: Arguments of `Task` that `campaign` passes on.
-TASK = ("record", "name", "run_id", "retries", "api_key", "extra", "rendered", "environment", "ahead")
+TASK = ("record", "name", "run_id", "map_index", "retries", "api_key", "extra", "rendered", "environment", "ahead")
 OUTCOMES = "outcomes.jsonl"
 MINUTE, HOUR = 60.0, 3600.0
 #: What is asked of a platform that forgets keys: longer than the provider trusts them.
@@ -44,7 +44,7 @@ def campaign(server: ContractServer, folder: Path, rows: list[dict[str, Any]], *
 
 def send(server: ContractServer, folder: Path, person: str, **arguments: Any) -> Task:
     """One message to a person; what is no argument of the operator is one of `Task`."""
-    of_task = {name: arguments.pop(name) for name in (*TASK, "map_index") if name in arguments}
+    of_task = {name: arguments.pop(name) for name in TASK if name in arguments}
     return Task(server, folder, "create", {"to": person, "message": "Hi", "from_": LINES[0], **arguments}, **of_task)
 
 

@@ -107,6 +107,7 @@ function campaignFacts(data) {
   const left = Object.entries(ended.skipped || {}).filter(([name, number]) => number && !["opted_out", "blocked", "late"].includes(name));
   return [
     ["Campaign key", ended.campaign_key || (data.header && data.header.campaign_key)],
+    ["Shard", data.progress && data.progress.shard],
     ["Began", time(data.header && data.header.started_at)],
     ["Rows left out", left.map(([name, number]) => `${count(number)} ${words(name)}`).join(", ")],
     ["Outcomes", ended.outcomes_path],

@@ -12,6 +12,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from airflow.models.variable import Variable
 
@@ -201,6 +202,17 @@ def test_the_campaign_with_suppression(
     result = run_example("campaign_with_suppression").xcom("send")
     assert (result["sent"], result["skipped"]["suppressed"]) == (1, 1)
     assert [row["to"] for row in emulator.ledger()] == [[ANN]]
+
+
+def test_the_campaign_on_several_workers(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "campaigns").mkdir()
+    guests = [{"to": f"+120255501{number}", "name": f"Guest {number}"} for number in range(10, 30)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(guests), tmp_path / "guests.parquet")
+    run = run_example("soup_on_four_workers", {"s3://aws_default@bucket": f"file://{tmp_path}"})
+    assert run.state == "success"
+    assert len(emulator.ledger()) == len(guests)
+    (file,) = (tmp_path / "campaigns").glob("*.jsonl")
+    assert [json.loads(row)["status"] for row in file.read_text().splitlines()] == ["sent"] * len(guests)
 
 
 def test_the_careful_campaign(run_example: Callable[..., Run], emulator: Emulator, tmp_path: Path) -> None:
