@@ -19,15 +19,7 @@ from typing import Final
 
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._header import Header
-from airflow_provider_linq.campaigns._journal import (
-    CONFIRM_AGE,
-    Claim,
-    Entry,
-    Journal,
-    Latest,
-    LostOwnershipError,
-    Release,
-)
+from airflow_provider_linq.campaigns._journal import Claim, Entry, Journal, Latest, Release
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
 from airflow_provider_linq.campaigns._outcomes import (
@@ -37,6 +29,7 @@ from airflow_provider_linq.campaigns._outcomes import (
     outcomes_in_journal,
     state_of,
 )
+from airflow_provider_linq.campaigns._owner import CONFIRM_AGE, LostOwnershipError
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from airflow_provider_linq.campaigns._state import OPEN, SETTLED, RecipientState, SendJob
 from airflow_provider_linq.campaigns._validate import ValidatedRows

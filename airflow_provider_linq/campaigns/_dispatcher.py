@@ -21,10 +21,10 @@ from typing import Final
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq._internal.not_after import why_late
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
-from airflow_provider_linq.campaigns._journal import LostOwnershipError
 from airflow_provider_linq.campaigns._limits import Limits, Reservation
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Deferral, Recipient
+from airflow_provider_linq.campaigns._owner import LostOwnershipError
 from airflow_provider_linq.campaigns._queue import LONG_WAIT, Lane, SendQueue
 from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import (

@@ -18,9 +18,10 @@ from typing import IO
 from airflow_provider_linq._internal.key_lifetimes import CLOCK_SKEW
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint, requests_until
 from airflow_provider_linq.campaigns._delivery import poll
-from airflow_provider_linq.campaigns._journal import OWNER_HEARTBEAT, Claim, Journal, Latest, key_of
+from airflow_provider_linq.campaigns._journal import Claim, Journal, Latest, key_of
 from airflow_provider_linq.campaigns._lines import Lines
 from airflow_provider_linq.campaigns._model import Outcome, Recipient
+from airflow_provider_linq.campaigns._owner import OWNER_HEARTBEAT
 from airflow_provider_linq.campaigns._state import RecipientState, SendJob, Sent
 from linq_client import LinqClient
 from linq_client.times import parse_datetime

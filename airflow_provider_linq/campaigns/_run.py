@@ -15,8 +15,9 @@ from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import latest_moment, why_late
 from airflow_provider_linq._internal.version_compat import AirflowFailException, AirflowSkipException
 from airflow_provider_linq.campaigns._header import Header, key_in_force, note_end
-from airflow_provider_linq.campaigns._journal import Journal, LostOwnershipError, Writer
+from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
+from airflow_provider_linq.campaigns._owner import LostOwnershipError
 from airflow_provider_linq.campaigns._prepare import check_identity, dry_run, prepare, reject_invalid
 from airflow_provider_linq.campaigns._report import report_deliveries
 from airflow_provider_linq.campaigns._sending import Sending

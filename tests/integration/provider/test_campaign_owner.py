@@ -8,12 +8,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_linq._internal.version_compat import TaskDeferred
-from airflow_provider_linq.campaigns._journal import (
-    OWNER_TIMEOUT,
-    Journal,
-    LostOwnershipError,
-    Writer,
-)
+from airflow_provider_linq.campaigns._journal import Journal, Writer
+from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT, LostOwnershipError
 from tests.support.airflow import Store
 from tests.support.campaigns import STORES, campaign, context, folder_in, people, posts
 from tests.support.emulator_process import Emulator

@@ -13,7 +13,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from airflow_provider_linq.campaigns import DeliveryReport, _resend, _sending, _state
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
-from airflow_provider_linq.campaigns._journal import Journal, Owner
+from airflow_provider_linq.campaigns._journal import Journal
+from airflow_provider_linq.campaigns._owner import Owner
 from airflow_provider_linq.campaigns._packed_states import PackedStates
 from linq_client import LinqClient
 from tests.support.airflow import Store

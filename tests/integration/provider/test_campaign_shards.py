@@ -15,8 +15,9 @@ import pytest
 from airflow_provider_linq._internal.idempotency import derive_key
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, _sending, _state
-from airflow_provider_linq.campaigns._journal import OWNER_TIMEOUT, Journal, Writer
+from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._model import recipient_key
+from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT
 from airflow_provider_linq.campaigns._shards import Shard
 from tests.support.airflow import Store
 from tests.support.campaigns import campaign, context, fault, once, outcomes, people, posts, sent_to

@@ -11,14 +11,13 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq._internal.durable import FORMAT, FormatError
-from airflow_provider_linq.campaigns._journal import (
+from airflow_provider_linq.campaigns._journal import Journal, Writer
+from airflow_provider_linq.campaigns._owner import (
     CONFIRM_AGE,
     OWNER_HEARTBEAT,
     OWNER_TIMEOUT,
-    Journal,
     LostOwnershipError,
     Owner,
-    Writer,
 )
 from tests.support.campaigns import STORES, folder_in, names
 

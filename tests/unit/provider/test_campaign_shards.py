@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_linq._internal.durable import FormatError, check_format
 from airflow_provider_linq.campaigns import Campaign, RateLimits
-from airflow_provider_linq.campaigns._journal import OWNER_TIMEOUT, Journal, LostOwnershipError, Owner, Writer
+from airflow_provider_linq.campaigns._journal import Journal, Writer
+from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT, LostOwnershipError, Owner
 from airflow_provider_linq.campaigns._shards import WHOLE, Division, Divisions, Shard
 from airflow_provider_linq.campaigns._validate import ValidatedRows, validate_rows
 from tests.support.campaigns import HANDLES, STORES, folder_in, names
@@ -277,7 +278,7 @@ def test_an_owner_that_stands_still_between_look_and_write_ends(store: str, monk
         self._write(at, is_alive=is_alive)
 
     monkeypatch.setattr(Owner, "_write", stands_still)
-    monkeypatch.setattr("airflow_provider_linq.campaigns._journal.time.time", lambda: moments[0])
+    monkeypatch.setattr("airflow_provider_linq.campaigns._owner.time.time", lambda: moments[0])
     with pytest.raises(LostOwnershipError, match="stood still"):
         one.confirm(NOON + MINUTE)
 
@@ -351,7 +352,7 @@ def test_requests_of_an_owner_that_began_while_the_campaign_was_divided(
 ) -> None:
     """Its file was not there when it was asked for: all that is known is when the division was in force."""
     moments = [0.0]
-    monkeypatch.setattr("airflow_provider_linq.campaigns._journal.time.time", lambda: moments[0])
+    monkeypatch.setattr("airflow_provider_linq.campaigns._owner.time.time", lambda: moments[0])
     assert owner_of(store, "2/2").take(NOON - timedelta(days=1))
     slow, late = owner_of(store, "1/3"), NOON + timedelta(seconds=600)
 
