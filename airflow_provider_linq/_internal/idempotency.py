@@ -46,6 +46,11 @@ def unmapped_key(ti: TaskInstance) -> str:
     return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1)
 
 
+def instance_hash(ti: TaskInstance, map_index: int | None) -> str:
+    """Return what this or another instance of a task is called in files, the same in every try."""
+    return derive_key(ti.dag_id, ti.run_id, ti.task_id, -1 if map_index is None else map_index)[-16:]
+
+
 def task_key(ti: TaskInstance, recipient: str, *more: str | int) -> str:
     """
     Return the key of the message that a task instance sends, the same in every try.

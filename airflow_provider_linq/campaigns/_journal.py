@@ -17,7 +17,7 @@ from typing import IO, Any, Final, TypeAlias
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.files import with_folder
-from airflow_provider_linq._internal.idempotency import instance_key
+from airflow_provider_linq._internal.idempotency import instance_hash
 from airflow_provider_linq._internal.once import TaskInstance
 from airflow_provider_linq._internal.version_compat import storage_path
 from airflow_provider_linq.campaigns._model import Outcome
@@ -75,7 +75,7 @@ class Writer:
 
     @classmethod
     def of(cls, ti: TaskInstance) -> Writer:
-        return cls(instance_key(ti)[-16:], ti.max_tries)
+        return cls(instance_hash(ti, ti.map_index), ti.max_tries)
 
 
 class Journal:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from airflow.sdk import ObjectStoragePath
 
@@ -32,6 +32,18 @@ _UNREADABLE: Final[Mapping[str, Any]] = {"is_alive": False}
 
 class LostOwnershipError(AirflowException):
     """Another try or task sends this campaign now: this one must not send any more."""
+
+
+class Taker(NamedTuple):
+    """
+    Who has taken a shard of the division in force.
+
+    :param task: hash of the task instance.
+    :param is_alive: whether it has said so lately; one that has ended, or waits without a worker, is not.
+    """
+
+    task: str
+    is_alive: bool
 
 
 class Owner:
@@ -152,12 +164,23 @@ class Owner:
 
     def is_anybody_sending(self, now: datetime) -> bool:
         """Whether another shard is alive that will add to the journal, and write the outcomes after that."""
-        latest = self._divisions.latest()
-        shards = [Shard(number, latest.of) for number in range(1, latest.of + 1)] if latest else [WHOLE]
-        found = (self._read(self._file_of(shard)) for shard in shards)
+        found = (self._read(self._file_of(shard)) for shard in _shards_of(self._divisions.latest()))
         return any(
             _is_alive(one, now) and not one.get("is_complete") and one.get("token") != self._token for one in found
         )
+
+    def takers(self, now: datetime) -> dict[int, Taker]:
+        """
+        Return who has taken which shard since the division of this one is in force, by the number of the shard.
+
+        :param now: by the API's clock.
+        """
+        found = {shard.number: self._read(self._file_of(shard)) for shard in _shards_of(self._division)}
+        return {
+            number: Taker(str(one.get("task")), one is _UNREADABLE or _is_alive(one, now))
+            for number, one in found.items()
+            if one is _UNREADABLE or one.get("generation") == self.generation
+        }
 
     def give_up(self, now: datetime) -> None:
         """Let the next task begin immediately, if this one still has the ownership; it makes no more requests."""
@@ -170,8 +193,7 @@ class Owner:
     def _found(self, division: Division | None) -> list[Mapping[str, Any]]:
         """Return what is known of the owners of a division whom this one has to wait for."""
         of = 1 if division is None else division.of
-        is_same = of == self._shard.of
-        shards = [self._shard] if is_same else [Shard(number, of) for number in range(1, of + 1)]
+        shards = [self._shard] if of == self._shard.of else _shards_of(division)
         return [one for one in (self._read(self._file_of(shard)) for shard in shards) if one]
 
     def _file_of(self, shard: Shard) -> ObjectStoragePath:
@@ -192,10 +214,14 @@ class Owner:
 
     def _write(self, at: datetime, *, is_alive: bool) -> None:
         values = {"task": self._task, "token": self._token, "at": format_datetime(at), "is_alive": is_alive}
-        more = {} if self._shard.is_whole else {"is_complete": self._is_complete}
+        more = {} if self._shard.is_whole else {"is_complete": self._is_complete, "generation": self.generation}
         self._has_looked = False
         write_whole(self._file, _encoded(durable.write({**values, **more})))
         self._confirmed = at
+
+
+def _shards_of(division: Division | None) -> list[Shard]:
+    return [WHOLE] if division is None else [Shard(number, division.of) for number in range(1, division.of + 1)]
 
 
 def _is_alive(found: Mapping[str, Any], now: datetime) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_linq._internal.once import is_mapped
 from airflow_provider_linq._internal.version_compat import AirflowFailException, storage_path
 from airflow_provider_linq.campaigns._files import write_rows
 from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row
@@ -100,10 +101,14 @@ def check_identity(campaign: Campaign, context: Context, *, has_store: bool) -> 
     :param has_store: whether Airflow has a task state store.
     :raises InvalidRequestError: an argument is missing.
     """
-    map_index = context["ti"].map_index
-    if campaign.campaign_key is None and campaign.shard is None and map_index is not None and map_index >= 0:
+    if campaign.campaign_key is None and campaign.shard is None and is_mapped(context["ti"]):
         raise InvalidRequestError(
             "campaign_key: must be given in a mapped task, where instances can change places, got none"
+        )
+    if campaign.campaign_key is None and not campaign.part.is_whole and not is_mapped(context["ti"]):
+        raise InvalidRequestError(
+            "campaign_key: must be given with shard in a task that is not mapped, since by default nobody else sends "
+            f"to the other shards, got none with shard {campaign.part}"
         )
     if campaign.resend_failed and not has_store:
         raise InvalidRequestError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -27,7 +28,7 @@ from airflow_provider_linq.campaigns._header import Header
 from airflow_provider_linq.campaigns._journal import COLUMNS, Journal, Latest, as_row
 from airflow_provider_linq.campaigns._limits import Limits, Quota, SendWindow
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral, Outcome
-from airflow_provider_linq.campaigns._outcomes import late, outcomes_in_journal
+from airflow_provider_linq.campaigns._outcomes import late, noting_left, outcomes_in_journal
 from airflow_provider_linq.campaigns._prepare import Prepared
 from airflow_provider_linq.campaigns._progress import Progress
 from airflow_provider_linq.campaigns._resend import jobs_to_resend
@@ -36,6 +37,7 @@ from airflow_provider_linq.campaigns._sender import Sender
 from airflow_provider_linq.campaigns._state import RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, in_words
 from airflow_provider_linq.campaigns._suppression import SuppressionReader
+from airflow_provider_linq.campaigns._takers import Takers
 from airflow_provider_linq.campaigns.config import share_of
 from linq_client import LinqClient
 from linq_client.times import ServerClock
@@ -184,7 +186,10 @@ class Sending:
     def _finish(self, checkpoint: Checkpoint) -> CampaignResult:
         """Decide the task's fate, now that all that can be sent is sent."""
         campaign, rows, ti = self._prepared.campaign, self._prepared.rows, self._context["ti"]
-        self._write_outcomes(checkpoint)
+        takers = None
+        if self._journal is not None and not campaign.part.is_whole:
+            takers = Takers.look(self._journal.owner, campaign.part, ti, self._clock.now())
+        left = self._write_outcomes(checkpoint)
         states = checkpoint.counts(rows)
         result = count_rows(
             self._prepared.key, campaign.outcomes_path, states, checkpoint.excluded(rows), is_late=self._is_late
@@ -205,35 +210,41 @@ class Sending:
                 f"{failures:,} of {len(rows.recipients):,} recipients failed or are not settled, and max_failures is "
                 f"{campaign.max_failures:g}{'' if campaign.part.is_whole else f' for shard {campaign.part}'}{error}"
             )
+        if takers is not None:
+            takers.check(left)
         if campaign.delivery_report is not None:
             checkpoint.header.result = result
             checkpoint.save(self._clock.now())
         return result
 
-    def _write_outcomes(self, checkpoint: Checkpoint) -> None:
+    def _write_outcomes(self, checkpoint: Checkpoint) -> Counter[int]:
         """
-        Write what became of each.
+        Write what became of each; return how many are left, neither sent to nor refused, by shard.
 
         :raises LostOwnershipError: another try or task has taken over: it writes them.
         """
         path, rows, journal = self._prepared.campaign.outcomes_path, self._prepared.rows, self._journal
         if not path or journal is None:
-            return
+            return Counter()
         journal.owner.confirm(self._clock.now())
         if not journal.shard.is_whole:
             journal.owner.complete(self._clock.now())
         # Who still adds to the journal writes the outcomes of all after that. But what another shard or the next owner
         # has added and written meanwhile may be missing in what this one wrote over it.
         parts = journal.parts
-        self._write_rows(path, checkpoint.outcomes(rows))
+        left = self._write_rows(path, checkpoint.outcomes(rows))
         while journal.parts != parts and not journal.owner.is_anybody_sending(self._clock.now()):
             parts = journal.parts
             with TemporaryFile() as file:
                 details = Latest(file, (entry for _, entry in journal.read()))
-                self._write_rows(path, chain(outcomes_in_journal(rows.of_all_shards, details), details.rest()))
+                left = self._write_rows(path, chain(outcomes_in_journal(rows.of_all_shards, details), details.rest()))
+        return left
 
-    def _write_rows(self, path: str, found: Iterator[Outcome]) -> None:
-        write_rows(path, map(as_row, map(late, found) if self._is_late else found), COLUMNS)
+    def _write_rows(self, path: str, found: Iterator[Outcome]) -> Counter[int]:
+        left: Counter[int] = Counter()
+        rows = map(late, found) if self._is_late else found
+        write_rows(path, map(as_row, noting_left(rows, self._prepared.campaign.part, left)), COLUMNS)
+        return left
 
     @property
     def _is_late(self) -> bool:

@@ -63,12 +63,11 @@ class Shard:
 
     def has(self, to: Sequence[str]) -> bool:
         """
-        Whether a recipient is in it: by a hash of the handles alone, which all versions have to make alike.
+        Whether a recipient is in it.
 
-        :param to: handles in their normal form; none for a row that names nobody, which also has its shard.
+        :param to: as of `shard_number`.
         """
-        digest = hashlib.sha256("\n".join(sorted(to)).encode()).digest()
-        return int.from_bytes(digest[:8], "big") % self.of == self.number - 1
+        return shard_number(to, self.of) == self.number
 
     def share_of(self, whole: int) -> int:
         """Return its part of a number; those of all shards add up to it."""
@@ -76,6 +75,17 @@ class Shard:
 
 
 WHOLE: Final = Shard(1, 1)
+
+
+def shard_number(to: Sequence[str], of: int) -> int:
+    """
+    Return which shard a recipient is in: by a hash of the handles alone, which all versions have to make alike.
+
+    :param to: handles in their normal form; none for a row that names nobody, which also has its shard.
+    :param of: how many shards there are.
+    """
+    digest = hashlib.sha256("\n".join(sorted(to)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % of + 1
 
 
 class Division(NamedTuple):

@@ -182,9 +182,14 @@ def context(
     started: datetime | None = None,
     due: datetime | None = None,
     clears: int = 0,
+    states: Mapping[int, str | None] | None = None,
     **instance: Any,
 ) -> Any:
-    """What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store."""
+    """
+    What a task's context holds of the run, of the instance and, from Airflow 3.3 on, of the state store.
+
+    :param states: Airflow's, of all instances of the task by map index; by default there is this one alone.
+    """
     ids: dict[str, Any] = {
         "dag_id": "dag",
         "run_id": "run",
@@ -198,7 +203,11 @@ def context(
     state = {} if store is None else {"task_state_store": store}
     pushed: dict[str, Any] = {}
     ids |= {"pushed": pushed, "xcom_push": lambda key, value: pushed.update({key: value})}
-    return {"ti": SimpleNamespace(**{**ids, **instance}), "dag_run": run, **state}
+    ti = SimpleNamespace(**{**ids, **instance})
+    found = {ti.map_index: "running"} if states is None else states
+    names = {ti.task_id if index < 0 else f"{ti.task_id}_{index}": state for index, state in found.items()}
+    ti.get_task_states = lambda *, dag_id, task_ids, run_ids: {ti.run_id: names}
+    return {"ti": ti, "dag_run": run, **state}
 
 
 class Run:

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,7 +182,8 @@ def _executed(order: Order) -> Ending:
     arguments = {
         name: iter(value.rows) if isinstance(value, Iterates) else value for name, value in order.arguments.items()
     }
-    context: Any = {"ti": SimpleNamespace(**order.instance), "dag_run": SimpleNamespace(**order.run)}
+    ti = SimpleNamespace(**order.instance, get_task_states=partial(_task_states, order))
+    context: Any = {"ti": ti, "dag_run": SimpleNamespace(**order.run)}
     if order.store is not None:
         context["task_state_store"] = FileStore(order.store, order.instance["id"], order.dies_at_write)
     with set_current_context(context):
@@ -202,6 +204,14 @@ def _executed(order: Order) -> Ending:
         event = asyncio.run(_first_event(order.deferral))
         kwargs = {**order.deferral.kwargs, "event": event}
         return Ending("success", operator.resume_execution(order.deferral.method, kwargs, context))
+
+
+def _task_states(order: Order, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, Any]:
+    """What Airflow says of all instances of the task."""
+    (name,), (run,) = task_ids, run_ids
+    beginning = f"{run}-{name}-"
+    found = {file.stem.removeprefix(beginning): file for file in order.log.parent.glob(f"{beginning}*.state")}
+    return {run: {name if index == "-1" else f"{name}_{index}": file.read_text() for index, file in found.items()}}
 
 
 async def _first_event(deferral: Deferral) -> Any:

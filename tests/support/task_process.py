@@ -127,6 +127,7 @@ class Task:
         self._clears = 0
         self._deferral: Deferral | None = None
         self._id = ""
+        self._note("scheduled")
 
     def _airflow_time(self) -> datetime:
         return self.server.clock.moment() + timedelta(seconds=self.ahead)
@@ -159,6 +160,7 @@ class Task:
             dies_at_write=dies_at_write,
             calls=calls,
         )
+        self._note("running")
         self.under_way = Try(order, self.server)
         self.under_way.until_it_executes()
         return self.under_way
@@ -176,6 +178,7 @@ class Task:
             ending = Ending("failed", error=ending.error)
         self._deferral = ending.deferral
         self.ending = ending
+        self._note(ending.state)
         return ending
 
     def finish(self, *, waits: int = 8, tries: int = 5, between: float = 60) -> Ending:
@@ -209,6 +212,7 @@ class Task:
             self._began = self._airflow_time()
         self._deferral = None
         self.ending = None
+        self._note("scheduled")
 
     def lose_files(self, path: str) -> None:
         """The next try is on another machine, which has no such folder."""
@@ -241,6 +245,10 @@ class Task:
     def _signal(self, number: int) -> None:
         assert self.under_way is not None
         self.under_way.send_signal(number)
+
+    def _note(self, state: str) -> None:
+        """The state that Airflow shows of the instance."""
+        self._path.with_suffix(".state").write_text(state)
 
     def _write_connection(self) -> None:
         made = {"conn_type": "linq", "password": self.api_key, "host": self.server.base_url, "extra": self.extra}

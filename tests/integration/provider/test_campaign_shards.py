@@ -37,15 +37,35 @@ class Mapped:
         self.path = folder / "outcomes.jsonl"
         self.given = {"rows": rows, "outcomes_path": str(self.path), **given}
         self.stores: dict[int, Store] = {}
+        self.states: dict[int, str | None] = {}
 
     def run(self, number: int, of: int, *, try_number: int = 1, **given: Any) -> Any:
-        """One try of an instance."""
-        store = self.stores.setdefault(number - 1, Store())
-        task = campaign(**{**self.given, "shard": f"{number}/{of}", **given})
-        return task.execute(context(store, map_index=number - 1, task_id=self.task_id, try_number=try_number))
+        """One try of the instance of a shard, in a list that has them in their order."""
+        self.expand(of)
+        return self.run_instance(number - 1, f"{number}/{of}", try_number=try_number, **given)
 
     def run_all(self, of: int, **how: Any) -> list[Any]:
         return [self.run(number, of, **how) for number in range(1, of + 1)]
+
+    def expand(self, instances: int) -> None:
+        """Let the task have so many instances; if they are others than before, it is cleared."""
+        if instances != sum(state != "removed" for state in self.states.values()):
+            for index in range(max(instances, len(self.states))):
+                self.states[index] = None if index < instances else "removed"
+
+    def run_instance(self, index: int, shard: str, *, try_number: int = 1, **given: Any) -> Any:
+        """One try of an instance; `states` has then what Airflow says of it."""
+        store = self.stores.setdefault(index, Store())
+        of_it = {"map_index": index, "task_id": self.task_id, "try_number": try_number, "states": self.states}
+        self.states[index] = "running"
+        try:
+            result = campaign(**{**self.given, "shard": shard, **given}).execute(context(store, **of_it))
+        except BaseException as error:
+            ends = {TaskDeferred: "deferred", AirflowFailException: "failed"}
+            self.states[index] = ends.get(type(error), "up_for_retry")
+            raise
+        self.states[index] = "success"
+        return result
 
 
 def of_shard(rows: Iterable[Mapping[str, Any]], number: int, of: int) -> list[str]:
@@ -206,6 +226,136 @@ def test_an_instance_waits_for_all_of_another_division(emulator: Emulator, tmp_p
     journal.owner.give_up(now)
     mapped.run_all(2)
     assert sent_to(emulator) == once(rows)
+
+
+# Lists that are no division.
+
+
+@pytest.mark.parametrize(
+    ("shards", "lacks"),
+    [
+        (["1/2", "2/3"], ["1/3", "3/3"]),
+        (["2/3", "1/2"], ["2/2"]),
+        (["1/3", "3/3"], ["2/3"]),
+        (["1/2", "1/2"], ["2/2"]),
+        (["2/4"], ["1/4", "3/4", "4/4"]),
+    ],
+)
+def test_who_is_in_no_shard_of_the_list_is_said_by_the_instance_that_ends_last(
+    emulator: Emulator, tmp_path: Path, shards: list[str], lacks: list[str]
+) -> None:
+    """All in the list are sent to; when the list is right, so are the others."""
+    rows = people(40)
+    mapped = Mapped(tmp_path, rows)
+    mapped.expand(len(shards))
+    *early, last = enumerate(shards)
+    for index, shard in early:
+        mapped.run_instance(index, shard)
+    of = int(last[1].split("/")[1])
+    with pytest.raises(
+        AirflowFailException,
+        match=rf"^shard: the list must name all {of} shards of one division, got '{last[1]}' and no instance that "
+        rf"sends to \d+ recipients in {', '.join(lacks)}$",
+    ):
+        mapped.run_instance(*last)
+    listed = {row["to"] for row in rows if any(Shard.parse(shard).has((row["to"],)) for shard in shards)}
+    assert sent_to(emulator) == Counter(listed)
+    assert {handle for handle, row in outcomes(mapped.path).items() if row["status"] == "pending"} == {
+        row["to"] for row in rows
+    } - listed
+    mapped.states = dict.fromkeys(range(3))
+    mapped.run_all(3, try_number=2)
+    assert sent_to(emulator) == once(rows)
+
+
+def test_instances_with_shards_of_two_divisions_wait_for_each_other_and_the_last_one_says_so(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    mapped = Mapped(tmp_path, people(30))
+    mapped.expand(2)
+    owner = Journal(str(mapped.path), KEY, Writer("first", 0), Shard(1, 2)).owner
+    assert owner.take(emulator.now())
+    with pytest.raises(TaskDeferred):
+        mapped.run_instance(1, "2/3")
+    owner.give_up(emulator.now())
+    mapped.run_instance(0, "1/2")
+    with pytest.raises(AirflowFailException, match="no instance that sends to"):
+        mapped.run_instance(1, "2/3")
+
+
+def test_an_instance_that_has_a_shard_takes_no_other(emulator: Emulator, tmp_path: Path) -> None:
+    """So of two that end in the same moment, both say who is left out."""
+    mapped = Mapped(tmp_path, people(30))
+    mapped.expand(2)
+    mapped.run_instance(0, "1/3")
+    other = Writer.of(context(map_index=1, task_id="campaign")["ti"])
+    assert Journal(str(mapped.path), KEY, other, Shard(3, 3)).owner.take(emulator.now())
+    mapped.states = {0: None, 1: "running"}
+    with pytest.raises(AirflowFailException, match=r"no instance that sends to \d+ recipients in 2/3$"):
+        mapped.run_instance(0, "1/3", try_number=2)
+
+
+@pytest.mark.parametrize("state", [None, "queued", "running", "deferred", "up_for_retry", "failed", "upstream_failed"])
+def test_pending_recipients_are_left_to_an_instance_that_has_no_shard_yet(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, state: str | None
+) -> None:
+    """One that has failed is seen by everybody."""
+    rows = people(20)
+    mapped = Mapped(tmp_path, rows)
+    mapped.states = {0: None, 1: state}
+    with caplog.at_level("INFO"):
+        assert mapped.run_instance(0, "1/2")["sent"] == len(of_shard(rows, 1, 2))
+    left = len(of_shard(rows, 2, 2))
+    assert f"{left} recipients in 2/2 are left to instances that have taken no shard yet" in caplog.text
+
+
+def test_pending_recipients_are_left_to_the_instance_that_has_their_shard(emulator: Emulator, tmp_path: Path) -> None:
+    """It waits, or has failed, which everybody sees."""
+    mapped = Mapped(tmp_path, people(20))
+    fault(emulator, kind="status", status=403, code=2008, count=1)
+    with pytest.raises(AirflowFailException, match="recipients failed"):
+        mapped.run(1, 2, line_limits=RateLimits(messages_per_day=1000))
+    with pytest.raises(TaskDeferred):
+        mapped.run(1, 2, line_limits=RateLimits(messages_per_day=6), try_number=2, rows=people(40))
+    mapped.run(2, 2)
+
+
+def test_rows_that_come_when_their_instance_has_ended(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = people(20)
+    mapped = Mapped(tmp_path, rows[:10])
+    mapped.run(1, 2)
+    mapped.run(2, 2, rows=rows)
+    late = len(of_shard(rows[10:], 1, 2))
+    assert f"{late} recipients in 1/2 are pending, and their instances have ended" in caplog.text
+    mapped.run(1, 2, try_number=2, rows=rows)
+    assert sent_to(emulator) == once(rows)
+
+
+def test_tasks_that_are_not_mapped_share_a_campaign_by_its_key(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None of them knows of the others, so each says who is left to them."""
+    rows, path = people(20), tmp_path / "outcomes.jsonl"
+    for number in (1, 2):
+        task = campaign(rows=rows, outcomes_path=str(path), shard=f"{number}/2", campaign_key="spring")
+        task.execute(context(Store(), task_id=f"send_{number}"))
+    left = len(of_shard(rows, 2, 2))
+    (said,) = [record.message for record in caplog.records if "pending until" in record.message]
+    assert said.startswith(
+        f"{left} recipients in 2/2 are pending until other tasks send to them, with this campaign_key"
+    )
+    assert sent_to(emulator) == once(rows)
+
+
+def test_a_shard_in_a_task_that_nobody_shares_is_refused(emulator: Emulator, tmp_path: Path) -> None:
+    task = campaign(rows=people(20), outcomes_path=str(tmp_path / "out.csv"), shard="1/2")
+    with pytest.raises(
+        AirflowFailException, match="campaign_key: must be given with shard in a task that is not mapped"
+    ):
+        task.execute(context(Store()))
+    assert posts(emulator) == 0
 
 
 # What all share.

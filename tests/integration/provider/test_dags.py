@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +124,18 @@ def test_a_message_into_a_chat_and_an_answer_in_reschedule_mode(
     assert answer["from_handle"] == ANN
     assert answer["text"] == "Fine by me"
     assert [row["text"] for row in emulator.ledger()] == ["Hello", TEXT, "Fine by me"]
+
+
+def test_a_campaign_over_the_shards_of_two_divisions(
+    emulator: Emulator, run_dag: Callable[..., Run], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """All who are in one of them get the message, and the instance that ends last tells of the others."""
+    run = run_dag("shards_of_two_divisions", folder=str(tmp_path))
+    assert (run.state, sorted(run.states("send")), run.tries("send")) == ("failed", ["failed", "success"], [1, 1])
+    rows = [json.loads(row) for row in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
+    statuses = Counter(row["status"] for row in rows)
+    assert statuses["sent"] == len(emulator.ledger()) > 10
+    # Airflow runs them in any order.
+    shard, lacks = [("1/2", "2/2"), ("2/3", "1/3, 3/3")][run.states("send").index("failed")]
+    error = f"got '{shard}' and no instance that sends to {statuses['pending']} recipients in {lacks}"
+    assert error in "".join(capfd.readouterr())

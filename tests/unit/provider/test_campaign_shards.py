@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_linq._internal.durable import FormatError, check_format
+from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.campaigns import Campaign, RateLimits
 from airflow_provider_linq.campaigns._journal import Journal, Writer
-from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT, LostOwnershipError, Owner
+from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT, LostOwnershipError, Owner, Taker
 from airflow_provider_linq.campaigns._shards import WHOLE, Division, Divisions, Shard
+from airflow_provider_linq.campaigns._takers import Takers
 from airflow_provider_linq.campaigns._validate import ValidatedRows, validate_rows
 from tests.support.campaigns import HANDLES, STORES, folder_in, names
 
@@ -406,6 +408,35 @@ def test_what_other_versions_have_written_of_shards(store: str) -> None:
     assert not whole.take(NOON + MINUTE + OWNER_TIMEOUT - timedelta(seconds=1))
     assert whole.take(NOON + MINUTE + OWNER_TIMEOUT)
     assert whole.generation == 4
+
+
+def test_who_has_taken_which_shard_since_the_division_is_in_force(store: str) -> None:
+    assert owner_of(store, "2/3").take(NOON)
+    first = owner_of(store, "1/3")
+    assert first.take(NOON)
+    assert first.takers(NOON) == {1: Taker("1/3", is_alive=True), 2: Taker("2/3", is_alive=True)}
+    assert first.takers(NOON + OWNER_TIMEOUT)[2] == Taker("2/3", is_alive=False)
+    assert owner_of(store, "1/1").take(NOON + OWNER_TIMEOUT)
+    again = owner_of(store, "3/3")
+    assert again.take(NOON + 2 * OWNER_TIMEOUT)
+    again.give_up(NOON + 2 * OWNER_TIMEOUT)
+    assert again.takers(NOON + 2 * OWNER_TIMEOUT) == {3: Taker("3/3", is_alive=False)}
+
+
+def test_an_owner_file_that_is_written_at_present_is_somebodys(store: str) -> None:
+    first, second = owner_of(store, "1/2"), owner_of(store, "2/2")
+    assert first.take(NOON)
+    assert second.take(NOON)
+    (file,) = (name for name in names(f"{store}/out.csv.parts") if ".2-of-2." in name)
+    ObjectStoragePath(f"{store}/out.csv.parts/{file}").write_text('{"format": 1, "ta')
+    assert first.takers(NOON)[2].is_alive
+
+
+def test_an_error_names_some_of_many_shards() -> None:
+    takers = Takers(Shard(1, 40), {1: Taker("1", is_alive=True)}, {"2": "success"})
+    with pytest.raises(AirflowFailException, match=r"to 1,365 recipients in 2/40, 3/40, .* 11/40 and 29 more$"):
+        takers.check(dict.fromkeys(range(1, 41), 35))
+    takers.check({1: 35})
 
 
 def test_who_has_said_all_is_waited_for_no_more(store: str) -> None:
