@@ -12,6 +12,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import strategies as st
 
+from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferred
 from airflow_provider_linq.campaigns import RateLimits
 from airflow_provider_linq.campaigns._model import Outcome, Status
 from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
@@ -41,6 +42,57 @@ def campaign(**arguments: Any) -> LinqSendCampaignOperator:
         task_id="campaign",
         **{"message": "Hello {{ row.name }}", "deferrable": True, "line_limits": WITHIN_A_DAY, **arguments},
     )
+
+
+class DiesAt(Store):
+    """A store whose process ends before its n-th write, from 0."""
+
+    left = 10**6
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        super().set(key, value, retention=retention)
+
+
+class Mapped:
+    """A mapped task: its instances share rows and outcomes, and each has a store."""
+
+    def __init__(self, folder: Path, rows: list[dict[str, Any]], *, task_id: str = "campaign", **given: Any) -> None:
+        self.task_id = task_id
+        self.path = folder / "outcomes.jsonl"
+        self.given = {"rows": rows, "outcomes_path": str(self.path), **given}
+        self.stores: dict[int, Store] = {}
+        self.states: dict[int, str | None] = {}
+
+    def run(self, number: int, of: int, *, try_number: int = 1, **given: Any) -> Any:
+        """One try of the instance of a shard, in a list that has them in their order."""
+        self.expand(of)
+        return self.run_instance(number - 1, f"{number}/{of}", try_number=try_number, **given)
+
+    def run_all(self, of: int, **how: Any) -> list[Any]:
+        return [self.run(number, of, **how) for number in range(1, of + 1)]
+
+    def expand(self, instances: int) -> None:
+        """Let the task have so many instances; if they are others than before, it is cleared."""
+        if instances != sum(state != "removed" for state in self.states.values()):
+            for index in range(max(instances, len(self.states))):
+                self.states[index] = None if index < instances else "removed"
+
+    def run_instance(self, index: int, shard: str, *, try_number: int = 1, **given: Any) -> Any:
+        """One try of an instance; `states` has then what Airflow says of it."""
+        store = self.stores.setdefault(index, Store())
+        of_it = {"map_index": index, "task_id": self.task_id, "try_number": try_number, "states": self.states}
+        self.states[index] = "running"
+        try:
+            result = campaign(**{**self.given, "shard": shard, **given}).execute(context(store, **of_it))
+        except BaseException as error:
+            ends = {TaskDeferred: "deferred", AirflowFailException: "failed"}
+            self.states[index] = ends.get(type(error), "up_for_retry")
+            raise
+        self.states[index] = "success"
+        return result
 
 
 def sent_to(emulator: Emulator) -> Counter[str]:
