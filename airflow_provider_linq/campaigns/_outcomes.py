@@ -10,7 +10,7 @@ from typing import Final
 
 from airflow_provider_linq.campaigns._journal import Latest
 from airflow_provider_linq.campaigns._model import Outcome, Recipient, Status
-from airflow_provider_linq.campaigns._shards import Shard, shard_number
+from airflow_provider_linq.campaigns._shards import shard_number
 from airflow_provider_linq.campaigns._state import RecipientState, Refused, SendJob, Sent
 from airflow_provider_linq.campaigns._validate import ValidatedRows
 
@@ -62,15 +62,15 @@ def late(outcome: Outcome) -> Outcome:
     return replace(outcome, status="skipped", reason="late", detail="not_after was over before their turn came")
 
 
-def noting_left(outcomes: Iterator[Outcome], shard: Shard, left: Counter[int]) -> Iterator[Outcome]:
+def noting_left(outcomes: Iterator[Outcome], of: int, left: Counter[int]) -> Iterator[Outcome]:
     """
     Pass outcomes on, and count those who are pending or in doubt by the shard that they are in.
 
-    :param shard: of the instance; of the whole campaign, nobody asks.
+    :param of: how many shards there are.
     """
     for outcome in outcomes:
-        if not shard.is_whole and (outcome.status == "pending" or outcome.reason == "no_answer"):
-            left[shard_number(outcome.to, shard.of)] += 1
+        if outcome.status == "pending" or outcome.reason == "no_answer":
+            left[shard_number(outcome.to, of)] += 1
         yield outcome
 
 

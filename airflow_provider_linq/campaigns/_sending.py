@@ -219,7 +219,7 @@ class Sending:
 
     def _write_outcomes(self, checkpoint: Checkpoint) -> Counter[int]:
         """
-        Write what became of each; return how many are left, neither sent to nor refused, by shard.
+        Write what became of each; return how many are left, pending or in doubt, by shard if there are several.
 
         :raises LostOwnershipError: another try or task has taken over: it writes them.
         """
@@ -242,8 +242,9 @@ class Sending:
 
     def _write_rows(self, path: str, found: Iterator[Outcome]) -> Counter[int]:
         left: Counter[int] = Counter()
+        part = self._prepared.campaign.part
         rows = map(late, found) if self._is_late else found
-        write_rows(path, map(as_row, noting_left(rows, self._prepared.campaign.part, left)), COLUMNS)
+        write_rows(path, map(as_row, rows if part.is_whole else noting_left(rows, part.of, left)), COLUMNS)
         return left
 
     @property

@@ -69,7 +69,8 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         platform chooses. By default the connection's line, or if it has none, the platform chooses. Unless it
         does, the message must hold no link, URL, reply and effect, since it may be the first of a chat (templated)
     :param campaign_key: what makes the campaign one and the same: nobody gets two messages of one key. By default
-        made of DAG id, run id and task id; a mapped task has to give one, unless it has shards (templated)
+        made of DAG id, run id and task id; a mapped task has to give one, unless its instances are shards, and a shard
+        in a task that is not mapped (templated)
     :param on_invalid: what to do if rows are invalid or duplicates: "fail" before anything is sent, or "skip" them.
     :param max_invalid: how many rows "skip" may skip as invalid, as a number, or as a share (a float below 1), before
         the task fails and sends nothing; by default all but one.
@@ -98,8 +99,9 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
     :param shard: "2/4" sends to the second quarter of the recipients, by a hash of their handles; the task is mapped
         over ``["1/4", "2/4", "3/4", "4/4"]``, and its instances are one campaign. Each checks all rows, has its part of
         ``line_limits``, ``total_limits`` and a number in ``max_failures``, and ``concurrency`` of its own. Needs an
-        ``outcomes_path`` that all workers see: each writes there what became of all, and who ends last has everybody.
-        Another try may divide the campaign in another way. By default one task sends to all.
+        ``outcomes_path`` that all workers see: each writes there what became of all, and the last one has everybody. If
+        recipients are pending in a shard that no instance is left to take, it fails. Another try may divide the
+        campaign in another way. By default one task sends to all.
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param deferrable: wait in the triggerer, and not on the worker; by default Airflow's ``default_deferrable``.
     """

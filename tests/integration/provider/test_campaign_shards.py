@@ -87,7 +87,7 @@ def test_instances_that_end_in_the_same_moment_lose_no_rows_of_each_other(
 
 
 @pytest.mark.parametrize(("divisions", "has_store"), [((4, 6), True), ((3, 1), False), ((3, 2, 3), True)])
-def test_a_campaign_is_divided_anew(
+def test_a_campaign_is_divided_again(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, divisions: tuple[int, ...], has_store: bool
 ) -> None:
     """In each division but the last, the first instances send, and leave some in doubt."""
@@ -320,7 +320,7 @@ def test_limits_of_a_day_hold_for_all_instances(emulator: Emulator, tmp_path: Pa
 
 
 @pytest.mark.parametrize("after", [3, 1])
-def test_limits_of_a_day_hold_when_a_campaign_is_divided_anew(emulator: Emulator, tmp_path: Path, after: int) -> None:
+def test_limits_of_a_day_hold_when_a_campaign_is_divided_again(emulator: Emulator, tmp_path: Path, after: int) -> None:
     """What others have sent today counts for each of those who come after, in part."""
     mapped = Mapped(tmp_path, people(80), line_limits=RateLimits(messages_per_day=20, new_chats_per_day=20))
     for number in (1, 2):

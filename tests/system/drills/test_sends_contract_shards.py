@@ -1,4 +1,4 @@
-"""A campaign that several instances of a task send together, and that is divided anew between two tries."""
+"""A campaign that several instances of a task send together, and that is divided again between two tries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Mapped:
         self._instances: dict[int, Task] = {}
 
     def divide(self, shards: int) -> list[Task]:
-        """Map the task anew, as a clear does, and return its instances."""
+        """Map the task again, as a clear does, and return its instances."""
         for index in range(shards):
             if index in self._instances:
                 self._instances[index].clear()
