@@ -15,6 +15,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.files import write_whole
+from linq_client import comparable_handle
 from linq_client.times import format_datetime, parse_datetime
 
 #: Whoever divides a campaign in another way asks all that there were whether they are alive.
@@ -81,10 +82,12 @@ def shard_number(to: Sequence[str], of: int) -> int:
     """
     Return which shard a recipient is in: by a hash of the handles alone, which all versions have to make alike.
 
-    :param to: handles in their normal form; none for a row that names nobody, which also has its shard.
+    All forms of a number are in one shard, so that no two instances send to them, whichever row each reads first.
+
+    :param to: handles; none for a row that names nobody, which also has its shard.
     :param of: how many shards there are.
     """
-    digest = hashlib.sha256("\n".join(sorted(to)).encode()).digest()
+    digest = hashlib.sha256("\n".join(sorted(map(comparable_handle, to))).encode()).digest()
     return int.from_bytes(digest[:8], "big") % of + 1
 
 

@@ -21,9 +21,10 @@ from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.campaigns import Campaign, RateLimits
 from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT, LostOwnershipError, Owner, Taker
-from airflow_provider_linq.campaigns._shards import WHOLE, Division, Divisions, Shard
+from airflow_provider_linq.campaigns._shards import WHOLE, Division, Divisions, Shard, shard_number
 from airflow_provider_linq.campaigns._takers import Takers
 from airflow_provider_linq.campaigns._validate import ValidatedRows, validate_rows
+from linq_client import handle_forms
 from tests.support.campaigns import HANDLES, STORES, folder_in, names
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -52,12 +53,20 @@ def test_each_recipient_is_in_one_shard(to: tuple[str, ...], number: int) -> Non
     assert WHOLE.has(to)
 
 
+@given(st.sampled_from(["+525550100134", "+541155550134", "+551195550134"]), HANDLES, SHARDS)
+def test_a_person_is_in_one_shard_in_whichever_form(number: str, others: tuple[str, ...], of: int) -> None:
+    """Of two rows with both forms, an instance sends to the one that it reads first, and another may read the other."""
+    assert len({shard_number((*others, form), of) for form in handle_forms(number)}) == 1
+
+
 def test_the_shard_of_a_recipient_never_changes() -> None:
     """It is what keeps two instances from one recipient: a version that splits otherwise needs another campaign."""
     numbers = {"+12025550121": (1, 3), "ann@example.org": (4, 4), "ben@example.org": (3, 1)}
     for handle, (of_four, of_six) in numbers.items():
         assert Shard(of_four, 4).has((handle,))
         assert Shard(of_six, 6).has((handle,))
+    for form in ("+525550100134", "+5215550100134"):
+        assert Shard(2, 4).has((form,))
     group = ("+12025550121", "ann@example.org")
     assert [shard.number for shard in all_of(4) if shard.has(group) and shard.has(group[::-1])] == [3]
 
