@@ -547,7 +547,7 @@ class TestWhereTheArchiveDoesNotSay:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The archive was watched for 30 hours, and nothing came: back at the API, nothing is missing."""
-        connect(retention_window=24)
+        connect(retention_window_hours=24)
         in_use(webhooks)
         passed = [timedelta(0)]
 
