@@ -31,13 +31,11 @@ DEFAULT_ARCHIVE: Final = "./linq-webhooks"
 
 _SECRET_VARIABLE: Final = "LINQ_WEBHOOK_SECRET"
 _KEY_VARIABLE: Final = "LINQ_WEBHOOK_ENCRYPT_KEY"
-_ARCHIVE_VARIABLE: Final = "LINQ_WEBHOOK_ARCHIVE"
-_VARIABLES: Final = (_SECRET_VARIABLE, _KEY_VARIABLE, _ARCHIVE_VARIABLE)
 
 archive_option = click.option(
     "--archive",
     default=DEFAULT_ARCHIVE,
-    envvar=_ARCHIVE_VARIABLE,
+    envvar="LINQ_WEBHOOK_ARCHIVE",
     show_envvar=True,
     help="Where events are kept: a folder, an fsspec URL, sqlite:///... or postgresql+psycopg://...",
 )
@@ -68,16 +66,16 @@ def _encryption_key(file: Path | None) -> bytes | None:
     """Return the archive key, None if there is none.
 
     Raises:
-        SettingsError: a variable has nearly one of the names: with a typing error, bodies would not be encrypted.
-            Others may be of other programs, such as those that Kubernetes sets for a service.
+        SettingsError: there is none, and a variable has nearly its name: bodies would not be encrypted.
     """
-    for name in {one for one in os.environ if one.startswith("LINQ_")} - set(_VARIABLES):
-        if near := get_close_matches(name, _VARIABLES, n=1, cutoff=0.9):
-            raise SettingsError(f"{name} (environment): is no variable, did you mean {near[0]}?")
     if file is not None:
         return file.read_bytes()
     value = os.environ.get(_KEY_VARIABLE)
-    return value.encode() if value is not None else None
+    if value is not None:
+        return value.encode()
+    for name in get_close_matches(_KEY_VARIABLE, os.environ, n=1, cutoff=0.9):
+        raise SettingsError(f"{name} (environment): is no variable, did you mean {_KEY_VARIABLE}?")
+    return None
 
 
 @click.group(context_settings={"max_content_width": 110, "show_default": True})

@@ -67,7 +67,7 @@ def _check_stream(stream: dict[str, Any]) -> None:
     properties = stream.get("schema", {}).get("properties") or {}
     lacks = [key for key in stream.get("key_properties") or () if key not in properties]
     if lacks or not properties:
-        missing = f"its key {', '.join(lacks)}" if lacks else "properties"
+        missing = f"its key {', '.join(map(str, lacks))}" if lacks else "properties"
         raise InvalidRequestError(f"catalog: schema of {name} must have {missing}; have it made again")
 
 

@@ -10,6 +10,7 @@ from typing import Final, TypedDict
 
 from airflow_provider_linq._internal.in_doubt import Handles, others_of
 from airflow_provider_linq._internal.version_compat import AirflowException
+from airflow_provider_linq.campaigns._model import compared
 from linq_client import InvalidRequestError, LinqClient, LinqError
 from linq_client.sync import read_stable
 
@@ -116,18 +117,19 @@ class Lines:
 
     def find_chats(self, wanted: Collection[Handles]) -> None:
         """Read which lines have chats with these recipients; it takes a request for each 100 chats of the lines."""
+        people = set(map(compared, wanted))
         found = {
             chat.id: (chat.created_at, line, others)
             for line in self.pool or (None,)
             for chat in read_stable(self._client.chats.list(from_=line))
-            if (others := others_of(chat, self.own)) in wanted
+            if (others := compared(others_of(chat, self.own))) in people
         }
         for _, line, others in sorted(found.values(), key=lambda chat: (chat[0], chat[1] or "")):
             self._chats.setdefault(others, []).append(line or "")
 
     def has_chat_with(self, to: Handles, line: str | None) -> bool:
         """Whether there is a chat with the recipients, as far as chats have been read."""
-        return (line or "") in self._chats.get(to, ())
+        return (line or "") in self._chats.get(compared(to), ())
 
     def check_usable(self) -> None:
         """
@@ -144,7 +146,7 @@ class Lines:
         if not self.pool:
             return None
         usable = self.usable
-        known = [line for line in self._chats.get(to, ()) if line in usable]
+        known = [line for line in self._chats.get(compared(to), ()) if line in usable]
         return known[0] if known else max(usable, key=lambda line: self._rank(line, key), default=None)
 
     def _rank(self, line: str, key: str) -> float:

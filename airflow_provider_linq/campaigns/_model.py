@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from airflow_provider_linq._internal.idempotency import derive_key
+from linq_client import comparable_handle
 
 #: Where a row ends. Only a campaign that stopped before its end has rows that are still pending.
 Status: TypeAlias = Literal["sent", "skipped", "failed", "unknown", "pending"]
@@ -23,7 +24,7 @@ class Recipient:
 
     :param number: of the row in the input, from 1.
     :param to: handles, e-mail addresses in lower case, sorted; several make a group.
-    :param key: idempotency key: a hash of the campaign key and `to`.
+    :param key: idempotency key: a hash of the campaign key and `to`, see `recipient_key`.
     :param row: the values that the message is made of; None if the row is not valid now, and only was in an earlier
         try: nothing is sent then, but what was sent is reported.
     :param timezone: IANA name of the time zone that the send window is read in.
@@ -109,6 +110,16 @@ class Deferral:
         return f"{self.why}. Waiting until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def compared(to: tuple[str, ...]) -> tuple[str, ...]:
+    """Return recipients in the form to compare; nearly always the same object, of which there may be a million."""
+    found = tuple(sorted(map(comparable_handle, to)))
+    return to if found == to else found
+
+
 def recipient_key(campaign_key: str, to: Sequence[str]) -> str:
-    """Return the idempotency key of a recipient in a campaign: neither try, text nor position is in it (I6)."""
-    return derive_key(campaign_key, *sorted(to))
+    """
+    Return the idempotency key of a recipient in a campaign: neither try, text nor position is in it (I6).
+
+    All forms of a number have the same one, so that a person is the same in all tries, whichever form each reads first.
+    """
+    return derive_key(campaign_key, *compared(tuple(to)))

@@ -142,9 +142,7 @@ class Owner:
         if self._read(self._file).get("token") != self._token:
             raise LostOwnershipError("Another task, or another try of this one, sends this campaign now")
         if self._confirmed is None or now - self._confirmed > OWNER_HEARTBEAT:
-            self._write(now, is_alive=True)
-            if time.time() - begun_at > CONFIRM_AGE.total_seconds():  # it may have written over another owner
-                raise LostOwnershipError("This process stood still: another task may have sent this campaign")
+            self._write_in_time(now, begun_at)
         if not self._has_looked:
             self._check_division()
 
@@ -158,9 +156,16 @@ class Owner:
         return is_in_force
 
     def complete(self, now: datetime) -> None:
-        """Say that this owner adds nothing more to the journal, and goes on to write the outcomes."""
+        """
+        Confirm, and say that this owner adds nothing more to the journal, and goes on to write the outcomes.
+
+        :raises LostOwnershipError: as :meth:`confirm`.
+        """
+        begun_at = time.time()
+        self.confirm(now)
         self._is_complete = True
-        self._write(now, is_alive=True)
+        if not self._shard.is_whole:  # nobody asks for the whole campaign
+            self._write_in_time(now, begun_at)
 
     def is_anybody_sending(self, now: datetime) -> bool:
         """Whether another shard is alive that will add to the journal, and write the outcomes after that."""
@@ -211,6 +216,11 @@ class Owner:
         except ValueError:  # somebody is writing it, or died while writing, in a store that shows files in part
             return _UNREADABLE
         return _DIVIDED if found == _DIVIDED else durable.check_format(f"owner of the campaign {file}", found)
+
+    def _write_in_time(self, now: datetime, begun_at: float) -> None:
+        self._write(now, is_alive=True)
+        if time.time() - begun_at > CONFIRM_AGE.total_seconds():  # it may have written over another owner
+            raise LostOwnershipError("This process stood still: another task may have sent this campaign")
 
     def _write(self, at: datetime, *, is_alive: bool) -> None:
         values = {"task": self._task, "token": self._token, "at": format_datetime(at), "is_alive": is_alive}

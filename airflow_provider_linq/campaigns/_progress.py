@@ -10,7 +10,7 @@ from typing import Any, Final
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.durable import StateStore
 from airflow_provider_linq.campaigns._checkpoint import Checkpoint
-from airflow_provider_linq.campaigns._lines import Lines
+from airflow_provider_linq.campaigns._lines import LineHealth, Lines
 from airflow_provider_linq.campaigns._model import CampaignResult, Deferral
 from airflow_provider_linq.campaigns._state import OPEN, RecipientState
 from airflow_provider_linq.campaigns._summary import count_rows, in_words
@@ -132,8 +132,18 @@ class Progress:
             "messages_per_day": self._campaign.line_limits.messages_per_day,
             "new_chats_per_day": self._campaign.line_limits.new_chats_per_day,
             "days": self._checkpoint.header.days,
-            "lines": self._lines.health,
+            "lines": self._health,
             "at": format_datetime(self._clock.now()),
+        }
+
+    @property
+    def _health(self) -> dict[str, LineHealth]:
+        """Of a pool, or of the lines that have sent or are not used: an account may have thousands more."""
+        days = self._checkpoint.header.days.values()
+        return {
+            line: one
+            for line, one in self._lines.health.items()
+            if one["share"] is not None or one["excluded"] or any(line in day for day in days)
         }
 
     def _pace(self) -> tuple[float | None, datetime | None]:

@@ -226,9 +226,7 @@ class Sending:
         path, rows, journal = self._prepared.campaign.outcomes_path, self._prepared.rows, self._journal
         if not path or journal is None:
             return Counter()
-        journal.owner.confirm(self._clock.now())
-        if not journal.shard.is_whole:
-            journal.owner.complete(self._clock.now())
+        journal.owner.complete(self._clock.now())
         # Who still adds to the journal writes the outcomes of all after that. But what another shard or the next owner
         # has added and written meanwhile may be missing in what this one wrote over it.
         parts = journal.parts

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -15,10 +14,10 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_linq._internal import durable
 from airflow_provider_linq._internal.files import write_whole
-from linq_client import comparable_handle
+from airflow_provider_linq.campaigns._model import compared
 from linq_client.times import format_datetime, parse_datetime
 
-#: Whoever divides a campaign in another way asks all that there were whether they are alive.
+#: A task that divides a campaign in another way asks all instances that there were whether they are alive.
 MAX_SHARDS: Final = 256
 
 _TEXT: Final = re.compile(r"([1-9]\d{0,2})/([1-9]\d{0,2})")
@@ -62,13 +61,13 @@ class Shard:
         """Whether this is the whole campaign."""
         return self.of == 1
 
-    def has(self, to: Sequence[str]) -> bool:
+    def has(self, to: tuple[str, ...]) -> bool:
         """
         Whether a recipient is in it.
 
         :param to: as of `shard_number`.
         """
-        return shard_number(to, self.of) == self.number
+        return self.is_whole or shard_number(to, self.of) == self.number
 
     def share_of(self, whole: int) -> int:
         """Return its part of a number; those of all shards add up to it."""
@@ -78,7 +77,7 @@ class Shard:
 WHOLE: Final = Shard(1, 1)
 
 
-def shard_number(to: Sequence[str], of: int) -> int:
+def shard_number(to: tuple[str, ...], of: int) -> int:
     """
     Return which shard a recipient is in: by a hash of the handles alone, which all versions have to make alike.
 
@@ -87,7 +86,7 @@ def shard_number(to: Sequence[str], of: int) -> int:
     :param to: handles; none for a row that names nobody, which also has its shard.
     :param of: how many shards there are.
     """
-    digest = hashlib.sha256("\n".join(sorted(map(comparable_handle, to))).encode()).digest()
+    digest = hashlib.sha256("\n".join(compared(to)).encode()).digest()
     return int.from_bytes(digest[:8], "big") % of + 1
 
 

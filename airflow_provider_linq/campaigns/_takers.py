@@ -32,8 +32,8 @@ class Takers:
 
     :param shard: of the instance that asks.
     :param owners: of the shards that were taken, by number.
-    :param states: Airflow's, of the other instances of the task in this run, by their hash; None if there can't be any,
-        and tasks with the same campaign key may send to the other shards.
+    :param states: Airflow's, of the other instances of the task in this run, by their hash; None if there can't be any
+        or they can't be read, and tasks with the same campaign key may send to the other shards.
     """
 
     shard: Shard
@@ -47,7 +47,14 @@ class Takers:
 
         :param now: by the API's clock.
         """
-        return cls(shard, owner.takers(now), _other_instances(ti) if is_mapped(ti) else None)
+        owners = owner.takers(now)
+        states = None
+        if is_mapped(ti):
+            try:
+                states = _other_instances(ti)
+            except Exception as error:  # all that can be sent is sent: that is to be reported, whatever Airflow says
+                log.warning("The states of the other instances can't be read: %s", type(error).__name__)
+        return cls(shard, owners, states)
 
     def check(self, left: Mapping[int, int]) -> None:
         """

@@ -12,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from airflow_provider_linq._internal.uploads import NO_FILES, FileRules, check_message
-from airflow_provider_linq.campaigns._model import Outcome, Recipient, recipient_key
+from airflow_provider_linq.campaigns._model import Outcome, Recipient, compared, recipient_key
 from airflow_provider_linq.campaigns._rows import BadRow, Row, is_missing
 from airflow_provider_linq.campaigns._shards import WHOLE, Shard
 from airflow_provider_linq.campaigns._templates import Render
@@ -106,7 +106,7 @@ def validate_rows(
     default = _zone(timezone, "timezone")
     own = ValidatedRows(elsewhere=None if shard.is_whole else ValidatedRows())
 
-    def found_of(to: Sequence[str]) -> ValidatedRows:
+    def found_of(to: tuple[str, ...]) -> ValidatedRows:
         return own if own.elsewhere is None or shard.has(to) else own.elsewhere
 
     numbers: dict[tuple[str, ...], int] = {}
@@ -119,13 +119,15 @@ def validate_rows(
             continue
         columns.update(dict.fromkeys(row))
         to: tuple[str, ...] = ()
+        person: tuple[str, ...] = ()
         suppression = None
         readable: Row | None = row
         name = default
         try:
             to = handles_in(row.get(to_field), to_field, groups=groups)
             found = found_of(to)
-            if (earlier := numbers.get(_compared(to))) is not None:
+            person = compared(to)
+            if (earlier := numbers.get(person)) is not None:
                 detail = f"{to_field}: must not be that of an earlier row, got that of row {earlier}"
                 found.excluded.append(Outcome(number, to, "skipped", "duplicate", detail))
                 continue
@@ -140,33 +142,27 @@ def validate_rows(
             if suppression is None:
                 found.excluded.append(Outcome(number, to, "skipped", "invalid", _detail_of(error)))
                 if to:
-                    unsendable[to] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
+                    unsendable[person] = Recipient(number, to, recipient_key(campaign_key, to), None, default)
                 continue
         values = readable if found is own else None  # of the others, only who they are is wanted
         recipient = Recipient(number, to, recipient_key(campaign_key, to), values, name, suppression is not None)
         if suppression is not None:
             found.excluded.append(Outcome(number, to, "skipped", "suppressed", suppression))
-            unsendable.setdefault(to, recipient)
+            unsendable.setdefault(person, recipient)
             continue
-        numbers[_compared(to)] = number
+        numbers[person] = number
         found.recipients.append(recipient)
-    for to, one in unsendable.items():
-        if _compared(to) not in numbers:
-            found_of(to).unsendable.append(one)
+    for person, one in unsendable.items():
+        if person not in numbers:
+            found_of(one.to).unsendable.append(one)
     if columns:
         _check_columns(columns, {"to_field": to_field, "timezone_field": timezone_field}, named)
     return own
 
 
-def _compared(to: tuple[str, ...]) -> tuple[str, ...]:
-    """Return recipients in the form to compare; nearly always the same object, of which there may be a million."""
-    found = tuple(map(comparable_handle, to))
-    return to if found == to else found
-
-
 def _suppression_of(to: tuple[str, ...], suppressed: Collection[str]) -> str | None:
     """Return the rule that keeps a recipient from being written to. It has no number, since logs show it."""
-    among = [index for index, handle in enumerate(_compared(to)) if handle in suppressed]
+    among = [index for index, handle in enumerate(to) if comparable_handle(handle) in suppressed]
     if not among:
         return None
     return f"{f'to[{among[0]}]' if len(to) > 1 else 'to'}: must not be on the suppression list"
@@ -220,7 +216,8 @@ def handles_in(value: Any, field: str, *, groups: bool) -> tuple[str, ...]:
             raise InvalidRequestError(f"{field}: must be a whole number with its country code, got {handle!r}")
     if len(handles) == 1:  # nearly all, and a list of people may have a million
         return (normal_handle(handles[0]),)
-    return tuple(sorted(set(map(normal_handle, handles))))
+    people = {comparable_handle(handle): normal_handle(handle) for handle in reversed(handles)}
+    return tuple(sorted(people.values()))
 
 
 def _zone(name: Any, field: str) -> str:

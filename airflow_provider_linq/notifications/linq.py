@@ -30,6 +30,7 @@ from linq_client import (
     LinqError,
     Message,
     MessageLike,
+    comparable_handle,
 )
 
 if TYPE_CHECKING:
@@ -242,10 +243,10 @@ def _cut(text: str) -> str:
 
 def _existing_chat(client: LinqClient, destination: Destination) -> str | None:
     """Return the id of the chat of a line with exactly these handles; None if there is none, or nobody knows."""
-    wanted = {handle.casefold() for handle in destination.to}
+    wanted = set(map(comparable_handle, destination.to))
     try:
         for chat in client.chats.list(from_=destination.line, to=destination.to[0]):
-            if {one.handle.casefold() for one in chat.handles if not one.is_me} == wanted:
+            if {comparable_handle(one.handle) for one in chat.handles if not one.is_me} == wanted:
                 return chat.id
     except LinqError:
         pass  # without the link the alert is sent all the same

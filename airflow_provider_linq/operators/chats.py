@@ -21,7 +21,7 @@ from airflow_provider_linq.results import (
     LocationRequestResult,
     VoiceMemoResult,
 )
-from linq_client import InvalidRequestError, check_handle
+from linq_client import InvalidRequestError, check_handle, comparable_handle
 from linq_client.times import format_datetime
 
 if TYPE_CHECKING:
@@ -176,18 +176,21 @@ class LinqUpdateChatOperator(LinqOperator):
                 raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
             if self.display_name is not None and is_nothing(self.display_name):
                 raise InvalidRequestError(f"display_name: must be a name, got {self.display_name[:10]!r}")
-            if both := {handle.casefold() for handle in add} & {handle.casefold() for handle in remove}:
+            if both := set(map(comparable_handle, add)) & set(map(comparable_handle, remove)):
                 raise InvalidRequestError(f"add: must not name who is to be removed, got {sorted(both)}")
             added, removed = [], []
+            inside: dict[str, str] = {}  # as the platform shows them, which may be in another form than they were given
             if add or remove:
                 chat = client.chats.get(self.chat_id)
-                inside = {handle.handle.casefold() for handle in chat.handles if handle.status in (None, "active")}
-                added = [handle for handle in add if handle.casefold() not in inside]
-                removed = [handle for handle in remove if handle.casefold() in inside]
+                inside = {
+                    comparable_handle(one.handle): one.handle for one in chat.handles if one.status in (None, "active")
+                }
+                added = [handle for handle in add if comparable_handle(handle) not in inside]
+                removed = [handle for handle in remove if comparable_handle(handle) in inside]
             for handle in added:
                 client.participants.add(self.chat_id, handle)
             for handle in removed:
-                client.participants.remove(self.chat_id, handle)
+                client.participants.remove(self.chat_id, inside[comparable_handle(handle)])
             if self.display_name is not None or self.group_chat_icon is not None:
                 client.chats.update(self.chat_id, display_name=self.display_name, group_chat_icon=self.group_chat_icon)
         changes = [f"{field} set" for field in ("display_name", "group_chat_icon") if getattr(self, field) is not None]

@@ -196,9 +196,11 @@ class LinqExtractOperator(LinqOperator):
             f"{_PREFIX}API_KEY": settings.api_key,
             f"{_PREFIX}BASE_URL": settings.base_url,
             f"{_PREFIX}RETENTION_WINDOW_HOURS": "null" if window is None else f"{window.hours:g}",
-            f"{_PREFIX}ALLOW_HTTP": str(settings.allow_http).lower(),
         }
-        if settings.webhook_archive_secret is not None:
+        own = self.settings or {}  # go before the connection, and the environment before them
+        if "allow_http" not in own:
+            environment[f"{_PREFIX}ALLOW_HTTP"] = str(settings.allow_http).lower()
+        if settings.webhook_archive_secret is not None and "webhook_archive_key" not in own:
             environment[f"{_PREFIX}WEBHOOK_ARCHIVE_KEY"] = settings.webhook_archive_secret
         if settings.proxy is not None:
             environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), settings.proxy)

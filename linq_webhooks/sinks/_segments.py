@@ -156,7 +156,7 @@ class SegmentReader:
             ArchiveError: it can't be read.
         """
         ends = self._ends.get(segment.path)
-        if ends is not None and all(position.has_read(writer, *end) for writer, end in ends.items()):
+        if ends and all(position.has_read(writer, *end) for writer, end in ends.items()):
             return
         if segment.writer is not None and position.has_read(segment.writer, segment.number + 1, 0):
             return
@@ -167,8 +167,12 @@ class SegmentReader:
             ends[line.writer] = line.place[1:]
             if not position.has_read(line.writer, *line.place[1:]):
                 yield line
-        if segment.is_complete and segment.path not in self._cut_short:
+        if segment.is_complete and not self.is_cut_short(segment):
             self._ends[segment.path] = ends
+
+    def is_cut_short(self, segment: Segment) -> bool:
+        """Whether only the beginning of a complete segment could be read."""
+        return segment.path in self._cut_short
 
     def forget_all_but(self, segments: Iterable[Segment]) -> None:
         """Drop what is remembered of segments that are not listed any more."""
@@ -200,7 +204,12 @@ class SegmentReader:
         except (EOFError, zlib.error, gzip.BadGzipFile):
             # Written by a store that shows what is not complete yet: the rest may be there the next time.
             if segment.path not in self._cut_short:
-                log.warning("webhook archive %s: %s is cut short", self._store.name, segment.path)
+                log.warning(
+                    "webhook archive %s: %s is cut short. What its receiver wrote later is read when it is whole, or a "
+                    "day after it",
+                    self._store.name,
+                    segment.path,
+                )
             self._cut_short.add(segment.path)
         else:
             self._cut_short.discard(segment.path)

@@ -93,8 +93,10 @@ class FileArchive:
     def _read_segments(
         self, segments: Sequence[Segment], position: Position, settled: str
     ) -> Iterator[tuple[StoredEvent, str]]:
+        # Writers of whose segment the rest may yet be shown: what they wrote later is read after that.
+        held_up: set[str | None] = set()
         for segment in segments:
-            if segment.hour < position.floor:
+            if segment.hour < position.floor or segment.writer in held_up:
                 continue
             position.begin_hour(segment.hour, settled)
             for line in self._reader.unread(segment, position):
@@ -105,6 +107,8 @@ class FileArchive:
                     self._pass_over(segment, line.raw, line.place.end, error)
                 else:
                     yield event, position.advance(line.writer, line.place)
+            if segment.hour >= settled and self._reader.is_cut_short(segment):
+                held_up.add(segment.writer)
 
     def _pass_over(self, segment: Segment, raw: bytes, end: int, error: DamagedError) -> None:
         if (segment.path, end) in self._damaged:

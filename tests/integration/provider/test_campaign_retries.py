@@ -51,6 +51,22 @@ def test_who_got_no_answer_is_asked_for_with_the_same_key(emulator: Emulator) ->
     assert result["sent"] == 40
 
 
+@pytest.mark.parametrize("second", ["in another order", "the first invalid"])
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_person_is_the_same_in_all_tries_whichever_form_of_their_number_comes_first(
+    emulator: Emulator, tmp_path: Path, second: str, has_store: bool
+) -> None:
+    """A query without an order gives its rows in any."""
+    path, store = tmp_path / "outcomes.jsonl", [Store()] if has_store else []
+    ann, same = {"to": "+525550100134", "name": "Ann"}, {"to": "+5215550100134", "name": "Ann"}
+    settings = {"outcomes_path": str(path), "on_invalid": "skip", "max_invalid": 1.0}
+    campaign(rows=[ann, same], **settings).execute(context(*store))
+    again = [same, ann] if second == "in another order" else [{**ann, "name": ""}, same]
+    result = campaign(rows=again, **settings).execute(context(*store, try_number=2))
+    assert sent_to(emulator) == once([ann])
+    assert result["sent"] == 1
+
+
 def test_the_text_may_change_between_tries(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
     rows, store = people(10), Store()

@@ -127,6 +127,17 @@ def test_the_connection_has_the_key_of_a_webhook_archive(
     assert rows(tmp_path, "webhook_events")
 
 
+def test_what_the_task_sets_goes_before_the_connection(
+    emulator: Emulator, connect: Callable[..., None], extract: Any, tmp_path: Path
+) -> None:
+    archive = ArchivedWebhooks(emulator, str(tmp_path / "archive"), key=KEY)
+    emulator.control("POST", "inbound", {"from": "+12025550150", "line": emulator.lines[0], "text": "hi"})
+    archive.store()
+    connect(webhook_archive_secret="of another archive", allow_http=False)
+    extract(settings={"webhook_archive": archive.url, "webhook_archive_key": KEY.decode(), "allow_http": True})
+    assert rows(tmp_path, "webhook_events")
+
+
 def test_lines_have_state_of_their_own(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
     for line in emulator.lines:
         assert [one["line"] for one in extract(lines=line)["lines"]] == [line]

@@ -288,18 +288,42 @@ def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
         assert erase(somewhere, ann) == Erasure(erased=0, left=0)
 
 
+@pytest.fixture
+def segment_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is appended together is a segment."""
+    monkeypatch.setattr("linq_webhooks.sinks._segment_writers.ROLL_BYTES", 1)
+
+
+@pytest.mark.usefixtures("segment_each")
 def test_what_a_store_shows_of_a_file_before_it_is_whole_is_not_all(tmp_path: Path) -> None:
     """A watcher goes on with the rest, in the same process."""
     with closing(open_archive(str(tmp_path))) as archive:
         archive.append([event(number) for number in range(50)])
-    (segment,) = tmp_path.rglob("*.gz")
+        archive.append([event(number) for number in range(50, 60)])
+    segment, _ = sorted(tmp_path.rglob("*.gz"))
     whole = segment.read_bytes()
     segment.write_bytes(whole[:-20])
     with closing(open_archive(str(tmp_path))) as reader:
         first, position = ids_of(reader)
-        assert 0 < len(first) < 50
+        assert 0 < len(first) < 50, "nor is anything read that the same receiver has written later"
         segment.write_bytes(whole)
-        assert [*first, *ids_of(reader, position)[0]] == [f"e{number}" for number in range(50)]
+        assert [*first, *ids_of(reader, position)[0]] == [f"e{number}" for number in range(60)]
+
+
+@pytest.mark.usefixtures("segment_each")
+def test_a_file_that_stays_cut_holds_up_its_writer_until_its_hour_is_settled(tmp_path: Path) -> None:
+    with time_machine.travel(START) as clock:
+        with closing(open_archive(str(tmp_path))) as archive:
+            archive.append([event(number) for number in range(50)])
+            archive.append([event(50)])
+        segment = min(tmp_path.rglob("*.gz"))
+        segment.write_bytes(segment.read_bytes()[:-20])
+        with closing(open_archive(str(tmp_path))) as reader:
+            assert "e50" not in ids_of(reader)[0]
+        clock.shift(timedelta(hours=25))
+        append(str(tmp_path), 51)
+    with closing(open_archive(str(tmp_path))) as reader:
+        assert ids_of(reader)[0][-2:] == ["e50", "e51"]
 
 
 def test_a_number_is_erased_in_either_of_its_forms(somewhere: str) -> None:

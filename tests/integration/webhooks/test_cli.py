@@ -168,6 +168,9 @@ def test_a_variable_with_a_typing_error_is_refused(
         monkeypatch.setenv(one, "x")
     assert "(environment)" not in run("erase", "+12025550150", "--archive", str(tmp_path)).stderr
     monkeypatch.setenv(name, "x")
+    with monkeypatch.context() as patch:
+        patch.setenv("LINQ_WEBHOOK_ENCRYPT_KEY", "x")
+        assert "(environment)" not in run("erase", "+12025550150", "--archive", str(tmp_path)).stderr
     ended = run("serve", "--archive", str(tmp_path / "archive"))
     assert ended.returncode == 1
     assert f"{name} (environment): is no variable, did you mean LINQ_WEBHOOK_ENCRYPT_KEY?" in ended.stderr
