@@ -185,6 +185,15 @@ def test_a_group_gets_a_name_and_other_members(emulator: Emulator, client: LinqC
     assert run(operator)["added"] == run(operator)["removed"] == []
 
 
+def test_a_member_is_known_in_either_form_of_their_number(emulator: Emulator, client: LinqClient) -> None:
+    shown, given = "+525550100134", "+5215550100134"
+    chat = chat_with(ANN, BOB, CAT, shown)
+    assert run(LinqUpdateChatOperator(task_id="t", chat_id=chat, display_name="Friday", add=given))["added"] == []
+    assert run(LinqUpdateChatOperator(task_id="u", chat_id=chat, remove=given))["removed"] == [given]
+    emulator.advance(10)
+    assert shown not in {handle.handle for handle in client.chats.get(chat).handles if handle.status == "active"}
+
+
 def test_a_direct_chat_has_no_name_and_no_retry_gives_it_one(emulator: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="direct chat"):
         run(LinqUpdateChatOperator(task_id="t", chat_id=chat_with(ANN), display_name="Ann"))
