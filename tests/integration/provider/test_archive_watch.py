@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_linq._internal import archive as archive_module
 from airflow_provider_linq._internal import inbound_watch
-from airflow_provider_linq._internal.archive import ArchiveReader
+from airflow_provider_linq._internal.archive import ArchiveReader, archive_digest
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, Cursor, _digest
 from airflow_provider_linq._internal.message_filter import MessageFilter
@@ -73,6 +73,8 @@ class Watching:
         trigger = LinqInboundMessageTrigger(**self.arguments)
         trigger.asset_state_store = self.store  # type: ignore[assignment]
         self.name = trigger._cursor_name
+        url = self.arguments["webhook_archive"]
+        self.own_name = trigger._name_for(None if url is None else archive_digest(url))
         self._polled = asyncio.Event()
         self._task = asyncio.create_task(self._run(trigger))
         await self.until(lambda: self.name in self.store.values)
@@ -89,8 +91,13 @@ class Watching:
             self.events += event.payload["messages"]
 
     def _is_saved(self) -> bool:
-        """Whether the cursor of the store knows the last event; of those before, a watcher of the API forgets some."""
-        known = Cursor.from_json(self.name, self.store.values[self.name]).known
+        """
+        Whether its cursor in the store knows the last event; of those before, a watcher of the API forgets some.
+
+        Under the common name is the cursor of whichever watcher of the asset was the last to save one.
+        """
+        stored = self.store.values.get(self.own_name)
+        known = {} if stored is None else Cursor.from_json(self.own_name, stored).known
         return {_digest(id_) for id_ in self.ids[-1:]} <= known.keys()
 
     def looked(self) -> datetime:
