@@ -7,31 +7,35 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[
 
 WORKERS ?= 4
 # The longest come first. The tests of a file share what it has started, so they stay in one process.
-PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10 \
-	tests/system tests/integration tests/unit --ignore tests/system/airflow --ignore tests/system/celery \
-	--ignore tests/system/dbt --ignore tests/system/ui
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
+LOADERS := tests/system/loaders tests/system/meltano
+TESTS := tests/system tests/integration tests/unit \
+	$(patsubst %,--ignore %,$(LOADERS) tests/system/airflow tests/system/celery tests/system/dbt tests/system/ui)
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit dbt e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit loaders dbt e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
 	$(BIN)/python -m demo
 
-test: $(VENV)/.installed  ## All tests but those of `make dbt`, `make e2e` and `make ui`, in WORKERS processes: they wait more than they work
-	$(BIN)/python -m pytest $(PARALLEL)
+test: $(VENV)/.installed  ## All tests but those of `make loaders`, `dbt`, `e2e` and `ui`, in WORKERS processes: they wait more than they work
+	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
 unit: $(VENV)/.installed  ## The tests that need no process and no server
 	$(BIN)/python -m pytest --durations 10 tests/unit
 
 coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of the code no test runs
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PARALLEL)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+loaders: $(VENV)/.installed  ## The tap with Meltano and real loaders, into files and PostgreSQL, whatever the API says
+	$(BIN)/python -m pytest $(PARALLEL) $(LOADERS)
 
 dbt: $(VENV)/.installed  ## `dbt_linq` on what real loaders made of real runs of the tap; installs dbt into an environment of its own
 	$(BIN)/python -m pytest tests/system/dbt
