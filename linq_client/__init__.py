@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender
+from linq_client._checks import MAX_TEXT, check_handle, check_line, check_recipients, check_sender, closest_name
 from linq_client._handles import comparable_handle, handle_forms, normal_handle
 from linq_client._lazy import load
 from linq_client._pagination import Page, Paginator
@@ -29,6 +29,7 @@ from linq_client.errors import (
     CursorExpiredError,
     Effect,
     ErrorCode,
+    FileTooLargeError,
     InvalidRequestError,
     LastingConflictError,
     LineIneligibleError,
@@ -92,6 +93,7 @@ __all__ = [
     "Effect",
     "ErrorCode",
     "Experience",
+    "FileTooLargeError",
     "InlineSticker",
     "InvalidRequestError",
     "LastingConflictError",
@@ -127,6 +129,7 @@ __all__ = [
     "check_line",
     "check_recipients",
     "check_sender",
+    "closest_name",
     "comparable_handle",
     "handle_forms",
     "message_from",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,6 +20,10 @@ from linq_client.errors import InvalidRequestError
 MAX_TEXT: Final = 10_000
 MAX_RECIPIENTS: Final = 31
 MAX_IDEMPOTENCY_KEY: Final = 255
+
+#: How much of two names has to be the same for one to pass for the other with a typing error, from 0 to 1. Lower, a
+#: variable of another program would be taken for one of ours, such as one that Kubernetes sets for a service.
+_SIMILAR: Final = 0.8
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -159,6 +164,20 @@ def check_text(value: str, field: str) -> str:
         shown = f"{len(value):,} characters" if isinstance(value, str) else type(value).__name__
         raise InvalidRequestError(f"{field}: must be text of 1 to {MAX_TEXT:,} characters, got {shown}")
     return value
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return which of the known names was probably meant by one that is not among them; None if none is like it.
+
+    Case, and whether words are joined by `-` or `_`, make no difference.
+    """
+    by_form = {_plain_form(one): one for one in known}
+    near = get_close_matches(_plain_form(name), by_form, n=1, cutoff=_SIMILAR)
+    return by_form[near[0]] if near else None
+
+
+def _plain_form(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def check_encodable(value: object, field: str = "") -> None:

@@ -37,6 +37,7 @@ from linq_client._verdict import checked_trace_id, error_from_response, problem_
 from linq_client.errors import (
     APIConnectionError,
     Effect,
+    FileTooLargeError,
     InvalidRequestError,
     LinqError,
     RequestKind,
@@ -244,7 +245,12 @@ class Transport:
                 return 0
             if response.status_code != 200:  # a part of it, or the promise of one later
                 raise APIConnectionError(f"{label}: no whole file came (HTTP {response.status_code})")
-            exchange.extend(_expected_size(response, max_bytes) / SLOWEST_TRANSFER)
+            size = _declared_size(response)
+            most = MAX_BODY if max_bytes is None else max_bytes
+            exchange.extend((most if size is None else min(size, most)) / SLOWEST_TRANSFER)
+            # What it says beforehand spares the download; a size before decoding is no size of the file.
+            if size is not None and "Content-Encoding" not in response.headers:
+                _check_size(size, max_bytes, label)
             return _save(response, into, max_bytes, label)
 
 
@@ -352,11 +358,16 @@ def _save(response: requests.Response, into: IO[bytes], max_bytes: int | None, l
     size = 0
     for piece in _pieces(response, PIECE, f"{label}: the file was cut short"):
         size += len(piece)
-        if max_bytes is not None and size > max_bytes:
-            raise InvalidRequestError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
+        _check_size(size, max_bytes, label)
         into.write(piece)
     into.truncate()
     return size
+
+
+def _check_size(size: int, max_bytes: int | None, label: str) -> None:
+    """Refuse a file of that many bytes, or more, if it is too large."""
+    if max_bytes is not None and size > max_bytes:
+        raise FileTooLargeError(f"{label}: max_bytes: must be {max_bytes} at most, got more")
 
 
 def _joined(url: str, location: str) -> str:
@@ -377,8 +388,7 @@ def bytes_left(data: bytes | IO[bytes]) -> int:
     return size
 
 
-def _expected_size(response: requests.Response, max_bytes: int | None) -> int:
-    """How many bytes a download can have: as many as it says, but no more than are taken."""
-    most = MAX_BODY if max_bytes is None else max_bytes
+def _declared_size(response: requests.Response) -> int | None:
+    """How many bytes a download is to have, before it is decoded; None if the response does not say."""
     length = response.headers.get("Content-Length", "")
-    return min(int(length), most) if length.isdecimal() and len(length) < 20 else most
+    return int(length) if length.isdecimal() and len(length) < 20 else None

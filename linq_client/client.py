@@ -293,8 +293,9 @@ class LinqClient:
             The number of bytes downloaded.
 
         Raises:
-            InvalidRequestError: the file is larger than `max_bytes`, or the URL, or one that it redirects to, is none
-                that a file may be at: https on a public host, or where the API itself is.
+            FileTooLargeError: the file is larger than `max_bytes`.
+            InvalidRequestError: the URL, or one that it redirects to, is none that a file may be at: https on a public
+                host, or where the API itself is.
             LinqError: as `request`.
         """
         start = {file: file.tell() for file in (data, into) if file is not None and not isinstance(file, bytes)}

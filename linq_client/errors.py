@@ -24,6 +24,7 @@ __all__ = [
     "CursorExpiredError",
     "Effect",
     "ErrorCode",
+    "FileTooLargeError",
     "InvalidRequestError",
     "LastingConflictError",
     "LineIneligibleError",
@@ -389,6 +390,10 @@ class InvalidRequestError(LinqError, ValueError):
 
     effect = Effect.NONE
     _lasting = True
+
+
+class FileTooLargeError(InvalidRequestError):
+    """A file is larger than `max_bytes` allows, so it is not downloaded to its end."""
 
 
 class SettingsError(InvalidRequestError):

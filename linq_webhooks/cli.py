@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from linq_client import LinqClient, LinqError, SettingsError
+from linq_client import LinqClient, LinqError, SettingsError, closest_name
 from linq_client.webhooks import SigningSecrets
 from linq_webhooks import maintenance
 from linq_webhooks._encryption import BodyCipher
@@ -73,8 +72,9 @@ def _encryption_key(file: Path | None) -> bytes | None:
     value = os.environ.get(_KEY_VARIABLE)
     if value is not None:
         return value.encode()
-    for name in get_close_matches(_KEY_VARIABLE, os.environ, n=1, cutoff=0.9):
-        raise SettingsError(f"{name} (environment): is no variable, did you mean {_KEY_VARIABLE}?")
+    for name in os.environ:
+        if closest_name(name, [_KEY_VARIABLE]):
+            raise SettingsError(f"{name} (environment): is no variable, did you mean {_KEY_VARIABLE}?")
     return None
 
 

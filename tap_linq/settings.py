@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Final
 
-from linq_client import InvalidRequestError, RetentionWindow, check_line
+from linq_client import InvalidRequestError, RetentionWindow, check_line, closest_name
 from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction.masking import MIN_KEY_LENGTH
 from tap_linq.extraction.plan import SAFETY_SHARE
@@ -128,12 +127,12 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Mapp
     Raises:
         InvalidRequestError: names them, and what may have been meant.
     """
-    candidates = [one for one in map(str.lower, variables) if get_close_matches(one, known, n=1, cutoff=0.8)]
+    candidates = [one for one in map(str.lower, variables) if closest_name(one, known)]
     wrong = []
     for name in (*config, *candidates):
         if name not in known:
-            near = get_close_matches(name.lower().replace("-", "_"), known, n=1)
-            wrong.append(f"{name}: is no setting, {f'did you mean {near[0]}?' if near else 'see tap-linq --about'}")
+            near = closest_name(name, known)
+            wrong.append(f"{name}: is no setting, {f'did you mean {near}?' if near else 'see tap-linq --about'}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
     for name, schema in known.items():
@@ -156,8 +155,8 @@ def check_stream_maps(maps: object, streams: Collection[str]) -> None:
     for name, options in maps.items() if isinstance(maps, dict) else ():
         source = str(options.get("__source__", name)) if isinstance(options, dict) else name
         if source != "__else__" and not fnmatch.filter(streams, source):
-            near = get_close_matches(source, streams, n=1)
-            wrong.append(f"stream_maps: {source} is no stream{f', did you mean {near[0]}?' if near else ''}")
+            near = closest_name(source, streams)
+            wrong.append(f"stream_maps: {source} is no stream{f', did you mean {near}?' if near else ''}")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
 

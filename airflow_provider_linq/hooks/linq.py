@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -25,6 +24,7 @@ from linq_client import (
     MessageLike,
     RetentionWindow,
     check_line,
+    closest_name,
     models,
 )
 
@@ -193,10 +193,10 @@ class LinqHook(BaseHook):
                 f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
             )
         for name in extra.keys() - self._arguments.keys():
-            near = get_close_matches(name.lower().replace("-", "_"), self._arguments, n=1, cutoff=0.8)
+            near = closest_name(name, self._arguments)
             if near:
                 raise InvalidRequestError(
-                    f"connection {self.linq_conn_id!r}: extra: {name} is no field, did you mean {near[0]}?"
+                    f"connection {self.linq_conn_id!r}: extra: {name} is no field, did you mean {near}?"
                 )
         return extra
 

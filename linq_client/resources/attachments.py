@@ -71,7 +71,7 @@ class Attachments(Resource):
 
         Raises:
             NotFoundError: no such attachment, or its bytes are gone.
-            InvalidRequestError: it is larger than `max_bytes`.
+            FileTooLargeError: it is larger than `max_bytes`.
         """
         url = self.get(attachment_id).download_url
         if url is None:

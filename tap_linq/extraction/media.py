@@ -24,7 +24,14 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from linq_client import AuthenticationError, InvalidRequestError, LinqError, NotFoundError, PermissionDeniedError
+from linq_client import (
+    AuthenticationError,
+    FileTooLargeError,
+    InvalidRequestError,
+    LinqError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
 from tap_linq.extraction.records import NOT_STORED, Record
 
@@ -79,6 +86,8 @@ class MediaStore:
         self._count_lock = Lock()
         self._stored = self._stored_before = self._failed = 0
         self._owed: set[str] = set()
+        # Places of files that were begun and too large: the next message with one of them need not begin it again.
+        self._too_large: set[str] = set()
         self.owed = 0
         self._is_usable = True
         self.problem: str | None = None
@@ -120,6 +129,8 @@ class MediaStore:
         try:
             path = self._relative_path(record)
             with self._locks[hash(path) % _LOCKS]:
+                if path in self._too_large:
+                    raise self._too_large_error
                 known, is_new = self._existing(path), False
                 if known is None:
                     known, is_new = self._fetch(path, record), True
@@ -158,9 +169,13 @@ class MediaStore:
         if not isinstance(id_, str) or not id_:
             raise _NotStoredError("the attachment has no id that could name a file")
         if isinstance(size, int) and size > self._max_bytes:
-            raise _NotStoredError(f"larger than {self._max_bytes} bytes")
+            raise self._too_large_error
         name = id_ if _SAFE_ID.fullmatch(id_) else hashlib.sha256(id_.encode(errors="replace")).hexdigest()
         return f"{name[:2]}/{name}"
+
+    @property
+    def _too_large_error(self) -> _NotStoredError:
+        return _NotStoredError(f"larger than {self._max_bytes} bytes")
 
     def _existing(self, path: str) -> tuple[str, int] | None:
         """The digest and size of a file that is there and whole."""
@@ -177,7 +192,11 @@ class MediaStore:
     def _fetch(self, path: str, record: Record) -> tuple[str, int]:
         full_path = f"{self._root}/{path}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            size = self._download(record, file)
+            try:
+                size = self._download(record, file)
+            except FileTooLargeError:
+                self._too_large.add(path)
+                raise self._too_large_error from None
             digest = hashlib.sha256()
             file.seek(0)
 
@@ -221,6 +240,8 @@ class MediaStore:
         if isinstance(url, str) and url:
             try:
                 return self._client.transfer("GET", url, into=file, max_bytes=self._max_bytes)
+            except FileTooLargeError:
+                raise  # and so it is elsewhere
             except (AuthenticationError, InvalidRequestError, NotFoundError, PermissionDeniedError):
                 # Stores say in many ways that a signature has expired: 400, 401, 403, 404, 410.
                 file.seek(0)

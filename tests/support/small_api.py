@@ -91,10 +91,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None: ...
 
-    def begin(self, status: int = 200, length: int = 0, **headers: str) -> None:
+    def begin(self, status: int = 200, length: int | None = 0, **headers: str) -> None:
         self.send_response_only(status)
         self.send_header("Date", format_datetime(datetime.now(timezone.utc), usegmt=True))
-        self.send_header("Content-Length", str(length))
+        if length is not None:
+            self.send_header("Content-Length", str(length))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()

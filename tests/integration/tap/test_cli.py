@@ -246,6 +246,7 @@ def test_an_expression_that_fails_is_named_and_what_came_before_is_written(
     ("maps", "message"),
     [
         ({"mesages": {"text": "md5(text)"}}, "stream_maps: mesages is no stream, did you mean messages?"),
+        ({"Chat-Participants": {"handle": None}}, "Chat-Participants is no stream, did you mean chat_participants?"),
         ({"copy": {"__source__": "nothing", "id": "id"}}, "stream_maps: nothing is no stream"),
         ({"chat_*": {"line": None}}, None),
         ({"copy": {"__source__": "messages", "id": "id"}, "chats": None}, None),

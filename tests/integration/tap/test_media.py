@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from linq_client import LinqClient
 from linq_client.store_urls import without_user_info
 from tap_linq.extraction.session import IncompleteRunError
 from tests.support.emulator_process import Emulator
-from tests.support.running import FIRST_LINE, Output, history, inbound, run_tap, succeed
+from tests.support.running import FIRST_LINE, Output, history, inbound, run_api, run_tap, succeed
+from tests.support.small_api import Handler, small_api
 
 CONTENT = b"placeholder of the emulator, which downloads nothing\n"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -84,6 +86,38 @@ def test_a_file_that_is_too_large_is_left(emulator: Emulator, tmp_path: Path) ->
     assert (row["stored_at"], row["error"]) == (None, "larger than 10 bytes")
     assert len(output.ids()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("says_length", [True, False])
+def test_a_file_that_turns_out_to_be_too_large_is_begun_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, says_length: bool
+) -> None:
+    """In as many messages as it may stand, and wherever else it could be fetched from."""
+    caplog.set_level("INFO")
+    pieces: list[int] = []
+
+    def messages(handler: Handler, _: dict[str, str]) -> None:
+        found = [handler.server.message("c00000", place) for place in range(3)]
+        for one in found:
+            one["parts"] = [{"type": "media", "id": "file-1", "url": f"{handler.server.origin}/v3/file"}]
+        handler.send({"messages": found, "next_cursor": None})
+
+    def file(handler: Handler, _: dict[str, str]) -> None:
+        handler.begin(length=20_000_000 if says_length else None, Connection="close")
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            for number in range(200):
+                handler.wfile.write(bytes(100_000))
+                pieces.append(number)
+
+    with small_api(chats=1) as api:
+        api.answers |= {"/v3/chats/c00000/messages": messages, "/v3/file": file}
+        output = run_api(api, attachments_path=str(tmp_path), attachment_max_megabytes=1)
+    assert output.error is None
+    assert {row["error"] for row in output.records("attachments")} == {"larger than 1000000 bytes"}
+    assert [path for path in api.seen if "file" in path or "attachments" in path] == ["/v3/file"]
+    assert len(pieces) < 200, "left early"
+    assert "files: 0 stored, 0 stored before, 3 failed" in caplog.text
 
 
 def change_parts(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:

@@ -159,7 +159,9 @@ def test_without_a_secret_nothing_is_served(run: Run, tmp_path: Path, secrets: s
     assert "topsecret" not in ended.stderr.replace("a secret", "")
 
 
-@pytest.mark.parametrize("name", ["LINQ_WEBHOOK_ENCRYPTION_KEY", "LINQ_WEBHOOKS_ENCRYPT_KEY"])
+@pytest.mark.parametrize(
+    "name", ["LINQ_WEBHOOK_ENCRYPTION_KEY", "LINQ_WEBHOOKS_ENCRYPT_KEY", "linq_webhook_encrypt_key"]
+)
 def test_a_variable_with_a_typing_error_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
