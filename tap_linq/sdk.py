@@ -21,7 +21,6 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from traceback import walk_tb
-from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from singer_sdk import Stream, Tap, metrics
@@ -29,7 +28,7 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import StreamMap
-from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.plugin_base import SingerCommand, _ConfigInput
 from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
@@ -41,7 +40,7 @@ from tap_linq.extraction.archive_state import ARCHIVE_STREAM, ArchiveState
 from tap_linq.extraction.conform import Conformer, columns_of
 from tap_linq.extraction.records import Record
 from tap_linq.extraction.state import STATE_STREAM, LineState, bound_reactions, read_bookmark, read_partitions
-from tap_linq.termination import end_soon_on_signals
+from tap_linq.termination import ending_soon_on_signals, handling_signals
 from tap_linq.writer import RecordWriter
 
 if TYPE_CHECKING:
@@ -220,6 +219,13 @@ class PushStream(SdkStream):
         return self._counter
 
 
+class _Command(SingerCommand):
+    @override
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        with ending_soon_on_signals():
+            return super().main(*arguments, **options)
+
+
 class SdkTap(Tap):
     """A tap whose STATE has a partition for each line, and that says in one line why it did not run."""
 
@@ -252,13 +258,31 @@ class SdkTap(Tap):
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Write what was read, and end all threads, should anything end the run before its time."""
-        try:
-            yield
-        except BaseException:
-            self.abandon()
-            self.message_writer.flush()
-            raise
+        """Write what was read, and end all threads, should anything end the run before its time.
+
+        A signal ends it with the code that says so, and without STATE of lines that were not read to their end.
+        """
+        with handling_signals(self.message_writer.end):
+            try:
+                yield
+            except BaseException:
+                self.abandon()
+                self.message_writer.flush()
+                raise
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        """Return the command line, during which signals end the process."""
+        made = super().get_singer_command()
+        return _Command(
+            made.name,
+            logger=cls.logger,
+            callback=made.callback,
+            params=made.params,
+            help=made.help,
+            context_settings=made.context_settings,
+        )
 
     @classmethod
     @override
@@ -293,7 +317,6 @@ class SdkTap(Tap):
         """Read the files of settings that the command line names. This comes first in every mode."""
         config: dict[str, Any] = {}
         with exit_with_message(cls.logger):
-            end_soon_on_signals()
             for name in value:
                 if name != ENVIRONMENT:
                     try:
@@ -342,9 +365,8 @@ class SdkTap(Tap):
                 self.mapper.register_raw_stream_schema(name, entry.schema.to_dict(), entry.key_properties)
 
     @override
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        """End with the code that says so, and without STATE of lines that were not read to their end."""
-        self.message_writer.end(signum)
+    def _setup_signal_handlers(self) -> None:
+        """Do nothing: the SDK would take the signals of any process that makes a tap. See `running`."""
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:

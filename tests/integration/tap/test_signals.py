@@ -176,6 +176,73 @@ def test_state_that_belongs_to_no_line_is_passed_over(emulator: Emulator) -> Non
     assert set(output.bookmarks()) == set(emulator.lines)
 
 
+#: A program that has work of its own, runs the tap as a part of it, in the main thread or another, and hears of a signal
+#: meanwhile if it runs there. What it writes is not the tap's.
+HOST = """
+import json, signal, sys, threading
+from tap_linq.tap import TapLinq
+
+where, how, config = sys.argv[1:]
+SIGNALS = signal.SIGTERM, signal.SIGINT
+signal.signal(signal.SIGTERM, lambda number, frame: said.append("hosts own"))
+said = []
+
+def look():
+    return [signal.getsignal(one) for one in SIGNALS] + [signal.set_wakeup_fd(-1)]
+
+def run():
+    try:
+        if how == "command":
+            TapLinq.cli(["--config", config, "--discover"], standalone_mode=False)
+        else:
+            tap = TapLinq(config=json.loads(open(config).read()))
+            with tap.running():
+                tap.sync_all()
+        said.append("done")
+    except BaseException as error:
+        said.append(f"{type(error).__name__} {error}")
+
+before = look()
+if where == "main":
+    run()
+else:
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+assert look() == before, "the handlers are not the hosts"
+signal.raise_signal(signal.SIGTERM)
+print(json.dumps(said), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "kill", "said"),
+    [
+        ("main", "run", False, "done"),
+        ("thread", "run", False, "done"),
+        ("main", "command", False, "done"),
+        ("thread", "command", False, "done"),
+        ("main", "run", True, "SignalExit 143"),
+    ],
+)
+def test_a_program_that_runs_the_tap_keeps_its_signals(
+    tmp_path: Path, where: str, how: str, kill: bool, said: str
+) -> None:
+    with small_api() as api:
+        if kill:
+            api.answers[MESSAGES] = silence
+        (tmp_path / "config.json").write_text(json.dumps(api.config()))
+        arguments = [sys.executable, "-c", HOST, where, how, tmp_path / "config.json"]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            if kill:
+                api.wait_for(MESSAGES)
+                process.send_signal(signal.SIGTERM)
+            written, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, log[-1_500:]
+    assert json.loads(log.splitlines()[-1]) == [said, "hosts own"]
+    assert written.endswith(("}\n", "}\r\n"))
+
+
 #: The tap, whose main thread hears of a signal at the worst moment: it has given a lock away to wait for an event, and
 #: can't take it back. Which is not to be had by sending one.
 AT_A_WAIT = """

@@ -45,12 +45,14 @@ def test_the_bookmark_is_nobody_s_but_ours() -> None:
     assert messages.partitions is None, "the SDK would sync each line, and write bookmarks of its own"
 
 
-def test_a_signal_gets_to_the_method_that_is_overridden() -> None:
+def test_signals_are_the_process_s_own_but_for_the_time_of_a_run() -> None:
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(sign) for sign in signals]
     tap = TapLinq(config=dict(CONFIG))
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        assert signal.getsignal(sign) == tap._handle_termination, (
-            "a run that is ended would tear a line, and end with 0"
-        )
+    assert [signal.getsignal(sign) for sign in signals] == before, "a notebook could not be interrupted any more"
+    with tap.running():
+        assert not {signal.getsignal(sign) for sign in signals} & set(before), "a run that is ended would tear a line"
+    assert [signal.getsignal(sign) for sign in signals] == before
 
 
 def test_state_goes_where_the_records_go() -> None:
