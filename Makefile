@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test coverage unit loaders dbt e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
 
-demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks
+demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks, models
 	$(BIN)/python -m demo
 
 test: $(VENV)/.installed  ## All tests but those of `make loaders`, `dbt`, `e2e` and `ui`, in WORKERS processes: they wait more than they work

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from demo.programs import say
 
 # Each run of the loader writes files of its own, in order of their names; the newest row of an id counts.
 NEWEST = """
@@ -16,7 +18,7 @@ NEWEST = """
 """
 
 
-def compare(ledger: Sequence[Mapping[str, Any]], output: Path, say: Callable[[str], None]) -> bool:
+def compare(ledger: Sequence[Mapping[str, Any]], output: Path) -> bool:
     """Print a table of the ledger against the warehouse and return whether every message is there, as it was last.
 
     Args:

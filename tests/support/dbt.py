@@ -13,15 +13,18 @@ import duckdb
 
 ROOT = Path(__file__).parents[2]
 
-#: dbt-core 1.12 fetches a parser from elsewhere when it is installed, so the one before it.
-CORE = "dbt-core==1.11.16"
+
+def _pinned(*names: str) -> tuple[str, ...]:
+    lines = (ROOT / "constraints-dbt.txt").read_text().splitlines()
+    pins = {line.partition("==")[0]: line for line in lines}
+    return tuple(pins[name] for name in names)
+
 
 #: The tests write the file that DuckDB reads here.
-DATABASES = (CORE, "dbt-duckdb==1.11.1", "dbt-postgres==1.11.0", f"duckdb=={duckdb.__version__}")
+DATABASES = (*_pinned("dbt-core", "dbt-duckdb", "dbt-postgres"), f"duckdb=={duckdb.__version__}")
 
 #: Those that need an account, and what reads their dialects.
-CLOUDS = (CORE, "dbt-snowflake==1.12.4", "dbt-bigquery==1.12.1", "sqlglot==30.30.0")
-
+CLOUDS = _pinned("dbt-core", "dbt-snowflake", "dbt-bigquery", "sqlglot")
 
 ZONE = "Asia/Kolkata"
 

@@ -93,6 +93,15 @@ def test_python_is_tested_in_each_version_that_is_claimed() -> None:
     assert tested == ", ".join(f'"{version}"' for version in claimed)
 
 
+def test_the_same_duckdb_writes_and_reads() -> None:
+    """dbt has an environment of its own."""
+    lines = [
+        {line for line in (ROOT / name).read_text().splitlines() if line.startswith("duckdb==")}
+        for name in ("constraints.txt", "constraints-dbt.txt")
+    ]
+    assert lines[0] == lines[1] != set()
+
+
 def test_every_decision_is_listed() -> None:
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
     assert re.findall(r"\(../adr/(.+?)\) \|$", page, re.MULTILINE) == sorted(
