@@ -1,4 +1,4 @@
-"""An account to measure on: an emulator in another process, filled in one request."""
+"""An account to measure on: an emulator in another process, filled before anything is measured."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SEED = int(os.environ.get("LINQ_SEED", "1"))
 """Of the messages of every account."""
 #: With this text, a message is 1 kB of JSON: 18 fields, one of them a handle of 8 and one a part of 3.
 KILOBYTE_TEXT = 310
+_PORTION = 50_000
+"""Messages that one request makes: seconds of work, where a request is given up after two minutes."""
 
 
 @contextmanager
@@ -33,8 +35,10 @@ def account(
     if ephemeral_hours is not None:
         options["ephemeral_hours"] = ephemeral_hours
     with EmulatorProcess(**options) as emulator:
-        if chats:
-            emulator.seed(chats, messages_per_chat=per_chat, text_bytes=text_bytes, hours=hours, seed=SEED, warm=True)
+        portion = max(1, _PORTION // max(1, per_chat))
+        for first in range(0, chats, portion):
+            some = min(portion, chats - first)
+            emulator.seed(some, messages_per_chat=per_chat, text_bytes=text_bytes, hours=hours, seed=SEED, warm=True)
         yield emulator
 
 
