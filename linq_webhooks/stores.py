@@ -12,6 +12,7 @@ from typing import IO, Any
 from uuid import uuid4
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from linq_client.errors import SettingsError
@@ -68,23 +69,44 @@ class Store:
             raise ArchiveError(f"{self._what} {self.name}: cannot {what}: {kind}") from error
 
     def folders(self, relative: str = "") -> list[str]:
-        """Return the names of the folders in a folder, sorted; none if it does not exist."""
+        """Return the names of the folders in a folder, sorted; none if it does not exist.
+
+        Raises what the file system raises if it can't be listed.
+        """
         self.fs.invalidate_cache()
-        try:
-            found = self.fs.ls(self.path(relative) if relative else self.root, detail=True)
-        except FileNotFoundError:
-            return []
+        found = self._listed(self.path(relative) if relative else self.root)
         return sorted(posixpath.basename(str(one["name"]).rstrip("/")) for one in found if one["type"] == "directory")
 
     def files(self, relative: str) -> list[str]:
-        """Return the paths of all files in a folder and below it; none if it does not exist."""
+        """Return the paths of all files in a folder and below it; none if it does not exist.
+
+        Raises what the file system raises if one of the folders can't be listed.
+        """
         self.fs.invalidate_cache()
+        path = self.path(relative)
         try:
-            found = self.fs.find(self.path(relative))
+            found = self._walk(path) if _leaves_out_what_fails(self.fs) else self.fs.find(path)
         except FileNotFoundError:
             return []
         # What the file system returns may have a protocol or a root of its own in front.
         return [f"{relative}{path[path.rindex(f'/{relative}/') + 1 + len(relative) :]}" for path in map(str, found)]
+
+    def _walk(self, path: str) -> Iterator[str]:
+        for one in self._listed(path):
+            name = str(one["name"]).rstrip("/")
+            if one["type"] != "directory":
+                yield name
+            elif name != path:
+                yield from self._walk(name)
+
+    def _listed(self, path: str) -> list[dict[str, Any]]:
+        """Return what is in a folder; nothing if it does not exist."""
+        while True:
+            try:
+                return list(self.fs.ls(path, detail=True))
+            except FileNotFoundError:  # with some versions of fsspec, also if a file goes meanwhile
+                if not self.fs.isdir(path):
+                    return []
 
     def open(self, relative: str) -> Any:
         """Open a file for reading.
@@ -130,3 +152,10 @@ class Store:
         """Remove a file that may be gone already."""
         with contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(relative))
+
+
+def _leaves_out_what_fails(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether `find` is the one that file systems inherit: it takes a folder that can't be listed for an empty one."""
+    if isinstance(fs, AsyncFileSystem):
+        return type(fs)._find is AsyncFileSystem._find
+    return type(fs).find is fsspec.AbstractFileSystem.find

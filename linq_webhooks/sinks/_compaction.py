@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from linq_webhooks._records import DamagedError, encode_line, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
+from linq_webhooks.sinks._listings import settled_segments
 from linq_webhooks.sinks._positions import Position, hour_of
 from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, list_segments, newest_hour
 from linq_webhooks.stores import Store
@@ -28,6 +29,9 @@ CLOSED_AFTER: Final = timedelta(hours=3)
 QUIET_AFTER: Final = timedelta(hours=25)
 
 _COMPRESSION: Final = 6
+
+#: How often an hour is listed again because a file has gone meanwhile.
+_MAX_LISTINGS: Final = 20
 
 
 Erase: TypeAlias = Callable[[StoredEvent], bool]
@@ -49,6 +53,14 @@ class Compaction:
     events: int
     erased: int
 
+    def __add__(self, other: Compaction) -> Compaction:
+        return Compaction(
+            self.hours + other.hours,
+            self.segments + other.segments,
+            self.events + other.events,
+            self.erased + other.erased,
+        )
+
 
 def compact(url: str, *, erase: Erase | None = None, cipher: BodyCipher | None = None) -> Compaction:
     """Write the segments of each closed hour into one.
@@ -66,19 +78,33 @@ def compact(url: str, *, erase: Erase | None = None, cipher: BodyCipher | None =
         ArchiveError: the archive can't be read or written, or a record is damaged; what is there stays.
     """
     store = Store(url)
-    hours = segments = events = erased = 0
+    done = Compaction(0, 0, 0, 0)
     for hour, found in _closed_hours(store):
-        # An erasure has to look into all; else, one segment alone, compressed, is as it should be.
-        if erase is None and len(found) == 1 and found[0].is_complete:
-            continue
-        with store.errors(f"merge {folder_of(hour)}"):
-            if erase is not None and not any(
-                _is_erased(line, erase, cipher, store) for line in _lines_of(store, found)
-            ):
-                continue
-            kept, dropped = _merge(store, hour, found, erase, cipher)
-        hours, segments, events, erased = hours + 1, segments + len(found), events + kept, erased + dropped
-    return Compaction(hours, segments, events, erased)
+        for _ in range(_MAX_LISTINGS):
+            with store.errors(f"merge {folder_of(hour)}"):
+                try:
+                    done += _rewrite(store, hour, found, erase, cipher)
+                    break
+                except FileNotFoundError:  # a receiver that was quiet for hours has compressed its last segment
+                    found = list_segments(store, folder_of(hour))
+        else:
+            raise ArchiveError(f"webhook archive {store.name}: its files go while they are merged")
+    return done
+
+
+def _rewrite(
+    store: Store, hour: str, segments: list[Segment], erase: Erase | None, cipher: BodyCipher | None
+) -> Compaction:
+    """Write the segments of an hour into one, if there is a reason to."""
+    # An erasure has to look into all; else, one segment alone, compressed, is as it should be.
+    if erase is None:
+        is_due = len(segments) > 1 or not all(segment.is_complete for segment in segments)
+    else:
+        is_due = any(_is_erased(line, erase, cipher, store) for line in _lines_of(store, segments))
+    if not is_due:
+        return Compaction(0, 0, 0, 0)
+    kept, dropped = _merge(store, hour, segments, erase, cipher)
+    return Compaction(1, len(segments), kept, dropped)
 
 
 def _is_erased(line: Line, erase: Erase | None, cipher: BodyCipher | None, store: Store) -> bool:
@@ -117,23 +143,29 @@ def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
         days = [date for date in dates(store) if date <= before[:10]]
     for day in days:
         with store.errors("list it"):
-            segments = list_segments(store, f"date={day}")
+            segments = settled_segments(store, day)
         for hour, found in groupby(segments, key=lambda segment: segment.hour):
             if hour < before:
                 yield hour, list(found)
 
 
 def _lines_of(store: Store, segments: Iterable[Segment]) -> Iterator[Line]:
-    """Read the lines of segments once each, of each writer in its order, as a reader does."""
+    """Read the lines of segments once each, of each writer in its order, as a reader does.
+
+    Raises:
+        FileNotFoundError: a segment is gone: list again.
+        ArchiveError: a line is damaged, or a segment is cut short.
+    """
     position = Position()
     reader = SegmentReader(store, _refuse)
-    try:
-        for segment in segments:
-            for line in reader.unread(segment, position):
-                position.advance(line.writer, line.place)
-                yield line
-    except FileNotFoundError:
-        raise ArchiveError(f"webhook archive {store.name}: its files go while they are merged") from None
+    for segment in segments:
+        for line in reader.unread(segment, position):
+            position.advance(line.writer, line.place)
+            yield line
+        if reader.is_cut_short(segment):  # it would be removed, and its rest with it
+            raise ArchiveError(
+                f"webhook archive {store.name}: {segment.path} is cut short, and not merged; repair or remove it"
+            )
 
 
 def _refuse(_segment: Segment, _raw: bytes, _end: int, error: DamagedError) -> NoReturn:

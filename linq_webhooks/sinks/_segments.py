@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -182,10 +183,8 @@ class SegmentReader:
 
     def _lines(self, segment: Segment, start: int) -> Iterator[Line]:
         with self._store.errors(f"read {segment.path}"), self._store.open(segment.path) as file:
-            content = gzip.GzipFile(fileobj=file) if segment.is_complete else file
-            content.seek(start)
             end = start
-            for raw in self._whole_lines(content, segment):
+            for raw in self._whole_lines(file, segment, start):
                 end += len(raw)
                 try:
                     # In front of a line may be pages that a loss of power kept from the disk.
@@ -195,8 +194,14 @@ class SegmentReader:
                 else:
                     yield line
 
-    def _whole_lines(self, content: Any, segment: Segment) -> Iterator[bytes]:
+    def _whole_lines(self, file: Any, segment: Segment, start: int) -> Iterator[bytes]:
+        content = gzip.GzipFile(fileobj=file) if segment.is_complete else file
         try:
+            # Nothing at all would pass for a compressed file without a line, as an erasure may leave one.
+            if segment.is_complete and file.seek(0, os.SEEK_END) == 0:
+                raise EOFError
+            file.seek(0)
+            content.seek(start)
             for raw in content:
                 if not raw.endswith(b"\n"):  # being written, or cut by a crash before it was acknowledged
                     break

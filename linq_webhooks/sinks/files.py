@@ -10,9 +10,10 @@ from uuid import uuid4
 
 from linq_webhooks._records import DamagedError, encode_event, event_of
 from linq_webhooks.archive import ArchiveError, ArchiveReplacedError, StoredEvent
+from linq_webhooks.sinks._listings import recent_segments, settled_segments
 from linq_webhooks.sinks._positions import Position, hour_of, settled_hour
 from linq_webhooks.sinks._segment_writers import SegmentWriter, make_writer
-from linq_webhooks.sinks._segments import OnDamage, Segment, SegmentReader, dates, list_segments, newest_hour
+from linq_webhooks.sinks._segments import OnDamage, Segment, SegmentReader, dates, newest_hour
 from linq_webhooks.stores import Store
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["FileArchive"]
 
 log = logging.getLogger(__name__)
 
-#: How often a read lists again because a segment was compressed or merged between listing and opening.
+#: How often in a row a read lists again because a segment was compressed or merged between listing and opening.
 _MAX_LISTINGS: Final = 20
 
 
@@ -57,12 +58,14 @@ class FileArchive:
 
     def read(self, since: str | None = None) -> Iterator[tuple[StoredEvent, str]]:
         position = Position.parse(since)
-        for _ in range(_MAX_LISTINGS):
+        listings = 0
+        while listings < _MAX_LISTINGS:
+            before = position.text()
             try:
                 yield from self._read_listed(position)
                 return
-            except FileNotFoundError:  # the position has moved on: what was read is not read again
-                continue
+            except FileNotFoundError:  # what was read up to here is not read again
+                listings = listings + 1 if position.text() == before else 0
         raise ArchiveError(f"webhook archive {self._store.name}: its files go while they are read")
 
     def _read_listed(self, position: Position) -> Iterator[tuple[StoredEvent, str]]:
@@ -81,12 +84,10 @@ class FileArchive:
         # writer's next segment is listed, the one before was complete.
         for day in (date for date in days if date < settled[:10]):
             with self._store.errors("list it"):
-                segments = list_segments(self._store, f"date={day}")
+                segments = settled_segments(self._store, day)
             yield from self._read_segments(segments, position, settled)
         with self._store.errors("list it"):
-            segments = [
-                segment for day in days if day >= settled[:10] for segment in list_segments(self._store, f"date={day}")
-            ]
+            segments = recent_segments(self._store, (date for date in days if date >= settled[:10]), position)
         self._reader.forget_all_but(segments)
         yield from self._read_segments(segments, position, settled)
 
@@ -94,7 +95,7 @@ class FileArchive:
         self, segments: Sequence[Segment], position: Position, settled: str
     ) -> Iterator[tuple[StoredEvent, str]]:
         # Writers of whose segment the rest may yet be shown: what they wrote later is read after that.
-        held_up: set[str | None] = set()
+        held_up: set[str] = set()
         for segment in segments:
             if segment.hour < position.floor or segment.writer in held_up:
                 continue
@@ -108,6 +109,8 @@ class FileArchive:
                 else:
                     yield event, position.advance(line.writer, line.place)
             if segment.hour >= settled and self._reader.is_cut_short(segment):
+                if segment.writer is None:  # nobody knows whose lines the rest has
+                    return
                 held_up.add(segment.writer)
 
     def _pass_over(self, segment: Segment, raw: bytes, end: int, error: DamagedError) -> None:
