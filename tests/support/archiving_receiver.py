@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
@@ -14,8 +13,9 @@ from linq_client import LinqClient
 from linq_webhooks.archive import StoredEvent, open_archive
 from tests.support.emulator_process import Emulator
 from tests.support.loopback_server import LoopbackServer
+from tests.support.waiting import wait_until
 
-__all__ = ["EVENTS", "Receiver"]
+__all__ = ["EVENTS", "Receiver", "settle"]
 
 EVENTS = (
     *("message.sent", "message.received", "message.delivered", "message.read", "message.failed", "message.edited"),
@@ -24,8 +24,6 @@ EVENTS = (
 
 #: Seconds between the tries of a delivery, as the emulator makes them by default.
 RETRY_GAPS = (5, 10, 20, 40, 80, 160, 320, 640, 525)
-
-DEADLINE_SECONDS = 120
 
 
 class Receiver:
@@ -97,13 +95,20 @@ class Receiver:
 
     def settle(self) -> None:
         """Wait until each delivery that is due by the emulator's clock was tried."""
-        end = time.monotonic() + DEADLINE_SECONDS
-        while time.monotonic() < end:
-            now = self._emulator.now()
-            if not any(_is_due(one, now) for one in self._emulator.webhook_deliveries()):
-                return
-            time.sleep(0.01)
-        raise AssertionError("deliveries are still due")
+        settle(self._emulator)
+
+
+def settle(emulator: Emulator) -> list[dict[str, Any]]:
+    """Wait until each delivery that is due by the emulator's clock was tried, and return all of them."""
+    deliveries: list[dict[str, Any]] = []
+
+    def is_settled() -> bool:
+        now = emulator.now()
+        deliveries[:] = emulator.webhook_deliveries()
+        return not any(_is_due(one, now) for one in deliveries)
+
+    wait_until(is_settled, "each delivery that is due was tried")
+    return deliveries
 
 
 def _is_due(delivery: dict[str, Any], now: datetime) -> bool:

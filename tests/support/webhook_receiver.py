@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,10 +22,13 @@ import pytest
 import requests
 from typing_extensions import Self
 
+from linq_client import LinqClient
 from linq_client.webhooks import SigningSecrets
 from linq_webhooks.app import create_app
 from linq_webhooks.archive import Archive
 from linq_webhooks.server import Server
+from linq_webhooks.subscriptions import ensure_subscription
+from tests.support.emulator_process import Emulator
 from tests.support.leftovers import end_with_tests
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -38,6 +42,7 @@ __all__ = [
     "metrics_of",
     "patient_receivers",
     "signed",
+    "subscribe",
     "wait_until_drained",
 ]
 
@@ -47,15 +52,35 @@ SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 #: take longer, and then answers 503 to what it has stored all the same.
 _LIMITS = {"_storage": ("_ARCHIVE_SECONDS", "_SPOOL_SECONDS"), "_intake": ("_MAX_SECONDS",)}
 
-#: `python -m linq_webhooks` without these limits.
+#: `python -m linq_webhooks` without these limits, or with another one for the archive; it soon sees when that is back.
 _PATIENT_PROGRAM = f"""
+import sys
 from linq_webhooks import _intake, _storage
 from linq_webhooks.__main__ import main
 
 for module, names in {_LIMITS}.items():
     for name in names:
         setattr(globals()[module], name, {2 * PATIENCE})
+_storage._ARCHIVE_SECONDS = float(sys.argv.pop(1))
+_storage._LONGEST_PAUSE = 1
 main()
+"""
+
+#: In front of that: the clock shows what standard input says.
+_WITH_A_CLOCK = """
+import sys
+from datetime import datetime
+from threading import Thread
+import time_machine
+
+clock = time_machine.travel(datetime.fromisoformat(sys.stdin.readline().strip())).start()
+
+def follow():
+    for line in sys.stdin:
+        clock.move_to(datetime.fromisoformat(line.strip()))
+        print("set", flush=True)
+
+Thread(target=follow, daemon=True).start()
 """
 
 
@@ -140,6 +165,15 @@ def metrics_of(url: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
+def subscribe(emulator: Emulator, url: str, *events: str) -> str:
+    """Have an emulator deliver events to a receiver, and return its secret as the receiver takes it."""
+    secrets: list[str] = []
+    with LinqClient(emulator.api_key, base_url=emulator.base_url, allow_http=True) as client:
+        ensure_subscription(client, url, events, keep_secret=lambda id_, secret: secrets.append(f"{id_} {secret}"))
+    (secret,) = secrets
+    return secret
+
+
 def wait_until_drained(url: str) -> None:
     """Wait until the receiver behind a target URL has moved each event from its spool to the archive.
 
@@ -178,17 +212,46 @@ class ReceiverThread:
 
 
 class ReceiverProcess:
-    """`linq-webhooks serve` in a process of its own, and patient: it listens when the constructor returns."""
+    """`linq-webhooks serve` in a process of its own, and patient: it listens when the constructor returns.
 
-    def __init__(self, archive: str, *options: str, secrets: str = SECRET, port: int = 0, log: Path | None = None):
-        command = [sys.executable, "-c", _PATIENT_PROGRAM, "serve", "--archive", archive, "--port", str(port), *options]
+    Args:
+        archive: its URL.
+        options: further ones of the command.
+        secrets: the signing secrets.
+        port: to listen on; 0 takes a free one.
+        log: file to which it logs; by default with the tests.
+        now: what its clock shows; `set_clock` sets it again. By default, it is that of the machine.
+        archive_seconds: that it waits for the archive.
+    """
+
+    def __init__(
+        self,
+        archive: str,
+        *options: str,
+        secrets: str = SECRET,
+        port: int = 0,
+        log: Path | None = None,
+        now: datetime | None = None,
+        archive_seconds: float = 2 * PATIENCE,
+    ) -> None:
+        program = _PATIENT_PROGRAM if now is None else _WITH_A_CLOCK + _PATIENT_PROGRAM
+        command = [sys.executable, "-c", program, str(archive_seconds), "serve", "--archive", archive]
         environment = os.environ | {
             "LINQ_WEBHOOK_SECRET": secrets,
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         self._log = log.open("ab") if log else None
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment)
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+        )
         end_with_tests(self.process.pid)
+        if now is not None:
+            self._say(now.isoformat())
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
@@ -205,6 +268,17 @@ class ReceiverProcess:
     ) -> None:
         self.stop()
 
+    def set_clock(self, now: datetime) -> None:
+        """Let its clock show a time, and go on from there."""
+        self._say(now.isoformat())
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "set\n", "the receiver has ended"
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
     def kill(self) -> None:
         """End it as the kernel does when memory is short."""
         self.process.kill()
@@ -217,8 +291,9 @@ class ReceiverProcess:
 
     def _ended(self) -> int:
         code = self.process.wait(PATIENCE)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
         if self._log is not None:
             self._log.close()
         return code

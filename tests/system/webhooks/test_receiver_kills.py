@@ -17,15 +17,13 @@ from typing import Any
 import pytest
 import requests
 
-from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
-from linq_webhooks.subscriptions import ensure_subscription
 from tests.support.ports import free_port
 from tests.support.postgres import for_sqlalchemy
 from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_events import ids_of
-from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, wait_until_drained
+from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, subscribe, wait_until_drained
 
 KILLS = 50
 #: How many events are acknowledged between two kills, at least and at the most. By chance: a kill may meet any step.
@@ -38,14 +36,9 @@ class Platform:
 
     def __init__(self, emulator: EmulatorProcess, url: str) -> None:
         self.emulator = emulator
-        self.secret = ""
-        with LinqClient(emulator.api_key, base_url=emulator.base_url, allow_http=True) as client:
-            ensure_subscription(client, url, ["message.received"], keep_secret=self._keep)
+        self.secret = subscribe(emulator, url, "message.received")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._write)
-
-    def _keep(self, subscription_id: str, secret: str) -> None:
-        self.secret = f"{subscription_id} {secret}"
 
     def __enter__(self) -> None:
         self._thread.start()
