@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -65,7 +66,10 @@ class Spool:
         self._drained: str | None = None
 
     def _new_archive(self) -> FileArchive:
-        return FileArchive(str(self._path), cipher=self._cipher, writer="spool", on_damage=self._keep_damaged)
+        # Of an hour, the files of one writer are read after those of another by their names: so of an earlier process,
+        # in front of this one's. Versions before this had `spool-` and no time.
+        writer = f"spool_{time.time_ns():020d}"
+        return FileArchive(str(self._path), cipher=self._cipher, writer=writer, on_damage=self._keep_damaged)
 
     def _keep_damaged(self, segment: Segment, raw: bytes, end: int, _error: DamagedError) -> None:
         """Keep a record that can't be handed on: the file that it is in is removed when the others were."""

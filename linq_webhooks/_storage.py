@@ -161,12 +161,14 @@ class Storage:
             return False
         # From here on new events pass the spool by. What was put into it just before keeps it from being cleared.
         self._is_spooling = False
-        is_cleared = await self._to_spool.run(spool.clear)
-        if is_cleared and not self._is_spooling:
+        is_cleared = False
+        try:
+            is_cleared = await self._to_spool.run(spool.clear) and not self._is_spooling
+        finally:
+            self._is_spooling = not is_cleared
+        if is_cleared:
             self._metrics.spooled.set(0)
-            return True
-        self._is_spooling = True
-        return False
+        return is_cleared
 
     def _note_down(self, error: Exception) -> None:
         if not self._is_down:

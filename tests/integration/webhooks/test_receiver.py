@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import http.client
+import itertools
 import json
 import logging
 import os
@@ -431,6 +432,20 @@ def test_what_is_in_the_spool_survives_a_restart(tmp_path: Path) -> None:
         wait_until(lambda: len(gate.events) == 5, "all is in the archive")
         wait_until_drained(receiver.url)
     assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(5)]
+
+
+def test_what_several_processes_have_spooled_is_handed_on_in_order(tmp_path: Path) -> None:
+    gate = Gate()
+    gate.fails = True
+    numbers = itertools.count()
+    for _ in range(5):
+        with ReceiverThread(gate, spool=tmp_path) as receiver:
+            assert [deliver(receiver.url, body_of(next(numbers))) for _ in range(3)] == [200] * 3
+    gate.fails = False
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        wait_until(lambda: len(gate.events) == 15, "all is in the archive")
+        wait_until_drained(receiver.url)
+    assert [event.event_id for event in gate.events] == [f"e{number}" for number in range(15)]
 
 
 def spooled_by_an_earlier_process(spool: Path, count: int, **options: object) -> Path:
