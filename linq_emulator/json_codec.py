@@ -47,7 +47,7 @@ def decode(content: bytes, kind: type[T], *, with_lone_surrogates: bool = False)
         with_lone_surrogates: Whether an escape of half a surrogate pair is accepted.
 
     Raises:
-        msgspec.ValidationError: The value is of another type.
+        msgspec.ValidationError: The value is of another type. It is a ValueError from msgspec 0.21 on.
         ValueError: The text is no JSON, or is nested deeper than `MAX_DEPTH`.
     """
     try:
@@ -55,9 +55,9 @@ def decode(content: bytes, kind: type[T], *, with_lone_surrogates: bool = False)
             value = msgspec.json.decode(content, type=kind)
         except msgspec.ValidationError:
             raise
-        except msgspec.DecodeError:
+        except msgspec.DecodeError as error:
             if not with_lone_surrogates:
-                raise
+                raise ValueError(str(error)) from None  # which DecodeError itself is from msgspec 0.21 on
             value = msgspec.convert(json.loads(content, parse_constant=_refuse_constant), kind)
     except RecursionError:
         raise _too_deep() from None

@@ -179,6 +179,6 @@ def _parse_key(cursor: str) -> tuple[int, int, str] | None:
     try:
         decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         position = decode(decoded, _Position)
-    except ValueError:
+    except (ValueError, msgspec.ValidationError):
         raise ApiError(1005, _WRONG_CURSOR) from None
     return position.ts, position.n, position.id

@@ -9,6 +9,8 @@ from msgspec import Meta
 from linq_emulator.domain.models import Reputation, Service
 
 __all__ = [
+    "AlwaysFalse",
+    "AlwaysTrue",
     "Email",
     "Handle",
     "HttpsURL",
@@ -22,6 +24,9 @@ __all__ = [
     "Time",
 ]
 
+# msgspec takes literals of this type from 0.22 on.
+AlwaysFalse = Annotated[bool, Meta(extra_json_schema={"enum": [False]})]
+AlwaysTrue = Annotated[bool, Meta(extra_json_schema={"enum": [True]})]
 Identifier = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Time = Annotated[str, Meta(description="RFC 3339, in UTC", extra_json_schema={"format": "date-time"})]
 Phone = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{1,14}$", description="E.164")]

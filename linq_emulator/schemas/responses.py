@@ -11,6 +11,8 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from linq_emulator.domain.models import ChatHealth
 from linq_emulator.schemas.common import (
+    AlwaysFalse,
+    AlwaysTrue,
     Handle,
     Identifier,
     Phone,
@@ -76,7 +78,7 @@ class ErrorDetail(Struct, kw_only=True):
 class Error(Struct, kw_only=True):
     """The body of every refusal. `retry_after`, in seconds, comes with 429 only."""
 
-    success: Literal[False]
+    success: AlwaysFalse
     error: ErrorDetail
     trace_id: str
 
@@ -727,14 +729,14 @@ class LocationCollection(Struct, kw_only=True):
 class LocationResponse(Struct, kw_only=True):
     """Places in their envelope."""
 
-    success: Literal[True]
+    success: AlwaysTrue
     data: LocationCollection
 
 
 class LocationResult(Struct, kw_only=True):
     """A prompt or a stop is on its way."""
 
-    success: Literal[True]
+    success: AlwaysTrue
     message: str
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from linq_emulator.backend import Backend, Settings
@@ -93,6 +93,8 @@ def test_removed_items_are_gone_from_every_order(times, rnd, order):
 
 
 @given(st.text(max_size=20).filter(lambda cursor: not cursor.rstrip("~").isdigit() and cursor not in ("", "~")))
+@example("e30")  # {}, in which nothing is
+@example("000000000A")  # no JSON
 def test_a_wrong_cursor_is_refused_with_1005(cursor):
     index, _ = index_of([1, 2, 3], [1, 2, 3])
     for kind in KINDS:
