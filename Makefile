@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit loaders dbt e2e e2e-celery ui drills drift matrix dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit loaders dbt e2e e2e-celery ui drills drift matrix matrix-live dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks, models
 	$(BIN)/python -m demo
@@ -62,7 +62,9 @@ drift: $(VENV)/.installed  ## What the newest release of the vendor's client off
 
 matrix: $(VENV)/.installed  ## The tests on each version of Python, Airflow and the libraries; what has passed is not run again
 	$(BIN)/python -m matrix $(ENVIRONMENTS)
-	$(BIN)/python -m docs_tools
+
+matrix-live: $(VENV)/.installed  ## `make e2e` on each version of Airflow, one after the other; what has passed is not run again
+	$(BIN)/python -m matrix --live $(ENVIRONMENTS)
 
 dist: $(VENV)/.installed  ## The distribution and its two other names, in the folder dist, each installed once to see that it works
 	rm -rf dist
@@ -105,4 +107,4 @@ clean:  ## Remove all that the other targets made
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
