@@ -113,7 +113,7 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
         Let ``soft_fail`` skip where the time is over, and ``never_fail`` wherever there is no result.
 
         Airflow's ``soft_fail`` also skips on a wrong key or a chat that does not exist, and not on the same errors on
-        the worker as after a deferral.
+        the worker as after a deferral; before 3.1.8 it fails a task whose time was over while it was deferred.
         """
         try:
             yield
@@ -124,7 +124,7 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
             error: BaseException = skip if skip.__cause__ is None else skip.__cause__
             is_skipped = self.never_fail or error is skip or isinstance(error, _TIME_IS_OVER)
         except Exception as failed:
-            error, is_skipped = failed, self.never_fail
+            error, is_skipped = failed, self.never_fail or (self.soft_fail and isinstance(failed, _TIME_IS_OVER))
         if not is_skipped:
             raise error
         reason = "soft_fail" if self.soft_fail else "never_fail"
