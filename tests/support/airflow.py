@@ -15,14 +15,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.version import Version
 
 from linq_client import RetrySettings
 from tests.support.emulator_process import Emulator
@@ -78,6 +81,18 @@ def new_clients() -> None:
     from airflow_provider_linq.hooks import linq
 
     linq._shared_client.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def supervised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let triggers find connections in the environment on Airflow 3.1.0, too.
+
+    It imports the channel to the supervisor before it looks there; in a triggerer there is one.
+    """
+    if Version(version("apache-airflow-core")).release < (3, 1, 1):
+        task_runner = importlib.import_module("airflow.sdk.execution_time.task_runner")
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
+        warnings.filterwarnings("ignore", "Using Connection.from_json", DeprecationWarning)  # pytest takes it back
 
 
 @pytest.fixture
