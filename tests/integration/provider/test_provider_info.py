@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airflow_provider_linq.get_provider_info import connection_type
 
 
@@ -35,6 +37,8 @@ def test_airflow_shows_provider_and_connection_type() -> None:
     assert "LinqMessageQueueProvider" in str(ask("queues"))
 
 
+# Airflow 3.2 says so to itself.
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")
 def test_the_connection_form_has_its_fields() -> None:
     """Airflow 3.1 asks the hook for them, and later versions read the metadata."""
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
