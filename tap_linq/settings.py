@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from linq_client import InvalidRequestError, RetentionWindow, check_line, closest_name
 from linq_client.times import parse_datetime_or_none
-from tap_linq.extraction.masking import MIN_KEY_LENGTH
+from tap_linq.extraction.masking import MIN_DIFFERENT, MIN_KEY_LENGTH
 from tap_linq.extraction.plan import SAFETY_SHARE
 
 __all__ = ["Settings", "check_names", "check_stream_maps", "normalize"]
@@ -165,10 +165,11 @@ def _check_masking(config: Mapping[str, Any]) -> None:
     """Refuse settings with which less would be masked than the user believes."""
     is_masking = bool(config.get("mask_handles")) or config.get("mask_text") is not None
     key = config.get("mask_key")
-    if is_masking and len(key or "") < MIN_KEY_LENGTH:
+    different = len(set(key or ""))
+    if is_masking and (len(key or "") < MIN_KEY_LENGTH or different < MIN_DIFFERENT):
         raise InvalidRequestError(
-            f"mask_key: must have {MIN_KEY_LENGTH} characters or more, such as those of `openssl rand -hex 32`, got "
-            f"{len(key) if key else 'none'}"
+            f"mask_key: must have {MIN_KEY_LENGTH} characters or more, {MIN_DIFFERENT} of them different, such as "
+            f"those of `openssl rand -hex 32`, got {f'{len(key)}, {different} of them different' if key else 'none'}"
         )
     if key is not None and not is_masking:
         raise InvalidRequestError("mask_key: goes with mask_handles or mask_text, got it with neither")

@@ -23,12 +23,16 @@ from tap_linq.extraction.records import Record
 if TYPE_CHECKING:
     from tap_linq.settings import Settings
 
-__all__ = ["MIN_KEY_LENGTH", "Masking"]
+__all__ = ["MIN_DIFFERENT", "MIN_KEY_LENGTH", "Masking"]
 
 log = logging.getLogger(__name__)
 
 #: Characters that a key must have: a shorter one can be tried out, and with it every phone number there is.
 MIN_KEY_LENGTH: Final = 32
+
+#: Different characters among them: with fewer it is one character or a short word again and again, as where somebody
+#: meant to put a key in later. Of 32 random digits in hexadecimal, one in twenty million has so few.
+MIN_DIFFERENT: Final = 8
 
 #: Handles whose digests are kept: those of a few pages.
 _KEPT_DIGESTS: Final = 65_536
@@ -41,7 +45,7 @@ class Masking:
     """Masks records. Safe to use from several threads.
 
     Args:
-        key: of at least `MIN_KEY_LENGTH` characters.
+        key: of at least `MIN_KEY_LENGTH` characters, `MIN_DIFFERENT` of them different.
         text: None to leave text as it is, "drop" or "encrypt".
         own_lines: returns the lines of the account.
 

@@ -154,6 +154,11 @@ def test_a_text_can_be_decrypted_as_the_guide_says() -> None:
     [
         ({"mask_handles": True}, "mask_key: must have 32 characters or more, .*got none"),
         ({"mask_text": "drop", "mask_key": "short"}, "mask_key: must have 32 characters or more, .*got 5"),
+        (
+            {"mask_handles": True, "mask_key": "a" * 64},
+            "mask_key: .*8 of them different, .*got 64, 1 of",
+        ),
+        ({"mask_handles": True, "mask_key": "password" * 4}, "got 32, 7 of them different"),
         ({"mask_key": KEY}, "mask_key: goes with mask_handles or mask_text"),
         (
             {"mask_text": "drop", "mask_key": KEY, "attachments_path": "/srv/files"},
