@@ -1,12 +1,15 @@
 """`kill -9` of the receiver when so many events were acknowledged, while others are delivered and delivered again.
 
-What was acknowledged is in the archive, everything is there after the retries, and a database has nothing twice.
+Or of PostgreSQL. What was acknowledged is in the archive, everything is there after the retries, and a database has
+nothing twice.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -14,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 
@@ -161,6 +165,46 @@ def test_what_was_acknowledged_before_a_kill_is_there(place: str, tmp_path: Path
     assert max(senders.tries.values()) > 1, "some were delivered again"
     if place == "sqlite":
         assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("has_spool", [False, True])
+def test_what_was_acknowledged_before_postgresql_crashes_is_there(
+    has_spool: bool, postgres_server: str, postgres: str, tmp_path: Path, is_full: bool
+) -> None:
+    """A process of the server is killed: it ends all others, recovers, and takes connections again."""
+    if not is_full:
+        pytest.skip("waits for the server to recover: LINQ_DRILLS=full")
+    rng = random.Random(has_spool)
+    options = ["--spool", str(tmp_path / "spool")] if has_spool else []
+    archive = for_sqlalchemy(postgres)
+    name = psycopg.conninfo.conninfo_to_dict(postgres)["dbname"]
+    backend = "select pid from pg_stat_activity where datname = %s"
+    with ReceiverProcess(archive, *options, log=tmp_path / "log") as receiver:
+        with Senders(receiver.url) as senders:
+            for _ in range(KILLS // 2):
+                senders.until_acknowledged(rng.randint(*EVENTS))
+                with psycopg.connect(postgres_server) as connection:
+                    (pid,) = connection.execute(backend, [name]).fetchone() or (0,)
+                if pid:  # nobody is connected while events go to the spool
+                    os.kill(pid, signal.SIGKILL)
+                wait_until(lambda: accepts_connections(postgres_server), "the server is up again")
+            senders.until_acknowledged(rng.randint(*EVENTS))
+            senders.finish()
+        if has_spool:
+            wait_until_drained(receiver.url)
+        assert receiver.stop() == 0
+    with closing(open_archive(archive)) as reader:
+        ids, _ = ids_of(reader)
+    assert sorted(ids) == sorted(senders.acknowledged) == sorted(senders.tries), "each once, and none is missing"
+    assert b"Traceback" not in (tmp_path / "log").read_bytes()
+
+
+def accepts_connections(server: str) -> bool:
+    try:
+        psycopg.connect(server).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("place", ["folder", "folder with spool", "postgres"])
