@@ -53,8 +53,9 @@ ui: $(VENV)/.installed  ## The emulator's inbox in a real Chromium, with screens
 		|| echo "There is no Chromium, and it can't be installed here (that takes apt-get, and root): the tests are skipped."
 	$(BIN)/python -m pytest tests/system/ui
 
-drills: $(VENV)/.installed  ## The kill and fault drills of tap and campaigns, the loaders and dbt_linq, at their full length
-	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/loaders tests/system/dbt
+drills: $(VENV)/.installed  ## The kill and fault drills of tap, campaigns and receiver, the loaders and dbt_linq, at their full length
+	LINQ_DRILLS=full $(BIN)/python -m pytest tests/system/drills tests/system/webhooks tests/system/loaders tests/system/dbt \
+		tests/integration/tap/test_histories.py tests/integration/tap/test_webhook_histories.py
 
 drift: $(VENV)/.installed  ## What the newest release of the vendor's client offers, and this one does not
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .drift linq-python

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.tap.test_histories import SWITCHES
+from tests.integration.tap.test_histories import FULL, SWITCHES
 from tests.support.captured_world import CapturedWorld, live_on
 from tests.support.emulator_process import Emulator
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20 if FULL else 3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(switches=SWITCHES, hours=st.sampled_from([1, 2, 6, 24]), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("outages", [False, True])
 def test_nothing_is_missing_without_a_word(
