@@ -34,7 +34,8 @@ class FileArchive:
         url: a folder, or a URL that fsspec knows.
         cipher: encrypts and decrypts bodies.
         writer: name of this writer in the names of files; the machine's by default.
-        on_damage: is called for each record that can't be read, before it is passed over. It is logged in any case.
+        on_damage: is called for each record that can't be read, before it is passed over. It is logged in any case. It
+            is for files that nobody else writes: one that is cut short stays so, and is passed over as a whole.
     """
 
     def __init__(
@@ -108,10 +109,21 @@ class FileArchive:
                     self._pass_over(segment, line.raw, line.place.end, error)
                 else:
                     yield event, position.advance(line.writer, line.place)
-            if segment.hour >= settled and self._reader.is_cut_short(segment):
+            if not self._reader.is_cut_short(segment):
+                continue
+            if self._on_damage is not None:
+                self._pass_over_rest(segment)
+            elif segment.hour >= settled:
                 if segment.writer is None:  # nobody knows whose lines the rest has
                     return
                 held_up.add(segment.writer)
+
+    def _pass_over_rest(self, segment: Segment) -> None:
+        """Pass over what can't be read of a file that nobody else writes: it was whole, and will not be again."""
+        with self._store.errors(f"read {segment.path}"), self._store.open(segment.path) as file:
+            raw = file.read()
+        error = DamagedError(f"webhook archive {self._store.name}: {segment.path} is cut short")
+        self._pass_over(segment, raw, len(raw), error)
 
     def _pass_over(self, segment: Segment, raw: bytes, end: int, error: DamagedError) -> None:
         if (segment.path, end) in self._damaged:

@@ -489,6 +489,24 @@ def test_damage_in_a_spool_keeps_nothing_else_back(tmp_path: Path, damage: str) 
     assert kept == ([damaged] if damage in ("blank", "junk") else [])
 
 
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_file_of_a_spool_that_is_cut_short_keeps_nothing_else_back(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("linq_webhooks.sinks._segment_writers.ROLL_BYTES", 1)
+    gate = Gate()
+    gate.fails = True
+    with ReceiverThread(gate, spool=tmp_path) as receiver:
+        assert [deliver(receiver.url, body_of(number)) for number in range(5)] == [200] * 5
+    path = sorted(tmp_path.rglob("*.gz"))[2]
+    path.write_bytes(damaged := path.read_bytes()[:size])
+    gate.fails = False
+    with ReceiverThread(gate, spool=tmp_path):
+        wait_until(lambda: not list(tmp_path.glob("date=*")), "the spool is empty")
+    assert [event.event_id for event in gate.events] == ["e0", "e1", "e3", "e4"]
+    assert [file.read_bytes() for file in tmp_path.glob("damaged/*")] == [damaged]
+
+
 def test_a_spool_that_cannot_be_read_is_no_secret(tmp_path: Path) -> None:
     spooled_by_an_earlier_process(tmp_path, 3, cipher=BodyCipher(KEY))
     gate = Gate()

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -87,10 +88,31 @@ def test_a_flood_that_nobody_signed_hides_no_genuine_delivery(tmp_path: Path, is
                 for connection in connections:
                     connection.close()
 
+    def stream() -> None:
+        """Bodies of 100 MB whose length nobody knows, until they are cut off."""
+        chunk = b"f4240\r\n" + b"x" * 1_000_000 + b"\r\n"
+        while not stop.is_set():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", receiver.port), 60) as connection:
+                connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+                for _ in range(100):
+                    connection.sendall(chunk)
+                    sent[0] += 1
+
+    def trickle() -> None:
+        """More connections than bodies are read at a time, each with a byte now and then."""
+        while not stop.is_set():
+            with ExitStack() as slow, suppress(OSError):
+                for _ in range(600):
+                    connection = slow.enter_context(socket.create_connection(("127.0.0.1", receiver.port), 60))
+                    connection.sendall(b"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+                    sent[0] += 1
+                stop.wait(1)
+
     with ReceiverProcess(str(tmp_path / "archive"), log=tmp_path / "log") as receiver:
         assert deliver(receiver.url, body_of(0)) == 200
         before = psutil.Process(receiver.process.pid).memory_info().rss
-        threads = [threading.Thread(target=flood) for _ in range(4)]
+        floods = [flood] * 4 + [stream, trickle] * is_full
+        threads = [threading.Thread(target=one) for one in floods]
         for thread in threads:
             thread.start()
         try:
