@@ -11,6 +11,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
@@ -31,24 +32,40 @@ MAY_IMPORT = {
 }
 
 
+class References(NamedTuple):
+    """What a file imports, anywhere in it, and which attributes of which names it reads.
+
+    Attributes:
+        modules: of ``import module``, the module and the name that it has there.
+        members: of ``from module import member``, the module, the member and the name that it has there.
+    """
+
+    modules: list[tuple[str, str]]
+    members: list[tuple[str, str, str]]
+    attributes: set[tuple[str, str]]
+
+
 @cache
-def references(file: Path) -> list[ast.Import | ast.ImportFrom | ast.Attribute]:
-    """What a file imports, anywhere in it, and the attributes that it reads."""
-    nodes = ast.walk(ast.parse(file.read_text()))
-    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Attribute)]
+def references(file: Path) -> References:
+    """Those of a file. They are kept, and not its tree: so many trees keep the garbage collector busy for seconds."""
+    found = References([], [], set())
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.modules.extend((alias.name, alias.asname or alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            module = node.module or ""
+            found.members.extend((module, alias.name, alias.asname or alias.name) for alias in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.attributes.add((node.value.id, node.attr))
+    return found
 
 
 def imported(package: str) -> set[str]:
     """The top-level names that the modules of a package import, anywhere in them."""
-    names: set[str] = set()
-    for file in (ROOT / package).rglob("*.py"):
-        for node in references(file):
-            if isinstance(node, ast.Import):
-                names.update(alias.name.split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{file}: relative import"
-                names.add((node.module or "").split(".")[0])
-    return names - {package}
+    files = [references(file) for file in (ROOT / package).rglob("*.py")]
+    paths = {module for file in files for module, *_ in (*file.modules, *file.members)}
+    return {path.split(".")[0] for path in paths} - {package}
 
 
 @pytest.mark.parametrize("package", sorted(OURS))
@@ -111,12 +128,8 @@ def test_every_decision_is_listed() -> None:
 
 def names_of_airflow(file: Path) -> set[str]:
     """What a file imports of Airflow as `module.name`."""
-    return {
-        f"{node.module}.{alias.name}"
-        for node in references(file)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "airflow"
-        for alias in node.names
-    }
+    members = references(file).members
+    return {f"{module}.{name}" for module, name, _ in members if module.split(".")[0] == "airflow"}
 
 
 def test_what_differs_between_versions_of_airflow_comes_from_one_module() -> None:
@@ -167,16 +180,11 @@ UNIT_TESTS = {
 
 def private_imports(file: Path) -> set[str]:
     """What a file uses of the private parts of our packages, its own package excepted."""
-    used: set[str] = set()
-    names: dict[str, str] = {}
-    for node in references(file):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            used |= {f"{module}{alias.name}" for alias in node.names}
-            names |= {alias.asname or alias.name: f"{module}{alias.name}" for alias in node.names}
-    for node in references(file):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names:
-            used.add(f"{names[node.value.id]}.{node.attr}")
+    found = references(file)
+    names = {name: module for module, name in found.modules}
+    names |= {name: f"{module}.{member}" for module, member, name in found.members}
+    used = {module for module, _ in found.modules} | {f"{module}.{member}" for module, member, _ in found.members}
+    used |= {f"{names[name]}.{attribute}" for name, attribute in found.attributes if name in names}
     private = set()
     for path in used:
         package, *rest = path.split(".")
