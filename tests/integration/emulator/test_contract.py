@@ -2,6 +2,8 @@
 
 Requests go to the application in this process: the state behind it is compared before and after each refusal, which
 HTTP cannot show as a whole.
+
+Schemathesis is imported within the tests: it takes more than a second, which every process of `make test` would spend.
 """
 
 from __future__ import annotations
@@ -10,22 +12,18 @@ import copy
 import json
 import os
 import random
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from schemathesis import Case, GenerationMode
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from linq_emulator.server.openapi import document
 from tests.support.emulator_world import HEADERS, ORIGIN, World
+
+if TYPE_CHECKING:
+    from schemathesis import Case, GenerationMode
 
 FULL = os.environ.get("LINQ_DRILLS") == "full"
 CASES = 300 if FULL else 2
@@ -62,6 +60,7 @@ def references(value: Any) -> list[str]:
 
 
 DOCUMENT = closed(document(ORIGIN))
+LABELS = [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]
 
 
 class Application:
@@ -74,9 +73,16 @@ class Application:
 
 
 APPLICATION = Application()
-SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
-SCHEMA.app = APPLICATION
-OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
+
+
+@cache
+def operations() -> dict[str, Any]:
+    """The operations of the document by their labels."""
+    import schemathesis
+
+    schema = schemathesis.openapi.from_dict(DOCUMENT)
+    schema.app = APPLICATION
+    return {found.ok().label: found.ok() for found in schema.get_all_operations()}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,8 @@ def world() -> World:
 
 def test_the_document_names_each_operation_once() -> None:
     identifiers = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
-    assert len(identifiers) == len(set(identifiers)) == len(OPERATIONS) == 56
+    assert len(identifiers) == len(set(identifiers)) == len(LABELS) == 56
+    assert set(LABELS) == set(operations())
     json.dumps(DOCUMENT)
 
 
@@ -99,6 +106,13 @@ def is_wrong(case: Case, *places: str) -> bool:
 
 
 def check(case: Case, world: World, before: bytes, wrong: bool) -> int:
+    from schemathesis.specs.openapi.checks import (
+        content_type_conformance,
+        negative_data_rejection,
+        response_schema_conformance,
+        status_code_conformance,
+    )
+
     response = case.call(headers={**(case.headers or {}), **HEADERS})
     case.validate_response(
         response,
@@ -119,8 +133,10 @@ def check(case: Case, world: World, before: bytes, wrong: bool) -> int:
     return response.status_code
 
 
-@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize("label", LABELS)
 def test_random_requests(world: World, label: str) -> None:
+    from schemathesis import GenerationMode
+
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         _ask(world, label, mode)
 
@@ -128,7 +144,7 @@ def test_random_requests(world: World, label: str) -> None:
 def _ask(world: World, label: str, mode: GenerationMode) -> None:
     statuses: list[int] = []
 
-    @given(case=OPERATIONS[label].as_strategy(generation_mode=mode), seed=st.integers(0, 2**32))
+    @given(case=operations()[label].as_strategy(generation_mode=mode), seed=st.integers(0, 2**32))
     @settings(
         max_examples=CASES,
         deadline=None,
