@@ -34,7 +34,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
-from tap_linq.catalog import prepared, read_catalog, warn_of_stale
+from tap_linq.catalog import prepared, warn_of_stale, warn_of_unknown
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
 from tap_linq.extraction.archive_state import ARCHIVE_STREAM, ArchiveState
 from tap_linq.extraction.conform import Conformer, columns_of
@@ -97,7 +97,7 @@ class SdkStream(Stream):
         super().apply_catalog(catalog)
         declared = self.replication_methods[0]
         self.forced_replication_method = declared
-        asked = entry and {entry.replication_method, entry.metadata.root.forced_replication_method}
+        asked = entry and self.selected and {entry.replication_method, entry.metadata.root.forced_replication_method}
         for method in (asked or set()) - {None, declared}:
             if method not in (INCREMENTAL, FULL_TABLE):
                 raise InvalidRequestError(
@@ -247,6 +247,8 @@ class SdkTap(Tap):
         warn_of_stale(
             [one for stream in self.streams.values() if isinstance(stream, SdkStream) for one in stream.lacks]
         )
+        if self.input_catalog is not None:
+            warn_of_unknown(self.input_catalog, list(self.streams))
 
     @abstractmethod
     def end_of_run(self) -> None:
@@ -304,7 +306,7 @@ class SdkTap(Tap):
             tap = cls._from_cli(
                 config,
                 state=None if state is None else read_json_object("--state", _bytes_of(state)),
-                catalog=None if catalog is None else read_catalog(_bytes_of(catalog)),
+                catalog=None if catalog is None else read_json_object("--catalog", _bytes_of(catalog)),
             )
             if not any(stream.selected for stream in tap.streams.values()):
                 raise InvalidRequestError("catalog: selects no stream, so nothing would be read before it expires")

@@ -206,7 +206,7 @@ def _window(value: float | str | None) -> RetentionWindow | None:
         return None
     try:
         return RetentionWindow(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidRequestError(
             f"retention_window_hours: must be 1 to 24 hours, or null for the standard tier, got {value!r}"
         ) from None
@@ -239,7 +239,7 @@ def _outage_patience(value: float | str | None, window: RetentionWindow | None) 
 def _number(name: str, value: float | str, least: float, most: float, unit: str) -> float:
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = float("nan")
     if not least <= number <= most:
         raise InvalidRequestError(f"{name}: must be {least:g} to {most:g} {unit}, got {value!r}")

@@ -148,7 +148,7 @@ def test_half_a_character_is_refused() -> None:
 @pytest.mark.parametrize("catalog", [{"streams": None}, {}, {"bookmarks": {}}, {"streams": {}}])
 def test_a_catalog_that_is_none(tmp_path: Path, catalog: dict[str, Any]) -> None:
     config, file = written(tmp_path / "config.json", NOWHERE), written(tmp_path / "catalog.json", catalog)
-    assert refusal("--config", config, "--catalog", file).startswith("--catalog: must be a Singer catalog")
+    assert refusal("--config", config, "--catalog", file).startswith("catalog: must be a Singer catalog")
 
 
 def of_messages(catalog: dict[str, Any]) -> dict[str, Any]:
