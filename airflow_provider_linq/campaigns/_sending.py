@@ -188,7 +188,8 @@ class Sending:
         campaign, rows, ti = self._prepared.campaign, self._prepared.rows, self._context["ti"]
         takers = None
         if self._journal is not None and not campaign.part.is_whole:
-            takers = Takers.look(self._journal.owner, campaign.part, ti, self._clock.now())
+            has_key = campaign.campaign_key is not None
+            takers = Takers.look(self._journal.owner, campaign.part, self._context, self._clock.now(), has_key=has_key)
         left = self._write_outcomes(checkpoint)
         states = checkpoint.counts(rows)
         result = count_rows(

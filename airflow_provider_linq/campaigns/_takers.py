@@ -15,6 +15,7 @@ from airflow_provider_linq.campaigns._owner import Owner, Taker
 from airflow_provider_linq.campaigns._shards import Shard
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ class Takers:
 
     :param shard: of the instance that asks.
     :param owners: of the shards that were taken, by number.
-    :param states: Airflow's, of the other instances of the task in this run, by their hash; None if there can't be any
-        or they can't be read, and tasks with the same campaign key may send to the other shards.
+    :param states: Airflow's, of the other instances of the task in this run, by their hash; None if there can't be any,
+        they can't be read, or each may have a campaign of its own, and tasks with the same campaign key may send to the
+        other shards.
     """
 
     shard: Shard
@@ -41,15 +43,16 @@ class Takers:
     states: Mapping[str, str | None] | None
 
     @classmethod
-    def look(cls, owner: Owner, shard: Shard, ti: RuntimeTaskInstanceProtocol, now: datetime) -> Takers:
+    def look(cls, owner: Owner, shard: Shard, context: Context, now: datetime, *, has_key: bool) -> Takers:
         """
         Ask the owners' files, and Airflow.
 
         :param now: by the API's clock.
+        :param has_key: whether a campaign key was given; without one, all instances of a task have the same.
         """
-        owners = owner.takers(now)
+        owners, ti = owner.takers(now), context["ti"]
         states = None
-        if is_mapped(ti):
+        if is_mapped(ti) and not (has_key and _is_mapped_over_keys(context)):
             try:
                 states = _other_instances(ti)
             except Exception as error:  # all that can be sent is sent: that is to be reported, whatever Airflow says
@@ -99,6 +102,20 @@ class Takers:
 
     def _in_words(self, people: Mapping[int, int]) -> str:
         return f"{sum(people.values()):,} recipients in {_names(sorted(people), self.shard.of)}"
+
+
+def _is_mapped_over_keys(context: Context) -> bool:
+    """
+    Whether the task, or its group, is mapped over the campaign key, and not over shards alone.
+
+    Then the DAG has no text for the key: `expand` is given it, or an argument of the group stands in its place.
+    """
+    dag = context.get("dag")
+    written: object = None if dag is None else dag.task_dict.get(context["ti"].task_id)
+    if written is None:
+        return False
+    arguments = getattr(written, "partial_kwargs", None)  # of a mapped operator; another one has them as attributes
+    return not isinstance((vars(written) if arguments is None else arguments).get("campaign_key"), str)
 
 
 def _other_instances(ti: RuntimeTaskInstanceProtocol) -> dict[str, str | None]:

@@ -198,6 +198,7 @@ def context(
     due: datetime | None = None,
     clears: int = 0,
     states: Mapping[int, str | None] | None = None,
+    dag: DAG | None = None,
     **instance: Any,
 ) -> Any:
     """
@@ -222,7 +223,7 @@ def context(
     found = {ti.map_index: "running"} if states is None else states
     names = {ti.task_id if index < 0 else f"{ti.task_id}_{index}": state for index, state in found.items()}
     ti.get_task_states = lambda *, dag_id, task_ids, run_ids: {ti.run_id: names}
-    return {"ti": ti, "dag_run": run, **state}
+    return {"ti": ti, "dag_run": run, **state, **({} if dag is None else {"dag": dag})}
 
 
 class Run:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, task_group
 
 from airflow_provider_linq._internal.idempotency import derive_key
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred
@@ -19,6 +20,7 @@ from airflow_provider_linq.campaigns._journal import Journal, Writer
 from airflow_provider_linq.campaigns._model import recipient_key
 from airflow_provider_linq.campaigns._owner import OWNER_TIMEOUT
 from airflow_provider_linq.campaigns._shards import Shard
+from airflow_provider_linq.operators.campaigns import LinqSendCampaignOperator
 from tests.support.airflow import Store
 from tests.support.campaigns import DiesAt, Mapped, campaign, context, fault, once, outcomes, people, posts, sent_to
 from tests.support.emulator_process import Emulator
@@ -296,6 +298,49 @@ def test_tasks_that_are_not_mapped_share_a_campaign_by_its_key(
         f"{left} recipients in 2/2 are pending until other tasks send to them, with this campaign_key"
     )
     assert sent_to(emulator) == once(rows)
+
+
+def mapped_dag(how: str, **arguments: Any) -> DAG:
+    """A DAG with a mapped task: over shards, or in one of several ways over campaigns."""
+    given = {"task_id": "campaign", "message": "Hello", "rows": people(1), **arguments}
+
+    @task_group(group_id="of_one", prefix_group_id=False)
+    def of_one(key: Any) -> None:
+        LinqSendCampaignOperator(campaign_key=key, **given)
+
+    with DAG("dag", schedule=None) as dag:
+        if how == "group":
+            of_one.expand(key=["spring", "autumn"])
+        elif how == "expand_kwargs":
+            LinqSendCampaignOperator.partial(**given).expand_kwargs([{"campaign_key": "spring"}])
+        else:
+            LinqSendCampaignOperator.partial(**given).expand(**{how: ["1/2", "2/2"]})
+    return dag
+
+
+@pytest.mark.parametrize("how", ["campaign_key", "expand_kwargs", "group"])
+def test_a_task_that_is_mapped_over_campaigns_leaves_their_other_shards_to_other_tasks(
+    emulator: Emulator, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """Its other instances say nothing about this campaign, and have ended well."""
+    rows, path = people(20), str(tmp_path / "outcomes.jsonl")
+    dag = mapped_dag(how, outcomes_path=path, shard="1/2")
+    task = campaign(rows=rows, outcomes_path=path, shard="1/2", campaign_key="spring")
+    result = task.execute(
+        context(Store(), task_id="campaign", map_index=0, states={0: "running", 1: "success"}, dag=dag)
+    )
+    assert result["sent"] == len(of_shard(rows, 1, 2))
+    assert "pending until other tasks send to them, with this campaign_key" in caplog.text
+
+
+def test_a_task_that_is_mapped_over_shards_of_a_campaign_with_a_key_has_to_name_all(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "outcomes.jsonl")
+    dag = mapped_dag("shard", outcomes_path=path, campaign_key="spring")
+    task = campaign(rows=people(20), outcomes_path=path, shard="1/2", campaign_key="spring")
+    with pytest.raises(AirflowFailException, match="no instance that sends to"):
+        task.execute(context(Store(), task_id="campaign", map_index=0, states={0: "running", 1: "success"}, dag=dag))
 
 
 def test_a_shard_in_a_task_that_nobody_shares_is_refused(emulator: Emulator, tmp_path: Path) -> None:
