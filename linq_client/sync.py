@@ -254,8 +254,8 @@ class StableListReader:
 
 
 def _drop_without_id(items: list[Any]) -> int:
-    """Take out of a page what has no id, and return how much that was."""
-    good = [item for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
+    """Take out of a page what has no id, and return how much that was. A blank one tells nothing from anything."""
+    good = [item for item in items if isinstance(item, dict) and isinstance(id_ := item.get("id"), str) and id_.strip()]
     left_out = len(items) - len(good)
     items[:] = good
     return left_out

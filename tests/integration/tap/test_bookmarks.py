@@ -145,7 +145,7 @@ def test_a_chat_is_not_gone_as_long_as_the_api_still_knows_it(emulator: Emulator
     assert set(output.bookmarks()) == {SECOND_LINE}
 
 
-@pytest.mark.parametrize("odd", [{"id": None}, {"id": {}}, None])
+@pytest.mark.parametrize("odd", [{"id": None}, {"id": {}}, {"id": 5}, {"id": ""}, None])
 def test_one_odd_message_stops_neither_its_chat_nor_the_others(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, odd: Any
 ) -> None:

@@ -253,12 +253,12 @@ def test_a_list_that_never_holds_still_is_given_up() -> None:
 
 
 def test_items_without_an_id_are_left_out_loudly() -> None:
-    items: list[Any] = [{"id": "1"}, {"id": None}, None, {"id": "2"}]
+    items: list[Any] = [{"id": "1"}, {"id": None}, {"id": ""}, {"id": " "}, {"id": 5}, None, {"id": "2"}]
     reader = iter(StableListReader(lambda limit, cursor: iter([Page(items, None, NOON)])))
     assert [next(reader), next(reader)] == [{"id": "1"}, {"id": "2"}]
     with pytest.raises(NoIdError) as raised:
         next(reader)
-    assert raised.value.count == 2
+    assert raised.value.count == 5
 
 
 def chat_of(**more: Any) -> dict[str, Any]:
