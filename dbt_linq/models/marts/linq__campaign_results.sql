@@ -7,11 +7,18 @@ ranked as (
     select
         *,
         row_number() over (
-            partition by source_relation, campaign, idempotency_key
+            partition by
+                source_relation,
+                campaign,
+                idempotency_key,
+                {# What is invalid or repeated has no key, and is the same row in each file. -#}
+                case when idempotency_key is null then input_row end,
+                case when idempotency_key is null then recipients end
             order by
                 case status when 'sent' then 1 when 'failed' then 2 when 'skipped' then 3 when 'unknown' then 4 else 5 end,
                 created_at desc nulls last,
-                message_id
+                message_id,
+                reason
         ) as preference
     from outcomes
 ),
@@ -50,7 +57,7 @@ results as (
     from ranked
     left join announced
         on announced.source_relation = ranked.source_relation and announced.idempotency_key = ranked.idempotency_key
-    where ranked.preference = 1 or ranked.idempotency_key is null
+    where ranked.preference = 1
 ),
 
 messages as (

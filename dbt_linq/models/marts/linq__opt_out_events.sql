@@ -76,7 +76,8 @@ combined as (
     select *, 2 as preference from from_chats
 ),
 
-ranked as (
+{# What an event does not tell, its chat does. #}
+named as (
     select
         combined.source_relation,
         coalesce(combined.handle, contacts.handle) as handle,
@@ -84,23 +85,32 @@ ranked as (
         combined.evidence,
         combined.happened_at,
         combined.chat_id,
-        combined.line,
+        coalesce(combined.line, chats.line) as line,
         combined.message_id,
-        row_number() over (
-            partition by
-                combined.source_relation,
-                combined.opted_out,
-                combined.evidence,
-                combined.message_id,
-                {# What a message says, it says once, whatever the times of API and events. -#}
-                case when combined.message_id is null then combined.happened_at end,
-                case when combined.message_id is null then combined.chat_id end,
-                case when combined.message_id is null then combined.handle end
-            order by combined.preference, combined.happened_at
-        ) as occurrence
+        combined.preference
     from combined
     left join contacts on contacts.source_relation = combined.source_relation and contacts.chat_id = combined.chat_id
+    left join {{ ref('stg_linq__chats') }} as chats
+        on chats.source_relation = combined.source_relation and chats.id = combined.chat_id
     where combined.happened_at is not null
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by
+                source_relation,
+                opted_out,
+                evidence,
+                message_id,
+                {# What a message says, it says once, whatever the times of API and events. -#}
+                case when message_id is null then happened_at end,
+                case when message_id is null then chat_id end,
+                case when message_id is null then handle end
+            order by preference, happened_at
+        ) as occurrence
+    from named
 )
 
 select
