@@ -176,8 +176,8 @@ def test_state_that_belongs_to_no_line_is_passed_over(emulator: Emulator) -> Non
     assert set(output.bookmarks()) == set(emulator.lines)
 
 
-#: A program that has work of its own, runs the tap as a part of it, in the main thread or another, and hears of a signal
-#: meanwhile if it runs there. What it writes is not the tap's.
+#: A program that has work of its own, and runs the tap as a part of it, in the main thread, where it hears of a signal
+#: meanwhile, or in another. What it writes is not the tap's.
 HOST = """
 import json, signal, sys, threading
 from tap_linq.tap import TapLinq
