@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 from singer_sdk.singerlib import Catalog, MetadataMapping
 
 from linq_client import InvalidRequestError, closest_name
@@ -64,8 +65,14 @@ _METADATA: Final = {
     },
 }
 
+#: The SDK's own catalogs have tuples where JSON has lists.
+_Validator: Final = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple)),
+)
+
 #: The form of a stream in a catalog. Names that are not here, of Singer's older forms or a tool's own, may have any.
-_STREAM: Final = Draft202012Validator(
+_STREAM: Final = _Validator(
     {
         "$defs": {"schema": _SCHEMA},
         "type": "object",
