@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,9 @@ from traceback import walk_tb
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from singer_sdk import Stream, Tap, metrics
+from singer_sdk.configuration._dict_config import TRUTHY, parse_environment_config
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException, MappingError
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import StreamMap
@@ -52,6 +55,12 @@ Context = Mapping[str, Any]
 
 #: What stands on the command line for settings from environment variables.
 ENVIRONMENT: Final = "ENV"
+
+#: What stands for no in an environment variable, beside the SDK's `TRUTHY`.
+_FALSY: Final = ("false", "0", "no", "off")
+
+#: Characters of a value that an error shows.
+MAX_SHOWN: Final = 100
 
 #: How the SDK ends a stream that has shown enough in a connection test: no error.
 _ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
@@ -366,6 +375,32 @@ class SdkTap(Tap):
             else:
                 self.mapper.register_raw_stream_schema(name, entry.schema.to_dict(), entry.key_properties)
 
+    @classproperty
+    @override
+    def _env_var_config(cls) -> dict[str, Any]:
+        """The settings in environment variables.
+
+        Of the SDK's own reading, a flag that is neither yes nor no would be false, so that `mask_handles` with a typing
+        error masks nobody, and a number or JSON that is none would be a traceback.
+
+        Raises:
+            InvalidRequestError: names setting, rule and value.
+        """
+        schema = cls.config_jsonschema
+        cls.append_builtin_config(schema)
+        found: dict[str, Any] = {}
+        for name, one in schema["properties"].items():
+            variable = f"{cls._env_var_prefix}{name.upper()}"
+            try:
+                found |= parse_environment_config({"properties": {name: one}}, cls._env_var_prefix)
+            except ValueError:
+                raise InvalidRequestError(
+                    f"{name}: must be {_in_words(one)}, got {os.environ[variable][:MAX_SHOWN]!r}"
+                ) from None
+            if isinstance(found.get(name), bool) and os.environ[variable].lower() not in (*TRUTHY, *_FALSY):
+                raise InvalidRequestError(f"{name}: must be true or false, got {os.environ[variable][:MAX_SHOWN]!r}")
+        return found
+
     @override
     def _setup_signal_handlers(self) -> None:
         """Do nothing: the SDK would take the signals of any process that makes a tap. See `running`."""
@@ -417,6 +452,11 @@ class SdkTap(Tap):
 
     def _partition(self, line: str) -> dict[str, Any]:
         return self.streams[STATE_STREAM].get_context_state({"line": line})
+
+
+def _in_words(schema: Mapping[str, Any]) -> str:
+    """What the text of an environment variable has to be that the SDK does not take as it is."""
+    return "a whole number" if "integer" in schema["type"] else "JSON"
 
 
 def _named(error: Exception, stream: str) -> Exception:
