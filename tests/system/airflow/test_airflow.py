@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from packaging.version import Version
 
 from benchmarks.airflow_process import PATIENCE, Airflow
 from tests.support.browser import browser as browser  # a fixture
+from tests.support.campaign_drills import slow
 from tests.support.emulator_process import Emulator
 
 if TYPE_CHECKING:
@@ -102,6 +104,29 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     if HAS_STORE:  # else the API has been asked, with the same key
         assert cleared == result
         assert "on_clear is 'keep'" in airflow.logs()
+
+
+def test_a_campaign_whose_worker_is_killed(airflow: Airflow, emulator: Emulator, tmp_path: Path) -> None:
+    """Nobody is written to twice, or left out: by the state store or, before Airflow 3.3, by the idempotency keys."""
+    people = [f"person{index}@example.com" for index in range(500)]
+
+    def sent() -> Counter[str]:
+        outbound = [row for row in emulator.ledger() if row["direction"] == "outbound"]
+        return Counter(to for row in outbound for to in row["to"] if to in people)
+
+    note = tmp_path / "process"
+    slow(emulator, 0.5)
+    run = airflow.run("killed_campaign", pid_file=str(note))
+    airflow.wait_until(lambda: sent().total() >= 50, "some are sent")
+    _, process = note.read_text().split()
+    os.kill(int(process), signal.SIGKILL)
+    assert sent().total() < len(people)
+    emulator.control("DELETE", "faults")
+
+    done = airflow.until("killed_campaign", run, "send", "success")
+    assert done["try_number"] > 1
+    assert sent() == Counter(people)
+    assert airflow.xcom("killed_campaign", run, "send")["sent"] == len(people)
 
 
 @pytest.mark.skipif(not HAS_STORE, reason="Airflow before 3.3 can't tell such a clear from another one")
