@@ -17,13 +17,14 @@ from typing import Any
 
 import psycopg
 from singer_sdk.target_base import Target
+from target_postgres.sinks import PostgresSink
 from target_postgres.target import TargetPostgres
 
-#: Environment variables: an event and its number from 1, such as "commit 3"; a file for how many of each there were.
+#: Environment variables: an event and its number from 1, such as "loaded 3"; a file for how many of each there were.
 KILLED_AT, COUNTS = "KILLED_TARGET_AT", "KILLED_TARGET_COUNTS"
 
-#: Before a statement, before and after a transaction is committed, before and after a STATE is confirmed.
-EVENTS = ("statement", "commit", "committed", "state", "confirmed")
+#: Before a statement, after rows of a stream are committed, before and after a STATE is confirmed.
+EVENTS = ("statement", "loaded", "state", "confirmed")
 
 
 class _Executioner:
@@ -42,12 +43,13 @@ class _Executioner:
             if self._killed_at == f"{event} {self._counts[event]}":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def watch(self, kind: type, name: str, before: str, after: str | None = None) -> None:
+    def watch(self, kind: type, name: str, before: str | None = None, after: str | None = None) -> None:
         original: Callable[..., Any] = getattr(kind, name)
 
         @wraps(original)
         def watched(*arguments: Any, **options: Any) -> Any:
-            self.happen(before)
+            if before is not None:
+                self.happen(before)
             result = original(*arguments, **options)
             if after is not None:
                 self.happen(after)
@@ -58,10 +60,10 @@ class _Executioner:
 
 def main() -> None:
     executioner = _Executioner()
-    executioner.watch(psycopg.Cursor, "execute", "statement")
-    executioner.watch(psycopg.Cursor, "executemany", "statement")
-    executioner.watch(psycopg.Connection, "commit", "commit", "committed")
-    executioner.watch(Target, "_write_state_message", "state", "confirmed")
+    for name in ("execute", "executemany"):
+        executioner.watch(psycopg.Cursor, name, before="statement")
+    executioner.watch(PostgresSink, "process_batch", after="loaded")
+    executioner.watch(Target, "_write_state_message", before="state", after="confirmed")
     TargetPostgres.cli()
 
 

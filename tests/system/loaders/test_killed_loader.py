@@ -95,7 +95,8 @@ class Pipeline:
 def events(counts: dict[str, int]) -> list[str]:
     """Where the loader is killed, of the events that a run has."""
     if not IS_FULL:
-        return [f"statement {counts['statement'] // 2}", "committed 1", "confirmed 1"]
+        # Some rows are there, all of them are, and all of them are known to be.
+        return ["loaded 1", "state 1", "confirmed 1"]
     chance = random.Random(seed())
     numbers = {event: sorted({1, *chance.choices(range(1, count + 1), k=4), count}) for event, count in counts.items()}
     return [f"{event} {number}" for event in EVENTS for number in numbers[event]]
