@@ -12,6 +12,7 @@ What is shown here, by file:
 | test_refusals.py | an API that says no for ever, or something else than it should |
 | test_account.py | lines, webhook subscriptions and dates of all forms |
 | test_endings.py | signals, and loaders that die |
+| test_killed_loader.py | a real loader under Meltano that is killed, with what the tap remembers of earlier runs |
 | test_files.py | stores for files that do not work |
 
 They were written from the documents alone: nothing here imports the tap, or knows how it does it.
