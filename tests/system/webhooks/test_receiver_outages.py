@@ -71,6 +71,19 @@ def full_disk(receiver: ReceiverProcess) -> Iterator[None]:
 
 
 @pytest.fixture
+def missing(tmp_path: Path) -> Down:
+    """The file system with the database is not mounted."""
+
+    @contextmanager
+    def down(_receiver: ReceiverProcess) -> Iterator[None]:
+        (tmp_path / "place").rename(tmp_path / "elsewhere")
+        yield
+        (tmp_path / "elsewhere").rename(tmp_path / "place")
+
+    return down
+
+
+@pytest.fixture
 def refusing(postgres_server: str, postgres: str) -> Down:
     @contextmanager
     def down(_receiver: ReceiverProcess) -> Iterator[None]:
@@ -103,15 +116,21 @@ def hanging(postgres_server: str) -> Down:
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to limit files of another process")
 @pytest.mark.parametrize(
     ("how", "has_spool"),
-    [("full", False), ("full", True), ("refusing", False), ("refusing", True), ("hanging", False), ("hanging", True)],
+    [(how, has_spool) for how in ("full", "missing", "refusing", "hanging") for has_spool in (False, True)],
 )
 def test_only_what_the_platform_gives_up_is_lost(
     how: str, has_spool: bool, request: pytest.FixtureRequest, emulator: Emulator, tmp_path: Path, is_full: bool
 ) -> None:
-    if not is_full and (how, has_spool) not in (("full", False), ("refusing", True)):
+    if not is_full and (how, has_spool) not in (("full", False), ("missing", True)):
         pytest.skip("LINQ_DRILLS=full")
     down: Down = full_disk if how == "full" else request.getfixturevalue(how)
-    archive = str(tmp_path / "archive") if how == "full" else for_sqlalchemy(request.getfixturevalue("postgres"))
+    (tmp_path / "place").mkdir()
+    if how == "full":
+        archive = str(tmp_path / "place")
+    elif how == "missing":
+        archive = f"sqlite:///{tmp_path}/place/archive.db"
+    else:
+        archive = for_sqlalchemy(request.getfixturevalue("postgres"))
     options = ["--spool", str(tmp_path / "spool")] if has_spool else []
     port = free_port()
     url = f"http://127.0.0.1:{port}/webhooks/linq"
