@@ -183,10 +183,12 @@ def test_what_was_acknowledged_before_postgresql_crashes_is_there(
         with Senders(receiver.url) as senders:
             for _ in range(KILLS // 2):
                 senders.until_acknowledged(rng.randint(*EVENTS))
-                with psycopg.connect(postgres_server) as connection:
+                with closing(psycopg.connect(postgres_server)) as connection:
                     (pid,) = connection.execute(backend, [name]).fetchone() or (0,)
-                if pid:  # nobody is connected while events go to the spool
-                    os.kill(pid, signal.SIGKILL)
+                    if pid:  # nobody is connected while events go to the spool
+                        os.kill(pid, signal.SIGKILL)
+                        with pytest.raises(psycopg.OperationalError):  # the server ends this one, too
+                            connection.execute("select pg_sleep(%s)", [PATIENCE])
                 wait_until(lambda: accepts_connections(postgres_server), "the server is up again")
             senders.until_acknowledged(rng.randint(*EVENTS))
             senders.finish()
