@@ -74,11 +74,19 @@ def trickle(handler: Handler, _: dict[str, str]) -> None:
 
 
 def limit(handler: Handler, _: dict[str, str]) -> None:
+    wait_until_all_chats_are_read(handler)
     handler.begin(429, Retry_After="3600")
 
 
 def outage(handler: Handler, _: dict[str, str]) -> None:
+    wait_until_all_chats_are_read(handler)
     handler.send(b"<html>", 503)
+
+
+def wait_until_all_chats_are_read(handler: Handler) -> None:
+    """Wait until each has been asked for: after these answers the tap asks for nothing else, for an hour or a while."""
+    for chat_id in handler.server.chats:
+        handler.server.wait_for(f"/v3/chats/{chat_id}/messages")
 
 
 def media(handler: Handler, _: dict[str, str]) -> None:
