@@ -30,7 +30,7 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import StreamMap
+from singer_sdk.mapper import RemoveRecordTransform, StreamMap
 from singer_sdk.plugin_base import SingerCommand, _ConfigInput
 from singer_sdk.singerlib import Catalog
 from singer_sdk.tap_base import CliTestOptionValue
@@ -49,7 +49,7 @@ from tap_linq.writer import RecordWriter
 if TYPE_CHECKING:
     import click
 
-__all__ = ["FULL_TABLE", "INCREMENTAL", "Context", "PushStream", "SdkStream", "SdkTap"]
+__all__ = ["FULL_TABLE", "INCREMENTAL", "Context", "PushStream", "SdkStream", "SdkTap", "output_names"]
 
 Context = Mapping[str, Any]
 
@@ -452,6 +452,13 @@ class SdkTap(Tap):
 
     def _partition(self, line: str) -> dict[str, Any]:
         return self.streams[STATE_STREAM].get_context_state({"line": line})
+
+
+def output_names(stream: Stream) -> list[str]:
+    """Return the names under which a stream comes out: by `stream_maps` there may be several, or none."""
+    if not stream.selected:
+        return []
+    return [one.stream_alias for one in stream.stream_maps if not isinstance(one, RemoveRecordTransform)]
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:

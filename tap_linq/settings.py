@@ -141,12 +141,16 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Mapp
             raise InvalidRequestError(f"{name}: must be text")
 
 
-def check_stream_maps(maps: object, streams: Collection[str]) -> None:
-    """Refuse maps of streams that do not exist: with a typo, what they are to hash or remove would go out as it is.
+def check_stream_maps(maps: object, streams: Collection[str], outputs: Iterable[tuple[str, str]]) -> None:
+    """Refuse maps of streams that do not exist, and those that put two streams under one name.
+
+    With a typo, what they are to hash or remove would go out as it is. Under one name, a loader would put rows of one
+    stream into the table of the other.
 
     Args:
         maps: the setting `stream_maps`, which the SDK has checked.
         streams: names of all streams; a map may have a pattern of them, such as `chat*`.
+        outputs: of each selected stream its name, and a name under which it comes out.
 
     Raises:
         InvalidRequestError: names them, and what may have been meant.
@@ -157,6 +161,10 @@ def check_stream_maps(maps: object, streams: Collection[str]) -> None:
         if source != "__else__" and not fnmatch.filter(streams, source):
             near = closest_name(source, streams)
             wrong.append(f"stream_maps: {source} is no stream{f', did you mean {near}?' if near else ''}")
+    by_output: dict[str, str] = {}
+    for stream, output in outputs:
+        if (other := by_output.setdefault(output, stream)) != stream:
+            wrong.append(f"stream_maps: {other} and {stream} must come out under two names, got {output} for both")
     if wrong:
         raise InvalidRequestError("; ".join(wrong))
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 from linq_client import InvalidRequestError
 from tap_linq import streams
 from tap_linq.extraction.session import SyncSession
-from tap_linq.sdk import SdkTap
+from tap_linq.sdk import SdkTap, output_names
 from tap_linq.settings import Settings, check_names, check_stream_maps, normalize
 
 __all__ = ["TapLinq"]
@@ -222,7 +222,8 @@ class TapLinq(SdkTap):
             )
             if validate_config:
                 _ = self.session
-                check_stream_maps(self.config.get("stream_maps"), self.streams)
+                outputs = [(stream.name, one) for stream in self.streams.values() for one in output_names(stream)]
+                check_stream_maps(self.config.get("stream_maps"), self.streams, outputs)
         except InvalidRequestError as error:
             raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
 

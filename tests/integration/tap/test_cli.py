@@ -252,6 +252,12 @@ def test_an_expression_that_fails_is_named_and_what_came_before_is_written(
         ({"mesages": {"text": "md5(text)"}}, "stream_maps: mesages is no stream, did you mean messages?"),
         ({"Chat-Participants": {"handle": None}}, "Chat-Participants is no stream, did you mean chat_participants?"),
         ({"copy": {"__source__": "nothing", "id": "id"}}, "stream_maps: nothing is no stream"),
+        ({"messages": {"__alias__": "chats"}}, "messages and chats must come out under two names, got chats for both"),
+        (
+            {"copy": {"__source__": "messages"}, "chats": {"__alias__": "copy"}},
+            "messages and chats must come out under two names, got copy for both",
+        ),
+        ({"messages": {"__alias__": "chats"}, "chats": None}, None),
         ({"chat_*": {"line": None}}, None),
         ({"copy": {"__source__": "messages", "id": "id"}, "chats": None}, None),
     ],
