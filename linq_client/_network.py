@@ -237,8 +237,9 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:
+    """The network that an entry of `NO_PROXY` names; an IPv6 address may stand in brackets, as in URLs."""
     try:
-        return ip_network(text.strip(), strict=False)
+        return ip_network(text.strip().removeprefix("[").removesuffix("]"), strict=False)
     except ValueError:
         return None
 

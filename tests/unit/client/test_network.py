@@ -106,6 +106,14 @@ def test_each_host_of_files_has_its_own_way(no_proxy: str, bypassed: bool, monke
     assert bool(proxies.for_url("https://192.0.2.7/f")) is (no_proxy not in ("*", "192.0.2.0/24"))
 
 
+@pytest.mark.parametrize("no_proxy", ["2001:db8::7", "[2001:db8::7]", "localhost, [2001:db8::7]", "2001:db8::/32"])
+def test_an_ipv6_address_is_exempt_in_either_form(no_proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert Proxies(None).for_url("https://[2001:db8::7]:8443/f") == {}
+    assert Proxies(None).for_url("https://[2001:db9::7]/f") == {"all": "http://proxy.example:3128"}
+
+
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "verify"])
 @pytest.mark.parametrize("content", [None, "no certificate"])
 def test_ca_certificates_that_are_none_are_refused(
