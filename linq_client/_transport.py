@@ -298,8 +298,11 @@ def _send(
     try:
         prepared = requests.Request(method, url, headers={**session.headers, **(headers or {})}, **content).prepare()
         return session.send(prepared, timeout=timeout, proxies=proxies, stream=True)
+    except requests.exceptions.InvalidHeader as error:
+        # A `ValueError` too, but from `send` it is about a header of the response: the request has arrived.
+        failure: LinqError = APIConnectionError(f"{label}: no usable response ({_reason(error)})")
     except ValueError as error:  # what `requests` and urllib3 raise for a URL or a header that is none
-        failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
+        failure = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
     except requests.RequestException as error:
         effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
         failure = APIConnectionError(f"{label}: no usable response ({_reason(error)})", effect=effect)

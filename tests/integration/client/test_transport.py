@@ -37,6 +37,7 @@ from tests.support.scripted_server import ANN, KEY, OK, Handler, client_of, serv
         (200, {}, b"<html>log in</html>"),
         (200, {}, b'{"phone_numbers": ['),
         (200, {"Content-Length": "999"}, b'{"phone_numbers": ['),
+        (200, {"Content-Length": "21, 22"}, b'{"phone_numbers": []}'),
         (200, {}, b""),
         (200, {}, b"{}"),
         (200, {}, b'{"success": false, "error": {"code": 3006}}'),

@@ -119,6 +119,8 @@ TABLE: list[tuple[Response, type[LinqError], bool, bool, bool, str]] = [
     # A success that can't be read.
     *((plain(200, body), APIConnectionError, False, True, False, "NUUU") for body in (b"", PAGE, b"[]", b'{"a')),
     (plain(200, PAGE, **{"Content-Length": "999"}), APIConnectionError, False, True, False, "NUUU"),
+    (plain(202, PAGE, **{"Content-Length": "8, 9"}), APIConnectionError, False, True, False, "NUUU"),
+    ((403, {"Content-Length": "8, 9"}, envelope(403, 2024)[2]), APIConnectionError, False, True, False, "NUUU"),
 ]
 
 
