@@ -19,6 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import (
     ConnectTimeoutError,
+    LocationValueError,
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
@@ -59,6 +60,14 @@ MAX_REDIRECTS: Final = 3
 
 #: Bytes of a response of the API, unpacked. A page of 100 messages of 10,000 characters has a few.
 MAX_BODY: Final = 64 * 1024 * 1024
+
+#: What `Session.send` raises of a request that can't be made: by its URL, by the proxy's, by characters of a header.
+_NEVER_SENT: Final = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    LocationValueError,
+    UnicodeEncodeError,
+)
 
 #: Bytes that are read at a time. Packed ones, with older versions of urllib3: they become a thousand times as many.
 PIECE: Final = 64 * 1024
@@ -295,22 +304,23 @@ def _send(
     `content` is as `requests.Request` takes it. `Session.request` would merge in cookies and the environment, which are
     off here, and takes a fifth of the CPU of all that is done for a page.
     """
+    is_prepared = False
     try:
         prepared = requests.Request(method, url, headers={**session.headers, **(headers or {})}, **content).prepare()
+        is_prepared = True
         return session.send(prepared, timeout=timeout, proxies=proxies, stream=True)
-    except requests.exceptions.InvalidHeader as error:
-        # A `ValueError` too, but from `send` it is about a header of the response: the request has arrived.
-        failure: LinqError = APIConnectionError(f"{label}: no usable response ({_reason(error)})")
-    except ValueError as error:  # what `requests` and urllib3 raise for a URL or a header that is none
-        failure = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
-    except requests.RequestException as error:
-        effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
-        failure = APIConnectionError(f"{label}: no usable response ({_reason(error)})", effect=effect)
+    except (requests.RequestException, ValueError) as error:
+        # Any other `ValueError` of `send` is about the response: the request has arrived.
+        if not is_prepared or isinstance(error, _NEVER_SENT):
+            failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
+        else:
+            effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
+            failure = APIConnectionError(f"{label}: no usable response ({_reason(error)})", effect=effect)
     # Raised out here, where it takes nothing along: the request that hangs on the error holds the key and the text.
     raise failure
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """What went wrong, by class, and by the words of the system where it was the system that refused."""
     root: BaseException = error
     while root.__context__ is not None:
@@ -319,7 +329,7 @@ def _reason(error: requests.RequestException) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-def _never_connected(error: requests.RequestException) -> bool:
+def _never_connected(error: Exception) -> bool:
     """Whether there was no connection at all, to the API or to a proxy before it, so that nothing was sent anywhere.
 
     What a proxy says about the connection behind it is not taken for that.
