@@ -87,9 +87,10 @@ class Pipeline:
 
     def rows(self, table: str, schema: str = "linq") -> list[dict[str, Any]]:
         with psycopg.connect(self._uri) as connection:
-            found = connection.execute(f'select to_jsonb(t)::text from {schema}."{table}" t order by 1'.encode())
+            found = connection.execute(f'select to_jsonb(t)::text from {schema}."{table}" t'.encode())
             rows = [json.loads(text) for (text,) in found.fetchall()]
-        return [{name: value for name, value in row.items() if not name.startswith("_sdc_")} for row in rows]
+        plain = [{name: value for name, value in row.items() if not name.startswith("_sdc_")} for row in rows]
+        return sorted(plain, key=json.dumps)
 
 
 def events(counts: dict[str, int]) -> list[str]:
