@@ -19,15 +19,14 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from packaging.version import Version
 
 from linq_client import RetrySettings
+from tests.support.airflow_versions import NEEDS_SUPERVISOR
 from tests.support.emulator_process import Emulator
 from tests.support.locks import one_at_a_time
 
@@ -89,7 +88,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch) -> None:
 
     It imports the channel to the supervisor before it looks there; in a triggerer there is one.
     """
-    if Version(version("apache-airflow-core")).release < (3, 1, 1):
+    if NEEDS_SUPERVISOR:
         task_runner = importlib.import_module("airflow.sdk.execution_time.task_runner")
         monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
         warnings.filterwarnings("ignore", "Using Connection.from_json", DeprecationWarning)  # pytest takes it back

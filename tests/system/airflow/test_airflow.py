@@ -7,15 +7,14 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from packaging.version import Version
 
 from benchmarks.airflow_process import PATIENCE, Airflow
+from tests.support.airflow_versions import HAS_CONNECTION_FORMS, HAS_STATE_STORES
 from tests.support.browser import browser as browser  # a fixture
 from tests.support.campaign_drills import slow
 from tests.support.emulator_process import Emulator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 OUTPUT = ROOT / "output" / "ui"
 DAGS = {"examples": ROOT / "dags_examples", "tests": Path(__file__).parent / "dags"}
-HAS_STORE = Version(version("apache-airflow-core")).release >= (3, 3)
 ANN, BOB, CAT, DAN, EVE = (f"+1212555012{digit}" for digit in range(1, 6))
 
 
@@ -57,7 +55,8 @@ def inbound(emulator: Emulator, sender: str, text: str) -> None:
     emulator.control("POST", "inbound", {"line": emulator.lines[0], "from": sender, "text": text})
 
 
-def test_the_connection_form_and_its_test(airflow: Airflow, emulator: Emulator) -> None:
+@pytest.mark.skipif(not HAS_CONNECTION_FORMS, reason="Airflow before 3.1.3 has no connection forms without WTForms")
+def test_the_connection_form(airflow: Airflow) -> None:
     (form,) = [
         hook for hook in airflow.call("GET", "connections/hook_meta", root="/ui") if hook["connection_type"] == "linq"
     ]
@@ -65,6 +64,8 @@ def test_the_connection_form_and_its_test(airflow: Airflow, emulator: Emulator) 
     assert form["standard_fields"]["password"]["title"] == "API key"
     assert set(form["extra_fields"]) >= {"default_line", "retention_window_hours"}
 
+
+def test_the_test_of_a_connection(airflow: Airflow, emulator: Emulator) -> None:
     connection = {"connection_id": "tried", "conn_type": "linq", "host": emulator.base_url}
     right = airflow.call("POST", "connections/test", {**connection, "password": emulator.api_key})
     assert right["status"]
@@ -101,7 +102,7 @@ def test_a_worker_killed_between_request_and_result(airflow: Airflow, emulator: 
     cleared = airflow.xcom("killed_send", run, "send")
     assert cleared["message_id"] == result["message_id"]
     assert len(sent_to(emulator, ANN)) == 1
-    if HAS_STORE:  # else the API has been asked, with the same key
+    if HAS_STATE_STORES:  # else the API has been asked, with the same key
         assert cleared == result
         assert "on_clear is 'keep'" in airflow.logs()
 
@@ -129,7 +130,7 @@ def test_a_campaign_whose_worker_is_killed(airflow: Airflow, emulator: Emulator,
     assert airflow.xcom("killed_campaign", run, "send")["sent"] == len(people)
 
 
-@pytest.mark.skipif(not HAS_STORE, reason="Airflow before 3.3 can't tell such a clear from another one")
+@pytest.mark.skipif(not HAS_STATE_STORES, reason="Airflow before 3.3 can't tell such a clear from another one")
 def test_a_task_that_is_cleared_while_it_runs(airflow: Airflow, emulator: Emulator) -> None:
     """Airflow raises `max_tries` for it as for any clear; but it was stopped and had not ended, so it is a retry."""
 
@@ -179,7 +180,7 @@ def test_a_deferred_question_and_a_branch(airflow: Airflow, emulator: Emulator) 
     assert airflow.task("linq_ask_and_branch", run, "cancel")["state"] == "skipped"
 
 
-@pytest.mark.skipif(not HAS_STORE, reason="Airflow before 3.3 has no state store of assets")
+@pytest.mark.skipif(not HAS_STATE_STORES, reason="Airflow before 3.3 has no state store of assets")
 def test_events_over_the_death_of_a_triggerer(airflow: Airflow, emulator: Emulator) -> None:
     def answers() -> int:
         return len(sent_to(emulator, DAN))
@@ -198,7 +199,7 @@ def test_events_over_the_death_of_a_triggerer(airflow: Airflow, emulator: Emulat
     assert {run["state"] for run in airflow.runs("linq_on_inbound_message")} <= {"success", "running", "queued"}
 
 
-@pytest.mark.skipif(HAS_STORE, reason="Airflow 3.3 has a state store of assets")
+@pytest.mark.skipif(HAS_STATE_STORES, reason="Airflow 3.3 has a state store of assets")
 def test_events_without_a_store(airflow: Airflow, emulator: Emulator) -> None:
     """Each start begins with what comes in from then on, and says so."""
 
@@ -223,7 +224,7 @@ def test_events_without_a_store(airflow: Airflow, emulator: Emulator) -> None:
     airflow.wait_until(lambda: is_answered(before), "what comes in later is answered")
 
 
-@pytest.mark.skipif(not HAS_STORE, reason="the page reads the task state store, which Airflow 3.3 brought")
+@pytest.mark.skipif(not HAS_STATE_STORES, reason="the page reads the task state store, which Airflow 3.3 brought")
 def test_a_campaign_and_an_extraction_are_watched_in_the_ui(airflow: Airflow, browser: Browser) -> None:
     run = airflow.run("watched", folder=str(airflow.home / "outcomes" / "watched"))
     page = browser.new_page()
