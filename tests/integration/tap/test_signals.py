@@ -21,20 +21,23 @@ import pytest
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, TAP, config_for, run_tap, seed
 from tests.support.small_api import Handler, small_api
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, wait_until
 
 MESSAGES = r"/v3/chats/c00001/messages"
 
 
 @contextmanager
-def started(tmp_path: Path, config: dict[str, Any], *arguments: str, **env: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of the program, whose log goes to a file."""
+def started(
+    tmp_path: Path, config: dict[str, Any], *arguments: str, into_pipe: bool = True, **env: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A run of the program, whose log goes to a file; so does its output, which then never waits, or into a pipe."""
     (tmp_path / "config.json").write_text(json.dumps(config))
     with (
         (tmp_path / "log").open("wb") as log,
+        (tmp_path / "out").open("wb") as out,
         subprocess.Popen(
             [TAP, "--config", tmp_path / "config.json", *arguments],
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if into_pipe else out,
             stderr=log,
             env={**os.environ, **env},
         ) as process,
@@ -45,14 +48,12 @@ def started(tmp_path: Path, config: dict[str, Any], *arguments: str, **env: str)
             process.kill()
 
 
-def ended(
-    process: subprocess.Popen[bytes], sign: signal.Signals, tmp_path: Path, begun: bytes = b""
-) -> list[dict[str, Any]]:
+def ended(process: subprocess.Popen[bytes], sign: signal.Signals, tmp_path: Path) -> list[dict[str, Any]]:
     """Send a signal, which must end the run with its code and one line, and return what was written."""
     process.send_signal(sign)
-    assert process.stdout is not None
-    out = begun + process.stdout.read()
+    out = process.stdout.read() if process.stdout else b""
     assert process.wait(timeout=PATIENCE) == 128 + sign
+    out += (tmp_path / "out").read_bytes()
     log = (tmp_path / "log").read_text()
     assert f"ended by {sign.name}; bookmarks of lines that were not read to their end stay" in log.splitlines()[-1]
     assert "Traceback" not in log
@@ -112,14 +113,11 @@ def test_a_signal_while_chats_are_read(
 ) -> None:
     with small_api(messages=100) as api:
         api.answers.update(answers)
-        with started(tmp_path, api.config(attachments_path=str(tmp_path / "files"))) as process:
+        with started(tmp_path, api.config(attachments_path=str(tmp_path / "files")), into_pipe=False) as process:
             api.wait_for(wait_for, times)
-            assert process.stdout is not None
-            begun = b""
             # When a message comes out, the second page is being written: two are more than the tap puts together.
-            while b'"RECORD","stream":"messages"' not in begun:
-                begun += process.stdout.readline()
-            messages = ended(process, sign, tmp_path, begun)
+            wait_until(lambda: b'"RECORD","stream":"messages"' in (tmp_path / "out").read_bytes(), "messages come out")
+            messages = ended(process, sign, tmp_path)
     streams = [one["stream"] for one in messages if one["type"] == "RECORD"]
     assert streams.count("chats") == 3
     assert streams.count("messages") >= 200, "what was read is written"
