@@ -260,6 +260,7 @@ def _become_tap(arguments: list[str], folder: str, env: dict[str, str]) -> None:
     os.chdir(folder)
     os.environ.update(env)
     if FILE_SIZE in env:
+        sys.dont_write_bytecode = True  # a compiled module that doesn't fit would be cut off, for good
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(env[FILE_SIZE]),) * 2)
     if FOLDER in env:

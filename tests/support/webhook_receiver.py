@@ -55,6 +55,7 @@ _LIMITS = {"_storage": ("_ARCHIVE_SECONDS", "_SPOOL_SECONDS"), "_intake": ("_MAX
 #: `python -m linq_webhooks` without these limits, or with another one for the archive; it soon sees when that is back.
 _PATIENT_PROGRAM = f"""
 import sys
+sys.dont_write_bytecode = True  # where a test leaves no room on its disk, a compiled module would be cut off, for good
 from linq_webhooks import _intake, _storage
 from linq_webhooks.__main__ import main
 
