@@ -66,9 +66,30 @@ def flag_argument(value: bool | str, field: str) -> bool:
     return found
 
 
-def as_timedelta(value: timedelta | float) -> timedelta:
-    """Return a span of time that may be given in seconds."""
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+def as_timedelta(value: timedelta | float, field: str) -> timedelta:
+    """
+    Return a span of time that may be given in seconds.
+
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error: the value is none.
+    """
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{field} must be a timedelta or a number of seconds, got {value!r}") from None
+
+
+def check_number(field: str, value: object, kind: type[int] | type[float], least: int) -> None:
+    """
+    Refuse an argument that is no number, when the DAG is parsed.
+
+    :param kind: ``int`` for a whole number.
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+    """
+    types = (int,) if kind is int else (int, float)
+    if isinstance(value, bool) or not isinstance(value, types) or not value >= least:  # NaN is not above anything
+        raise ValueError(f"{field} must be {'a whole number, ' if kind is int else ''}{least} or more, got {value!r}")
 
 
 def datetime_argument(value: datetime | str, field: str) -> datetime:

@@ -56,7 +56,7 @@ class SendOperator(LinqOperator, ABC):
         self.not_after = not_after
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
-        self.poll_interval = as_timedelta(poll_interval).total_seconds()
+        self.poll_interval = as_timedelta(poll_interval, "poll_interval").total_seconds()
         self.deferrable = deferrable
 
     @property

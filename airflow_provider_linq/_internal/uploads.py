@@ -50,6 +50,8 @@ class FileRules:
         :param files_under: a folder, or several.
         :raises ValueError: in Airflow's way, so that the DAG shows an import error.
         """
+        if not isinstance(files_under, str | Sequence | None):
+            raise ValueError(f"files_under must be a folder or a list of folders, got {files_under!r}")
         folders = (files_under,) if isinstance(files_under, str) else tuple(files_under or ())
         for folder in folders:
             if not isinstance(folder, str) or is_template(folder) or _is_a_root(folder):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time as clock
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, time, timedelta, timezone
@@ -226,7 +226,7 @@ class SendWindow:
         :raises ValueError: it is neither.
         """
         times = given.split("-") if isinstance(given, str) else given
-        if len(times) != 2:
+        if not isinstance(times, Sequence) or len(times) != 2:
             raise ValueError(f"send_window must be two times of the day such as ('09:00', '20:00'), got {given!r}")
         return cls.parse(*(time.strip() if isinstance(time, str) else time for time in times))
 

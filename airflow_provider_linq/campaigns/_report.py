@@ -134,7 +134,7 @@ class _Watch:
         self._states.save(self._store)
         now = client.server_time
         if self._deadline is None:
-            self._deadline = format_datetime(now + as_timedelta(self._settings.timeout))
+            self._deadline = format_datetime(now + as_timedelta(self._settings.timeout, "timeout"))
             if self._header is not None:
                 self._header.deadline = self._deadline
                 self._header.save(self._store)
@@ -142,4 +142,4 @@ class _Watch:
         left = parse_datetime(self._deadline) - now
         if is_enough or left <= timedelta(0) or self._states.counts()[_STATES["waiting"]] == 0:
             return None
-        return min(left, as_timedelta(self._settings.poll_interval)).total_seconds()
+        return min(left, as_timedelta(self._settings.poll_interval, "poll_interval")).total_seconds()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.arguments import check_choice, check_number
 from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq._internal.not_after import NotAfter, check_not_after
 from airflow_provider_linq._internal.rendering import is_template
@@ -112,8 +113,7 @@ class Campaign:
         :raises ValueError: an argument is out of range, or goes with none of the others.
         """
         check_choice("on_invalid", self.on_invalid, OnInvalid)
-        if self.concurrency < 1:
-            raise ValueError(f"concurrency must be 1 or more, got {self.concurrency!r}")
+        check_number("concurrency", self.concurrency, int, 1)
         if isinstance(self.rows, Iterator):  # they are read again after each wait and in each try
             raise ValueError(f"rows must be a list, which can be read more than once, got {type(self.rows).__name__}")
         if isinstance(self.suppression, Iterator):
@@ -122,9 +122,9 @@ class Campaign:
             )
         if self.suppression_conn_id is not None and self.suppression_sql is None:
             raise ValueError("suppression_conn_id goes with suppression_sql")
-        for name, value in (("max_failures", self.max_failures), ("max_invalid", self.max_invalid or 0)):
-            if isinstance(value, bool) or not value >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {value!r}")
+        check_number("max_failures", self.max_failures, float, 0)
+        if self.max_invalid is not None:
+            check_number("max_invalid", self.max_invalid, float, 0)
         if self.max_invalid is not None and self.on_invalid == "fail":
             raise ValueError("max_invalid goes with on_invalid='skip'")
         if self.send_window is not None:
@@ -192,7 +192,7 @@ class Campaign:
             self,
             line_limits=self.line_limits.of_shard(part, "line_limits"),
             total_limits=self.total_limits.of_shard(part, "total_limits"),
-            max_failures=most if isinstance(most, float) and most < 1 else part.share_of(int(most)),
+            max_failures=most if isinstance(most, float) and not 1 <= most < math.inf else part.share_of(int(most)),
         )
 
     @property

@@ -89,7 +89,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
         self.to = to
         self.from_ = from_
         self.linq_conn_id = linq_conn_id
-        self.timeout = as_timedelta(timeout)
+        self.timeout = as_timedelta(timeout, "timeout")
 
     @cached_property
     def hook(self) -> LinqHook:

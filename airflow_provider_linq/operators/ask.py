@@ -106,12 +106,14 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(message=message, **kwargs)
+        if not isinstance(answers, Mapping) or not all(isinstance(word, str) for word in answers):
+            raise ValueError(f"answers must be a dictionary of words and the tasks that each leads to, got {answers!r}")
         TextSearch(_pattern(*answers))  # before anything is sent: it can be too long to be searched
         if not _differ(answers):
             raise ValueError(f"answers must have words that differ by more than case, got {list(answers)}")
         self.answers = dict(answers)
         self.otherwise = otherwise
-        self.timeout = as_timedelta(timeout)
+        self.timeout = as_timedelta(timeout, "timeout")
         self.to = to
         self.chat_id = chat_id
         self.from_ = from_

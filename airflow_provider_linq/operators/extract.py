@@ -93,6 +93,8 @@ class LinqExtractOperator(LinqOperator):
         check_choice("on_gap", on_gap, OnGap)
         if isinstance(target, str):
             raise ValueError("target must be a list of words, of which the first is the program, got a string")
+        if not isinstance(settings, Mapping | None):
+            raise ValueError(f"settings must be a dictionary, got {type(settings).__name__}")
         if taken := sorted(_OF_CONNECTION & set(settings or {})):
             raise ValueError(f"settings must not hold what has an argument or a connection field, got {taken}")
         self.folder = folder

@@ -45,8 +45,8 @@ class _DeliveryOperator(SendOperator):
         if wait_for_delivery is not None:
             check_choice("wait_for_delivery", wait_for_delivery, Until)
         self.wait_for_delivery = wait_for_delivery
-        self.delivery_timeout = as_timedelta(delivery_timeout)
-        self.failure_grace = as_timedelta(failure_grace)
+        self.delivery_timeout = as_timedelta(delivery_timeout, "delivery_timeout")
+        self.failure_grace = as_timedelta(failure_grace, "failure_grace")
         self.resend_failed = resend_failed
 
     @property

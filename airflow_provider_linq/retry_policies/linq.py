@@ -30,7 +30,7 @@ class LinqRetryPolicy(RetryPolicy):
 
     def __init__(self, max_delay: timedelta | float = timedelta(hours=1)) -> None:
         check_retry_policies()
-        self.max_delay = as_timedelta(max_delay)
+        self.max_delay = as_timedelta(max_delay, "max_delay")
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None

@@ -257,7 +257,7 @@ class LinqDeliverySensor(LinqSensor):
         check_choice("until", until, Until)
         self.message_id = message_id
         self.until = until
-        self.failure_grace = as_timedelta(failure_grace)
+        self.failure_grace = as_timedelta(failure_grace, "failure_grace")
         self._given = GivenArguments(self, self.template_fields)
 
     @cached_property

@@ -197,7 +197,7 @@ def test_a_function_does_the_same_and_waits_itself(emulator: Emulator, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"concurrency": 0}, "concurrency must be 1 or more"),
+        ({"concurrency": 0}, "concurrency must be a whole number, 1 or more, got 0"),
         ({"max_failures": -1}, "max_failures must be 0 or more"),
         ({"on_invalid": "ignore"}, "on_invalid must be one of fail, skip"),
         ({"send_window": ("20:00", "20:00")}, "send_window must open and close at different times"),
