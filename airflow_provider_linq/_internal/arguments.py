@@ -80,6 +80,18 @@ def as_timedelta(value: timedelta | float, field: str) -> timedelta:
         raise ValueError(f"{field} must be a timedelta or a number of seconds, got {value!r}") from None
 
 
+def seconds_between_polls(value: timedelta | float) -> float:
+    """
+    Return the argument ``poll_interval`` in seconds; a number stays as it is, as it is stored with a trigger.
+
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error: polls would follow without a pause.
+    """
+    span = as_timedelta(value, "poll_interval")
+    if span <= timedelta(0):
+        raise ValueError(f"poll_interval must be above 0, got {value!r}")
+    return span.total_seconds() if isinstance(value, timedelta) else value
+
+
 def check_number(field: str, value: object, kind: type[int] | type[float], least: int) -> None:
     """
     Refuse an argument that is no number, when the DAG is parsed.

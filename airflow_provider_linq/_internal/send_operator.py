@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
+from airflow_provider_linq._internal.arguments import check_choice, seconds_between_polls
 from airflow_provider_linq._internal.destination import Destination
 from airflow_provider_linq._internal.durable import MESSAGE
 from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
@@ -56,7 +56,7 @@ class SendOperator(LinqOperator, ABC):
         self.not_after = not_after
         self.on_opt_out = on_opt_out
         self.on_clear = on_clear
-        self.poll_interval = as_timedelta(poll_interval, "poll_interval").total_seconds()
+        self.poll_interval = seconds_between_polls(poll_interval)
         self.deferrable = deferrable
 
     @property

@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, Final
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_linq._internal.archive import check_archive_url
+from airflow_provider_linq._internal.arguments import seconds_between_polls
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import Cursor
 from airflow_provider_linq._internal.inbound_watch import ApiWatch, ArchiveWatch, Watch
@@ -51,7 +53,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
     :param text_matches: only messages in the first 10,000 characters of whose text this regular expression is found;
         a text on which it takes more than a quarter of a second has no match.
     :param include_text: put the texts into the event.
-    :param poll_interval: seconds between two polls; by default 30, and of an archive 2.
+    :param poll_interval: seconds between two polls, or a timedelta; by default 30, and of an archive 2.
     :param webhook_archive: URL of the archive that a receiver of webhooks fills, a folder or a database. It is read in
         place of the API, which is not asked, and an event comes seconds after its message. It must hold no password;
         the key of an encrypted one is in the connection (``webhook_archive_secret``).
@@ -67,7 +69,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         from_handle: str | None = None,
         text_matches: str | None = None,
         include_text: bool = False,
-        poll_interval: float | None = None,
+        poll_interval: timedelta | float | None = None,
         webhook_archive: str | None = None,
         **other: Any,
     ) -> None:
@@ -79,7 +81,7 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         self.text_matches = text_matches
         self.include_text = include_text
         default = _API_INTERVAL if webhook_archive is None else _ARCHIVE_INTERVAL
-        self.poll_interval = default if poll_interval is None else poll_interval
+        self.poll_interval = default if poll_interval is None else seconds_between_polls(poll_interval)
         # Before the URL is stored with the asset.
         self.webhook_archive = None if webhook_archive is None else check_archive_url(webhook_archive)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import pkgutil
 from datetime import timedelta
@@ -65,3 +66,26 @@ def test_the_number_of_concurrent_requests_is_a_whole_number(value: Any) -> None
 
     with pytest.raises(ValueError, match=r"^concurrency must be a whole number, 1 or more, got "):
         LinqSendCampaignOperator(task_id="campaign", message="hi", rows=[], concurrency=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, "30", [], timedelta(0), timedelta(-1)])
+def test_polls_do_not_follow_each_other_without_a_pause(value: Any) -> None:
+    from airflow_provider_linq.operators.messages import LinqSendMessageOperator
+    from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
+
+    for make in (
+        LinqInboundMessageTrigger,
+        lambda **given: LinqSendMessageOperator(task_id="t", message="hi", **given),
+    ):
+        with pytest.raises(ValueError, match="^poll_interval must be "):
+            make(poll_interval=value)
+
+
+def test_a_watcher_is_stored_as_it_is_made_again() -> None:
+    """Or Airflow would take it for another one whenever the DAG is parsed."""
+    from airflow_provider_linq.triggers.linq_inbound import LinqInboundMessageTrigger
+
+    for given in (30, 2.5, timedelta(seconds=30), None):
+        stored = LinqInboundMessageTrigger(poll_interval=given).serialize()
+        assert LinqInboundMessageTrigger(**stored[1]).serialize() == stored
+        assert json.dumps(stored)
