@@ -179,14 +179,17 @@ class ArchivedMessages:
             pool.put(message)
 
     def _shown(self, message: FoldedMessage, shown: Mapping[str, Any], shown_at: datetime) -> list[Batch]:
-        wanted, message.wanted = message.wanted, frozenset()
         sightings = self._session.sightings
         if sightings is None or sightings.is_emitted(shown):
+            message.wanted = frozenset()
             return []
-        sightings.note(shown, shown_at)
+        # First what may fail: of a message that could not be shown in full, events tell.
         line = self._line_of(message) or self._line_shown(shown)
+        batches = list(self._batches_of(shown, line, shown_at, FROM_API, message.wanted))
+        message.wanted = frozenset()
+        sightings.note(shown, shown_at)
         self._session.note_without_parts(shown, line or "", shown_at)
-        return list(self._batches_of(shown, line, shown_at, FROM_API, wanted))
+        return batches
 
     def _line_shown(self, shown: Mapping[str, Any]) -> str | None:
         """Return the line of a message by what the API shows of it, and of its chat if need be."""

@@ -334,6 +334,30 @@ def test_files_of_messages_that_only_events_told_of(emulator: Emulator, receiver
     assert Path(row["stored_at"]).read_bytes() == b"a menu"
 
 
+@pytest.mark.parametrize(("status", "source"), [(404, "api"), (503, "webhook")])
+def test_a_message_whose_line_nobody_says_is_not_lost(
+    emulator: Emulator, receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int, source: str
+) -> None:
+    """Neither its event nor a list says which line it is of, and its chat is not there, or can't be read for now."""
+    message = inbound(emulator, "of an unknown line")
+    data = {
+        "id": message,
+        "direction": "inbound",
+        "chat": {"id": chat_of(emulator)},
+        "sender_handle": {"handle": PERSON},
+        "parts": [{"type": "text", "value": "of an unknown line"}],
+        "sent_at": "2026-03-01T12:00:00Z",
+    }
+    fields = {"event_type": "message.received", "created_at": "2026-03-01T12:00:00Z", "data": data}
+    receiver.append("e1", "message.received", json.dumps(fields).encode(), {})
+    emulator.fault("status", path="^/v3/chats$", status=404)
+    emulator.fault("status", path="^/v3/chats/", status=status)
+    output = run_tap(emulator, **options(receiver, phone_numbers=None, outage_patience_minutes=0))
+    (row,) = output.records("messages")
+    assert (row["id"], row["source"], row["line"]) == (message, source, None)
+    assert (f"message {message} could not be read" in caplog.text) == (source == "webhook")
+
+
 # Gaps.
 
 
