@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, repl
 test: $(VENV)/.installed  ## All tests but those of `make loaders`, `dbt`, `e2e` and `ui`, in WORKERS processes: they wait more than they work
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
-unit: $(VENV)/.installed  ## The tests that need no process and no server, in two processes: half a minute
+unit: $(VENV)/.installed  ## The tests that need no process and no server, in two processes
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 10 tests/unit
 
 coverage: $(VENV)/.installed  ## `make test`, and which lines and branches of the code no test runs

@@ -335,7 +335,7 @@ def leaves(value: Any) -> Iterator[str]:
         yield value
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(VALUES, UNKNOWN, CHANCE)
 def test_every_row_fits(values: list[Any], unknown: dict[str, Any], chance: Random) -> None:
     for stream, schema in SCHEMAS.items():
