@@ -14,7 +14,7 @@ from linq_webhooks._records import DamagedError, encode_line, event_of
 from linq_webhooks.archive import ArchiveError, StoredEvent
 from linq_webhooks.sinks._listings import settled_segments
 from linq_webhooks.sinks._positions import Position, hour_of
-from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, list_segments, newest_hour
+from linq_webhooks.sinks._segments import Line, Segment, SegmentReader, dates, folder_of, newest_hour
 from linq_webhooks.stores import Store
 
 if TYPE_CHECKING:
@@ -79,14 +79,15 @@ def compact(url: str, *, erase: Erase | None = None, cipher: BodyCipher | None =
     """
     store = Store(url)
     done = Compaction(0, 0, 0, 0)
-    for hour, found in _closed_hours(store):
+    end = _end_of_closed_hours(store)
+    for hour, found in _closed_hours(store, end):
         for _ in range(_MAX_LISTINGS):
             with store.errors(f"merge {folder_of(hour)}"):
                 try:
                     done += _rewrite(store, hour, found, erase, cipher)
                     break
                 except FileNotFoundError:  # a receiver that was quiet for hours has compressed its last segment
-                    found = list_segments(store, folder_of(hour))
+                    found = settled_segments(store, folder_of(hour), end)
         else:
             raise ArchiveError(f"webhook archive {store.name}: its files go while they are merged")
     return done
@@ -132,21 +133,23 @@ def _merge(
     return kept, dropped
 
 
-def _closed_hours(store: Store) -> Iterator[tuple[str, list[Segment]]]:
+def _end_of_closed_hours(store: Store) -> str:
+    """Return the hour before which all are closed."""
     with store.errors("list it"):
         newest = newest_hour(store)
-        if newest is None:
-            return
-        now = datetime.now(timezone.utc)
-        # Nobody writes into the newest hour either after a day, whatever the clocks.
-        before = max(min(newest, hour_of(now - CLOSED_AFTER)), hour_of(now - QUIET_AFTER))
-        days = [date for date in dates(store) if date <= before[:10]]
+    now = datetime.now(timezone.utc)
+    # Nobody writes into the newest hour either after a day, whatever the clocks.
+    return max(min(newest or "", hour_of(now - CLOSED_AFTER)), hour_of(now - QUIET_AFTER))
+
+
+def _closed_hours(store: Store, end: str) -> Iterator[tuple[str, list[Segment]]]:
+    with store.errors("list it"):
+        days = [date for date in dates(store) if date <= end[:10]]
     for day in days:
         with store.errors("list it"):
-            segments = settled_segments(store, day)
+            segments = settled_segments(store, f"date={day}", end)
         for hour, found in groupby(segments, key=lambda segment: segment.hour):
-            if hour < before:
-                yield hour, list(found)
+            yield hour, list(found)
 
 
 def _lines_of(store: Store, segments: Iterable[Segment]) -> Iterator[Line]:

@@ -18,15 +18,20 @@ from linq_webhooks.stores import Store
 __all__ = ["recent_segments", "settled_segments"]
 
 
-def settled_segments(store: Store, date: str) -> list[Segment]:
-    """Return the segments of a date of which only a merger changes anything, in the order in which they are to be read.
+def settled_segments(store: Store, folder: str, end: str) -> list[Segment]:
+    """Return the segments of hours that nobody writes into any more, in the order in which they are to be read.
 
-    An hour counts as two listings in a row show it.
+    What still changes there is compressed or merged. An hour counts as two listings in a row show it.
+
+    Args:
+        store: where they are.
+        folder: of a date or an hour.
+        end: the hour from which on there may be writers. They would keep the listings from ever being the same.
     """
     before: dict[str, list[Segment]] | None = None
     agreed: dict[str, list[Segment]] = {}
     while True:
-        listed = list_segments(store, f"date={date}")
+        listed = [segment for segment in list_segments(store, folder) if segment.hour < end]
         found = {hour: list(segments) for hour, segments in groupby(listed, key=lambda segment: segment.hour)}
         if before is not None:
             agreed |= {hour: segments for hour, segments in found.items() if before.get(hour) == segments}

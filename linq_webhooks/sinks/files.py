@@ -85,7 +85,7 @@ class FileArchive:
         # writer's next segment is listed, the one before was complete.
         for day in (date for date in days if date < settled[:10]):
             with self._store.errors("list it"):
-                segments = settled_segments(self._store, day)
+                segments = settled_segments(self._store, f"date={day}", settled)
             yield from self._read_segments(segments, position, settled)
         with self._store.errors("list it"):
             segments = recent_segments(self._store, (date for date in days if date >= settled[:10]), position)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import time_machine
 
 from linq_webhooks.archive import ArchiveError, open_archive
 from linq_webhooks.maintenance import compact
+from linq_webhooks.stores import Store
 from tests.support.webhook_events import event, ids_of
 
 pytestmark = pytest.mark.usefixtures("segment_each")
@@ -111,6 +112,29 @@ def assert_merged(url: str) -> None:
     assert compact(url).segments == 8
 
 
+def test_a_merger_does_not_wait_until_nobody_writes(somewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Receivers may write more often than the folders of a date can be listed."""
+    with time_machine.travel(END_OF_HOUR) as clock, closing(open_archive(somewhere, writer="receiver")) as archive:
+        archive.append([event(0)])
+        archive.append([event(1)])
+        clock.shift(timedelta(hours=5))
+        archive.append([event(2)])
+        numbers = count(3)
+        files = Store.files
+
+        def written_to(store: Store, folder: str) -> list[str]:
+            number = next(numbers)
+            assert number < 50, "the listings end"
+            archive.append([event(number)])
+            return files(store, folder)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "files", written_to)
+            assert compact(somewhere).segments == 2
+        with closing(open_archive(somewhere)) as reader:
+            assert ids_of(reader)[0] == [f"e{number}" for number in range(next(numbers))]
+
+
 def test_hours_that_are_merged_one_after_the_other_while_they_are_read_end_no_reading(somewhere: str) -> None:
     with time_machine.travel(END_OF_HOUR - timedelta(days=4)) as clock:
         with closing(open_archive(somewhere)) as archive:
@@ -119,9 +143,9 @@ def test_hours_that_are_merged_one_after_the_other_while_they_are_read_end_no_re
                 clock.shift(timedelta(minutes=30))
         with closing(open_archive(somewhere)) as reader:
             ids = []
-            for count, (stored, _) in enumerate(reader.read()):
+            for position, (stored, _) in enumerate(reader.read()):
                 ids.append(stored.event_id)
-                if count == 10:
+                if position == 10:
                     compact(somewhere)
         assert ids == [f"e{number}" for number in range(90)]
 
