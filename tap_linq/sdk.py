@@ -394,9 +394,7 @@ class SdkTap(Tap):
             try:
                 found |= parse_environment_config({"properties": {name: one}}, cls._env_var_prefix)
             except ValueError:
-                raise InvalidRequestError(
-                    f"{name}: must be {_in_words(one)}, got {os.environ[variable][:MAX_SHOWN]!r}"
-                ) from None
+                raise InvalidRequestError(f"{name}: {_rule(one, os.environ[variable])}") from None
             if isinstance(found.get(name), bool) and os.environ[variable].lower() not in (*TRUTHY, *_FALSY):
                 raise InvalidRequestError(f"{name}: must be true or false, got {os.environ[variable][:MAX_SHOWN]!r}")
         return found
@@ -461,9 +459,12 @@ def output_names(stream: Stream) -> list[str]:
     return [one.stream_alias for one in stream.stream_maps if not isinstance(one, RemoveRecordTransform)]
 
 
-def _in_words(schema: Mapping[str, Any]) -> str:
-    """What the text of an environment variable has to be that the SDK does not take as it is."""
-    return "a whole number" if "integer" in schema["type"] else "JSON"
+def _rule(schema: Mapping[str, Any], text: str) -> str:
+    """What an environment variable has to be that the SDK does not take as it is, and what it is."""
+    if "integer" in schema["type"]:
+        return f"must be a whole number, got {text[:MAX_SHOWN]!r}"
+    # Not the text: `stream_map_config` may hold the key of a hash.
+    return f"must be JSON, got {len(text)} other characters"
 
 
 def _named(error: Exception, stream: str) -> Exception:

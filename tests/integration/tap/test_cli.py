@@ -67,7 +67,8 @@ def test_a_setting_that_is_refused_before_any_request(tmp_path: Path, setting: s
         ("TAP_LINQ_MASK_HANDLES", "treu", "mask_handles: must be true or false, got 'treu'"),
         ("TAP_LINQ_MASK_HANDLES", "", "mask_handles: must be true or false, got ''"),
         ("TAP_LINQ_FLATTENING_MAX_DEPTH", "two", "flattening_max_depth: must be a whole number, got 'two'"),
-        ("TAP_LINQ_STREAM_MAPS", "{messages", "stream_maps: must be JSON, got '{messages'"),
+        ("TAP_LINQ_STREAM_MAPS", "{messages", "stream_maps: must be JSON, got 9 other characters"),
+        ("TAP_LINQ_STREAM_MAP_CONFIG", "{salt}", "stream_map_config: must be JSON, got 6 other characters"),
     ],
 )
 def test_settings_from_the_environment(variable: str, value: str, message: str) -> None:
