@@ -8,7 +8,7 @@ import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, Final
 from uuid import uuid4
 
 import fsspec
@@ -21,6 +21,9 @@ from linq_webhooks.archive import ArchiveError
 from linq_webhooks.sinks import _local
 
 __all__ = ["Store"]
+
+#: How often a folder is listed again because a file has gone meanwhile.
+_MAX_LISTINGS: Final = 20
 
 
 class Store:
@@ -101,12 +104,15 @@ class Store:
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
         """Return what is in a folder; nothing if it does not exist."""
-        while True:
+        for _ in range(_MAX_LISTINGS):
             try:
                 return list(self.fs.ls(path, detail=True))
-            except FileNotFoundError:  # with some versions of fsspec, also if a file goes meanwhile
-                if not self.fs.isdir(path):
+            except FileNotFoundError:
+                # Some file systems also raise it if a file goes meanwhile. An object store does not look at each, and
+                # may raise it of a bucket that has nothing yet.
+                if not ((self.is_local or self._has_folders) and self.fs.isdir(path)):
                     return []
+        raise ArchiveError(f"{self._what} {self.name}: cannot list it: its files go meanwhile")
 
     def open(self, relative: str) -> Any:
         """Open a file for reading.

@@ -219,3 +219,36 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
                 with pytest.raises(ArchiveError, match="cannot list it: Too many open files"):
                     ids_of(reader)
             assert ids_of(reader)[0] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("goes", [1, 1_000])
+def test_a_file_that_goes_while_its_folder_is_listed_makes_the_folder_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes: int
+) -> None:
+    """Versions of fsspec, and file systems, raise the same as for a folder that does not exist."""
+    with closing(open_archive(str(tmp_path))) as archive:
+        archive.append([event(1)])
+        kind = type(fsspec.filesystem("file"))
+        listing, calls = kind.ls, count(1)
+
+        def raises(self: Any, path: str, **options: Any) -> Any:
+            number = next(calls)
+            assert number < 900, "the listings end"
+            if number <= goes:
+                raise FileNotFoundError(path)
+            return listing(self, path, **options)
+
+        monkeypatch.setattr(kind, "ls", raises)
+        if goes == 1:
+            assert ids_of(archive)[0] == ["e1"]
+        else:
+            with pytest.raises(ArchiveError, match="cannot list it: its files go meanwhile"):
+                ids_of(archive)
+
+
+def test_a_bucket_without_an_object_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some stores say so of a bucket as they do of one that does not exist."""
+    files = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(files, "isdir", lambda self, path: True)
+    with closing(open_archive("memory://new-bucket")) as archive:
+        assert ids_of(archive) == ([], None)
