@@ -60,8 +60,6 @@ _METADATA: Final = {
         "replication-method": _TEXT,
         "forced-replication-method": _TEXT,
         "table-key-properties": _TEXTS,
-        "valid-replication-keys": _TEXTS,
-        "schema-name": _TEXT,
     },
 }
 
@@ -71,7 +69,7 @@ _Validator: Final = extend(
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("array", lambda _, value: isinstance(value, list | tuple)),
 )
 
-#: The form of a stream in a catalog. Names that are not here, of Singer's older forms or a tool's own, may have any.
+#: The form of a stream in a catalog. What is not here nobody reads, such as `valid-replication-keys`: it may have any.
 _STREAM: Final = _Validator(
     {
         "$defs": {"schema": _SCHEMA},

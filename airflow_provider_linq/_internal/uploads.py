@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -50,7 +50,7 @@ class FileRules:
         :param files_under: a folder, or several.
         :raises ValueError: in Airflow's way, so that the DAG shows an import error.
         """
-        if not isinstance(files_under, str | Sequence | None):
+        if not isinstance(files_under, str | Sequence | Set | None):
             raise ValueError(f"files_under must be a folder or a list of folders, got {files_under!r}")
         folders = (files_under,) if isinstance(files_under, str) else tuple(files_under or ())
         for folder in folders:

@@ -89,3 +89,10 @@ def test_a_watcher_is_stored_as_it_is_made_again() -> None:
         stored = LinqInboundMessageTrigger(poll_interval=given).serialize()
         assert LinqInboundMessageTrigger(**stored[1]).serialize() == stored
         assert json.dumps(stored)
+
+
+@pytest.mark.parametrize("folders", ["/data", ["/data"], ("/data",), {"/data"}, frozenset({"/data"}), None])
+def test_folders_may_come_in_any_collection(folders: Any) -> None:
+    from airflow_provider_linq.operators.messages import LinqSendMessageOperator
+
+    LinqSendMessageOperator(task_id="t", message="hi", to="+12125550100", files_under=folders)

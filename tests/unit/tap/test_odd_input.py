@@ -243,6 +243,14 @@ def test_a_fault_in_a_stream_that_is_not_selected_is_a_warning(caplog: pytest.Lo
     )
 
 
+def test_what_nobody_reads_may_have_any_form() -> None:
+    """People set it in Meltano's `metadata`, and tools keep things of their own there."""
+    document = catalog()
+    root(stream(document)).update({"valid-replication-keys": "updated_at", "schema-name": 5, "sql-datatype": {}})
+    stream(document)["row_count"] = "many"
+    assert not try_out(catalog=document)
+
+
 def test_metadata_in_two_entries_counts_together() -> None:
     """The later one does not put the stream back that the first has taken out."""
     document = catalog()
