@@ -18,7 +18,7 @@ from singer_sdk.singerlib import Catalog, MetadataMapping
 
 from linq_client import InvalidRequestError, closest_name
 
-__all__ = ["prepared", "warn_of_stale", "warn_of_unknown"]
+__all__ = ["MAX_SHOWN", "prepared", "warn_of_stale", "warn_of_unknown"]
 
 #: What a warning names of that which a catalog lacks.
 MAX_NAMED_COLUMNS: Final = 10

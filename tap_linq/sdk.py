@@ -37,7 +37,7 @@ from singer_sdk.tap_base import CliTestOptionValue
 from typing_extensions import Self, override
 
 from linq_client import InvalidRequestError
-from tap_linq.catalog import prepared, warn_of_stale, warn_of_unknown
+from tap_linq.catalog import MAX_SHOWN, prepared, warn_of_stale, warn_of_unknown
 from tap_linq.cli import EXPECTED_ERRORS, exit_with_message, read_json_object
 from tap_linq.extraction.archive_state import ARCHIVE_STREAM, ArchiveState
 from tap_linq.extraction.conform import Conformer, columns_of
@@ -58,9 +58,6 @@ ENVIRONMENT: Final = "ENV"
 
 #: What stands for no in an environment variable, beside the SDK's `TRUTHY`.
 _FALSY: Final = ("false", "0", "no", "off")
-
-#: Characters of a value that an error shows.
-MAX_SHOWN: Final = 100
 
 #: How the SDK ends a stream that has shown enough in a connection test: no error.
 _ENOUGH: Final = (AbortedSyncFailedException, AbortedSyncPausedException)
