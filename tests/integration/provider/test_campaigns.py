@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import literal
+from airflow.sdk.definitions.template import literal  # in airflow.sdk, Airflow 3.1.0 does not have it
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferred

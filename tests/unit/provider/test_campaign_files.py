@@ -21,6 +21,7 @@ from airflow_provider_linq.campaigns._journal import COLUMNS, as_row
 from airflow_provider_linq.campaigns._model import Outcome
 from airflow_provider_linq.campaigns._rows import NULL_VALUES, Row, rows_from
 from linq_client import InvalidRequestError
+from tests.support.airflow_versions import HAS_CONNECTIONS_IN_PATHS
 from tests.support.campaigns import OUTCOMES, STORES, folder_in, names
 
 ANN, BOB = "+12025550121", "+12025550122"
@@ -178,6 +179,7 @@ def test_a_path_that_is_signed_is_not_shown(tmp_path: Path) -> None:
         assert "secret" not in str(raised.value)
 
 
+@pytest.mark.skipif(not HAS_CONNECTIONS_IN_PATHS, reason="in Airflow 3.1.0 such a path never finds its connection")
 def test_files_go_where_the_connection_of_the_path_says(tmp_path: Path) -> None:
     # A store with folders that have to be made, such as one by SFTP.
     attach("memory", conn_id="shop", fs=DirFileSystem(str(tmp_path), LocalFileSystem()))

@@ -32,6 +32,7 @@ from airflow_provider_linq.campaigns._journal import (
     key_of,
 )
 from airflow_provider_linq.campaigns._model import Outcome
+from tests.support.airflow_versions import HAS_CONNECTIONS_IN_PATHS
 from tests.support.campaigns import (
     HANDLES,
     OUTCOMES,
@@ -135,6 +136,7 @@ def test_two_tasks_may_keep_a_journal_at_once(store: str) -> None:
         assert [entry for found, entry in kept if found == writer] == outcomes[start::4]
 
 
+@pytest.mark.skipif(not HAS_CONNECTIONS_IN_PATHS, reason="in Airflow 3.1.0 such a path never finds its connection")
 def test_a_journal_goes_where_the_connection_of_the_path_says(tmp_path: Path) -> None:
     # A store with folders that have to be made, such as one by SFTP.
     attach("memory", conn_id="pantry", fs=DirFileSystem(str(tmp_path), LocalFileSystem()))
