@@ -63,12 +63,12 @@ def handling_signals(handler: Callable[[int], object]) -> Iterator[None]:
 def ending_soon_on_signals() -> Iterator[None]:
     """Have signals raise `SignalExit` for the time of a block, and the process end `GRACE` seconds after one.
 
-    In another thread than the main one, this does nothing.
+    In another thread than the main one, no signal is heard, so that this does nothing.
     """
+    SignalExit.latest = None  # of an earlier run, which would end this one at its first error
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    SignalExit.latest = None
     here, there = socket.socketpair()
     there.setblocking(False)
     is_over = threading.Event()
