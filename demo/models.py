@@ -86,10 +86,11 @@ def _install() -> str | None:
 def _make_views(loaded: Path) -> None:
     """Make a view for each stream, of all files that the loader has made of it, as the guide says."""
     streams = sorted({file.name.rpartition("-")[0] for file in loaded.glob("*.jsonl")})
+    folder = str(loaded).replace("'", "''")
     with duckdb.connect(str(DATABASE)) as database:
         database.execute("create schema linq")
         for stream in streams:
-            files = f"read_json('{loaded}/{stream}-*.jsonl', filename = true, union_by_name = true)"
+            files = f"read_json('{folder}/{stream}-*.jsonl', filename = true, union_by_name = true)"
             database.execute(f"create view linq.{stream} as select * from {files}")
 
 

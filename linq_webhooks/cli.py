@@ -73,7 +73,8 @@ def _encryption_key(file: Path | None) -> bytes | None:
     if value is not None:
         return value.encode()
     for name in os.environ:
-        if closest_name(name, [_KEY_VARIABLE]):
+        # Its last words, too: LINQ_WEBHOOK_SECRET_KEY is like it as a whole, and may be somebody's own.
+        if closest_name(name, [_KEY_VARIABLE]) and closest_name(name.split("_", 2)[-1], ["ENCRYPT_KEY"]):
             raise SettingsError(f"{name} (environment): is no variable, did you mean {_KEY_VARIABLE}?")
     return None
 

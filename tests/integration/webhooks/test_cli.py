@@ -166,8 +166,9 @@ def test_a_variable_with_a_typing_error_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Without its key, what people write would be stored as it is."""
-    for one in ("LINQ_WEBHOOK_SERVICE_HOST", "LINQ_WEBHOOK_PORT", "TAP_LINQ_WEBHOOK_ARCHIVE"):
-        monkeypatch.setenv(one, "x")
+    for one in ("SECRET_KEY", "API_KEY", "SERVICE_HOST", "PORT"):
+        monkeypatch.setenv(f"LINQ_WEBHOOK_{one}", "x")
+    monkeypatch.setenv("TAP_LINQ_WEBHOOK_ARCHIVE", "x")
     assert "(environment)" not in run("erase", "+12025550150", "--archive", str(tmp_path)).stderr
     monkeypatch.setenv(name, "x")
     with monkeypatch.context() as patch:
