@@ -10,14 +10,14 @@ WORKERS ?= 4
 PARALLEL := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 10
 LOADERS := tests/system/loaders tests/system/meltano
 TESTS := tests/system tests/integration tests/unit \
-	$(patsubst %,--ignore %,$(LOADERS) tests/system/airflow tests/system/celery tests/system/dbt tests/system/ui)
+	$(patsubst %,--ignore %,$(LOADERS) tests/system/airflow tests/system/celery tests/system/dbt tests/system/edge tests/system/ui)
 
 # Meltano and Airflow start other programs by name, so the environment comes first on the path.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # They start many times, and would be compiled each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage unit loaders dbt e2e e2e-celery ui drills drift matrix matrix-live dist lint format docs docs-serve bench newest clean help
+.PHONY: demo test coverage unit loaders dbt e2e e2e-celery e2e-edge ui drills drift matrix matrix-live dist lint format docs docs-serve bench newest clean help
 
 demo: $(VENV)/.installed  ## The main job, done before your eyes: campaign, replies, extractions, expiry, comparison, webhooks, models
 	$(BIN)/python -m demo
@@ -45,6 +45,9 @@ e2e: $(VENV)/.installed  ## The provider on a real `airflow standalone`: some mi
 
 e2e-celery: $(VENV)/.installed  ## Campaigns on CeleryExecutor whose workers are killed; with LINQ_DRILLS=full more that dies: some minutes
 	$(BIN)/python -m pytest tests/system/celery
+
+e2e-edge: $(VENV)/.installed  ## A send on EdgeExecutor, whose worker has the API server alone and is killed in the middle: some minutes
+	$(BIN)/python -m pytest tests/system/edge
 
 # Debian's Chromium, since Playwright's own comes from a host that not everybody reaches. Without one, the tests are skipped.
 ui: $(VENV)/.installed  ## The emulator's inbox in a real Chromium, with screenshots in output/ui; installs Debian's where it may
