@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ import psutil
 import requests
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from benchmarks.ports import free_port
 from linq_emulator.testing import Emulator
 
 BIN = Path(sys.executable).parent
@@ -41,7 +41,7 @@ class Airflow:
     def __init__(self, home: Path, emulator: Emulator, dags: Mapping[str, Path], programs: Path = BIN) -> None:
         self.home = home
         self._programs = programs
-        port, log_port, trigger_log_port = free_ports(3)
+        port, log_port, trigger_log_port = free_port(), free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
         # Nothing of the Airflow that other tests run in this process, whose home may be in the environment.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
@@ -216,11 +216,3 @@ def kill_with_children(pid: int) -> None:
     for one in [process, *process.children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
             one.kill()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, Producer
 
+from benchmarks.ports import free_port
 from tests.support.leftovers import end_with_tests
-from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.ports import free_port
 from linq_client import (
     APIConnectionError,
     APIUnavailableError,
@@ -26,7 +27,6 @@ from linq_client import (
     RetrySettings,
     ServerError,
 )
-from tests.support.ports import free_port
 from tests.support.scripted_server import KEY, OK, Handler, Response, Server, envelope, serving
 from tests.support.waiting import PATIENCE, wait_until
 

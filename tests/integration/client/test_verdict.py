@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from benchmarks.ports import free_port
 from linq_client import (
     APIConnectionError,
     AuthenticationError,
@@ -38,7 +39,6 @@ from linq_client import (
     ServerError,
     SettingsError,
 )
-from tests.support.ports import free_port
 from tests.support.scripted_server import KEY, NO_WAIT, OK, Handler, Response, Server, client_of, envelope, serving
 
 CALLS: dict[RequestKind, Callable[[LinqClient], object]] = {

@@ -14,9 +14,9 @@ import pytest
 import requests
 from typing_extensions import Unpack
 
+from benchmarks.ports import free_port
 from linq_emulator.testing import Emulator, EmulatorOptions, EmulatorProcess, EmulatorThread
 from tests.support.loopback_server import LoopbackServer
-from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 # Schemathesis has left Python 3.10 behind.

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import psutil
 import requests
 
-from benchmarks.airflow_process import Airflow, dag_bundles, free_ports, kill_with_children
+from benchmarks.airflow_process import Airflow, dag_bundles, kill_with_children
+from benchmarks.ports import free_port
 from linq_emulator.testing import Emulator
 from tests.support.brokers import Redis
 from tests.support.waiting import wait_until
@@ -36,7 +37,7 @@ class ObjectStore:
     """
 
     def __init__(self, program: Path, folder: Path) -> None:
-        (port,) = free_ports(1)
+        port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         self.url = "s3://linq"
         with (folder / "moto.log").open("wb") as log:
@@ -155,7 +156,7 @@ class Cluster(Airflow):
         home = self.home / name
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(self._dags, home / "dags")
-        (log_port,) = free_ports(1)
+        log_port = free_port()
         own = {
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": dag_bundles({"dags": home / "dags"}),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.ports import free_port
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
-from tests.support.ports import free_port
 
 GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "webhooks.md"
 

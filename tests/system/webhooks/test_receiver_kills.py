@@ -21,9 +21,9 @@ import psycopg
 import pytest
 import requests
 
+from benchmarks.ports import free_port
 from linq_emulator.testing import EmulatorProcess
 from linq_webhooks.archive import open_archive
-from tests.support.ports import free_port
 from tests.support.postgres import for_sqlalchemy
 from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_events import ids_of

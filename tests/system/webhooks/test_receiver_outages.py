@@ -19,10 +19,10 @@ import psycopg
 import pytest
 import requests
 
+from benchmarks.ports import free_port
 from linq_webhooks.archive import open_archive
 from tests.support.archiving_receiver import settle
 from tests.support.emulator_process import Emulator
-from tests.support.ports import free_port
 from tests.support.postgres import for_sqlalchemy, server_processes
 from tests.support.webhook_events import ids_of
 from tests.support.webhook_receiver import ReceiverProcess, subscribe, wait_until_drained
