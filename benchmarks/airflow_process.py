@@ -59,6 +59,7 @@ class Airflow:
             # On a busy machine, a try would be lost each time that the server takes longer than five seconds.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": dag_bundles(dags),
+            "AIRFLOW__API__HOST": "127.0.0.1",  # everybody is an administrator
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": self.url,
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
