@@ -80,15 +80,25 @@ def as_timedelta(value: timedelta | float, field: str) -> timedelta:
         raise ValueError(f"{field} must be a timedelta or a number of seconds, got {value!r}") from None
 
 
+def positive_timedelta(value: timedelta | float, field: str) -> timedelta:
+    """
+    Return a span of time that may be given in seconds, and has to be longer than none.
+
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+    """
+    span = as_timedelta(value, field)
+    if span <= timedelta(0):
+        raise ValueError(f"{field} must be above 0, got {value!r}")
+    return span
+
+
 def seconds_between_polls(value: timedelta | float) -> float:
     """
     Return the argument ``poll_interval`` in seconds; a number stays as it is, as it is stored with a trigger.
 
     :raises ValueError: in Airflow's way, so that the DAG shows an import error: polls would follow without a pause.
     """
-    span = as_timedelta(value, "poll_interval")
-    if span <= timedelta(0):
-        raise ValueError(f"poll_interval must be above 0, got {value!r}")
+    span = positive_timedelta(value, "poll_interval")
     return span.total_seconds() if isinstance(value, timedelta) else value
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from airflow_provider_linq._internal.arguments import check_choice, check_number
+from airflow_provider_linq._internal.arguments import check_choice, check_number, positive_timedelta
 from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq._internal.not_after import NotAfter, check_not_after
 from airflow_provider_linq._internal.rendering import is_template
@@ -50,11 +50,8 @@ class DeliveryReport:
     def __post_init__(self) -> None:
         if not isinstance(self.delivered_share, int | float) or not 0 < self.delivered_share <= 1:
             raise ValueError(f"delivered_share must be above 0 and at most 1, got {self.delivered_share!r}")
-        for field in ("timeout", "poll_interval"):
-            value = getattr(self, field)
-            seconds = value.total_seconds() if isinstance(value, timedelta) else value
-            if not isinstance(seconds, int | float) or not 0 < seconds <= timedelta.max.total_seconds():
-                raise ValueError(f"{field} must be a timedelta or seconds, above 0, got {value!r}")
+        positive_timedelta(self.timeout, "timeout")
+        positive_timedelta(self.poll_interval, "poll_interval")
 
 
 @dataclass(frozen=True, kw_only=True)
