@@ -23,6 +23,11 @@ settings.register_profile("gate", deadline=None, derandomize=not IS_FULL)
 settings.load_profile("gate")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that run DAGs: they are run one after the other, and take longer than all that goes beside."""
+    items.sort(key=lambda item: not _runs_dags(item.path))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """Spare what is imported by now the garbage collector, which would look at all of it again and again."""

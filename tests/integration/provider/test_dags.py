@@ -22,16 +22,23 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.te
 
 
 @contextmanager
-def answering(emulator: Emulator, answers: Mapping[str, str]) -> Iterator[None]:
-    """While the block runs, answer once for each handle that is written to, some time after a sensor first looked."""
+def answering(emulator: Emulator, answers: Mapping[str, str], *, is_prompt: bool = False) -> Iterator[None]:
+    """While the block runs, answer once for each handle that is written to, some time after a sensor first looked.
+
+    :param is_prompt: answer while the API takes its time over the response to the send: then a first look finds the
+        answer, and a test does not wait for the second one.
+    """
     done = threading.Event()
+    if is_prompt:
+        emulator.fault("latency", path="^/v3/chats$", method="POST", when="after", seconds=2)
 
     def answer() -> None:
         left = dict(answers)
         while not done.wait(0.2):
             watched = {row["path"] for row in emulator.requests_served() if row["method"] == "GET"}
             for row in emulator.ledger():
-                if row["direction"] == "outbound" and any(row["chat_id"] in path for path in watched):
+                is_watched = any(row["chat_id"] in path for path in watched)
+                if row["direction"] == "outbound" and (is_prompt or is_watched):
                     for handle in left.keys() & set(row["to"]):
                         order = {"chat_id": row["chat_id"], "from": handle, "text": left.pop(handle)}
                         emulator.control("POST", "inbound", order)

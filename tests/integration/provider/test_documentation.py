@@ -88,7 +88,7 @@ def test_the_one_that_is_late(run_example: Callable[..., Run], emulator: Emulato
 
 
 def test_the_one_that_asks(run_example: Callable[..., Run], emulator: Emulator) -> None:
-    with answering(emulator, {ANN: "No."}):
+    with answering(emulator, {ANN: "No."}, is_prompt=True):
         run = run_example("appointment")
     assert [run.states(task) for task in ("confirm", "cancel", "call")] == [["skipped"], ["success"], ["skipped"]]
 
@@ -106,7 +106,7 @@ def test_the_one_with_a_line_each(run_example: Callable[..., Run], emulator: Emu
 
 
 def test_the_one_of_the_readme(run_example: Callable[..., Run], emulator: Emulator) -> None:
-    with answering(emulator, {ANN: "At five"}):
+    with answering(emulator, {ANN: "At five"}, is_prompt=True):
         run = run_example("ask_for_a_time")
     assert run.xcom("wait")["text"] == "At five"
 

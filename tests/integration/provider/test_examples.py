@@ -77,7 +77,7 @@ def test_linq_group_chat(emulator: Emulator, run_dag: RunDag) -> None:
 
 @pytest.mark.parametrize(("answer", "reply"), [("Yes!", "Wonderful"), ("no.", "No problem")])
 def test_linq_ask_and_branch(emulator: Emulator, run_dag: RunDag, answer: str, reply: str) -> None:
-    with answering(emulator, {ANN: answer}):
+    with answering(emulator, {ANN: answer}, is_prompt=True):
         run = run_dag("linq_ask_and_branch")
     assert run.state == "success"
     assert texts(emulator)[1].startswith(reply)
