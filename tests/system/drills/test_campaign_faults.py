@@ -80,7 +80,9 @@ def test_faults(emulator: Emulator, tmp_path: Path, scope: str, lines: str, kill
     while under_way.reaches(messages(emulator, len(rows) // 10)):
         some_leave()
     ending = task.ended(under_way.end())
-    result = ending.result if ending.state == "success" else task.succeed()
+    # As long as it storms, a refusal after a lost answer may be in doubt again in each try.
+    emulator.clear_faults()
+    result = ending.result if ending.state == "success" else task.succeed(tries=2)
     skipped = sum(result["skipped"].values())
     assert (result["sent"] + skipped, result["failed"], result["unknown"]) == (len(rows), 0, 0)
     Figures.of(emulator, rows, task).check(missing=skipped)
