@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import LinqError, Page
-from linq_client.sync import ListedChat, NoIdError, UpdatedAtSignal, combine
+from linq_client.sync import CLOCK_TOLERANCE, ListedChat, NoIdError, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
 from tap_linq.extraction import records
 from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
@@ -127,8 +128,8 @@ class LinePass:
         if self._reads_messages:
             self._seen = self._session.seen_items(self._line, self._state.seen, self._bookmark, self._full_table)
         self._reader = ChatReader(self._session, self._line, self._streams, self._reactions, self._seen)
-        began = self._session.client.server_time
-        self._plan = self._make_plan(began)
+        self._plan = self._make_plan(self._session.client.server_time)
+        began, self._began_at = self._session.client.server_time, time.monotonic()
         self._progress = Progress(self._line, self._oldest_unread(began), self._window)
         chats = self._session.chats(self._line, None if self._plan.is_sweep else self._bookmark)
         stats = PassStats()
@@ -144,9 +145,10 @@ class LinePass:
         new_state = None
         if is_complete and chats.started is not None:
             yield from self._gap(self._session.client.server_time)
+            started = self._checked_start(chats.started)
             if self._session.comparison is not None and self._plan.is_sweep:
-                self._session.comparison.note_sweep(self._line, chats.started)
-            new_state = self._state_after(chats.started)
+                self._session.comparison.note_sweep(self._line, started)
+            new_state = self._state_after(started)
         else:
             # Whatever else the next run finds, it has to know that.
             known = replace(
@@ -169,6 +171,23 @@ class LinePass:
     def _is_reliable(self) -> bool | None:
         """Whether `updated_at` of chats is reliable, by all that was seen so far."""
         return combine(self._state.updated_at_reliable, self._signals)
+
+    def _checked_start(self, started: datetime) -> datetime:
+        """Return when the pass began, by the clock that the responses since then agree on.
+
+        The first responses of a run are believed, as there is nothing to hold them against. If one of them was ahead,
+        so would be the bookmark, and what came after the pass would lie before it.
+        """
+        shown = self._session.client.server_time - timedelta(seconds=int(time.monotonic() - self._began_at))
+        if started <= shown + CLOCK_TOLERANCE:
+            return started
+        log.warning(
+            "line %s: the pass began at %s by its first responses, and at %s by the others, which counts",
+            self._line,
+            format_datetime(started),
+            format_datetime(shown),
+        )
+        return shown
 
     def _state_after(self, started: datetime) -> LineState:
         swept_at = started if self._plan.is_sweep else self._state.swept_at
@@ -193,6 +212,10 @@ class LinePass:
 
     def _make_plan(self, now: datetime) -> PassPlan:
         checked = self._state.checked_against(now)
+        if checked != self._state:
+            # It may be this run's first response that was wrong, or came out of a cache.
+            now = self._session.confirmed_time(self._line)
+            checked = self._state.checked_against(now)
         if checked != self._state:
             log.warning(
                 "line %s: STATE has times that lie ahead of the server's clock, so they don't count", self._line

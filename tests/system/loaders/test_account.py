@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.support.hostile_api import (
     HostileAPI,
     Request,
     Response,
+    ago,
     http_date,
     line_row,
     on,
@@ -226,6 +229,29 @@ def test_one_date_far_ahead_is_not_believed(tmp_path: Path) -> None:
     extraction = extract(api, tmp_path)
     check_complete(extraction, account)
     assert extraction.bookmarks[LINE] < "2090"
+
+
+def test_a_first_date_that_is_ahead_moves_no_bookmark_ahead(tmp_path: Path) -> None:
+    """There is nothing to hold it against, and no message that comes after the run may lie before its bookmark."""
+    account = small_account(20)
+    api = HostileAPI(chats=account)
+    ahead = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=40), usegmt=True)
+    api.rules.append(on("/phone_numbers", lambda request: dated(api.serve(request), ahead)))
+    extraction = extract(api, tmp_path)
+    check_complete(extraction, account)
+    assert extraction.bookmarks[LINE] <= ago()
+
+
+def test_a_first_date_out_of_a_cache_makes_no_state_a_wrong_one(tmp_path: Path) -> None:
+    account = small_account(20)
+    api = HostileAPI(chats=account)
+    first = extract(api, tmp_path)
+    old = format_datetime(datetime.now(timezone.utc) - timedelta(hours=3), usegmt=True)
+    api.rules.append(on("/phone_numbers", lambda request: dated(api.serve(request), old)))
+    second = extract(api, tmp_path / "second", state=first.state, on_gap="fail")
+    assert second.code == 0, second.log
+    assert second.records("extraction_gaps") == []
+    assert second.bookmarks[LINE] >= first.bookmarks[LINE]
 
 
 def dated(response: Response, date: str) -> Response:
