@@ -46,17 +46,16 @@ A reader remembers ids, so the memory it takes grows with one list, never with a
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from hashlib import blake2b
 from typing import Any, Final, TypeVar, overload
 
 from linq_client import models
 from linq_client._pagination import Page, Paginator
-from linq_client.errors import CursorExpiredError, LinqError
+from linq_client._seen_ids import SeenIds
+from linq_client.errors import CursorExpiredError, LinqError, PaginationError
 from linq_client.times import parse_datetime_or_none
 
 __all__ = [
@@ -98,10 +97,6 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 
 #: How soon `updated_at` of a chat follows the message that moves it.
 _UPDATE_DELAY: Final = timedelta(seconds=5)
-
-#: So many ids are kept as they are: those of a page or two.
-_FIRST_IDS: Final = 256
-_DIGEST_SIZE: Final = 16
 
 _T = TypeVar("_T")
 
@@ -161,6 +156,7 @@ class StableListReader:
 
         Raises:
             UnstableListError: the list did not hold still.
+            PaginationError: it is not known where it ends.
             CursorExpiredError: its cursors expired before they led anywhere.
             NoIdError: it holds items without an id.
             LinqError: a page could not be had.
@@ -174,7 +170,7 @@ class StableListReader:
         Then it is emptied: every thread that reads would hold two of them otherwise.
 
         Raises:
-            UnstableListError, CursorExpiredError, NoIdError, LinqError: as `__iter__`.
+            UnstableListError, PaginationError, CursorExpiredError, NoIdError, LinqError: as `__iter__`.
         """
         for page in self._pages_until_still():
             yield page
@@ -187,16 +183,32 @@ class StableListReader:
         for reading in range(MAX_READINGS):
             found_late = 0
             for page in self._read(reading, seen):
-                is_first = self.started is None
+                is_first, count = self.started is None, len(page.items)
                 self.started = self.started or page.server_time
                 if is_first and not page.next_cursor:
                     yield page
+                    if count >= PAGE_SIZE:
+                        self._check_end(count)
                     return
                 found_late += sum(_may_predate(item, self.started) for item in page.items) if reading else 0
                 yield page
             if reading and not found_late:
                 return
         raise UnstableListError(f"the list still showed something new after {MAX_READINGS} readings")
+
+    def _check_end(self, count: int) -> None:
+        """Ask for fewer items than there are: only an API that says then that there are more has told the end before.
+
+        Raises:
+            PaginationError: it calls both of the pages the whole list.
+            LinqError: the page could not be had.
+        """
+        page = next(self._pages(PROBE_PAGE_SIZE, None))
+        if not page.next_cursor and len(page.items) == PROBE_PAGE_SIZE:
+            raise PaginationError(
+                f"a full page of {count} items is said to be the whole list, and so is one of {PROBE_PAGE_SIZE}: "
+                "where it ends is not known"
+            )
 
     def _read(self, reading: int, seen: SeenIds) -> Iterator[Page]:
         """Yield the pages of a reading, each with what is new in it; from the front again when a cursor expires."""
@@ -259,46 +271,6 @@ def _drop_without_id(items: list[Any]) -> int:
     left_out = len(items) - len(good)
     items[:] = good
     return left_out
-
-
-class SeenIds:
-    """The ids that were seen, in little more than 16 bytes each: a chat can hold a million messages.
-
-    A set takes six times as much, and every thread has one; it takes a tenth of the time, so the first ids are in one.
-    Two texts with the same 16 bytes of BLAKE2 don't happen.
-    """
-
-    def __init__(self) -> None:
-        self._first: set[str] = set()
-        self._by_first_byte: defaultdict[int, bytearray] = defaultdict(bytearray)
-
-    def add(self, id_: str) -> bool:
-        """Note an id; False if it was noted before."""
-        if id_ in self._first:
-            return False
-        if len(self._first) < _FIRST_IDS:
-            self._first.add(id_)
-            return True
-        digest = _digest(id_)
-        is_new = not self._is_noted(digest)
-        if is_new:
-            self._by_first_byte[digest[0]] += digest
-        return is_new
-
-    def __contains__(self, id_: str) -> bool:
-        """Whether an id was noted."""
-        return id_ in self._first or (bool(self._by_first_byte) and self._is_noted(_digest(id_)))
-
-    def _is_noted(self, digest: bytes) -> bool:
-        noted = self._by_first_byte[digest[0]]
-        at = noted.find(digest)
-        while at >= 0 and at % _DIGEST_SIZE:  # the end of one and the beginning of the next
-            at = noted.find(digest, at + 1)
-        return at >= 0
-
-
-def _digest(id_: str) -> bytes:
-    return blake2b(id_.encode(), digest_size=_DIGEST_SIZE).digest()
 
 
 class _Order:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linq_client import CursorExpiredError, Page, models
+from linq_client import CursorExpiredError, Page, PaginationError, models
 from linq_client.sync import (
     MAX_READINGS,
     MAX_STALLED,
@@ -221,12 +221,30 @@ def test_an_empty_page_moves_no_end_of_a_page() -> None:
     assert "200" in [item["id"] for item in StableListReader(begins_empty)]
 
 
-def test_one_page_is_read_once() -> None:
-    source = ShiftingList(PAGE_SIZE, [])
+@pytest.mark.parametrize(("count", "pages"), [(PAGE_SIZE - 1, 1), (PAGE_SIZE, 2)])
+def test_one_page_is_read_once(count: int, pages: int) -> None:
+    """A full one might be the first of several, by an API that does not say so: it is asked for less."""
+    source = ShiftingList(count, [])
     reader = StableListReader(source.pages)
-    assert len(list(reader)) == PAGE_SIZE
-    assert source.pages_read == 1
+    assert len(list(reader)) == count
+    assert source.pages_read == pages
     assert reader.started == NOON
+
+
+def test_a_full_page_without_a_cursor_is_no_end_where_a_smaller_one_has_none_either() -> None:
+    source = ShiftingList(3 * PAGE_SIZE, [])
+    reader = iter(StableListReader(lambda limit, cursor: iter([Page(source.items[:limit], None, NOON)])))
+    assert len([next(reader) for _ in range(PAGE_SIZE)]) == PAGE_SIZE, "what came counts"
+    with pytest.raises(PaginationError, match=f"a full page of {PAGE_SIZE} items is said to be the whole list"):
+        next(reader)
+
+
+@pytest.mark.parametrize("then", [PROBE_PAGE_SIZE - 1, PAGE_SIZE])
+def test_a_list_that_shrinks_or_knows_no_sizes_has_an_end(then: int) -> None:
+    sizes = iter([PAGE_SIZE, then])
+    source = ShiftingList(PAGE_SIZE, [])
+    reader = StableListReader(lambda limit, cursor: iter([Page(source.items[: next(sizes)], None, NOON)]))
+    assert len(list(reader)) == PAGE_SIZE
 
 
 def test_what_came_into_being_meanwhile_asks_for_no_further_reading() -> None:
