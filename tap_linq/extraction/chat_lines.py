@@ -1,22 +1,63 @@
-"""Which line a chat belongs to: some events name their chat and not their line."""
+"""Which line a chat belongs to: some events name their chat and not their line, and a list may show others' chats."""
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from linq_client import LinqError
-from tap_linq.extraction.webhook_records import own_line
+from linq_client import LinqError, Page
+from linq_client.sync import PAGE_SIZE
+from linq_client.times import parse_datetime_or_none
+from tap_linq.extraction.plan import dicts_in
+from tap_linq.extraction.webhook_records import own_line, own_lines
 
 if TYPE_CHECKING:
     from linq_client import LinqClient
 
-__all__ = ["ChatLines"]
+__all__ = ["ChatLines", "HiddenChatsError", "check_has_none"]
 
 #: Chats whose line is known. Each takes about 200 bytes.
 MAX_CHATS: Final = 65_536
+
+log = logging.getLogger(__name__)
+
+
+class HiddenChatsError(LinqError):
+    """The API lists no chat of a line, and shows one of it in the list of all chats."""
+
+
+def _is_of_another(chat: object, line: str, account: Collection[str]) -> bool:
+    own = own_lines(chat) if isinstance(chat, dict) else []
+    return line not in own and any(one in account for one in own)
+
+
+def check_has_none(client: LinqClient, line: str, listed: datetime) -> None:
+    """Look for a line's chats in the list of all, where its own is empty: `from` may mean something else by now.
+
+    Where there is no list of all, as in early versions of the API, that is as it is.
+
+    Args:
+        listed: when its own was; what is newer is no matter.
+
+    Raises:
+        HiddenChatsError: there is one.
+    """
+    try:
+        page = next(client.chats.list().pages(limit=PAGE_SIZE))
+    except LinqError:
+        return
+    older = (chat for chat in dicts_in(page.items) if _is_older(chat.get("created_at"), listed))
+    if any(line in own_lines(chat) for chat in older):
+        raise HiddenChatsError("the list is empty, and the list of all chats shows some of the line")
+
+
+def _is_older(created_at: object, moment: datetime) -> bool:
+    created = parse_datetime_or_none(created_at)
+    return created is not None and created < moment
 
 
 class ChatLines:
@@ -25,6 +66,24 @@ class ChatLines:
     def __init__(self, client: LinqClient) -> None:
         self._client = client
         self._lines: OrderedDict[str, str | None] = OrderedDict()
+        self._mixed: set[str] = set()
+
+    def of_line(self, pages: Iterable[Page], line: str, account: Collection[str]) -> Iterator[Page]:
+        """Yield the pages of a line's list of chats, without those that by their own handles are another line's.
+
+        An API that passes over `from` lists all of the account. Whose chats they are is told by `is_me`; where that
+        names no line of the account, the list counts.
+
+        Args:
+            account: all lines of the account.
+        """
+        for page in pages:
+            found = [chat for chat in page.items if not _is_of_another(chat, line, account)]
+            if len(found) < len(page.items) and line not in self._mixed:
+                self._mixed.add(line)
+                log.warning("line %s: its list shows chats of other lines, which are left to those", line)
+            page.items[:] = found
+            yield page
 
     def note(self, chat_ids: Iterable[str], line: str | None) -> None:
         """Note the line of some chats."""

@@ -16,9 +16,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from linq_client import LinqError, Page
-from linq_client.sync import CLOCK_TOLERANCE, ListedChat, NoIdError, UpdatedAtSignal, combine
+from linq_client.sync import CLOCK_TOLERANCE, ListedChat, NoIdError, StableListReader, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
 from tap_linq.extraction import records
+from tap_linq.extraction.chat_lines import check_has_none
 from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
 from tap_linq.extraction.coverage import GapCoverage
 from tap_linq.extraction.plan import (
@@ -110,6 +111,7 @@ class LinePass:
         self._reactions = ShownReactions(state.reactions)
         self._seen: SeenItems | None = None
         self._signals: set[UpdatedAtSignal] = set()
+        self._without_id = 0
         # Chats whose records an incremental pass has emitted.
         self._emitted_chats: set[str] = set()
         kept = streams & (MESSAGE_STREAMS | CHAT_STREAMS)
@@ -133,7 +135,7 @@ class LinePass:
         self._progress = Progress(self._line, self._oldest_unread(began), self._window)
         chats = self._session.chats(self._line, None if self._plan.is_sweep else self._bookmark)
         stats = PassStats()
-        yield from self._run_jobs(stats, lambda pool: self._list_and_read(pool, chats.pages(), stats))
+        yield from self._run_jobs(stats, lambda pool: self._list_and_read(pool, chats, stats))
         if not self._reads_messages:
             return None
         is_complete = stats.is_complete
@@ -142,6 +144,7 @@ class LinePass:
             rest = PassStats()
             yield from self._run_jobs(rest, lambda pool: self._read_the_rest(pool, rest))
             is_complete = is_complete and rest.is_complete
+        is_complete = self._has_ids() and is_complete
         new_state = None
         if is_complete and chats.started is not None:
             yield from self._gap(self._session.client.server_time)
@@ -171,6 +174,13 @@ class LinePass:
     def _is_reliable(self) -> bool | None:
         """Whether `updated_at` of chats is reliable, by all that was seen so far."""
         return combine(self._state.updated_at_reliable, self._signals)
+
+    def _has_ids(self) -> bool:
+        """Whether any message had an id: if none had, it is not odd messages that are left out, but all of them."""
+        if self._progress.messages or not self._without_id:
+            return True
+        self._session.note_failure(f"the messages of line {self._line}", NoIdError(self._without_id))
+        return False
 
     def _checked_start(self, started: datetime) -> datetime:
         """Return when the pass began, by the clock that the responses since then agree on.
@@ -267,6 +277,7 @@ class LinePass:
                 "line %s: chat %s: %d messages without an id left out", self._line, outcome.chat_id, outcome.left_out
             )
             self._session.left_out += outcome.left_out
+            self._without_id += outcome.left_out
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         elif outcome.error is not None:
@@ -274,14 +285,14 @@ class LinePass:
 
     # What follows runs in the threads of the pool.
 
-    def _list_and_read(self, pool: WorkerPool[Any], pages: Iterator[Page], stats: PassStats) -> None:
+    def _list_and_read(self, pool: WorkerPool[Any], chats: StableListReader, stats: PassStats) -> None:
         """List the chats, and have those read that are to be read."""
         since = None if self._plan.is_sweep else self._bookmark
         wanted_of = self._filter(since)
         quiet: list[ListedChat] = []
         error: LinqError | None = None
         try:
-            for page in pages:
+            for page in chats.pages():
                 stats.listed.update(item["id"] for item in page.items)
                 if self._session.archive is not None:
                     self._session.chat_lines.note((item["id"] for item in page.items), self._line)
@@ -293,6 +304,8 @@ class LinePass:
                         self._submit(pool, chat, wanted_of, stats)
                     else:
                         quiet.append(chat)
+            if self._reads_messages and not stats.listed and chats.started is not None:
+                check_has_none(self._session.client, self._line, chats.started)
         except Exception as raised:
             error = as_linq_error(raised)
         if "chat_locations" in self._streams and (error is None or isinstance(error, NoIdError)):

@@ -298,7 +298,13 @@ class SyncSession:
 
     def chats(self, line: str, recent_from: datetime | None = None) -> StableListReader:
         """List the chats of a line; see `StableListReader` for `recent_from`."""
-        return StableListReader.of(self.client.chats.list(from_=line), recent_from)
+        found = self.client.chats.list(from_=line)
+        return StableListReader(
+            lambda limit, cursor: self.chat_lines.of_line(
+                found.pages(limit=limit, cursor=cursor), line, self._own_lines
+            ),
+            recent_from,
+        )
 
     def chat_messages(self, chat_id: str) -> StableListReader:
         """List the messages of a chat."""

@@ -28,6 +28,7 @@ __all__ = [
     "message_event_record",
     "opt_outs_of",
     "own_line",
+    "own_lines",
 ]
 
 #: Events of a message that name what has become of it, by their types.
@@ -187,8 +188,13 @@ def delivered_at(stored: StoredEvent) -> datetime:
 
 def own_line(chat: Mapping[str, Any]) -> str | None:
     """Return the own line in a chat, as the API or an event shows it; None if neither does."""
+    return next(iter(own_lines(chat)), None)
+
+
+def own_lines(chat: Mapping[str, Any]) -> list[str]:
+    """Return the own lines in a chat: several, where they write to each other."""
     own = (handle_of(one) for one in dicts_in(chat.get("handles")) if one.get("is_me") is True)
-    return next(own, None)
+    return [one for one in own if one is not None]
 
 
 def handle_of(value: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -151,6 +151,94 @@ def test_chats_that_can_t_be_read_stop_no_others_wherever_they_stand() -> None:
         assert {id_.partition("-")[0] for id_ in output.ids()} == set(api.chats[40:])
         assert "and 20 more" in str(output.error)
         assert sum(path.endswith("/messages") for path in api.seen) == 60
+
+
+def all_of_the_account(api: SmallAPI) -> dict[str, Any]:
+    """The list of chats of an account with one chat for each of two lines."""
+    other = api.chat("other")
+    other["handles"][0]["handle"] = SECOND_LINE
+    return {"chats": [*map(api.chat, api.chats), other], "next_cursor": None}
+
+
+def test_a_list_that_shows_the_chats_of_all_lines_gives_none_to_the_wrong_one(
+    api: SmallAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of an API that passes over `from`."""
+    api.lines = [*api.lines, {"id": "l2", "phone_number": SECOND_LINE}]
+    body = all_of_the_account(api)
+    api.answers["/v3/chats"] = lambda handler, _: handler.send(body)
+    output = run_api(api)
+    assert output.error is None
+    for stream in ("messages", "chats", "chat_participants"):
+        for row in output.records(stream):
+            of_other = "other" in (row.get("chat_id"), row.get("id"))
+            assert row["line"] == (SECOND_LINE if of_other else FIRST_LINE)
+    assert len(output.ids()) == 4 * 4
+    assert "its list shows chats of other lines" in caplog.text
+    wanted = run_api(api, phone_numbers=[SECOND_LINE])
+    assert {row["chat_id"] for row in wanted.records("messages")} == {"other"}
+
+
+def test_a_chat_whose_own_handle_nobody_knows_is_the_line_s(api: SmallAPI) -> None:
+    body = all_of_the_account(api)
+    api.answers["/v3/chats"] = lambda handler, _: handler.send(body)
+    assert len(run_api(api).ids()) == 4 * 4, "the account shows no second line"
+
+
+def test_an_empty_list_does_not_count_where_the_list_of_all_shows_chats_of_the_line(api: SmallAPI) -> None:
+    """As of an API whose `from` means something else by now."""
+    before = run_api(api)
+    body = all_of_the_account(api)
+    api.answers["/v3/chats"] = lambda handler, query: handler.send(
+        {"chats": [], "next_cursor": None} if "from" in query else body
+    )
+    output = run_api(api, state=before.state)
+    assert isinstance(output.error, IncompleteRunError)
+    assert f"the chats of line {FIRST_LINE}" in str(output.error)
+    assert output.bookmarks() in ({}, before.bookmarks())
+
+
+@pytest.mark.parametrize("all_chats", [400, 404, 200])
+def test_a_line_without_chats_is_none_that_failed(api: SmallAPI, all_chats: int) -> None:
+    """Whether the API lists all of them, as it does now, or wants `from`, as it once did."""
+
+    def answer(handler: Handler, query: dict[str, str]) -> None:
+        if "from" in query or all_chats == 200:
+            handler.send({"chats": [], "next_cursor": None})
+        else:
+            handler.refuse(all_chats, 1001)
+
+    api.answers["/v3/chats"] = answer
+    output = run_api(api)
+    assert output.error is None
+    assert list(output.bookmarks()) == [FIRST_LINE]
+
+
+def with_ids(api: SmallAPI, change: Callable[[dict[str, Any], int], Any]) -> None:
+    """Let a change be made to each message, which has a number."""
+    for number, chat in enumerate(api.chats):
+        messages = api.messages_of(chat)
+        for place, message in enumerate(messages):
+            change(message, 10 * number + place)
+        body = {"messages": messages, "next_cursor": None}
+        api.answers[f"/v3/chats/{chat}/messages"] = lambda handler, _, body=body: handler.send(body)
+
+
+@pytest.mark.parametrize("name", ["message_id", "id"])
+def test_messages_none_of_which_has_an_id_are_no_odd_ones(api: SmallAPI, name: str) -> None:
+    """The API has changed: the run must not pass for a good one, nor its bookmark for what was read."""
+    with_ids(api, lambda message, number: message.update({"id": None, name: number}))
+    output = run_api(api)
+    assert isinstance(output.error, IncompleteRunError)
+    assert f"the messages of line {FIRST_LINE}" in str(output.error)
+    assert output.bookmarks() == {}
+
+
+def test_a_single_message_without_an_id_is_an_odd_one(api: SmallAPI) -> None:
+    with_ids(api, lambda message, number: message.update(id=None) if number == 12 else None)
+    output = run_api(api)
+    assert output.error is None
+    assert len(output.ids()) == 11
 
 
 def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
