@@ -126,6 +126,7 @@ class PassStream(PushStream, LinqStream):
         for stream in outputs.values():
             stream.declare()
         self.session.configurations = {name: _configuration(tap, stream) for name, stream in outputs.items()}
+        self.session.form = _form(tap, [stream for name, stream in outputs.items() if name not in EVENT_STREAMS])
         self.session.check_lines_in_state(tap.lines_in_state)
         archive = self.session.archive
         if archive is not None:
@@ -158,11 +159,34 @@ class PassStream(PushStream, LinqStream):
 
 def _configuration(tap: TapLinq, stream: PassStream) -> bytes:
     """Return a digest of all that decides what becomes of the stream's records on their way out, of 16 bytes."""
-    of_sdk = {name: one for name, one in tap.config.items() if name.startswith(("stream_map", "flattening", "faker"))}
+    of_sdk = _options(tap, "stream_map", "flattening", "faker")
     selected = sorted(map(str, stream.mask.items()))
     masked = "" if tap.session.masking is None else f" {tap.session.masking.fingerprint}"
     decides = f"{tap_linq.__version__} {of_sdk} {selected}{masked}"
     return blake2b(decides.encode(errors="replace"), digest_size=16).digest()
+
+
+def _form(tap: TapLinq, streams: Iterable[PassStream]) -> str | None:
+    """Return a digest of what is left out or changed of the records of some streams; None if nothing is.
+
+    It stands in STATE, so nothing goes into it by which a key could be tried out: not `stream_map_config`.
+    """
+    left_out = [
+        f"{stream.name}.{path}"
+        for stream in streams
+        for path in (*stream.lacks, *(path for path, is_selected in stream.mask.items() if not is_selected))
+    ]
+    maps = _options(tap, "stream_maps", "flattening", "faker")
+    masking = tap.session.masking
+    if not left_out and not maps and masking is None:
+        return None
+    decides = f"{sorted(left_out)} {maps} {masking and masking.fingerprint}"
+    return blake2b(decides.encode(errors="replace"), digest_size=8).hexdigest()
+
+
+def _options(tap: TapLinq, *beginnings: str) -> dict[str, object]:
+    """Return the settings that are set, of those of the SDK whose names begin so."""
+    return {name: one for name, one in sorted(tap.config.items()) if name.startswith(beginnings) and one}
 
 
 def _write_all(

@@ -115,7 +115,7 @@ class LinePass:
         # Chats whose records an incremental pass has emitted.
         self._emitted_chats: set[str] = set()
         kept = streams & (MESSAGE_STREAMS | CHAT_STREAMS)
-        self._coverage = Coverage(kept, session.media is not None, self._settings.start_date)
+        self._coverage = Coverage(kept, session.media is not None, self._settings.start_date, form=session.form)
         self._window = shorter_window(self._settings.window, state.window)
 
     def batches(self) -> Generator[Batch, None, LineState | None]:

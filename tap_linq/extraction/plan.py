@@ -72,7 +72,7 @@ def plan_pass(
     if is_full_table:
         return PassPlan(True, "the catalog asks for FULL_TABLE")
     if coverage.exceeds(state.coverage):
-        return PassPlan(True, "streams, files or times are wanted that the last pass has left out")
+        return PassPlan(True, "streams, columns, files or times are wanted that the last pass has left out")
     since = now - state.swept_at
     if since >= sweep_interval:
         interval = format_hours(sweep_interval)

@@ -105,6 +105,7 @@ class SyncSession:
         chat_lines: the lines of chats.
         sightings: how the API has shown the messages that were emitted; None without an archive.
         configurations: by stream, digest of all that decides what becomes of a record on its way out.
+        form: what the passes leave out or change of the records; see `Coverage`.
         masking: of all records; None if nothing is masked.
         left_out: number of records without their key.
         chat_ids: of the lines whose chats were listed.
@@ -131,6 +132,7 @@ class SyncSession:
         self.masking = Masking.from_settings(settings, lambda: self._own_lines)
         self._seen_files = None if settings.seen_path is None else SeenFiles(settings.seen_path)
         self.configurations: dict[str, bytes] = {}
+        self.form: str | None = None
         self.chat_lines = ChatLines(self.client)
         self._messages_before: dict[str, SeenTable] = {}
         self._without_parts: dict[str, tuple[Mapping[str, Any], str, datetime]] = {}

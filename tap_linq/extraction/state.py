@@ -164,18 +164,23 @@ class Coverage:
         files: whether the files of messages are stored.
         since: start_date; None for everything.
         lines: the lines whose events are wanted, of the webhook archive; None for all, and of a line.
+        form: digest of what was left out or changed of the records themselves; None if nothing was, or nobody knows.
     """
 
     streams: frozenset[str] = frozenset()
     files: bool = False
     since: datetime | None = None
     lines: frozenset[str] | None = None
+    form: str | None = None
 
     def exceeds(self, before: Coverage) -> bool:
         """Whether a pass emits, or stores, what the one before has not."""
         reaches_back = before.since is not None and (self.since is None or self.since < before.since)
         more_lines = before.lines is not None and (self.lines is None or not self.lines <= before.lines)
-        return reaches_back or more_lines or (self.files and not before.files) or not self.streams <= before.streams
+        # By its digest nobody can tell whether more comes out than before, or less.
+        has_other_form = before.form not in (None, self.form)
+        more = reaches_back or more_lines or has_other_form
+        return more or (self.files and not before.files) or not self.streams <= before.streams
 
     def includes(self, line: str | None, moment: datetime) -> bool:
         """Whether what happened at a moment on a line was emitted; None stands for a line that is not known."""
@@ -193,7 +198,14 @@ class Coverage:
         if not isinstance(lines, list | None):
             return None
         wanted = None if lines is None else frozenset(line for line in lines if isinstance(line, str))
-        return cls(names, value.get("files") is True, parse_datetime_or_none(value.get("since")), wanted)
+        form = value.get("form")
+        return cls(
+            names,
+            value.get("files") is True,
+            parse_datetime_or_none(value.get("since")),
+            wanted,
+            form if isinstance(form, str) else None,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it stands in STATE."""
@@ -204,6 +216,8 @@ class Coverage:
             found["since"] = format_datetime(self.since)
         if self.lines is not None:
             found["lines"] = sorted(self.lines)
+        if self.form is not None:
+            found["form"] = self.form
         return found
 
 

@@ -156,6 +156,26 @@ def test_who_selects_two_columns_gets_two(emulator: Emulator, odd_messages: None
     assert row["_extra"] == {"ssn": "not to be logged", "service": {"odd": 1}}, "nothing of what is deselected"
 
 
+@pytest.mark.parametrize("by_map", [False, True], ids=["deselected", "removed by a map"])
+def test_a_column_that_is_wanted_later_comes_for_all_that_lives(emulator: Emulator, by_map: bool) -> None:
+    """It would be gone with its message, if an incremental pass were made and the message expired before a sweep."""
+    messages = history(emulator, line=FIRST_LINE)
+    options = {"phone_numbers": [FIRST_LINE], "select": ["messages"]}
+    less: dict[str, Any] = {**options, "catalog": select_only(catalog(), "messages", "created_at")}
+    if by_map:
+        less = {**options, "stream_maps": {"messages": {"text": None, "parts": None}}}
+    emulator.advance(HOUR)
+    first = succeed(emulator, **less)
+    emulator.advance(HOUR)
+    second = succeed(emulator, state=first.state, **less)
+    assert second.ids() == []
+    emulator.advance(HOUR)
+    third = succeed(emulator, state=second.state, **options)
+    assert set(messages) <= {row["id"] for row in third.records("messages") if row["text"]}
+    emulator.advance(HOUR)
+    assert succeed(emulator, state=third.state, **less).ids() == [], "less than before is no reason"
+
+
 @pytest.fixture
 def odd_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The API says more of messages than is declared, and some of it in another form."""

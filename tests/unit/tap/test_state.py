@@ -72,8 +72,14 @@ def test_format_1_with_reactions() -> None:
         assert read(sample(name)) == {FIRST_LINE: known}
 
 
+def test_format_1_with_the_form_of_records() -> None:
+    coverage = Coverage(frozenset({"messages"}), form="12d4af85dd0b3353")
+    known = LineState(TEN_PAST, TEN_PAST, True, RetentionWindow(1.5), coverage)
+    assert read(sample("format_1_form")) == {FIRST_LINE: known}
+
+
 def test_format_1_is_what_is_written() -> None:
-    for name in ("format_1", "format_1_all_fields", "format_1_short_reactions"):
+    for name in ("format_1", "format_1_all_fields", "format_1_form", "format_1_short_reactions"):
         for partition in sample(name)["bookmarks"]["messages"]["partitions"]:
             written = {"context": partition["context"], "stale": 1}
             LineState.from_partition(partition).write_to(written)
@@ -102,6 +108,7 @@ def test_a_loader_may_hand_the_number_on_as_another_kind_of_number(one: float) -
         {"updated_at_reliable": "yes", "window_hours": "day", "coverage": "amr"},
         {"window_hours": 24, "coverage": {}},
         {"window_hours": "30", "coverage": {"streams": "messages"}},
+        {"coverage": {"form": "12d4af85dd0b3353"}},
         {"passed_at": None, "coverage": None},
     ],
 )
