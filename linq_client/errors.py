@@ -322,6 +322,13 @@ class LinqError(Exception):
         """Whether the API may be down, and the request may be made again when it is not."""
         return self.retryable and not self._answered
 
+    @property
+    def _may_be_too_much(self) -> bool:
+        """Whether a smaller response might come: none came, or a time-out or a gateway stands in its place."""
+        if self.status is None:
+            return isinstance(self, APIConnectionError)
+        return self.status in (408, 413, 504) or (self.status >= 500 and not self.verdict)
+
 
 class AuthenticationError(LinqError):
     """The API key is missing, wrong or revoked (401, code 2004): give another key."""

@@ -36,6 +36,9 @@ proven the order: each item at or before the one above it in `updated_at`, from 
 that matters stands in front, and what jumps goes to the front, so the reading ends with the first page that goes back
 beyond the moment. Whatever has no order, or another one, is read again to its end.
 
+A page may be more than the API can make in its time. Then it is asked for a tenth, from there on and in later readings,
+and a tenth of `SAFE_MOVES` is safe.
+
 A cursor may expire before it is used, since a list is read no faster than its items are made use of. Then the reading
 starts again at the front. What is known by then goes by quickly, so each start gets further than the one before, or
 brings something that was missed. After `MAX_STALLED` starts in a row that do neither, the list is given up with an
@@ -89,6 +92,9 @@ PAGE_SIZE: Final = 100
 #: get it, it keeps the ends apart as well as one size can (44 places divided by the number of pages).
 PROBE_PAGE_SIZE: Final = 62
 
+#: By what the sizes of pages are divided where the API can't make one that large: it takes too long, or is too large.
+_DIVISOR: Final = 10
+
 #: Moves in a list, in the time of two readings, that can't hide anything in both of them.
 SAFE_MOVES: Final = min(PROBE_PAGE_SIZE, PAGE_SIZE - PROBE_PAGE_SIZE)
 
@@ -140,7 +146,8 @@ class StableListReader:
     """
 
     def __init__(self, pages: Callable[[int, str | None], Iterator[Page]], recent_from: datetime | None = None) -> None:
-        self._pages = pages
+        self._source = pages
+        self._divisor = 1
         self._recent_from = recent_from
         self._without_id = 0
         self._order = _Order()
@@ -252,6 +259,20 @@ class StableListReader:
             yield page
             if holds_any:
                 break
+
+    def _pages(self, size: int, cursor: str | None) -> Iterator[Page]:
+        """Yield the pages from a cursor on, smaller ones from where one of that size can't be had."""
+        while True:
+            divisor = self._divisor
+            try:
+                for page in self._source(size // divisor, cursor):
+                    yield page
+                    cursor = page.next_cursor
+                return
+            except LinqError as error:
+                if divisor > 1 or not error._may_be_too_much:
+                    raise
+            self._divisor = _DIVISOR
 
     def _pages_from_front(self, first_size: int) -> Iterator[Page]:
         """Yield all pages, the first one that is not empty of another size than the rest."""

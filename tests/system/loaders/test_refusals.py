@@ -76,6 +76,17 @@ def test_lists_of_messages_of_many_forms(tmp_path: Path) -> None:
             assert not extraction.bookmarks
 
 
+def test_pages_that_the_api_can_t_make_are_asked_for_in_smaller_ones(tmp_path: Path) -> None:
+    """As of a chat whose messages take a gateway too long, 100 at a time: no run would ever read it."""
+    api = HostileAPI(chats=[*small_account(1, 250, prefix="long"), *small_account(3)])
+
+    def too_slow(request: Request) -> Response | None:
+        return Response(b"<html>504</html>", 504) if int(request.query["limit"]) > 20 else None
+
+    api.rules.append(on(f"/chats/{api.chats[0].id}/messages", too_slow))
+    check_complete(extract(api, tmp_path), api.chats)
+
+
 def test_cursors_that_expire(tmp_path: Path) -> None:
     """Each the first time that it is used, in one of the ways to say so: in the end all is read all the same."""
     account = small_account(350, 1)

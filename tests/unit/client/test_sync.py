@@ -13,7 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linq_client import CursorExpiredError, Page, PaginationError, models
+from linq_client import (
+    APIConnectionError,
+    APIUnavailableError,
+    CursorExpiredError,
+    InvalidRequestError,
+    LinqError,
+    Page,
+    PaginationError,
+    ServerError,
+    models,
+)
 from linq_client.sync import (
     MAX_READINGS,
     MAX_STALLED,
@@ -245,6 +255,65 @@ def test_a_list_that_shrinks_or_knows_no_sizes_has_an_end(then: int) -> None:
     source = ShiftingList(PAGE_SIZE, [])
     reader = StableListReader(lambda limit, cursor: iter([Page(source.items[: next(sizes)], None, NOON)]))
     assert len(list(reader)) == PAGE_SIZE
+
+
+class LimitedList(ShiftingList):
+    """A list that is served in small pages only, from an offset on.
+
+    Attributes:
+        limits: what was asked for.
+    """
+
+    def __init__(self, count: int, most: int, from_offset: int = 0, error: LinqError | None = None) -> None:
+        super().__init__(count, [])
+        self.error = error or ServerError("it took too long", status=504)
+        self.most = most
+        self.from_offset = from_offset
+        self.limits: list[int] = []
+
+    def pages(self, limit: int, cursor: str | None) -> Iterator[Page]:
+        for page in super().pages(limit, cursor):
+            self.limits.append(limit)
+            if limit > self.most and int(cursor or 0) >= self.from_offset:
+                raise self.error
+            yield page
+            cursor = page.next_cursor
+
+
+TOO_MUCH: list[LinqError] = [
+    ServerError("a gateway", status=502),
+    ServerError("it took too long", status=504),
+    InvalidRequestError("too large", status=413),
+    APIConnectionError("no usable response"),
+]
+
+
+@pytest.mark.parametrize("from_offset", [0, 200])
+@pytest.mark.parametrize("error", TOO_MUCH, ids=str)
+def test_pages_that_the_api_can_t_make_are_asked_for_in_smaller_ones(from_offset: int, error: LinqError) -> None:
+    source = LimitedList(450, 30, from_offset, error)
+    assert found(source) == [str(number) for number in range(450)]
+    assert sum(limit > 30 for limit in source.limits) == 1 + from_offset // PAGE_SIZE, "it is known from then on"
+
+
+OTHERS: list[LinqError] = [
+    APIUnavailableError("nothing works"),
+    APIConnectionError("has no list messages", status=200),
+    InvalidRequestError("refused", status=400),
+]
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=str)
+def test_what_has_nothing_to_do_with_its_size_is_not_asked_for_in_another(error: LinqError) -> None:
+    source = LimitedList(450, 30, error=error)
+    with pytest.raises(type(error)):
+        found(source)
+    assert source.limits == [PAGE_SIZE]
+
+
+def test_a_page_that_can_t_be_made_at_all_is_given_up() -> None:
+    with pytest.raises(ServerError):
+        found(LimitedList(450, 0, 200))
 
 
 def test_what_came_into_being_meanwhile_asks_for_no_further_reading() -> None:
