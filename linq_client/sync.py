@@ -207,14 +207,17 @@ class StableListReader:
         """Ask for fewer items than there are: only an API that says then that there are more has told the end before.
 
         Raises:
-            PaginationError: it calls both of the pages the whole list.
-            LinqError: the page could not be had.
+            PaginationError: it calls a smaller page the whole list, too, and the list has not become shorter.
+            LinqError: a page could not be had.
         """
-        page = next(self._pages(PROBE_PAGE_SIZE, None))
-        if not page.next_cursor and len(page.items) == PROBE_PAGE_SIZE:
+        fewer = next(self._pages(PROBE_PAGE_SIZE, None))
+        if fewer.next_cursor or len(fewer.items) >= count:
+            return
+        again = next(self._pages(PAGE_SIZE, None))
+        if not again.next_cursor and len(again.items) > len(fewer.items):
             raise PaginationError(
-                f"a full page of {count} items is said to be the whole list, and so is one of {PROBE_PAGE_SIZE}: "
-                "where it ends is not known"
+                f"a page of {len(again.items)} items is said to be the whole list, and so is one of "
+                f"{len(fewer.items)}: where it ends is not known"
             )
 
     def _read(self, reading: int, seen: SeenIds) -> Iterator[Page]:

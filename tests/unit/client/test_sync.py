@@ -241,19 +241,25 @@ def test_one_page_is_read_once(count: int, pages: int) -> None:
     assert reader.started == NOON
 
 
-def test_a_full_page_without_a_cursor_is_no_end_where_a_smaller_one_has_none_either() -> None:
+@pytest.mark.parametrize("rounded", [1, 10])
+def test_a_full_page_without_a_cursor_is_no_end_where_a_smaller_one_has_none_either(rounded: int) -> None:
+    """Whether an API gives as many as it is asked for, or rounds that."""
     source = ShiftingList(3 * PAGE_SIZE, [])
-    reader = iter(StableListReader(lambda limit, cursor: iter([Page(source.items[:limit], None, NOON)])))
-    assert len([next(reader) for _ in range(PAGE_SIZE)]) == PAGE_SIZE, "what came counts"
-    with pytest.raises(PaginationError, match=f"a full page of {PAGE_SIZE} items is said to be the whole list"):
-        next(reader)
+
+    def pages(limit: int, cursor: str | None) -> Iterator[Page]:
+        return iter([Page(source.items[: max(round(limit / rounded), 1) * rounded], None, NOON)])
+
+    reader = iter(StableListReader(pages))
+    came = []
+    with pytest.raises(PaginationError, match="is said to be the whole list"):
+        came.extend(iter(lambda: next(reader), None))
+    assert len(came) == PAGE_SIZE, "what came counts"
 
 
-@pytest.mark.parametrize("then", [PROBE_PAGE_SIZE - 1, PAGE_SIZE])
-def test_a_list_that_shrinks_or_knows_no_sizes_has_an_end(then: int) -> None:
-    sizes = iter([PAGE_SIZE, then])
-    source = ShiftingList(PAGE_SIZE, [])
-    reader = StableListReader(lambda limit, cursor: iter([Page(source.items[: next(sizes)], None, NOON)]))
+@pytest.mark.parametrize("sizes", [[PAGE_SIZE, 99, 99], [PAGE_SIZE, 0, 0], [PAGE_SIZE, PAGE_SIZE]], ids=str)
+def test_a_list_that_shrinks_or_knows_no_sizes_has_an_end(sizes: list[int]) -> None:
+    source, served = ShiftingList(PAGE_SIZE, []), iter(sizes)
+    reader = StableListReader(lambda limit, cursor: iter([Page(source.items[: next(served)], None, NOON)]))
     assert len(list(reader)) == PAGE_SIZE
 
 
