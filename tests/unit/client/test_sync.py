@@ -250,7 +250,7 @@ def test_a_full_page_without_a_cursor_is_no_end_where_a_smaller_one_has_none_eit
         return iter([Page(source.items[: max(round(limit / rounded), 1) * rounded], None, NOON)])
 
     reader = iter(StableListReader(pages))
-    came = []
+    came: list[dict[str, Any]] = []
     with pytest.raises(PaginationError, match="is said to be the whole list"):
         came.extend(iter(lambda: next(reader), None))
     assert len(came) == PAGE_SIZE, "what came counts"
