@@ -14,7 +14,7 @@ from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction.masking import MIN_DIFFERENT, MIN_KEY_LENGTH
 from tap_linq.extraction.plan import SAFETY_SHARE
 
-__all__ = ["Settings", "check_names", "check_stream_maps", "normalize"]
+__all__ = ["Settings", "check_map_forms", "check_names", "check_stream_maps", "normalize"]
 
 #: How often a full sweep is due on the standard tier, where nothing expires.
 STANDARD_SWEEP_INTERVAL: Final = timedelta(hours=24)
@@ -139,6 +139,29 @@ def check_names(config: Mapping[str, Any], variables: Iterable[str], known: Mapp
         if schema.get("secret") and not isinstance(config.get(name, ""), str):
             # The SDK would say so too, and show the value.
             raise InvalidRequestError(f"{name}: must be text")
+
+
+def check_map_forms(maps: object) -> None:
+    """Refuse forms of maps that the SDK does not expect: it would end with a traceback.
+
+    Args:
+        maps: the setting `stream_maps`, which the SDK has not seen yet.
+
+    Raises:
+        InvalidRequestError: names map, rule and value.
+    """
+    for name, options in maps.items() if isinstance(maps, dict) else ():
+        if name == "__else__":
+            _check_is_null("__else__", options)
+        elif isinstance(options, dict):
+            _check_is_null(f"{name}.__else__", options.get("__else__"))
+            if not isinstance(options.get("__alias__", ""), str):
+                raise InvalidRequestError(f"stream_maps: {name}.__alias__ must be text, got {options['__alias__']!r}")
+
+
+def _check_is_null(name: str, value: object) -> None:
+    if value not in (None, "__NULL__"):
+        raise InvalidRequestError(f"stream_maps: {name} must be null, got {value!r}")
 
 
 def check_stream_maps(maps: object, streams: Collection[str], outputs: Iterable[tuple[str, str]]) -> None:

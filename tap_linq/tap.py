@@ -16,7 +16,7 @@ from linq_client import InvalidRequestError
 from tap_linq import streams
 from tap_linq.extraction.session import SyncSession
 from tap_linq.sdk import SdkTap, output_names
-from tap_linq.settings import Settings, check_names, check_stream_maps, normalize
+from tap_linq.settings import Settings, check_map_forms, check_names, check_stream_maps, normalize
 
 __all__ = ["TapLinq"]
 
@@ -217,6 +217,7 @@ class TapLinq(SdkTap):
                 environment = os.environ if parse_env_config else ()
                 variables = [one.removeprefix(ENV_PREFIX) for one in environment if one.startswith(ENV_PREFIX)]
                 check_names(config, variables, self.config_jsonschema["properties"])
+                check_map_forms(config.get("stream_maps"))
             super().__init__(
                 config=config, parse_env_config=parse_env_config, validate_config=validate_config, **options
             )
@@ -226,6 +227,13 @@ class TapLinq(SdkTap):
                 check_stream_maps(self.config.get("stream_maps"), self.streams, outputs)
         except InvalidRequestError as error:
             raise ConfigValidationError(str(error), errors=[str(error)], schema=self.config_jsonschema) from None
+
+    @override
+    def setup_mapper(self) -> None:
+        try:
+            super().setup_mapper()
+        except ValueError as error:  # the SDK's word for two columns that are cut to one name
+            raise InvalidRequestError(f"flattening_max_key_length: {error}") from None
 
     @cached_property
     def session(self) -> SyncSession:

@@ -258,6 +258,10 @@ def test_an_expression_that_fails_is_named_and_what_came_before_is_written(
             {"copy": {"__source__": "messages"}, "chats": {"__alias__": "copy"}},
             "messages and chats must come out under two names, got copy for both",
         ),
+        ({"messages": {"__alias__": None}}, "stream_maps: messages.__alias__ must be text, got None"),
+        ({"messages": {"__else__": "x"}}, "stream_maps: messages.__else__ must be null, got 'x'"),
+        ({"__else__": 5}, "stream_maps: __else__ must be null, got 5"),
+        ({"messages": {"id": "id", "text": "text", "__else__": None}}, None),
         ({"messages": {"__alias__": "chats"}, "chats": None}, None),
         ({"chat_*": {"line": None}}, None),
         ({"copy": {"__source__": "messages", "id": "id"}, "chats": None}, None),
@@ -269,6 +273,13 @@ def test_a_map_of_a_stream_that_does_not_exist(maps: dict[str, Any], message: st
         return
     with pytest.raises(ConfigValidationError, match=re.escape(message)):
         TapLinq(config={**NOWHERE, "stream_maps": maps})
+
+
+def test_columns_that_are_cut_to_one_name() -> None:
+    """As the flattened ones of a handle, with names of a few characters."""
+    config = {**NOWHERE, "flattening_enabled": True, "flattening_max_depth": 2, "flattening_max_key_length": 1}
+    with pytest.raises(ConfigValidationError, match=r"^flattening_max_key_length: Duplicate column name"):
+        TapLinq(config=config)
 
 
 def test_a_connection_test_is_quiet_when_all_is_well(api: SmallAPI, tmp_path: Path) -> None:
