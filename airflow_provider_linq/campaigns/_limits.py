@@ -247,7 +247,8 @@ class SendWindow:
         if (after or before) if over_midnight else (after and before):
             return 0.0
         day = local.date() + timedelta(days=1 if after else 0)
-        opening = datetime.combine(day, self.opens, local.tzinfo)
+        # Of an hour that comes twice, when clocks are set back, this is the time that is yet to come.
+        opening = datetime.combine(day, self.opens.replace(fold=local.fold), local.tzinfo)
         return (opening.astimezone(timezone.utc) - now).total_seconds()
 
 

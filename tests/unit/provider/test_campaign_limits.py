@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, time, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,17 @@ def test_a_window_follows_the_summer_time_of_its_zone() -> None:
     window = SendWindow.parse("09:00", "20:00")
     before = datetime(2026, 3, 8, 4, tzinfo=UTC)  # clocks in New York go forward three hours later
     assert window.wait(before, "America/New_York") == 9 * 3600
+
+
+@pytest.mark.parametrize("minute", range(0, 180, 10))
+def test_in_an_hour_that_comes_twice_a_window_is_open_when_the_clock_says_so(minute: int) -> None:
+    window = SendWindow.parse("02:30", "02:50")
+    now = datetime(2026, 10, 25, tzinfo=UTC) + timedelta(minutes=minute)  # clocks in Berlin go back an hour later
+    shown = now.astimezone(ZoneInfo("Europe/Berlin")).time()
+    wait = window.wait(now, "Europe/Berlin")
+    assert (wait == 0) is (time(2, 30) <= shown < time(2, 50))
+    assert wait >= 0
+    assert window.wait(now + timedelta(seconds=wait), "Europe/Berlin") == 0
 
 
 @pytest.mark.parametrize(
