@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
-from airflow_provider_linq.campaigns import Campaign, _run, _state
+from airflow_provider_linq.campaigns import Campaign, _dispatcher, _run, _state
 from airflow_provider_linq.campaigns._dispatcher import Dispatcher
 from airflow_provider_linq.campaigns._sender import Sender
 from tests.support.airflow import Store
@@ -63,7 +63,7 @@ def test_i2_details_are_written_before_states(emulator: Emulator, tmp_path: Path
     known: list[tuple[int, int]] = []
 
     def watch(key: str, value: Any) -> None:
-        if key == "linq_campaign":  # the first write of a save
+        if key in ("linq_campaign", "linq_campaign_0"):
             entries = journal_of(path)
             known.append((sum("claim" in one for one in entries), sum("outcome" in one for one in entries)))
 
@@ -73,15 +73,20 @@ def test_i2_details_are_written_before_states(emulator: Emulator, tmp_path: Path
     assert any(0 < settled < 300 for _, settled in known)
 
 
-def test_i3_the_header_is_written_before_the_states_and_its_lines_only_grow(emulator: Emulator) -> None:
+@pytest.mark.parametrize("has_journal", [True, False])
+def test_i3_the_header_is_written_before_the_states_and_its_lines_only_grow(
+    emulator: Emulator, tmp_path: Path, has_journal: bool
+) -> None:
+    more = {"outcomes_path": str(tmp_path / "outcomes.jsonl")} if has_journal else {}
     writes: list[tuple[str, list[str]]] = []
 
     def watch(key: str, value: Any) -> None:
-        writes.append((key, value.get("lines", [])))
+        if key != "linq_campaign_progress":
+            writes.append((key, value.get("lines", [])))
 
     store = WatchedStore(watch)
-    campaign(rows=people(20), from_=A).execute(context(store))
-    campaign(rows=people(40), from_=[B, A]).execute(context(store, try_number=2))
+    campaign(rows=people(20), from_=A, **more).execute(context(store))
+    campaign(rows=people(40), from_=[B, A], **more).execute(context(store, try_number=2))
     assert [key for key, _ in writes][:2] == ["linq_campaign", "linq_campaign_0"]
     for at, (key, _) in enumerate(writes):
         if key == "linq_campaign_0":
@@ -117,6 +122,39 @@ def test_i4_the_first_doubt_on_record_is_never_too_late(
     after.values.update(store.values)
     result = campaign(rows=rows).execute(context(after, try_number=2))
     assert (result["sent"], result["unknown"]) == (12, 0)
+    assert sent_to(emulator) == once(rows)
+
+
+@pytest.mark.parametrize("dies_at", range(13))
+def test_i4_while_some_are_settled_and_others_claimed(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    """Three are claimed at a time, hours apart: the states on record may be those of the claim before."""
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    monkeypatch.setattr(_dispatcher, "CLAIM", 3)
+    rows, number, send, sends = people(9), 0, Sender.send, count()
+
+    def watch(key: str, value: Any) -> None:
+        nonlocal number
+        number += key != "linq_campaign_progress"
+        if number > dies_at:
+            raise KeyboardInterrupt
+
+    def hours_apart(self: Sender, *rest: Any) -> Any:
+        event = send(self, *rest)
+        if next(sends) % 3 == 0:  # two more responses agree with the clock
+            emulator.advance(4 * 3600)
+        return event
+
+    store = WatchedStore(watch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Sender, "send", hours_apart)
+        with pytest.raises(KeyboardInterrupt):
+            campaign(rows=rows, concurrency=1).execute(context(store))
+    emulator.advance(12 * 3600)
+    after = Store(store.values)
+    result = campaign(rows=rows).execute(context(after, try_number=2))
+    assert (result["sent"], result["unknown"]) == (9, 0)
     assert sent_to(emulator) == once(rows)
 
 
