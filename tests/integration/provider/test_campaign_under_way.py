@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_linq._internal.key_lifetimes import KEY_TRUST
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowSkipException, TaskDeferred
 from airflow_provider_linq.campaigns import DeliveryReport, RateLimits, _dispatcher, _run, _state
 from airflow_provider_linq.campaigns._journal import Journal, Writer
@@ -23,7 +22,7 @@ from airflow_provider_linq.campaigns._state import SendJob
 from linq_client import APIConnectionError, Effect, LinqClient, RateLimitedError
 from linq_client.resources.chats import Chats
 from tests.support.airflow import Store
-from tests.support.campaigns import A, B, campaign, context, fault, once, outcomes, people, posts, sent_to
+from tests.support.campaigns import A, B, campaign, context, fault, lines_of, once, outcomes, people, posts, sent_to
 from tests.support.emulator_process import Emulator
 
 pytestmark = pytest.mark.usefixtures("connect")
@@ -186,19 +185,16 @@ class TestDoubts:
         result = task.execute(context(store, try_number=2))
         assert (result["sent"], result["failed"], result["unknown"]) == (0, 0, 1)
 
-    def test_a_key_that_grows_old_while_its_turn_is_waited_for_is_not_trusted(
-        self, emulator: Emulator, doubted: Callable[..., Store]
+    def test_i7_a_key_that_grows_old_while_its_turn_is_waited_for_is_not_trusted(
+        self, emulator: Emulator, doubted: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """I7: at a rate of one a second, five have a turn before and after the platform has forgotten the keys."""
-        store = doubted(5)
-        emulator.control("PATCH", "switches", {"idempotency_hours": 1})
-        limits = RateLimits(messages_per_minute=60)
-        with pytest.MonkeyPatch.context() as patch:
-            before_each_send(
-                patch, lambda number, _: emulator.advance(2 * KEY_TRUST.total_seconds() + 60) if not number else None
-            )
-            task = campaign(rows=people(5), total_limits=limits, concurrency=1)
-            assert task.execute(context(store, try_number=2))["sent"] == 5
+        """At a rate of one a second, the first of five is asked for with its key, and the last is looked for."""
+        store, asked = doubted(5), set()
+        monkeypatch.setattr(_state, "KEY_TRUST", timedelta(seconds=2))
+        before_each_send(monkeypatch, lambda _, job: asked.add(job.recipient.number))
+        task = campaign(rows=people(5), total_limits=RateLimits(messages_per_minute=60), concurrency=1)
+        assert task.execute(context(store, try_number=2))["sent"] == 5
+        assert 5 not in asked
         assert sent_to(emulator) == once(people(5))
 
     def test_a_request_that_was_certainly_not_made_leaves_none(
@@ -377,6 +373,23 @@ class TestOwners:
 
 
 class TestLines:
+    def test_i5_who_is_in_doubt_keeps_a_line_that_is_not_to_be_used_any_more(
+        self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows, store = people(8), Store()
+        asked: set[tuple[str, str | None]] = set()
+        before_each_send(monkeypatch, lambda _, job: asked.add((job.recipient.to[0], job.line)))
+        fault(emulator, kind="reset", when="after", count=8)
+        with monkeypatch.context() as patch:
+            patch.setattr(_state, "MAX_ATTEMPTS", 1)
+            with pytest.raises(AirflowException, match="8 recipients are not settled"):
+                campaign(rows=rows, from_=[A, B]).execute(context(store))
+        assert set(lines_of(emulator)) == {A, B}
+        emulator.control("POST", "lines", {"phone_number": A, "reputation": "CRITICAL"})
+        assert campaign(rows=rows, from_=[A, B]).execute(context(store, try_number=2))["sent"] == 8
+        assert sent_to(emulator) == once(rows)
+        assert len(asked) == 8  # nobody was asked for from two lines
+
     def test_a_line_that_the_platform_chose_and_refuses_is_tried_again(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
