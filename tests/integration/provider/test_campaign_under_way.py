@@ -197,6 +197,17 @@ class TestDoubts:
         assert 5 not in asked
         assert sent_to(emulator) == once(people(5))
 
+    def test_who_waits_for_a_turn_when_it_is_too_late_is_looked_for(
+        self, emulator: Emulator, doubted: Callable[..., Store]
+    ) -> None:
+        store, limits = doubted(5), RateLimits(messages_per_minute=60)
+        before = posts(emulator)
+        task = campaign(rows=people(5), total_limits=limits, concurrency=1, not_after=NOON + timedelta(seconds=2))
+        result = task.execute(context(store, try_number=2))
+        assert (result["sent"], result["skipped"]["late"], result["unknown"]) == (5, 0, 0)
+        assert posts(emulator) < before + 5
+        assert sent_to(emulator) == once(people(5))
+
     def test_a_request_that_was_certainly_not_made_leaves_none(
         self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:

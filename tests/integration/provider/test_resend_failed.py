@@ -123,6 +123,38 @@ def test_what_was_delivered_after_all_needs_no_second_message(emulator: Emulator
     assert alive(emulator) == 1
 
 
+def test_what_was_delivered_after_all_beside_the_second_message_leads_to_no_third(emulator: Emulator) -> None:
+    """The answer to the second one got lost; it is the one that the task has sent last."""
+    store = Store()
+    first = send(store)
+    receipt(emulator, first["message_id"])
+    with lost_answers(emulator), pytest.raises(LinqError):
+        send(store, retry())
+    receipt(emulator, first["message_id"], "delivered")
+    second = emulator.ledger()[1]
+    found = send(store, retry(3))
+    assert (found["message_id"], found["idempotency_key"]) == (second["id"], second["idempotency_key"])
+    assert found["message_id"] != first["message_id"]
+    assert send(store, retry(4)) == found
+    assert len(emulator.ledger()) == 2
+
+
+def test_what_has_failed_and_is_gone_since_is_replaced_by_nothing(emulator: Emulator) -> None:
+    """Nobody knows whether it was delivered after all; the request for the second one never arrived."""
+    store = Store()
+    first = send(store)
+    receipt(emulator, first["message_id"])
+    with lost_requests(emulator), pytest.raises(LinqError):
+        send(store, retry())
+    with LinqClient(emulator.api_key, base_url=emulator.base_url) as client:
+        client.messages.delete(first["message_id"])
+    before = posts(emulator)
+    with pytest.raises(AirflowFailException, match="had failed and is gone, .* nothing takes its place"):
+        send(store, retry(3))
+    assert posts(emulator) == before
+    assert len(emulator.ledger()) == 1
+
+
 @pytest.mark.parametrize("has_store", [True, False])
 def test_a_try_sends_again_once(emulator: Emulator, has_store: bool) -> None:
     """However soon each message fails."""
