@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, task_group
 
-from airflow_provider_linq._internal.version_compat import AirflowFailException, TaskDeferralTimeout, TaskDeferred
+from airflow_provider_linq._internal.version_compat import (
+    AirflowException,
+    AirflowFailException,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from airflow_provider_linq.operators.ask import LinqAskOperator
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator
@@ -191,6 +196,26 @@ def test_who_opted_out_is_not_waited_for(emulator: Emulator, branches: Branches)
     emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
     result = question(on_opt_out="return").execute(context(Store()))
     assert (result["refused"], result["answer"], branches) == ("opted_out", None, ["nobody"])
+
+
+def test_a_poll_that_fails_is_made_again(emulator: Emulator, branches: Branches) -> None:
+    more_than_the_client_tries = {"path": "/messages", "method": "GET", "kind": "status", "status": 503, "count": 7}
+    emulator.control("POST", "faults", more_than_the_client_tries)
+    with answering(emulator, "yes"):
+        assert question(deferrable=False).execute(context(Store()))["answer"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("fault", "end"), [({"status": 503}, AirflowException), ({"status": 401, "code": 2004}, AirflowFailException)]
+)
+def test_whoever_could_not_look_does_not_know_that_nobody_answered(
+    emulator: Emulator, branches: Branches, fault: dict[str, Any], end: type[Exception]
+) -> None:
+    emulator.control("POST", "faults", {"path": "/messages", "method": "GET", "kind": "status", **fault})
+    with pytest.raises(end) as ended:
+        question(deferrable=False, timeout=0.1).execute(context(Store()))
+    assert type(ended.value) is end
+    assert not branches
 
 
 def test_an_answer_that_is_gone(emulator: Emulator, branches: Branches) -> None:

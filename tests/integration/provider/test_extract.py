@@ -16,6 +16,7 @@ from airflow.sdk import Asset
 from airflow.sdk.io import attach
 from fsspec import filesystem
 
+from airflow_provider_linq._internal import tap_process
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.operators.extract import LinqExtractOperator
 from tests.support.airflow import context
@@ -256,6 +257,49 @@ def test_the_failure_of_a_target_is_not_told_by_the_tap(emulator: Emulator, extr
     tap = tap_of(tmp_path, f"print({log!r}, file=sys.stderr, flush=True); print(json.dumps({STATE}))")
     with pytest.raises(AirflowException, match="the target has ended with code 4: see the log above"):
         extract(tap=tap, target=[sys.executable, "-c", "import sys; sys.stdin.read(); sys.exit(4)"])
+
+
+def test_a_target_that_ends_at_once_ends_the_tap(emulator: Emulator, extract: Any, tmp_path: Path) -> None:
+    """The tap, which would write for ever, is told to end; the exit code of the target says what was wrong."""
+    done = tmp_path / "done"
+    tap = tap_of(
+        tmp_path,
+        f"""
+import signal
+signal.signal(signal.SIGTERM, lambda *_: (open({str(done)!r}, "w").close(), os._exit(0)))
+while True:
+    print(json.dumps({ROW}), flush=True)
+""",
+    )
+    with pytest.raises(AirflowException, match="the target has ended with code 4: see the log above"):
+        extract(tap=tap, target=[sys.executable, "-c", "import sys; sys.exit(4)"])
+    assert done.exists()
+    assert not (tmp_path / "out" / "state").exists()
+
+
+def test_what_else_the_tap_is_given(
+    emulator: Emulator, extract: Any, tmp_path: Path, connect: Callable[..., None]
+) -> None:
+    bundle, given = tmp_path / "ca.pem", tmp_path / "given.json"
+    bundle.write_text("")
+    connect(verify=str(bundle))
+    tap = tap_of(
+        tmp_path,
+        f"json.dump([sys.argv[1:], os.environ['REQUESTS_CA_BUNDLE']], open({str(given)!r}, 'w'))",
+    )
+    extract(tap=tap, catalog="/etc/catalog.json")
+    arguments, trusted = json.loads(given.read_text())
+    assert arguments[arguments.index("--catalog") + 1] == "/etc/catalog.json"
+    assert trusted == str(bundle)
+
+
+def test_a_tap_that_does_not_end_when_it_is_told_to_is_killed(
+    emulator: Emulator, extract: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_process, "_GRACE", 0.2)
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('no JSON', flush=True); time.sleep(600)"
+    with pytest.raises(AirflowException, match="no Singer message"):
+        extract(tap=tap_of(tmp_path, code))
 
 
 @pytest.mark.parametrize("folder", ["", " ", "None"])

@@ -53,6 +53,23 @@ def test_a_connection_with_a_proxy_and_retries(emulator: Emulator, connect: Call
     assert "secret-word" not in reason + repr(LinqHook().settings)
 
 
+def test_the_ways_to_send(emulator: Emulator, connect: Callable[..., None]) -> None:
+    hook, ann = LinqHook(), "+12125550121"
+    first = hook.send("Hello", to=ann)
+    assert hook.send("And more", chat_id=first["chat_id"])["chat_id"] == first["chat_id"]
+    other = hook.create_chat([ann], "From elsewhere", from_=emulator.lines[1])
+    assert other["chat_id"] != first["chat_id"]
+    assert hook.send_from_any_line(ann, "From anywhere")["refused"] is None
+    sent = [(row["line"], row["text"]) for row in emulator.ledger()]
+    assert sent[:3] == [
+        (emulator.lines[0], "Hello"),
+        (emulator.lines[0], "And more"),
+        (emulator.lines[1], "From elsewhere"),
+    ]
+    assert len({row["idempotency_key"] for row in emulator.ledger()}) == 4
+    assert hook.get_conn() is hook.client
+
+
 def test_the_test_button_with_a_wrong_key(emulator: Emulator, connect: Callable[..., None]) -> None:
     connect(password="not-the-key")
     works, reason = LinqHook().test_connection()

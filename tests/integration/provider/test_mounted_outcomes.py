@@ -219,3 +219,9 @@ def test_a_file_of_something_else_shows_nothing(folder: Path) -> None:
 @pytest.mark.parametrize("result", [None, "text", {"outcomes_path": None}, {"outcomes_path": 7}, {}])
 def test_a_result_without_outcomes_shows_none(folder: Path, result: object) -> None:
     assert Airflow({"spring": result}).get({}).status_code == 404
+
+
+def test_a_download_of_several_blocks_has_each_row_once(airflow: Callable[..., Airflow]) -> None:
+    response = airflow(1_234).get({"format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(response.text)))
+    assert [int(row["row"]) for row in rows] == list(range(1, 1_235))

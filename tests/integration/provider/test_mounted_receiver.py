@@ -149,3 +149,18 @@ def test_without_secrets_deliveries_have_to_come_again(
     assert post(1) == 200
     assert "can't start" in caplog.text
     assert stored(archive) == ["e1"]
+
+
+def test_a_signature_that_fits_none_of_secrets_just_read_may_fit_later(
+    archive: str, post: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The platform does not repeat what got 401, and a Variable that was read a moment ago is not read again."""
+    keep(s1=SECRET)
+    assert post(1) == 200
+    monkeypatch.setattr(mounted_receiver, "_READ_EVERY", 1_000.0)
+    keep(s1=OTHER)
+    assert post(2, secret=OTHER) == 503
+    monkeypatch.setattr(mounted_receiver, "_READ_EVERY", 0.0)
+    assert post(2, secret=OTHER) == 200
+    assert post(3, secret=SECRET) == 401
+    assert stored(archive) == ["e1", "e2"]

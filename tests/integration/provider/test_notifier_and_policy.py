@@ -227,6 +227,43 @@ def test_a_key_that_was_renewed_while_the_triggerer_ran(
     assert texts(emulator) == [(ANN, "Late")]
 
 
+def test_in_a_chat_any_text_will_do(emulator: Emulator) -> None:
+    LinqNotifier(to=ANN, message="Hello")(context())
+    chat_id = emulator.ledger()[0]["chat_id"]
+    LinqNotifier(chat_id=chat_id, message="See https://example.com/log")(context())
+    assert texts(emulator)[-1] == (ANN, "See https://example.com/log")
+
+
+def test_what_tells_of_no_occasion_is_said_each_time(emulator: Emulator) -> None:
+    for _ in range(2):
+        LinqNotifier(to=ANN, message="Hello")({})
+    assert texts(emulator) == [(ANN, "Hello")] * 2
+
+
+def test_where_the_substitute_is_refused_too_the_log_says_so(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = {"path": "^/v3/chats$", "method": "POST", "kind": "status", "status": 400, "code": 1002}
+    emulator.control("POST", "faults", refusal)
+    LinqNotifier(to=ANN, message="A secret")(context())
+    out = capsys.readouterr().out
+    assert "The message was refused, another is sent in its place: " in out
+    assert "The alert could not be sent: " in out
+    assert "A secret" not in out
+
+
+def test_in_an_event_loop_a_refusal_is_one_line_too(emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    emulator.control("POST", "handles", {"handle": ANN, "opted_out": True})
+
+    async def notify() -> None:
+        notifier = LinqNotifier(to=ANN, message="A secret")
+        notifier.context = {"dag_run": SimpleNamespace(dag_id="nightly")}  # type: ignore[typeddict-item]
+        await notifier
+
+    asyncio.run(notify())
+    assert "The alert could not be sent: " in capsys.readouterr().out
+
+
 def test_an_alert_that_cannot_be_sent_is_one_line_in_the_log(
     emulator: Emulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -279,6 +280,34 @@ class TestOneVariable:
         subscribe()  # the retry, or the next run
         assert {one.id for one in client.webhook_subscriptions.list()} <= variables.ids
         assert subscribe()["change"] == "unchanged"
+
+    def test_what_holds_no_json_is_refused_without_being_shown(self, client: LinqClient, variables: Variables) -> None:
+        variables.values[NAME] = "s3cr3t"
+        with pytest.raises(AirflowFailException, match=f"Variable {NAME}: must hold the signing secrets") as refused:
+            subscribe()
+        assert "s3cr3t" not in str(refused.value)
+        assert client.webhook_subscriptions.list() == []
+
+    def test_others_that_write_to_it_all_the_time(
+        self, client: LinqClient, variables: Variables, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write, number = variables.set, count()
+
+        def written_over(name: str, value: Any, *more: Any, **how: Any) -> None:
+            write(name, value, *more, **how)
+            write(name, {**value, "secrets": {f"other{next(number)}": "whsec_YQ=="}}, serialize_json=True)
+
+        monkeypatch.setattr(variables, "set", written_over)
+        with pytest.raises(AirflowFailException, match=f"other tasks write to {NAME} all the time"):
+            subscribe()
+        assert client.webhook_subscriptions.list() == []
+
+    def test_subscriptions_can_be_deleted_without_it(self, client: LinqClient, variables: Variables) -> None:
+        subscribe()
+        result = subscribe(state="absent", secret_variable=None)
+        assert result["change"] == "deleted"
+        assert client.webhook_subscriptions.list() == []
+        assert subscribe(state="absent", secret_variable=None)["change"] == "absent"
 
 
 class TestLostResponses:
