@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ from tests.integration.provider.test_archive_watch import (
     impatient,
     in_use,
     inbound,
+    remove,
 )
 from tests.support.airflow import context
 from tests.support.archived_webhooks import ArchivedWebhooks
 from tests.support.emulator_process import Emulator
+from tests.support.waiting import PATIENCE, until
 
 __all__ = ["emulator", "impatient"]
 
@@ -96,6 +99,73 @@ def test_a_sensor_says_what_it_can_not_read_and_finds_what_is_before(
         sensor(webhooks, BOB).poke(context())
 
 
+def test_nothing_that_matches_comes_in_time(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    in_use(webhooks)
+
+    async def story() -> dict[str, Any]:
+        await inbound(emulator, BOB)
+        webhooks.store()
+        over = datetime.now(timezone.utc) + timedelta(seconds=0.3)
+        return (await anext(_trigger(webhooks, poll_interval=0.05, deadline=over.isoformat()).run())).payload
+
+    event = asyncio.run(story())
+    assert event["timed_out"]
+    assert event["polls"] > 1
+
+
+@pytest.mark.parametrize("kind", ["files", "database"])
+def test_an_archive_that_is_made_again_while_it_is_waited_for(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A position in the one before means nothing: the new one is read from where it begins to matter."""
+    webhooks = ArchivedWebhooks(emulator, str(tmp_path / "a") if kind == "files" else f"sqlite:///{tmp_path}/a.db")
+    polls, poll = [0], ArchiveReader.poll
+
+    async def counted(self: ArchiveReader, *arguments: Any, **options: Any) -> Any:
+        polls[0] += 1
+        return await poll(self, *arguments, **options)
+
+    monkeypatch.setattr(ArchiveReader, "poll", counted)
+
+    async def story() -> tuple[str, dict[str, Any]]:
+        await inbound(emulator, BOB)
+        webhooks.store()
+        trigger = _trigger(webhooks, poll_interval=0.05, max_consecutive_failures=None)
+        waiting = asyncio.create_task(anext(trigger.run()))
+        await until(lambda: polls[0] > 2)
+        remove(webhooks.url)
+        seen = polls[0]
+        await until(lambda: polls[0] > seen + 2)
+        message = await inbound(emulator)
+        webhooks.store()
+        return message, (await asyncio.wait_for(waiting, PATIENCE)).payload
+
+    message, event = asyncio.run(story())
+    assert event["message_id"] == message
+
+
+def test_a_sensor_waits_from_the_start_of_the_run(emulator: Emulator, webhooks: ArchivedWebhooks) -> None:
+    """The API is not asked for its time."""
+
+    async def come() -> str:
+        await inbound(emulator, text="Before the run")
+        await asyncio.to_thread(emulator.advance, 600)
+        return await inbound(emulator, text="In the run")
+
+    message = asyncio.run(come())
+    webhooks.store()
+    before = len(asked(emulator))
+    waiting = LinqMessageSensor(task_id="t", from_handle=ANN, webhook_archive=webhooks.url, timeout=60)
+    found = waiting.poke(context(started=NOON + timedelta(minutes=5)))
+    assert found.xcom_value["message_id"] == message  # type: ignore[index]
+    assert len(asked(emulator)) == before
+
+
+def _trigger(webhooks: ArchivedWebhooks, **more: Any) -> LinqMessageTrigger:
+    where = {"since": NOON.isoformat(), "from_handle": ANN, "webhook_archive": webhooks.url}
+    return LinqMessageTrigger(linq_conn_id="linq_default", **where, **more)
+
+
 def test_a_message_that_was_erased_before_the_task_could_read_it_is_named(
     emulator: Emulator,
     webhooks: ArchivedWebhooks,
@@ -106,10 +176,7 @@ def test_a_message_that_was_erased_before_the_task_could_read_it_is_named(
     async def story() -> tuple[str, dict[str, Any]]:
         message = await inbound(emulator)
         webhooks.store()
-        trigger = LinqMessageTrigger(
-            linq_conn_id="linq_default", since=NOON.isoformat(), from_handle=ANN, webhook_archive=webhooks.url
-        )
-        event = await anext(trigger.run())
+        event = await anext(_trigger(webhooks).run())
         for _ in range(3):
             await inbound(emulator, BOB)
         webhooks.store()

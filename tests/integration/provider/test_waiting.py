@@ -23,7 +23,7 @@ from airflow_provider_linq._internal.version_compat import (
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, LinqMessageTrigger
-from linq_client import APIConnectionError, LinqClient
+from linq_client import APIConnectionError, LinqClient, LinqError
 from tests.support.airflow import Store, context
 from tests.support.emulator_process import Emulator
 from tests.support.waiting import PATIENCE, until
@@ -314,6 +314,57 @@ def test_a_sensor_passes_over_a_chat_that_cannot_be_read(emulator: Emulator) -> 
     assert not sensor.poke(context())
     inbound(emulator, BOB, "Hi")
     assert sensor.poke(context()).xcom_value["text"] == "Hi"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_line_whose_chats_no_poll_can_read_is_an_outage_and_no_silence(emulator: Emulator) -> None:
+    """The list is there; of the chats, and of the account, nothing can be read."""
+    send(ANN)
+    emulator.control(
+        "POST", "faults", {"kind": "status", "path": "/messages|/phone_numbers", "method": "GET", "status": 503}
+    )
+    sensor = LinqMessageSensor(task_id="s", line=emulator.lines[0], since=EARLY)
+    with pytest.raises(LinqError, match="HTTP 503"):
+        sensor.poke(context())
+    trigger = LinqMessageTrigger(
+        linq_conn_id="linq_default",
+        line=emulator.lines[0],
+        since=EARLY,
+        poll_interval=0.05,
+        max_consecutive_failures=2,
+    )
+    event = asyncio.run(event_of(trigger))
+    assert (event["permanent"], event["polls"]) == (False, 2)
+    assert "HTTP 503" in event["error"]
+
+
+def test_a_message_that_was_found_and_may_not_be_read_is_no_message_that_is_gone(emulator: Emulator) -> None:
+    send(ANN)
+    message = inbound(emulator, ANN, "Hi")
+    emulator.control("POST", "faults", {"kind": "status", "path": "/messages/", "status": 403, "code": 2005})
+    sensor = LinqMessageSensor(task_id="s", from_handle=ANN, since=EARLY)
+    event = {"chat_id": "c", "message_id": message, "polls": 1, "waited": 1.0}
+    with pytest.raises(AirflowFailException, match="code 2005"):
+        sensor.execute_complete(context(), event)
+
+
+def test_a_delivery_that_the_triggerer_has_seen_is_the_result() -> None:
+    sensor = LinqDeliverySensor(task_id="s", message_id="m")
+    delivery = {
+        "message_id": "m",
+        "delivery_status": "delivered",
+        "sent_at": None,
+        "delivered_at": EARLY,
+        "read_at": None,
+    }
+    event = {"state": "reached", "delivery": delivery, "polls": 2, "waited": 3.0}
+    assert sensor.execute_complete(context(), event) == delivery
+
+
+def test_a_trigger_refuses_what_it_can_not_wait_for(emulator: Emulator) -> None:
+    event = asyncio.run(event_of(LinqDeliveryTrigger(linq_conn_id="linq_default", message_id="m", until="opened")))
+    assert event["permanent"]
+    assert event["error"] == "until: must be one of sent, delivered, read, got 'opened'"
 
 
 def test_an_interval_may_be_a_timedelta(emulator: Emulator) -> None:
