@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from airflow.sdk import BaseOperator, XComArg
@@ -12,6 +13,7 @@ from airflow.sdk.definitions._internal.expandinput import MappedArgument
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2.nativetypes import NativeEnvironment
+from pydantic import BaseModel
 
 from airflow_provider_linq._internal.version_compat import AirflowFailException
 
@@ -72,6 +74,8 @@ class SafeRendering(Templater):  # type: ignore[misc]
             if taken := sorted(data.intersection(self.author_only)):
                 raise AirflowFailException(f"{taken[0]}: must be written in the DAG file, got it from another task")
             template_fields = [name for name in template_fields if name not in data]
+            for name in template_fields:
+                setattr(self, name, _in_plain_form(getattr(self, name)))
             if getattr(self, "render_template_as_native_obj", None) is not None:
                 jinja_env = self.get_template_env()  # of the task; Airflow hands over that of the DAG
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
@@ -85,6 +89,21 @@ class SafeRendering(Templater):  # type: ignore[misc]
         if len(made) == 1 and (made[0] is None or isinstance(made[0], list | tuple | Mapping)):
             return made[0]
         return "".join(map(str, made))
+
+
+def _in_plain_form(value: Any) -> Any:
+    """Return a message or a part that is built already as what it is made of, which Airflow renders; else the value."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, list | tuple):
+        items: Any = [_in_plain_form(item) for item in value]
+    elif isinstance(value, dict):
+        items = {name: _in_plain_form(item) for name, item in value.items()}
+    else:
+        return value
+    # What has none of them stays the object that it is: Airflow knows by it what it must not render.
+    found, given = (items.values(), value.values()) if isinstance(value, dict) else (items, value)
+    return value if all(map(is_, found, given)) else items
 
 
 def resolved(value: Any, context: Context) -> Any:

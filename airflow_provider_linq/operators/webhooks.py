@@ -29,8 +29,8 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     Bring the webhook subscription for a URL to what it should be: create, update or delete it.
 
     Safe to retry and to run on a schedule: a subscription is found by its URL, and one
-    that the platform has disabled, after deliveries that failed for long, is enabled again. Further events that it has,
-    and routing headers, are left as they are. The result is a
+    that the platform has disabled, after deliveries that failed for long, is enabled again. Further events and lines
+    that it has, and routing headers, are left as they are, also where another one is made. The result is a
     :class:`~airflow_provider_linq.results.WebhookSubscriptionResult`.
 
     The platform shows the signing secret once, when a subscription is created. It goes into an Airflow Variable, as
