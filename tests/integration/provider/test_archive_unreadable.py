@@ -19,7 +19,7 @@ from airflow_provider_linq._internal.version_compat import AirflowFailException
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.sensors.linq import LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
-from linq_webhooks.archive import ArchiveError, StoredEvent, open_archive
+from linq_webhooks.archive import ArchiveError, open_archive
 from linq_webhooks.sinks.database import DatabaseArchive
 from tests.integration.provider.test_archive_watch import (
     ANN,
@@ -54,18 +54,18 @@ def sensor(webhooks: ArchivedWebhooks, sender: str, **more: Any) -> LinqMessageS
     )
 
 
-def of_a_later_version(patch: pytest.MonkeyPatch, message_id: str) -> None:
+def of_a_later_version(tmp_path: Path, message_id: str) -> None:
     """Let the event of a message be written as a later version would write it."""
-    row_of = DatabaseArchive._row_of
-
-    def written(self: DatabaseArchive, event: StoredEvent) -> dict[str, Any]:
-        return {**row_of(self, event), **({"format": 2} if message_id.encode() in event.body else {})}
-
-    patch.setattr(DatabaseArchive, "_row_of", written)
+    with closing(sqlite3.connect(tmp_path / "archive.db")) as database, database:
+        database.execute(
+            "create trigger later after insert on linq_webhook_events "
+            f"when instr(cast(new.body as text), '{message_id}') begin "
+            "update linq_webhook_events set format = 2 where event_id = new.event_id; end"
+        )
 
 
 def test_a_watcher_gets_what_comes_before_an_event_of_a_later_version(
-    emulator: Emulator, webhooks: ArchivedWebhooks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    emulator: Emulator, webhooks: ArchivedWebhooks, tmp_path: Path
 ) -> None:
     in_use(webhooks)
 
@@ -73,7 +73,7 @@ def test_a_watcher_gets_what_comes_before_an_event_of_a_later_version(
         watching = Watching(AssetStore(), webhooks.url)
         async with watching:
             sent = [await inbound(emulator), await inbound(emulator, BOB)]
-            of_a_later_version(monkeypatch, sent[1])
+            of_a_later_version(tmp_path, sent[1])
             webhooks.store()
             await watching.has(sent[0])
             with closing(sqlite3.connect(tmp_path / "archive.db")) as database, database:
@@ -84,13 +84,15 @@ def test_a_watcher_gets_what_comes_before_an_event_of_a_later_version(
 
 
 def test_a_sensor_says_what_it_can_not_read_and_finds_what_is_before(
-    emulator: Emulator, webhooks: ArchivedWebhooks, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, webhooks: ArchivedWebhooks, tmp_path: Path
 ) -> None:
+    in_use(webhooks)
+
     async def come() -> list[str]:
         return [await inbound(emulator), await inbound(emulator, BOB)]
 
     ids = asyncio.run(come())
-    of_a_later_version(monkeypatch, ids[1])
+    of_a_later_version(tmp_path, ids[1])
     webhooks.store()
     found = sensor(webhooks, ANN).poke(context())
     assert found

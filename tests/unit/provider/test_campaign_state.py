@@ -127,6 +127,15 @@ def test_a_claim_that_was_not_used_is_released_and_one_that_was_is_not() -> None
     assert after(Requested(T0), Released(), job=claimed()).state in OPEN
 
 
+@pytest.mark.parametrize("event", [RateLimited(ERROR, True), NoAnswer(ERROR, True, T0 + timedelta(hours=3))])
+def test_a_doubt_counts_from_the_request_and_not_from_the_claim(event: Event) -> None:
+    """Who is claimed may wait for a turn for long; what was asked to wait may have been accepted, too."""
+    asked_at = T0 + timedelta(hours=2)
+    job = transition(transition(claimed(), Requested(asked_at)), event)
+    assert job.in_doubt_since == asked_at
+    assert job.last_request_at == (event.at if isinstance(event, NoAnswer) else asked_at)
+
+
 @pytest.mark.parametrize("state", sorted(SETTLED))
 def test_nothing_follows_on_a_settled_state(state: RecipientState) -> None:
     job = claimed()._replace(state=state)
