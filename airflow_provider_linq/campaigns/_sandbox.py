@@ -60,6 +60,11 @@ _METHODS: Final[Mapping[type, frozenset[str]]] = {
     timedelta: frozenset(("total_seconds", "total_days", "total_hours", "total_minutes")),
 }
 
+#: What Python shows as programmers write it.
+_NO_TEXT: Final = (bytes, bytearray, memoryview, list, tuple, set, frozenset, range, Mapping, Iterator)
+#: The filters that make text of one value.
+_TEXT_FILTERS: Final = frozenset(("capitalize", "format", "lower", "replace", "string", "title", "trim", "upper"))
+
 _WIDE: Final = re.compile(r"\d{4}|\*|\{[^{}]*\{")
 
 _steps: ContextVar[list[int] | None] = ContextVar("linq_template_steps", default=None)
@@ -89,7 +94,7 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
             for name, made in airflows.items()
             if name in _FILTERS or name in own or name not in jinja2.filters.FILTERS
         }
-        self.filters.update(_counted=_counted, _sized=_sized)
+        self.filters.update(_counted=_counted, _sized=_sized, _text_of=_text_of)
         macros = (dag.user_defined_macros or {}) if dag is not None else {}
         functions = {name: made for name, made in macros.items() if callable(made) and not isinstance(made, type)}
         data = {name: found for name, made in macros.items() if (found := plain(made)) is not None}
@@ -142,6 +147,8 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         _count(1)
         if operator == "%" and isinstance(left, str):
             _check_format(left)
+            for one in right if isinstance(right, tuple) else (right,):
+                _refuse_objects(one)
         elif operator == "**":
             _check_number(left)
             if abs(right) > _WIDTH or (isinstance(left, int) and left.bit_length() * abs(right) > SIZE):
@@ -164,6 +171,7 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
             _check_format(value.__self__)
             for one in (*args, *kwargs.values()):
                 _check_number(one)
+                _refuse_objects(one)
             return made(*args, **kwargs)
 
         guarded.is_guarded = True  # type: ignore[attr-defined]
@@ -205,7 +213,9 @@ def _filter(name: str, value: nodes.Node) -> nodes.Filter:
 
 
 def _wrap_concatenations(node: nodes.Node) -> None:
-    """Let `_sized` see what each ``~`` makes."""
+    """Let `_sized` see what each ``~`` makes, and `_text_of` what of."""
+    if isinstance(node, nodes.Concat):
+        node.nodes = [_filter("_text_of", one) for one in node.nodes]
     for name, value in node.iter_fields():
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, nodes.Node):
@@ -238,12 +248,35 @@ def _range(*args: int) -> range:
 
 
 def _finalized(value: Any) -> Any:
-    """Count what is written into a message, and refuse None there, as for a gap deep in a value of the row."""
-    if value is None:
-        raise jinja2.UndefinedError("an expression is None")
-    text = value if isinstance(value, str) else str(_sized(value))
+    """Count what is written into a message."""
+    text = str(_text_of(value))
     _count(1 + len(text) // 100)
     return value
+
+
+def _text_of(value: Any) -> Any:
+    """Refuse what must not be written into a message: None, as for a gap deep in a value of the row, and objects."""
+    if value is None:
+        raise jinja2.UndefinedError("an expression is None")
+    _refuse_objects(value)
+    return _sized(value)
+
+
+def _refuse_objects(value: Any) -> None:
+    """
+    Refuse what Python has words for, but people have not: ``<built-in method upper of str object at 0x7f…>``.
+
+    A method without its parentheses, a list or a filter without ``| join``, a column of bytes, or the row itself would
+    go out to everybody in that form.
+    """
+    if isinstance(value, str | jinja2.Undefined):
+        return
+    kind: Any = type(value)
+    is_nameless = kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+    if callable(value) or is_nameless or isinstance(value, _NO_TEXT):
+        raise jinja2.UndefinedError(
+            f"an expression is no text but a {kind.__name__}: a method needs its (), and a list | join(', ')"
+        )
 
 
 def _sized(value: Any) -> Any:
@@ -295,6 +328,9 @@ def _guarded(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
         own, values = (args[:1], args[1:]) if is_given_more else ((), args)
         if name == "join":
             values = (_joinable(values[0], str(kwargs.get("d", values[1] if len(values) > 1 else ""))), *values[1:])
+        if name in _TEXT_FILTERS:
+            for one in (*values, *kwargs.values()):
+                _refuse_objects(one)
         _check_arguments(name, values, kwargs)
         return _sized(made(*own, *values, **kwargs))
 
@@ -305,6 +341,7 @@ def _joinable(values: Iterable[Any], separator: str) -> list[Any]:
     """Return what is to be joined, if that is not too long."""
     found, length = [], 0
     for value in values:
+        _refuse_objects(value)
         length += len(separator) + (len(value) if isinstance(value, str) else 1)
         if length > SIZE:
             raise SecurityError("a value in the making is too long")

@@ -358,6 +358,22 @@ def test_a_row_that_can_not_be_read_is_one_row(tmp_path: Path) -> None:
     assert [type(row) for row in found] == [dict, BadRow, BadRow, BadRow, dict]
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (f'{{"to": "{ANN}", "name": "Ann", "to": "{BOB}"}}', "to"),
+        (f'{{"name": "Ann", "to": "{ANN}", "name": "Bob"}}', "name"),
+        (f'{{"to": "{ANN}", "address": {{"city": "Bern", "city": "Rome"}}}}', "city"),
+    ],
+)
+def test_a_row_with_two_values_of_one_name_is_one_row_that_can_not_be_read(
+    tmp_path: Path, line: str, name: str
+) -> None:
+    path = tmp_path / "people.jsonl"
+    path.write_text(f'{line}\n{{"to": "{BOB}"}}\n')
+    assert read(path=path) == [BadRow(f"row: must have each name once, got {name!r} twice"), {"to": BOB}]
+
+
 def test_a_parquet_file_that_is_larger_in_memory_than_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "people.parquet"
     column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 300), pyarrow.array(["x" * 1_000_000]))

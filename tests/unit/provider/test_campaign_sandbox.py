@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pendulum
 import pytest
@@ -25,6 +26,9 @@ ROW = {
     "function": os.system,
     "huge": Decimal("1E+999999"),
     "long": "x" * 9_000,
+    "bytes": b"Ann",
+    "view": memoryview(b"Ann"),
+    "object": object(),
 }
 
 
@@ -85,6 +89,47 @@ def test_what_messages_are_made_of(text: str, made: str) -> None:
 def test_what_is_no_data_is_out_of_reach(text: str) -> None:
     with pytest.raises(InvalidRequestError, match="^message"):
         render(text, params={}, values={"macros": os})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ row.name.upper }}",
+        "{{ row.name.upper ~ '!' }}",
+        "{{ row.name.upper | lower }}",
+        "{{ row.day.isoformat | string }}",
+        "{{ '%s' | format(row.name.upper) }}",
+        "{{ '%s' % row.name.upper }}",
+        "{{ '{}'.format(row.name.upper) }}",
+        "{{ [row.name.upper] | join }}",
+        "{{ row }}",
+        "{{ row['items'] }}",
+        "{{ row['items'] | map('upper') }}",
+        "{{ row['items'] | reverse }}",
+        "{{ row['items'] | batch(2) }}",
+        "{{ row.bytes }}",
+        "{{ row.bytes | upper }}",
+        "{{ row.view }}",
+        "{{ row.object }}",
+        "{{ row.function }}",
+        "{{ range }}",
+        "{{ range(3) }}",
+        "{{ values }}",
+        "{% for x in range(3) %}{{ loop }}{% endfor %}",
+        "{% macro hi() %}Hi{% endmacro %}{{ hi }}",
+        "{{ values.nobody ~ '!' }}",
+    ],
+)
+def test_nobody_gets_what_only_programmers_can_read(text: str) -> None:
+    rule = r"^message: an expression is (None|no text but a \w+: a method needs its \(\), and a list \| join\(', '\))$"
+    with pytest.raises(InvalidRequestError, match=rule):
+        render(text, params={}, values={"nobody": None})
+
+
+@pytest.mark.parametrize("value", [UUID(int=5), 3, 2.5, Decimal("10.00"), True, date(2026, 3, 1), timedelta(days=1)])
+def test_what_has_words_of_its_own_is_written(value: Any) -> None:
+    make = compiled("{{ row.x }} {{ row.x ~ '' }}", MessageEnvironment(None), {}, {})
+    assert make({"x": value}) == f"{value} {value}"
 
 
 @pytest.mark.parametrize(
