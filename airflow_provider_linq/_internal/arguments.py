@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import get_args
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any, Final, get_args
 
 from airflow.sdk.timezone import convert_to_utc, parse
 
 from linq_client import InvalidRequestError
+
+#: The longest span of an argument: no time that is reckoned with it is beyond the last year, and every clock waits it.
+_LONGEST: Final = timedelta(days=36_500)
 
 
 def check_choice(field: str, value: str, choices: object) -> None:
@@ -66,18 +72,32 @@ def flag_argument(value: bool | str, field: str) -> bool:
     return found
 
 
+def check_flag(field: str, value: object) -> None:
+    """
+    Refuse an argument that is neither True nor False, when the DAG is parsed: the text "false" would count as true.
+
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{field} must be True or False, got {value!r}")
+
+
 def as_timedelta(value: timedelta | float, field: str) -> timedelta:
     """
     Return a span of time that may be given in seconds.
 
-    :raises ValueError: in Airflow's way, so that the DAG shows an import error: the value is none.
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error: the value is none, or no moment is so
+        far from now.
     """
-    if isinstance(value, timedelta):
-        return value
-    try:
-        return timedelta(seconds=value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{field} must be a timedelta or a number of seconds, got {value!r}") from None
+    span = value
+    if not isinstance(span, timedelta):
+        try:
+            span = timedelta(seconds=_plain_number(value))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{field} must be a timedelta or a number of seconds, got {value!r}") from None
+    if not timedelta(0) <= span <= _LONGEST:
+        raise ValueError(f"{field} must be from 0 to {_LONGEST.days:,} days, got {value!r}")
+    return span
 
 
 def positive_timedelta(value: timedelta | float, field: str) -> timedelta:
@@ -87,7 +107,7 @@ def positive_timedelta(value: timedelta | float, field: str) -> timedelta:
     :raises ValueError: in Airflow's way, so that the DAG shows an import error.
     """
     span = as_timedelta(value, field)
-    if span <= timedelta(0):
+    if not span:
         raise ValueError(f"{field} must be above 0, got {value!r}")
     return span
 
@@ -99,19 +119,34 @@ def seconds_between_polls(value: timedelta | float) -> float:
     :raises ValueError: in Airflow's way, so that the DAG shows an import error: polls would follow without a pause.
     """
     span = positive_timedelta(value, "poll_interval")
-    return span.total_seconds() if isinstance(value, timedelta) else value
+    return span.total_seconds() if isinstance(value, timedelta) else _plain_number(value)
 
 
-def check_number(field: str, value: object, kind: type[int] | type[float], least: int) -> None:
+def number_argument(field: str, value: Any, kind: type[int] | type[float], least: int) -> float:
     """
-    Refuse an argument that is no number, when the DAG is parsed.
+    Return an argument that is a number, also one of NumPy or a Decimal, as Python's own.
 
     :param kind: ``int`` for a whole number.
-    :raises ValueError: in Airflow's way, so that the DAG shows an import error.
+    :raises ValueError: in Airflow's way, so that the DAG shows an import error: it is none, or too low.
     """
-    types = (int,) if kind is int else (int, float)
-    if isinstance(value, bool) or not isinstance(value, types) or not value >= least:  # NaN is not above anything
+    try:
+        number = _plain_number(value)
+    except TypeError:
+        number = math.nan
+    if not number >= least or (kind is int and not isinstance(number, int)):  # NaN is not above anything
         raise ValueError(f"{field} must be {'a whole number, ' if kind is int else ''}{least} or more, got {value!r}")
+    return number
+
+
+def _plain_number(value: Any) -> float:
+    """Return a number as an int or a float of Python's, which can be stored; a truth value is none."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError("no number")
 
 
 def datetime_argument(value: datetime | str, field: str) -> datetime:

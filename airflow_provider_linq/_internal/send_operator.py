@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_linq._internal.arguments import check_choice, seconds_between_polls
+from airflow_provider_linq._internal.arguments import check_choice, check_flag, seconds_between_polls
 from airflow_provider_linq._internal.destination import Destination
 from airflow_provider_linq._internal.durable import MESSAGE
 from airflow_provider_linq._internal.fail_fast import OnOptOut, fail_fast, refusal
@@ -49,6 +49,7 @@ class SendOperator(LinqOperator, ABC):
         check_choice("on_opt_out", on_opt_out, OnOptOut)
         check_choice("on_clear", on_clear, OnClear)
         check_not_after(not_after)
+        check_flag("deferrable", deferrable)
         self.message = message
         self.idempotency_key = idempotency_key
         self.files_under = files_under

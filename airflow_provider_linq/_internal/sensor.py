@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
-from airflow_provider_linq._internal.arguments import GivenArguments
+from airflow_provider_linq._internal.arguments import GivenArguments, as_timedelta, check_flag
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.rendering import SafeRendering
 from airflow_provider_linq._internal.version_compat import (
@@ -55,6 +55,9 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
         **kwargs: Any,
     ) -> None:
         super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        check_flag("deferrable", deferrable)
+        for name in ("timeout", "poke_interval"):
+            as_timedelta(getattr(self, name), name)
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
         self._given = GivenArguments(self, ())

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
+from airflow_provider_linq._internal.arguments import number_argument
 from airflow_provider_linq.campaigns._shards import Shard
 
 #: What the platform recommends at most for a line and day, in both directions together.
@@ -48,8 +49,12 @@ class RateLimits:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if value is not None and not value > 0:
+            if value is None:
+                continue
+            number = number_argument(limit.name, value, float, 0)
+            if not number:
                 raise ValueError(f"{limit.name} must be above 0, or None for no limit, got {value!r}")
+            object.__setattr__(self, limit.name, number)
 
     def in_words(self) -> str:
         """Return the limits as a phrase, nothing if there is none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from airflow_provider_linq._internal.arguments import check_choice, check_number, positive_timedelta
+from airflow_provider_linq._internal.arguments import check_choice, check_flag, number_argument, positive_timedelta
 from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq._internal.not_after import NotAfter, check_not_after
 from airflow_provider_linq._internal.rendering import is_template
@@ -48,8 +48,10 @@ class DeliveryReport:
     poll_interval: timedelta | float = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.delivered_share, int | float) or not 0 < self.delivered_share <= 1:
+        share = number_argument("delivered_share", self.delivered_share, float, 0)
+        if not 0 < share <= 1:
             raise ValueError(f"delivered_share must be above 0 and at most 1, got {self.delivered_share!r}")
+        object.__setattr__(self, "delivered_share", share)
         positive_timedelta(self.timeout, "timeout")
         positive_timedelta(self.poll_interval, "poll_interval")
 
@@ -103,6 +105,14 @@ class Campaign:
     message_is_data: bool = False
     linq_conn_id: str = LinqHook.default_conn_name
 
+    def __post_init__(self) -> None:
+        numbers = {"concurrency": number_argument("concurrency", self.concurrency, int, 1)}
+        numbers["max_failures"] = number_argument("max_failures", self.max_failures, float, 0)
+        if self.max_invalid is not None:
+            numbers["max_invalid"] = number_argument("max_invalid", self.max_invalid, float, 0)
+        for name, number in numbers.items():
+            object.__setattr__(self, name, number)
+
     def check_arguments(self) -> None:
         """
         Refuse what can't be right whatever the templates render to, so that the DAG shows an import error.
@@ -110,7 +120,8 @@ class Campaign:
         :raises ValueError: an argument is out of range, or goes with none of the others.
         """
         check_choice("on_invalid", self.on_invalid, OnInvalid)
-        check_number("concurrency", self.concurrency, int, 1)
+        check_flag("groups", self.groups)
+        check_flag("resend_failed", self.resend_failed)
         if isinstance(self.rows, Iterator):  # they are read again after each wait and in each try
             raise ValueError(f"rows must be a list, which can be read more than once, got {type(self.rows).__name__}")
         if isinstance(self.suppression, Iterator):
@@ -119,9 +130,6 @@ class Campaign:
             )
         if self.suppression_conn_id is not None and self.suppression_sql is None:
             raise ValueError("suppression_conn_id goes with suppression_sql")
-        check_number("max_failures", self.max_failures, float, 0)
-        if self.max_invalid is not None:
-            check_number("max_invalid", self.max_invalid, float, 0)
         if self.max_invalid is not None and self.on_invalid == "fail":
             raise ValueError("max_invalid goes with on_invalid='skip'")
         if self.send_window is not None:

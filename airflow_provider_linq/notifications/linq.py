@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseNotifier
 
-from airflow_provider_linq._internal.arguments import as_timedelta, is_nothing
+from airflow_provider_linq._internal.arguments import is_nothing, positive_timedelta
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.idempotency import derive_key, instance_key
 from airflow_provider_linq._internal.polling import describe, in_thread, with_present_key
@@ -89,7 +89,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
         self.to = to
         self.from_ = from_
         self.linq_conn_id = linq_conn_id
-        self.timeout = as_timedelta(timeout, "timeout")
+        self.timeout = positive_timedelta(timeout, "timeout")
 
     @cached_property
     def hook(self) -> LinqHook:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from airflow_provider_linq._internal.arguments import as_timedelta
+from airflow_provider_linq._internal.arguments import positive_timedelta
 from airflow_provider_linq._internal.branching import BranchingOperator
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -113,7 +113,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
             raise ValueError(f"answers must have words that differ by more than case, got {list(answers)}")
         self.answers = dict(answers)
         self.otherwise = otherwise
-        self.timeout = as_timedelta(timeout, "timeout")
+        self.timeout = positive_timedelta(timeout, "timeout")
         self.to = to
         self.chat_id = chat_id
         self.from_ = from_

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from airflow_provider_linq._internal.arguments import GivenArguments, flag_argument
+from airflow_provider_linq._internal.arguments import GivenArguments, check_flag, flag_argument
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.not_after import NotAfter
 from airflow_provider_linq._internal.rendering import SafeRendering, arguments_from_data, resolved
@@ -209,6 +209,7 @@ class LinqSendCampaignOperator(SafeRendering, BaseOperator):
         self.shard = shard
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
+        check_flag("deferrable", deferrable)
         self._is_stopped = False
         self._given = GivenArguments(self, self.template_fields)
         self._campaign(is_dry_run=False).check_arguments()

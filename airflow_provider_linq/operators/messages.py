@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_linq._internal.arguments import as_timedelta, check_choice
+from airflow_provider_linq._internal.arguments import as_timedelta, check_choice, check_flag
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.fail_fast import fail_fast
@@ -47,6 +47,7 @@ class _DeliveryOperator(SendOperator):
         self.wait_for_delivery = wait_for_delivery
         self.delivery_timeout = as_timedelta(delivery_timeout, "delivery_timeout")
         self.failure_grace = as_timedelta(failure_grace, "failure_grace")
+        check_flag("resend_failed", resend_failed)
         self.resend_failed = resend_failed
 
     @property

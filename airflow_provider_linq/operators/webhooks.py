@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from airflow_provider_linq._internal.arguments import check_choice
+from airflow_provider_linq._internal.arguments import check_choice, check_flag
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
 from airflow_provider_linq._internal.secret_variable import Owner, SecretVariable, StoredSecrets
@@ -75,6 +75,7 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     ) -> None:
         super().__init__(**kwargs)
         check_choice("state", state, State)
+        check_flag("replace_unknown", replace_unknown)
         self.target_url = target_url
         self.secret_variable = secret_variable
         self.subscribed_events = subscribed_events
@@ -86,6 +87,8 @@ class LinqWebhookSubscriptionOperator(LinqOperator):
     def execute(self, context: Context) -> WebhookSubscriptionResult:
         with fail_fast():
             self.check_given()
+            if self.phone_numbers is not None and not self.phone_numbers:
+                raise InvalidRequestError("phone_numbers: must name a line, or be left out for all lines, got none")
             owner = Owner(pinned(self.target_url), self.linq_conn_id)
             store = None if self.secret_variable is None else SecretVariable(self.secret_variable)
             if self.state == "absent":

@@ -19,7 +19,13 @@ from airflow_provider_linq._internal.archive import (
     position_since,
     read_batch,
 )
-from airflow_provider_linq._internal.arguments import GivenArguments, as_timedelta, check_choice, datetime_argument
+from airflow_provider_linq._internal.arguments import (
+    GivenArguments,
+    as_timedelta,
+    check_choice,
+    check_flag,
+    datetime_argument,
+)
 from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryState, DeliveryWatch, Until
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import InboundReader
@@ -116,6 +122,7 @@ class LinqMessageSensor(LinqSensor):
             check_archive_url(webhook_archive)
         if isinstance(text_matches, str) and not is_template(text_matches):
             TextSearch(text_matches)  # a DAG with a pattern that can't be searched is not imported
+        check_flag("include_text", include_text)
         self.chat_id = chat_id
         self.from_handle = from_handle
         self.line = line

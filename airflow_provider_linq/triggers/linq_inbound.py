@@ -12,7 +12,7 @@ from typing import Any, Final
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_linq._internal.archive import check_archive_url
-from airflow_provider_linq._internal.arguments import seconds_between_polls
+from airflow_provider_linq._internal.arguments import check_flag, seconds_between_polls
 from airflow_provider_linq._internal.durable import FormatError
 from airflow_provider_linq._internal.inbound_cursor import Cursor
 from airflow_provider_linq._internal.inbound_watch import ApiWatch, ArchiveWatch, Watch
@@ -20,6 +20,7 @@ from airflow_provider_linq._internal.message_filter import MessageFilter
 from airflow_provider_linq._internal.polling import LEAST_INTERVAL, Failures, describe
 from airflow_provider_linq._internal.version_compat import asset_state_stores
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
+from linq_client import InvalidRequestError
 
 __all__ = ["LinqInboundMessageTrigger"]
 
@@ -28,6 +29,15 @@ CURSOR: Final = "linq_inbound"
 #: Seconds between two polls: the API is asked by requests, an archive is read.
 _API_INTERVAL: Final = 30
 _ARCHIVE_INTERVAL: Final = 2
+
+
+class TriggerArgumentError(InvalidRequestError, TypeError):
+    """
+    An argument can't be what it is.
+
+    In a DAG file it is a ValueError, as everywhere. A triggerer that makes the trigger again from what another version
+    of this provider has stored would end on that, with all that it runs: for it, this is the TypeError that it takes.
+    """
 
 
 class LinqInboundMessageTrigger(BaseEventTrigger):
@@ -81,9 +91,13 @@ class LinqInboundMessageTrigger(BaseEventTrigger):
         self.text_matches = text_matches
         self.include_text = include_text
         default = _API_INTERVAL if webhook_archive is None else _ARCHIVE_INTERVAL
-        self.poll_interval = default if poll_interval is None else seconds_between_polls(poll_interval)
-        # Before the URL is stored with the asset.
-        self.webhook_archive = None if webhook_archive is None else check_archive_url(webhook_archive)
+        try:
+            check_flag("include_text", include_text)
+            self.poll_interval = default if poll_interval is None else seconds_between_polls(poll_interval)
+            # Before the URL is stored with the asset.
+            self.webhook_archive = None if webhook_archive is None else check_archive_url(webhook_archive)
+        except ValueError as error:
+            raise TriggerArgumentError(str(error)) from None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         arguments = {

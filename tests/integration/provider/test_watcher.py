@@ -6,9 +6,12 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.models.trigger import Trigger
 
 from airflow_provider_linq._internal import inbound
 from airflow_provider_linq._internal.inbound_cursor import OVERLAP, STORED_MESSAGES, Cursor
@@ -278,6 +281,28 @@ def test_a_watcher_says_which_time_it_missed(api: HostileAPI, capsys: pytest.Cap
     assert out.count("Nobody looked for longer than the platform keeps messages") == 1
     assert out.count("there is no cursor yet") == 1
     assert out.count("from the stored cursor on") == 2
+
+
+@pytest.mark.parametrize("stored", [{"poll_interval": 0}, {"webhook_archive": ""}, {"include_text": "yes"}])
+def test_what_another_version_has_stored_ends_its_trigger_and_not_the_triggerer(stored: dict[str, Any]) -> None:
+    path, arguments = LinqInboundMessageTrigger().serialize()
+    runner = TriggerRunner()
+    for number, given in enumerate(({**arguments, **stored}, arguments), start=1):
+        kwargs = Trigger.encrypt_kwargs(given)
+        workload: Any = SimpleNamespace(id=number, classpath=path, encrypted_kwargs=kwargs, ti=None, dag_data=None)
+        workload.timeout_after = workload.watched_assets = None
+        runner.to_create.append(workload)
+
+    async def create() -> list[int]:
+        await runner.create_triggers()
+        for one in runner.triggers.values():
+            one["task"].cancel()
+        return list(runner.triggers)
+
+    assert asyncio.run(create()) == [2]
+    ((failed, error),) = runner.failed_triggers
+    assert failed == 1
+    assert next(iter(stored)) in str(error)
 
 
 def test_a_cursor_stays_small_and_a_restart_announces_little_twice() -> None:

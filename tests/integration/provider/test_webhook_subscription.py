@@ -111,6 +111,7 @@ def test_a_variable_that_is_read_from_elsewhere_is_refused_before_anything_is_cr
         ({"secret_variable": "linq_key"}, 'with the word "secret" in it'),
         ({"target_url": "ftp://example.com"}, "target URL: must be an https URL"),
         ({"phone_numbers": ["me"]}, "phone_numbers: must be"),
+        ({"phone_numbers": []}, "phone_numbers: must name a line"),
     ],
 )
 def test_what_is_wrong_is_refused_before_any_request(offline: None, arguments: dict[str, Any], message: str) -> None:
