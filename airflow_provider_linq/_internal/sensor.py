@@ -21,6 +21,7 @@ from airflow_provider_linq._internal.version_compat import (
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
+    TaskDeferralTimeout,
     conf,
 )
 from airflow_provider_linq.hooks.linq import LinqHook
@@ -88,7 +89,7 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
             self._began = time.monotonic()
             if not self.deferrable:
                 return super().execute(context)
-            found = self._first_poke(context)
+            found = self._poke_once(context)
             if found:
                 return found.xcom_value
             return self.defer(
@@ -97,9 +98,18 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         with self._only_time_skips():
-            return super().resume_execution(next_method, next_kwargs, context)
+            try:
+                return super().resume_execution(next_method, next_kwargs, context)
+            except Exception as error:
+                if not _came_of(error, TaskDeferralTimeout):
+                    raise
+                # No trigger ran until its deadline, so nobody has looked at the end.
+                found = self._poke_once(context)
+                if not found:
+                    raise
+                return found.xcom_value
 
-    def _first_poke(self, context: Context) -> PokeReturnValue:
+    def _poke_once(self, context: Context) -> PokeReturnValue:
         try:
             return self.poke(context)
         except (AirflowFailException, AirflowSkipException):
@@ -158,3 +168,9 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
             "deadline": format_datetime(now + timedelta(seconds=self.timeout)),
             "max_consecutive_failures": None if self.silent_fail else MAX_CONSECUTIVE_FAILURES,
         }
+
+
+def _came_of(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error is not None

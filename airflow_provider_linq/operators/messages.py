@@ -17,7 +17,7 @@ from airflow_provider_linq._internal.destination import Destination, destination
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.idempotency import recipient_fingerprint
 from airflow_provider_linq._internal.send_operator import SendOperator
-from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
+from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException, TaskDeferralTimeout
 from airflow_provider_linq.results import SendResult
 from airflow_provider_linq.triggers.linq import LinqDeliveryTrigger, raise_for_event
 from linq_client import MessageLike
@@ -59,16 +59,16 @@ class _DeliveryOperator(SendOperator):
             return result
         return self._await_delivery(self.wait_for_delivery, result)
 
-    def _await_delivery(self, until: Until, result: SendResult) -> SendResult:
-        """Wait on the worker, or in a triggerer, until the message has come so far."""
+    def _await_delivery(self, until: Until, result: SendResult, *, is_over: bool = False) -> SendResult:
+        """Wait on the worker, or in a triggerer, until the message has come so far; if it is over, look once."""
         watch = DeliveryWatch(str(result["message_id"]), until, self.failure_grace)
-        deadline = time.monotonic() + self.delivery_timeout.total_seconds()
+        deadline = time.monotonic() + (0 if is_over else self.delivery_timeout.total_seconds())
         while True:
             with fail_fast():
                 state, delivery = watch.poll(self.hook.client)
             if state is not DeliveryState.WAITING:
                 return self._after(result, state.value, delivery)
-            if self.deferrable:
+            if self.deferrable and not is_over:
                 self.defer(
                     trigger=LinqDeliveryTrigger(
                         linq_conn_id=self.linq_conn_id,
@@ -88,6 +88,16 @@ class _DeliveryOperator(SendOperator):
                     f"{self.delivery_timeout.total_seconds():g} seconds"
                 )
             time.sleep(self.poll_interval)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            record = self.store(context).record
+            if self.wait_for_delivery is None or record is None or record.result is None:
+                raise
+            # No trigger ran until its deadline, so nobody has looked at the end.
+            return self._await_delivery(self.wait_for_delivery, cast(SendResult, record.result), is_over=True)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""

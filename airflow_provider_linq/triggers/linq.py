@@ -8,6 +8,7 @@ exception in ``__init__`` ends the whole triggerer.
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
@@ -115,18 +116,21 @@ class _PollingTrigger(BaseTrigger):
         while event is None:
             wait, failed = self.poll_interval, None
             polls += 1
+            left = math.inf if deadline is None else _seconds_until(deadline)
+            # Only what is read at the deadline, or later, can say that nothing came until then.
+            is_over = left <= 0
+            shared_for = min(self.poll_interval * SHARED_FOR, -left if is_over else math.inf)
             try:
                 if watch is None:
                     watch = self.watch(hook)
                     until = self.deadline or "it comes"
                     self.log.info("Waiting for %s, every %g s, until %s", watch, self.poll_interval, until)
-                left = None if deadline is None else max(_seconds_until(deadline), _LAST_POLL)
-                event = await asyncio.wait_for(watch.poll(shared_for=self.poll_interval * SHARED_FOR), left)
+                longest = None if deadline is None else max(left, _LAST_POLL)
+                event = await asyncio.wait_for(watch.poll(shared_for=shared_for), longest)
                 failures.reset()
             except Exception as error:
                 failed, wait = error, failures.add(error)
                 hook.forget_connection()
-            is_over = deadline is not None and _seconds_until(deadline) <= 0
             if failed is not None:
                 permanent = isinstance(failed, LinqError) and failed.permanent
                 # Whoever could not look at the end does not know that nothing came.
@@ -138,8 +142,8 @@ class _PollingTrigger(BaseTrigger):
             if event is None and is_over:
                 event = {"timed_out": True, "waiting_for": str(watch or "a response")}
             if event is None:
-                left = wait if deadline is None else min(wait, _seconds_until(deadline))
-                await asyncio.sleep(max(left, LEAST_INTERVAL))
+                wait = wait if deadline is None else min(wait, _seconds_until(deadline))
+                await asyncio.sleep(max(wait, LEAST_INTERVAL))
         waited = (_now() - started).total_seconds()
         yield TriggerEvent({**event, "polls": polls, "waited": round(waited, 1)})  # type: ignore[no-untyped-call]
 

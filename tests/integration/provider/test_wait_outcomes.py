@@ -25,6 +25,7 @@ from airflow_provider_linq._internal.version_compat import (
 from airflow_provider_linq.hooks import linq as hooks
 from airflow_provider_linq.sensors.linq import LinqDeliverySensor, LinqMessageSensor
 from airflow_provider_linq.triggers.linq import LinqMessageTrigger
+from linq_client import LinqError
 from tests.integration.provider.test_waiting import event_of, resume
 from tests.integration.provider.test_watcher import AssetStore, Watching
 from tests.support.airflow import Run, context
@@ -132,6 +133,47 @@ def test_airflows_own_ends_of_a_deferral(api: HostileAPI, option: str) -> None:
     failed = AirflowSkipException if option == "never_fail" else TaskDeferralError
     with pytest.raises(failed):
         sensor.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["…"]}, context())
+
+
+@pytest.mark.parametrize("option", ["", "soft_fail", "never_fail"])
+def test_what_came_while_no_trigger_looked_is_found_at_the_end(api: HostileAPI, option: str) -> None:
+    """A triggerer may stand still until Airflow ends the deferral, or be at the moment between two polls."""
+    arguments: dict[str, Any] = {"task_id": "s", "deferrable": True, **({option: True} if option else {})}
+    wait = LinqMessageSensor(chat_id="c", since=EARLY, **arguments)
+    with pytest.raises(TaskDeferred):
+        wait.execute(context())
+    api.receive("c", "answer")
+    found = wait.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert found["message_id"] == "answer"
+    api.receive("c", "m", is_from_me=True, delivery_status="delivered")
+    delivered = LinqDeliverySensor(message_id="m", **arguments)
+    assert delivered.resume_execution("__fail__", {"error": "Trigger timeout"}, context())["message_id"] == "m"
+
+
+def test_whoever_can_not_look_at_the_end_does_not_know_that_nothing_came(api: HostileAPI) -> None:
+    sensor = LinqMessageSensor(task_id="s", chat_id="c", since=EARLY, soft_fail=True, deferrable=True)
+    outage(api)
+    with pytest.raises(LinqError) as raised:
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert not raised.value.permanent
+
+
+def test_what_comes_between_the_last_two_polls_is_found(api: HostileAPI) -> None:
+    """The poll at the deadline must not be content with the response to the one before, however new that is."""
+    sensor = LinqMessageSensor(
+        task_id="s", chat_id="c", since=EARLY, poke_interval=60, timeout=2, soft_fail=True, deferrable=True
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context())
+
+    async def wait() -> Any:
+        before = len(api.served)
+        task = asyncio.create_task(event_of(deferred.value.trigger))
+        await until(lambda: len(api.served) > before)
+        api.receive("c", "answer")
+        return await task
+
+    assert asyncio.run(wait())["message_id"] == "answer"
 
 
 @pytest.mark.parametrize("option", ["", "soft_fail"])

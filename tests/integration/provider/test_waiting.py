@@ -98,6 +98,18 @@ def test_a_delivery_that_does_not_come_in_time(emulator: Emulator) -> None:
         send(wait_for_delivery="sent", delivery_timeout=0.3)
 
 
+def test_a_delivery_that_no_trigger_has_seen_is_looked_for_at_the_end(emulator: Emulator) -> None:
+    given: dict[str, Any] = {"to": ANN, "message": "Hi", "wait_for_delivery": "delivered", "deferrable": True}
+    operator, store = LinqSendMessageOperator(task_id="t", **given), Store()
+    with pytest.raises(TaskDeferred):
+        operator.execute(context(store))
+    with pytest.raises(AirflowException, match="is pending, and not delivered"):
+        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context(store))
+    emulator.advance(600)
+    result = operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context(store))
+    assert result["delivery_status"] == "delivered"
+
+
 def test_sms_and_groups_end_at_sent(emulator: Emulator) -> None:
     emulator.control("POST", "handles", {"handle": ANN, "services": ["SMS"]})
     sent = [send(ANN), send([BOB, CAT])]
