@@ -59,16 +59,16 @@ class _DeliveryOperator(SendOperator):
             return result
         return self._await_delivery(self.wait_for_delivery, result)
 
-    def _await_delivery(self, until: Until, result: SendResult, *, is_over: bool = False) -> SendResult:
-        """Wait on the worker, or in a triggerer, until the message has come so far; if it is over, look once."""
+    def _await_delivery(self, until: Until, result: SendResult) -> SendResult:
+        """Wait on the worker, or in a triggerer, until the message has come so far."""
         watch = DeliveryWatch(str(result["message_id"]), until, self.failure_grace)
-        deadline = time.monotonic() + (0 if is_over else self.delivery_timeout.total_seconds())
+        deadline = time.monotonic() + self.delivery_timeout.total_seconds()
         while True:
             with fail_fast():
                 state, delivery = watch.poll(self.hook.client)
             if state is not DeliveryState.WAITING:
                 return self._after(result, state.value, delivery)
-            if self.deferrable and not is_over:
+            if self.deferrable:
                 self.defer(
                     trigger=LinqDeliveryTrigger(
                         linq_conn_id=self.linq_conn_id,
@@ -97,7 +97,12 @@ class _DeliveryOperator(SendOperator):
             if self.wait_for_delivery is None or record is None or record.result is None:
                 raise
             # No trigger ran until its deadline, so nobody has looked at the end.
-            return self._await_delivery(self.wait_for_delivery, cast(SendResult, record.result), is_over=True)
+            watch = DeliveryWatch(record.result["message_id"], self.wait_for_delivery, self.failure_grace)
+            with fail_fast():
+                state, delivery = watch.poll(self.hook.client)
+            if state is DeliveryState.WAITING:
+                raise
+            return self._after(cast(SendResult, record.result), state.value, delivery)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> SendResult:
         """Return from the triggerer."""

@@ -103,7 +103,7 @@ def test_a_delivery_that_no_trigger_has_seen_is_looked_for_at_the_end(emulator: 
     operator, store = LinqSendMessageOperator(task_id="t", **given), Store()
     with pytest.raises(TaskDeferred):
         operator.execute(context(store))
-    with pytest.raises(AirflowException, match="is pending, and not delivered"):
+    with pytest.raises(AirflowException, match="Trigger timeout"):
         operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context(store))
     emulator.advance(600)
     result = operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context(store))
