@@ -143,7 +143,7 @@ def ensure_subscription(
 ) -> Outcome:
     """Make sure that a subscription brings these events to a URL. Made again, it changes nothing.
 
-    Events that it has besides, and its routing headers, stay as they are.
+    Events and lines that it has besides, and its routing headers, stay as they are, also where another one is made.
 
     Args:
         client: of the account.
@@ -170,7 +170,7 @@ def ensure_subscription(
             target_url=target,
             subscribed_events=[*present.subscribed_events, *(e for e in events if e not in present.subscribed_events)],
             is_active=True,
-            phone_numbers=[] if phone_numbers is None else phone_numbers,
+            phone_numbers=_lines_with(present, phone_numbers) or [],
         )
         return Outcome(updated, "updated")
 
@@ -178,7 +178,7 @@ def ensure_subscription(
         return client.webhook_subscriptions.create(
             target,
             list(dict.fromkeys([*(present.subscribed_events if present else ()), *events])),
-            phone_numbers=phone_numbers,
+            phone_numbers=_lines_with(present, phone_numbers),
             routing_key_header=present.routing_key_header if present else None,
             routing_id_header=present.routing_id_header if present else None,
         )
@@ -192,9 +192,9 @@ def ensure_subscription(
         end_subscriptions(client, found)
         found = []
         made = create()
-    if not made.signing_secret:
-        raise SettingsError(f"subscription {made.id}: the API told no signing secret")
     try:
+        if not made.signing_secret:
+            raise SettingsError(f"subscription {made.id}: the API told no signing secret")
         keep_secret(made.id, made.signing_secret)
     except Exception:
         # Nobody could tell its deliveries genuine.
@@ -205,6 +205,13 @@ def ensure_subscription(
         raise
     end_subscriptions(client, found)
     return Outcome(made, "created")
+
+
+def _lines_with(present: WebhookSubscription | None, wanted: Sequence[str] | None) -> list[str] | None:
+    """Return the lines that a subscription covers, and those that are wanted; None for all."""
+    if wanted is None or (present is not None and not present.phone_numbers):
+        return None
+    return list(dict.fromkeys([*((present.phone_numbers or ()) if present else ()), *wanted]))
 
 
 def end_subscriptions(client: LinqClient, subscriptions: Iterable[WebhookSubscription]) -> None:

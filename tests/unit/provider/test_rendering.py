@@ -9,10 +9,11 @@ import pytest
 from airflow.sdk.definitions._internal.templater import Templater
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from airflow_provider_linq._internal.rendering import arguments_from_data
+from airflow_provider_linq._internal.rendering import _in_plain_form, arguments_from_data
 from airflow_provider_linq._internal.uploads import FileRules
+from airflow_provider_linq.notifications.linq import LinqNotifier
 from airflow_provider_linq.operators.messages import LinqSendMessageOperator
-from linq_client import InvalidRequestError
+from linq_client import InvalidRequestError, Message, Text, message_from
 from tests.support.airflow import load_dag
 
 ANN = "+12125550110"
@@ -38,6 +39,27 @@ def test_what_rendering_relies_on_in_airflow() -> None:
 
 def operator(message: Any, **arguments: Any) -> LinqSendMessageOperator:
     return LinqSendMessageOperator(task_id="t", to=ANN, message=message, **arguments)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(parts=("Hi {{ name }}",)),
+        [Text(value="Hi {{ name }}")],
+        (Text(value="Hi {{ name }}"),),
+        {"parts": [Text(value="Hi {{ name }}")]},
+    ],
+)
+def test_what_is_built_already_is_a_template_too(message: Any) -> None:
+    """A model is no text for Airflow: a person would get the template."""
+    for made in (operator(message), LinqNotifier(to=ANN, message=message)):
+        made.render_template_fields({"name": "{{ 7 }}"})
+        assert message_from(made.message) == Message(parts=("Hi {{ 7 }}",))
+
+
+def test_what_is_not_built_stays_the_object_that_it_is() -> None:
+    for message in (["Hi"], {"parts": ["Hi"]}, "Hi"):
+        assert _in_plain_form(message) is message
 
 
 @pytest.mark.parametrize("path", ["~/.ssh/id", "~root/.bashrc", " ~root/.bashrc", "a.png::file:///etc/passwd"])
