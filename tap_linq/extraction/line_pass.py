@@ -188,7 +188,10 @@ class LinePass:
         The first responses of a run are believed, as there is nothing to hold them against. If one of them was ahead,
         so would be the bookmark, and what came after the pass would lie before it.
         """
-        shown = self._session.client.server_time - timedelta(seconds=int(time.monotonic() - self._began_at))
+        if started <= self._start_by(self._session.client.server_time) + CLOCK_TOLERANCE:
+            return started
+        # The latest response can be an old one, where the loader takes its time: those that come now tell.
+        shown = self._start_by(self._session.confirmed_time(self._line))
         if started <= shown + CLOCK_TOLERANCE:
             return started
         log.warning(
@@ -198,6 +201,10 @@ class LinePass:
             format_datetime(shown),
         )
         return shown
+
+    def _start_by(self, now: datetime) -> datetime:
+        """Return when the pass began, if it is so late by the server's clock now."""
+        return now - timedelta(seconds=int(time.monotonic() - self._began_at))
 
     def _state_after(self, started: datetime) -> LineState:
         swept_at = started if self._plan.is_sweep else self._state.swept_at

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from linq_client.times import parse_datetime
+from tap_linq.extraction import line_pass
 from tap_linq.extraction.session import GapError
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, SECOND_LINE, history, inbound, run_tap, set_window, succeed
@@ -171,3 +174,16 @@ def test_a_clock_error_is_remembered_when_its_times_have_come(emulator: Emulator
     emulator.advance(3 * 365 * 24 * HOUR)
     (record,) = succeed(emulator, state=failed.state, **options).records("extraction_gaps")
     assert record["reason"] == "clock_error"
+
+
+def test_a_loader_that_takes_its_time_moves_no_bookmark_back(
+    emulator: Emulator, after_each_page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the end of the pass, its latest response is an old one."""
+    history(emulator, line=FIRST_LINE)
+    (chat,) = {row["chat_id"] for row in emulator.ledger()}
+    monkeypatch.setattr(line_pass, "time", SimpleNamespace(monotonic=lambda: emulator.now().timestamp()))
+    after_each_page(f"/v3/chats/{chat}/messages", lambda page: emulator.advance(600))
+    began = emulator.now()
+    output = succeed(emulator, phone_numbers=[FIRST_LINE])
+    assert parse_datetime(output.bookmarks()[FIRST_LINE]) == began
