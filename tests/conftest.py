@@ -24,7 +24,7 @@ settings.load_profile("gate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that run DAGs: they are run one after the other, and take longer than all that goes beside."""
+    """Begin with the files that run DAGs, one after the other: they take longer than all that goes on beside them."""
     items.sort(key=lambda item: not _runs_dags(item.path))
 
 
