@@ -66,8 +66,9 @@ class GapError(Exception):
 class EmittedMessages:
     """Which messages a run has emitted last, and as of when. Safe to use from several threads.
 
-    A message may be listed in two chats, as after a merge of groups, and a chat be read twice. Memory is bounded: what
-    was emitted more than `MAX_REMEMBERED` messages before comes once more, which loaders that update by key don't mind.
+    A message may be listed in two chats, as after a merge of groups, and a chat be read twice. What has the same id in
+    another chat, by its own word, is not taken for the same. Memory is bounded: what was emitted more than
+    `MAX_REMEMBERED` messages before comes once more, which loaders that update by key don't mind.
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,9 @@ class EmittedMessages:
     def new_of(self, messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Note messages, and return those that were not noted before, or have changed since."""
         digests = {
-            blake2b(f"{message['id']} {message.get('updated_at')}".encode(), digest_size=16).digest(): message
+            blake2b(
+                f"{message['id']} {message.get('chat_id')} {message.get('updated_at')}".encode(), digest_size=16
+            ).digest(): message
             for message in messages
         }
         with self._lock:

@@ -251,6 +251,17 @@ def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
     assert len(emitted) == len(set(emitted)) == 11
 
 
+def test_messages_of_two_chats_with_one_id_are_two(api: SmallAPI) -> None:
+    """Ids that count within a chat: what a table makes of them is its own affair, but none is left out here."""
+
+    def per_chat(message: dict[str, Any], number: int) -> None:
+        message.update(id=str(number % 10), updated_at=None)
+
+    with_ids(api, per_chat)
+    found = [(row["chat_id"], row["id"]) for row in run_api(api).records("messages")]
+    assert len(found) == len(set(found)) == 12
+
+
 def test_a_chat_without_an_id_does_not_hide_the_locations_of_others(api: SmallAPI) -> None:
     shared = {"type": "Feature", "geometry": None, "properties": {"handle": PERSON}}
     body = {"success": True, "data": {"type": "FeatureCollection", "features": [shared]}}
