@@ -49,11 +49,13 @@ class ChatOutcome:
     Attributes:
         messages: number of messages read.
         left_out: number of those without an id.
+        is_hollow: whether it has none, though it has changed so lately that one which changed it would still live.
     """
 
     chat_id: str
     messages: int = 0
     left_out: int = 0
+    is_hollow: bool = False
     signal: UpdatedAtSignal = UpdatedAtSignal.UNKNOWN
     error: LinqError | None = None
     gone: bool = False
@@ -125,6 +127,14 @@ class ChatReader:
                 raise
             outcome.gone = True
         outcome.signal = chat.signal((newest,))
+        outcome.is_hollow = not outcome.messages and not outcome.left_out and self._changed_lately(chat)
+
+    def _changed_lately(self, chat: ListedChat) -> bool:
+        """Whether a message that has moved `updated_at` of a chat would still live, by half of the window."""
+        window = self._session.settings.window
+        if chat.updated is None or chat.is_explained:
+            return False
+        return window is None or chat.updated > chat.listed - window.length / 2
 
     def _emit(self, pool: WorkerPool[Any], page: Page, wanted: list[dict[str, Any]]) -> None:
         """Hand over the records of those messages of a page that are wanted."""

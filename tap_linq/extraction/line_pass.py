@@ -56,6 +56,9 @@ SPARE_THREADS: Final = 2
 MESSAGE_STREAMS: Final = frozenset({"messages", "reactions", "attachments"})
 CHAT_STREAMS: Final = frozenset({"chats", "chat_participants"})
 
+#: Chats that have changed lately which, all without a message, are no accident: a few may be, as after an erasure.
+MIN_HOLLOW: Final = 5
+
 log = logging.getLogger(__name__)
 
 
@@ -111,7 +114,7 @@ class LinePass:
         self._reactions = ShownReactions(state.reactions)
         self._seen: SeenItems | None = None
         self._signals: set[UpdatedAtSignal] = set()
-        self._without_id = 0
+        self._without_id = self._hollow = 0
         # Chats whose records an incremental pass has emitted.
         self._emitted_chats: set[str] = set()
         kept = streams & (MESSAGE_STREAMS | CHAT_STREAMS)
@@ -279,6 +282,7 @@ class LinePass:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
         self._signals.add(outcome.signal)
+        self._hollow += outcome.is_hollow
         if outcome.left_out:
             log.warning(
                 "line %s: chat %s: %d messages without an id left out", self._line, outcome.chat_id, outcome.left_out
@@ -423,6 +427,13 @@ class LinePass:
             self._progress.messages,
             self._progress.emitted,
         )
+        if self._hollow >= MIN_HOLLOW and not self._progress.messages:
+            log.warning(
+                "line %s: %d chats have changed lately, and the API shows no message in any of them: may this key read "
+                "them?",
+                self._line,
+                self._hollow,
+            )
         if self._seen is not None:
             log.info(
                 "line %s: %d records are as they were emitted before; %d messages changed without a time that shows it",

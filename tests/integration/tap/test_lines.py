@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -249,6 +250,21 @@ def test_a_message_that_two_chats_show_comes_once(api: SmallAPI) -> None:
     emitted = run_api(api).ids()
     assert emitted.count(shared["id"]) == 1
     assert len(emitted) == len(set(emitted)) == 11
+
+
+@pytest.mark.parametrize("chats", [4, 5])
+def test_chats_that_change_and_show_no_message_are_named(chats: int, caplog: pytest.LogCaptureFixture) -> None:
+    """As with a key that may list chats, and not read them, by an API that has no word for that."""
+    with small_api(chats=chats, messages=0) as api:
+        assert run_api(api).error is None
+    assert ("5 chats have changed lately, and the API shows no message" in caplog.text) is (chats == 5)
+
+
+def test_chats_whose_messages_have_expired_are_no_cause_for_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with small_api(chats=20, messages=0) as api:
+        api.now -= timedelta(hours=13)
+        assert run_api(api).error is None
+    assert "no message" not in caplog.text
 
 
 def test_messages_of_two_chats_with_one_id_are_two(api: SmallAPI) -> None:
