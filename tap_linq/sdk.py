@@ -100,7 +100,11 @@ class SdkStream(Stream):
         self.lacks = (
             [f"{self.name}.{one}" for one in columns_of(self.schema) if one not in given] if entry else [self.name]
         )
+        key = self.replication_key
         super().apply_catalog(catalog)
+        if self.selected and self.replication_key not in (None, key):
+            log.warning("%s: its replication key stays %s, got %s", self.name, key or "none", self.replication_key)
+        self.replication_key = key
         declared = self.replication_methods[0]
         self.forced_replication_method = declared
         asked = entry and self.selected and {entry.replication_method, entry.metadata.root.forced_replication_method}

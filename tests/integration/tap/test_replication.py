@@ -113,6 +113,25 @@ def test_what_is_asked_for_anyway_changes_nothing(emulator: Emulator, caplog: py
     assert "stays" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["replication-key", "replication_key"])
+def test_a_replication_key_for_all_streams_changes_none(
+    emulator: Emulator, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As users of Meltano write it, once for `*`: streams without that column stay as they are."""
+    inbound(emulator)
+    asked = catalog()
+    for stream in asked["streams"]:
+        (stream if name == "replication_key" else root(stream))[name] = "updated_at"
+        if name == "replication-key":
+            stream.pop("replication_key", None)
+    output = succeed(emulator, catalog=asked)
+    assert len(output.records("phone_numbers")) == 2
+    found = {one["stream"]: one.get("bookmark_properties") for one in output.messages if one["type"] == "SCHEMA"}
+    assert found == {stream: [CHANGES[stream]] if stream in CHANGES else None for stream in found}
+    assert "phone_numbers: its replication key stays none, got updated_at" in caplog.text
+    assert "messages: its" not in caplog.text
+
+
 @pytest.mark.parametrize("method", ["LOG_BASED", "NONSENSE", "full_table"])
 @pytest.mark.parametrize("name", ["messages", "phone_numbers"])
 def test_a_method_that_there_is_not_is_refused(emulator: Emulator, tmp_path: Path, name: str, method: str) -> None:
