@@ -29,9 +29,10 @@ __all__ = [
 #: versions also read in these lengths (a week, a decimal comma) is ISO 8601, and means one moment too.
 _COMMON_LENGTHS: Final = frozenset((20, 24, 27))
 
-# From 3.14 on Python takes 24:00:00 for the midnight that follows. RFC 3339 does not know it.
+# From 3.14 on Python takes 24:00:00 for the midnight that follows. RFC 3339 does not know it. Nor an offset without a
+# colon, but that is what several languages write, and it means one moment.
 _RFC_3339: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ]((?!24)\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d:\d\d))?", flags=re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?!24)\d\d:\d\d:\d\d)(?:\.(\d+))?(?:[Zz]|([+-]\d\d):?(\d\d))?", flags=re.ASCII
 )
 
 
@@ -66,9 +67,9 @@ def _parse_any(text: str) -> datetime:
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError("must be an RFC 3339 date-time")
-    day, seconds, fraction, offset = match.groups()
-    # Python 3.10 reads either no digits of a second, or three, or six.
-    return datetime.fromisoformat(f"{day}T{seconds}.{(fraction or '')[:6]:0<6}{offset or '+00:00'}")
+    day, seconds, fraction, hours, minutes = match.groups()
+    # Python 3.10 reads either no digits of a second, or three, or six, and no offset without a colon.
+    return datetime.fromisoformat(f"{day}T{seconds}.{(fraction or '')[:6]:0<6}{hours or '+00'}:{minutes or '00'}")
 
 
 def to_utc(moment: datetime) -> datetime:
