@@ -17,9 +17,9 @@ from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq._internal.arguments import is_nothing, positive_timedelta
 from airflow_provider_linq._internal.destination import Destination, destination_of
-from airflow_provider_linq._internal.idempotency import derive_key, instance_key
+from airflow_provider_linq._internal.idempotency import derive_key
 from airflow_provider_linq._internal.polling import describe, in_thread, with_present_key
-from airflow_provider_linq._internal.rendering import SafeRendering
+from airflow_provider_linq._internal.rendering import SafeRendering, is_template
 from airflow_provider_linq._internal.uploads import check_message, with_key
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from linq_client import (
@@ -30,6 +30,7 @@ from linq_client import (
     LinqError,
     Message,
     MessageLike,
+    check_handle,
     comparable_handle,
 )
 
@@ -65,7 +66,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
     :param from_: own line to send to ``to`` from; by default that of the connection (templated)
     :param linq_conn_id: connection of type ``linq`` (templated)
     :param timeout: for how long to try, all in all: a timedelta or seconds.
-    :raises ValueError: the message names a file.
+    :raises ValueError: the message names a file, or a handle is none.
     """
 
     template_fields: Sequence[str] = ("message", "chat_id", "to", "from_", "linq_conn_id")
@@ -84,6 +85,10 @@ class LinqNotifier(SafeRendering, BaseNotifier):
         super().__init__(**kwargs)
         if _names_file(message):
             raise ValueError("message: must name no file of the worker (path), give a url or an attachment_id")
+        written = [to] if isinstance(to, str) else to if isinstance(to, list | tuple | set) else ()
+        for one in written:
+            if isinstance(one, str) and not is_template(one):
+                check_handle(one.strip(), "to")  # it would be found out when the alert is needed
         self.message = message
         self.chat_id = chat_id
         self.to = to
@@ -167,8 +172,10 @@ class LinqNotifier(SafeRendering, BaseNotifier):
 
     def _send(self, hook: LinqHook, client: LinqClient, context: Context) -> str:
         """Send the message, or what can be sent in its place, and return its id."""
-        from_ = None if is_nothing(self.from_ or "") else self.from_  # rather from the usual line than not at all
-        destination = destination_of(hook, chat_id=self.chat_id, to=self.to, from_=from_)
+        from_ = (
+            None if is_nothing(self.from_ or "") else _stripped(self.from_)
+        )  # rather from the usual line than not at all
+        destination = destination_of(hook, chat_id=_stripped(self.chat_id), to=_stripped(self.to), from_=from_)
         substitute = Message(parts=(_cut(_occasion(context)),))
         try:
             message = check_message(_fitted(self.message))
@@ -212,6 +219,13 @@ class LinqNotifier(SafeRendering, BaseNotifier):
 
     def _log_failure(self, error: Exception) -> None:
         self.log.error("The alert could not be sent: %s", describe(error))
+
+
+def _stripped(value: Any) -> Any:
+    """Return an argument without the white space around it that a Variable or a file may have."""
+    if isinstance(value, list | tuple | set):
+        return [_stripped(one) for one in value]
+    return value.strip() if isinstance(value, str) else value
 
 
 def _names_file(message: object) -> bool:
@@ -266,16 +280,19 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
     """Return the key of what is to be said on the occasion that a context tells of; None if it tells of none."""
     ti, deadline, run = context.get("ti"), context.get("deadline"), context.get("dag_run")
     if ti is not None:
-        return instance_key(ti, "notifier", ti.try_number, about)
+        ids = [_field(ti, name) for name in ("dag_id", "run_id", "task_id", "try_number")]
+        map_index = _field(ti, "map_index")
+        ids.insert(3, -1 if map_index is None else map_index)
+        return None if None in ids else derive_key(*ids[:4], "notifier", ids[4], about)
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
-    if deadline is not None:
-        return derive_key("deadline", str(deadline["id"]), about)
+    if (missed := _field(deadline, "id")) is not None:
+        return derive_key("deadline", str(missed), about)
     if run is None:
         return None
     # A run that is cleared starts again, and then there is something new to say.
     return derive_key("run", *(str(_field(run, name)) for name in ("dag_id", "run_id", "start_date")), about)
 
 
-def _field(run: Any, name: str) -> Any:
-    """Read a field of a run, which is a mapping in the context of a deadline alert."""
-    return run.get(name) if isinstance(run, Mapping) else getattr(run, name, None)
+def _field(source: Any, name: str) -> Any:
+    """Read a field of a run or another source, which is a mapping in the context of a deadline alert."""
+    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)

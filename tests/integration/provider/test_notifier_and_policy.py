@@ -90,6 +90,36 @@ def test_a_callback_without_a_task_sends_once_an_occasion(emulator: Emulator) ->
     assert len(emulator.ledger()) == 4
 
 
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"deadline": {}},
+        {"deadline": {"deadline_time": "2026-03-01T00:00:00Z"}},
+        {"ti": SimpleNamespace(dag_id="nightly", run_id="run", task_id="load", map_index=-1)},
+        {"ti": {"dag_id": "nightly"}},
+    ],
+    ids=str,
+)
+def test_an_alert_needs_no_occasion_that_is_known(emulator: Emulator, known: Any) -> None:
+    """What a callback is told differs between the versions of Airflow."""
+    LinqNotifier(to=ANN, message="Late")(dict(known))
+    asyncio.run(_await(LinqNotifier(to=BOB, message="Late"), dict(known)))
+    assert texts(emulator) == [(ANN, "Late"), (BOB, "Late")]
+
+
+def test_white_space_around_a_handle_loses_no_alert(emulator: Emulator) -> None:
+    known = {**context(), "on_call": f" {ANN}\n", "line": f"{emulator.lines[1]}\n"}
+    LinqNotifier(to="{{ on_call }}", from_="{{ line }}", message="Late")(dict(known))
+    LinqNotifier(to=[f"{ANN} "], message="Still late")(dict(known))
+    assert texts(emulator) == [(ANN, "Late"), (ANN, "Still late")]
+
+
+@pytest.mark.parametrize("to", ["on call", "12125550121", [ANN, "+1 212 555 0122"]])
+def test_a_handle_that_is_none_is_not_found_out_when_the_alert_is_needed(to: Any) -> None:
+    with pytest.raises(ValueError, match="^to: must be an E.164 number"):
+        LinqNotifier(to=to, message="Late")
+
+
 SUBSTITUTE = "Alert from Airflow: DAG dag, task load, run run. Its own text could not be sent, see the log."
 
 
