@@ -15,7 +15,14 @@ from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
-from linq_client import APIConnectionError, AuthenticationError, LinqClient, LinqError
+from linq_client import (
+    APIConnectionError,
+    AuthenticationError,
+    InvalidRequestError,
+    LinqClient,
+    LinqError,
+    RetentionWindow,
+)
 from linq_client.sync import CLOCK_TOLERANCE
 from linq_client.times import ServerClock
 
@@ -43,6 +50,19 @@ THREADS_OF_ACCOUNT: Final = 10
 _threads: Final[WeakKeyDictionary[object, ThreadPoolExecutor]] = WeakKeyDictionary()
 
 _TIME_READINGS: Final = 9
+
+
+def check_interval(seconds: float, field: str, window: RetentionWindow | None) -> None:
+    """
+    Refuse an interval between two polls in which a message comes and goes.
+
+    :raises InvalidRequestError: it is no shorter than the window.
+    """
+    if window is not None and seconds >= window.length.total_seconds():
+        raise InvalidRequestError(
+            f"{field}: must be shorter than the retention window of {window.hours:g} hours, within which a "
+            f"message comes and goes, got {seconds:g} seconds"
+        )
 
 
 async def in_thread(account: object, function: Callable[[], T]) -> T:

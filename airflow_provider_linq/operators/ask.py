@@ -16,7 +16,7 @@ from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.idempotency import recipient_fingerprint
 from airflow_provider_linq._internal.inbound import InboundReader
 from airflow_provider_linq._internal.message_filter import MessageFilter
-from airflow_provider_linq._internal.polling import run_to_end
+from airflow_provider_linq._internal.polling import check_interval, run_to_end
 from airflow_provider_linq._internal.send_operator import SendOperator
 from airflow_provider_linq._internal.text_search import TextSearch
 from airflow_provider_linq._internal.version_compat import (
@@ -78,7 +78,8 @@ class LinqAskOperator(SendOperator, BranchingOperator):
     :param not_after: when it must not be asked any more; the task is skipped then (templated)
     :param on_opt_out: "fail", "skip" or "return".
     :param on_clear: "keep", and wait for the answer to the earlier question, or "resend".
-    :param poll_interval: seconds between two polls, or a timedelta; 15 by default.
+    :param poll_interval: seconds between two polls, or a timedelta; 15 by default. It must be shorter than the
+        retention window of the connection, if that has one.
     :param deferrable: wait in the triggerer.
     :param linq_conn_id: connection of type ``linq`` (templated)
     """
@@ -122,6 +123,8 @@ class LinqAskOperator(SendOperator, BranchingOperator):
 
     def execute(self, context: Context) -> Any:
         self.check_can_branch(context, self.otherwise, *self.answers.values())
+        with fail_fast():
+            check_interval(self.poll_interval, "poll_interval", self.hook.settings.retention_window)
         return super().execute(context)
 
     def destination(self) -> Destination:
@@ -134,7 +137,13 @@ class LinqAskOperator(SendOperator, BranchingOperator):
         if result["refused"] is not None:
             return self._continue(context, result, None)
         asked_at = parse_datetime(cast(str, result["created_at"]))
-        left = (asked_at + self.timeout - self.hook.client.server_time).total_seconds()
+        now, window = self.hook.client.server_time, self.hook.settings.retention_window
+        left = (asked_at + self.timeout - now).total_seconds()
+        if window is not None and asked_at < window.oldest_kept(now):
+            self.log.warning(
+                "Answers from before %s have expired: one that no earlier try has seen counts as none",
+                format_datetime(window.oldest_kept(now)),
+            )
         self.log.info("Waiting in chat %s for one of %s, for %.0f s", result["chat_id"], list(self.answers), left)
         if not self.deferrable:
             return self._continue(context, result, self._poll_until(time.monotonic() + left, result))

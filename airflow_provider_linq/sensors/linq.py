@@ -30,7 +30,7 @@ from airflow_provider_linq._internal.delivery import FAILURE_GRACE, DeliveryStat
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.inbound import InboundReader
 from airflow_provider_linq._internal.message_filter import MessageFilter
-from airflow_provider_linq._internal.polling import agreed_server_time, run_to_end
+from airflow_provider_linq._internal.polling import agreed_server_time, check_interval, run_to_end
 from airflow_provider_linq._internal.rendering import is_template
 from airflow_provider_linq._internal.sensor import LinqSensor
 from airflow_provider_linq._internal.text_search import TextSearch
@@ -44,7 +44,7 @@ from airflow_provider_linq.triggers.linq import (
     message_of_event,
     raise_for_event,
 )
-from linq_client import InvalidRequestError, LinqError
+from linq_client import LinqError
 from linq_client.models import Message
 from linq_client.times import format_datetime, to_server_time
 
@@ -225,12 +225,7 @@ class LinqMessageSensor(LinqSensor):
     def _check_interval(self) -> None:
         if self.webhook_archive is not None:  # where nothing expires
             return
-        window = self.hook.settings.retention_window
-        if window is not None and self.poke_interval >= window.hours * 3600:
-            raise InvalidRequestError(
-                f"poke_interval: must be shorter than the retention window of {window.hours:g} hours, within which a "
-                f"message comes and goes, got {self.poke_interval:g} seconds"
-            )
+        check_interval(self.poke_interval, "poke_interval", self.hook.settings.retention_window)
 
 
 class LinqDeliverySensor(LinqSensor):

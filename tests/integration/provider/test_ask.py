@@ -234,6 +234,28 @@ def test_words_that_are_none(answers: dict[str, str]) -> None:
         question(answers=answers)
 
 
+def test_an_answer_must_not_come_and_go_between_two_polls(emulator: Emulator, connect: Callable[..., None]) -> None:
+    connect(retention_window_hours=1)
+    rule = "poll_interval: must be shorter than the retention window of 1 hours"
+    with pytest.raises(AirflowFailException, match=rule):
+        question(poll_interval=timedelta(hours=1)).execute(context(Store()))
+    assert emulator.ledger() == []
+
+
+def test_answers_that_nobody_can_see_any_more_are_told_of(
+    emulator: Emulator, connect: Callable[..., None], branches: Branches, capsys: pytest.CaptureFixture[str]
+) -> None:
+    connect(retention_window_hours=1)
+    store, arguments = Store(), {"deferrable": True, "timeout": timedelta(days=1)}
+    with pytest.raises(TaskDeferred):
+        question(**arguments).execute(context(store))
+    assert "have expired" not in capsys.readouterr().out
+    emulator.advance(hours=2)
+    with pytest.raises(TaskDeferred):
+        question(**arguments).execute(context(store, try_number=2))
+    assert "Answers from before 2026-03-01T13:0" in capsys.readouterr().out
+
+
 def test_more_words_than_can_be_searched() -> None:
     with pytest.raises(ValueError, match="2,000 characters at most"):
         question(answers={f"word {number}": "confirm" for number in range(300)})
