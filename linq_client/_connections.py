@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from http.client import SWITCHING_PROTOCOLS, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
+from requests import Response
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
@@ -24,7 +26,24 @@ else:
 class WatchedAdapter(HTTPAdapter):
     """Opens connections that belong to the exchange of their thread; see `requests.adapters.HTTPAdapter`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._process = os.getpid()
+
+    def send(self, *args: Any, **kwargs: Any) -> Response:
+        if self._process != os.getpid():
+            self._leave_connections()
+        return super().send(*args, **kwargs)
+
+    def _leave_connections(self) -> None:
+        """Begin with no connection in a process that was forked: of one, two would read each other's responses."""
+        self.proxy_manager = {}
+        args, kwargs = self._pool_arguments
+        self.init_poolmanager(*args, **kwargs)
+        self._process = os.getpid()  # the last: another thread must not find the old ones
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        self._pool_arguments = (args, kwargs)
         super().init_poolmanager(*args, **kwargs)
         _watch(self.poolmanager, _Direct)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from http.server import ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -23,7 +26,7 @@ from linq_client import (
     SettingsError,
 )
 from tests.support.emulator_process import Emulator
-from tests.support.scripted_server import ANN, KEY, OK, Handler, client_of, serving
+from tests.support.scripted_server import ANN, KEY, OK, Handler, Response, client_of, serving
 
 
 @pytest.mark.parametrize(
@@ -296,6 +299,34 @@ def test_an_upload_that_is_redirected_is_not_done() -> None:
         with serving((200, {}, slot)) as server, client_of(server) as client, pytest.raises(LinqError):
             client.attachments.upload(b"12345", filename="a.png")
         assert login.seen == []
+
+
+class KeepsAlive(Handler):
+    """Notes which connection each request comes by."""
+
+    protocol_version = "HTTP/1.1"
+    ports: ClassVar[list[int]] = []
+
+    def response(self) -> Response:
+        self.ports.append(self.client_address[1])
+        return super().response()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_process_that_was_forked_reads_no_responses_of_another_one() -> None:
+    KeepsAlive.ports.clear()
+    with serving(OK, handler=KeepsAlive) as server, client_of(server) as client:
+        client.phone_numbers.list()
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                client.phone_numbers.list()
+            os._exit(0)
+        os.waitpid(child, 0)
+        client.phone_numbers.list()
+    first, of_the_child, last = KeepsAlive.ports
+    assert of_the_child != first
+    assert last == first, "what the child leaves stays the parent's"
 
 
 def test_cookies_are_not_kept() -> None:
