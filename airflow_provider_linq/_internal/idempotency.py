@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from airflow_provider_linq._internal.arguments import is_nothing
 from airflow_provider_linq._internal.in_doubt import content_of
@@ -20,6 +21,9 @@ from airflow_provider_linq._internal.once import OnClear, RequestRecord, Status,
 from airflow_provider_linq._internal.version_compat import AirflowFailException
 from linq_client import InvalidRequestError
 from linq_client.times import format_datetime, parse_datetime
+
+#: What a template makes of a value that is not there within a text: "order-None".
+_HAS_NONE: Final = re.compile(r"(?<![^\W_])None(?![^\W_])")
 
 
 def derive_key(*identity: str | int | None) -> str:
@@ -96,7 +100,7 @@ def check_key(key: Any, field: str = "idempotency_key") -> str | None:
     """
     if key is not None and not isinstance(key, str):
         raise InvalidRequestError(f"{field}: must be a string, got {key!r}")
-    if key is not None and is_nothing(key):
+    if key is not None and (is_nothing(key) or _HAS_NONE.search(key)):
         raise InvalidRequestError(
             f"{field}: must tell this message from others, got {key!r}, which looks like a template that "
             "rendered to nothing"

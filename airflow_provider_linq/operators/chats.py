@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
@@ -21,7 +21,7 @@ from airflow_provider_linq.results import (
     LocationRequestResult,
     VoiceMemoResult,
 )
-from linq_client import InvalidRequestError, check_handle, comparable_handle
+from linq_client import InvalidRequestError, check_recipients, comparable_handle
 from linq_client.times import format_datetime
 
 if TYPE_CHECKING:
@@ -174,8 +174,8 @@ class LinqUpdateChatOperator(LinqOperator):
             add, remove = _handles(self.add, "add"), _handles(self.remove, "remove")
             if not (add or remove or self.display_name is not None or self.group_chat_icon is not None):
                 raise InvalidRequestError("display_name: give it, group_chat_icon, add or remove, got none of them")
-            if self.display_name is not None and is_nothing(self.display_name):
-                raise InvalidRequestError(f"display_name: must be a name, got {self.display_name[:10]!r}")
+            if self.display_name is not None and is_nothing(str(self.display_name)):
+                raise InvalidRequestError(f"display_name: must be a name, got {self.display_name!r:.20}")
             if both := set(map(comparable_handle, add)) & set(map(comparable_handle, remove)):
                 raise InvalidRequestError(f"add: must not name who is to be removed, got {sorted(both)}")
             added, removed = [], []
@@ -316,6 +316,11 @@ class LinqRequestLocationOperator(LinqOperator):
         )
 
 
-def _handles(value: str | Sequence[str], field: str) -> list[str]:
-    handles = [value] if isinstance(value, str) else list(value)
-    return [check_handle(handle, f"{field}[{index}]") for index, handle in enumerate(handles)]
+def _handles(value: str | Sequence[str] | None, field: str) -> list[str]:
+    """Return the handles of an argument, each person once; None is nobody."""
+    if value is None or (isinstance(value, Collection) and not isinstance(value, str) and not value):
+        return []
+    people: dict[str, str] = {}
+    for handle in check_recipients(value, field):
+        people.setdefault(comparable_handle(handle), handle)
+    return list(people.values())

@@ -61,6 +61,9 @@ def test_a_voice_memo_has_one_source() -> None:
         ({"add": ANN, "remove": [ANN]}, "add: must not name who is to be removed"),
         ({"display_name": "None"}, "display_name: must be a name"),
         ({"add": "Ann"}, r"add\[0\]: must be an E.164"),
+        ({"add": ""}, r"add\[0\]: must be an E.164"),
+        ({"add": 5}, "add: must be a handle or a list of them, got int"),
+        ({"add": None, "remove": []}, "display_name: give it, group_chat_icon, add or remove"),
     ],
 )
 @pytest.mark.usefixtures("offline")

@@ -229,7 +229,7 @@ def test_a_recipient_is_whom_a_message_is_for_in_any_order_and_from_any_line() -
     assert len({recipient_fingerprint(*other) for other in others}) == 5
 
 
-@pytest.mark.parametrize("key", ["", " ", "None", "null", " None "])
+@pytest.mark.parametrize("key", ["", " ", "None", "null", " None ", "order-None", "None_2026", "shop:None:7"])
 def test_what_a_template_makes_of_nothing_is_no_key(key: str) -> None:
     with pytest.raises(InvalidRequestError, match="idempotency_key: must tell this message from others"):
         check_key(key)
