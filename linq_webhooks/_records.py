@@ -13,7 +13,7 @@ from linq_webhooks.archive import ArchiveError, StoredEvent
 if TYPE_CHECKING:
     from linq_webhooks._encryption import BodyCipher
 
-__all__ = ["FORMAT", "DamagedError", "check_format", "decode_event", "encode_event", "encode_line", "event_of"]
+__all__ = ["FORMAT", "DamagedError", "check_format", "encode_event", "encode_line", "event_of"]
 
 #: Of stored events and positions.
 FORMAT: Final = 1
@@ -72,30 +72,19 @@ def encode_line(record: dict[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":")).encode()
 
 
-def decode_event(line: bytes, cipher: BodyCipher | None, where: str) -> StoredEvent:
-    """Return the event of a line. Fields that are not known are passed over.
+def event_of(record: dict[str, Any], cipher: BodyCipher | None, where: str) -> StoredEvent:
+    """Return the event of a decoded record. Fields that are not known are passed over.
 
     Args:
-        line: as `encode_event` made it.
+        record: as `encode_event` made it.
         cipher: None if no key was given.
-        where: the place of the line, for an error.
+        where: the place of the record, for an error.
 
     Raises:
         DamagedError: it is damaged.
         ArchiveError: it is of a newer format.
         SettingsError: it is encrypted, and there is no key for it.
     """
-    try:
-        record = json.loads(line)
-        if not isinstance(record, dict):
-            raise ValueError("must be an object")
-    except ValueError:
-        raise DamagedError(f"{where}: a record is damaged, it is no JSON object") from None
-    return event_of(record, cipher, where)
-
-
-def event_of(record: dict[str, Any], cipher: BodyCipher | None, where: str) -> StoredEvent:
-    """Return the event of a decoded record; see `decode_event`."""
     check_format(record.get("format"), where)
     try:
         if "body_encrypted" in record:

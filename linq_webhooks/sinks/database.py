@@ -90,21 +90,19 @@ class DatabaseArchive:
     """
 
     def __init__(self, url: str, *, cipher: BodyCipher | None = None) -> None:
+        parsed = _parse_url(url)
+        self._dialect = parsed.get_backend_name()
+        if self._dialect not in _INSERTS:
+            raise SettingsError(f"webhook archive: must be in SQLite or PostgreSQL, or in files, got {self._dialect}")
+        self._file = parsed.database if self._dialect == "sqlite" else None
+        self._name = parsed.set(query={}).render_as_string(hide_password=True)
         try:
-            parsed = sa.make_url(url)
-            self._dialect = parsed.get_backend_name()
-            if self._dialect not in _INSERTS:
-                raise SettingsError(
-                    f"webhook archive: must be in SQLite or PostgreSQL, or in files, got {self._dialect}"
-                )
-            self._file = parsed.database if self._dialect == "sqlite" else None
-            self._name = parsed.set(query={}).render_as_string(hide_password=True)
             self._engine = sa.create_engine(
                 # Errors would show the bodies.
                 parsed, hide_parameters=True, pool_pre_ping=True, connect_args=_connect_arguments(parsed)
             )  # fmt: skip
         except sa.exc.ArgumentError:
-            raise SettingsError("webhook archive: is no URL of a database") from None
+            raise SettingsError(f"webhook archive: must name a driver that there is, got {parsed.drivername}") from None
         if self._dialect == "sqlite":
             sa.event.listen(self._engine, "connect", _make_sqlite_durable)
             sa.event.listen(self._engine, "checkout", _refuse_files_that_are_gone)
@@ -277,6 +275,13 @@ class DatabaseArchive:
             # Not its words: those of a database may quote rows or the address that it was reached by.
             kind = type(getattr(error, "orig", None) or error).__name__
             raise ArchiveError(f"webhook archive {self._name}: cannot {what}: {kind}") from None
+
+
+def _parse_url(text: str) -> sa.URL:
+    try:
+        return sa.make_url(text)
+    except (sa.exc.ArgumentError, ValueError):  # of a port that is no number, and may be part of a password
+        raise SettingsError("webhook archive: is no URL of a database") from None
 
 
 def _connect_arguments(url: sa.URL) -> dict[str, Any]:

@@ -260,6 +260,19 @@ class TestTime:
         assert campaign(rows=rows).execute(context(store, try_number=2))["sent"] == 4
         assert sent_to(emulator) == once(rows)
 
+    def test_who_is_told_to_wait_again_and_again_is_left_to_the_next_try(
+        self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Their line may be at a limit for them alone: the others are sent to."""
+        monkeypatch.setattr(_state, "MAX_WAITS", 2)
+        rows, store = people(3), Store()
+        fault(emulator, kind="status", status=429, code=1007, retry_after=1, count=2)
+        with pytest.raises(AirflowException, match="1 recipients are not settled"):
+            campaign(rows=rows, concurrency=1).execute(context(store))
+        assert sent_to(emulator).total() == 2
+        assert campaign(rows=rows).execute(context(store, try_number=2))["sent"] == 3
+        assert sent_to(emulator) == once(rows)
+
     def test_no_more_are_claimed_than_are_under_way_where_messages_expire(
         self, emulator: Emulator, connect: Callable[..., None], tmp_path: Path
     ) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
+import time_machine
+from fsspec.implementations.memory import MemoryFileSystem
 
 from linq_webhooks.archive import Archive, open_archive
+from linq_webhooks.maintenance import compact
 from tests.support.webhook_events import ArchiveContract, event, ids_of
 
 
@@ -42,6 +47,51 @@ class TestObjectStore(ArchiveContract):
     def raw(self, url: str) -> Callable[[], bytes]:
         files = fsspec.filesystem("memory")
         return lambda: b"".join(read_file(path, files.cat_file(path)) for path in files.find("/bucket"))
+
+
+class Folders(MemoryFileSystem):
+    """A store whose folders have to be made before a file is put into them, as those of WebDAV and SFTP."""
+
+    protocol = ("webdav",)
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("webdav://", "memory://")))
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if "w" in mode and self._parent(path) not in self.pseudo_dirs:
+            raise FileNotFoundError(path)
+        return super()._open(path, mode, **options)
+
+
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Folders]:
+    monkeypatch.setitem(import_module("fsspec.registry")._registry, "webdav", Folders)
+    yield fsspec.filesystem("webdav")
+    Folders.store.clear()
+    Folders.pseudo_dirs[:] = [""]
+
+
+class TestStoreWithFolders(ArchiveContract):
+    @pytest.fixture
+    def url(self, folders: Folders) -> str:
+        return "webdav://share/of/webhooks"
+
+    @pytest.fixture
+    def raw(self, folders: Folders) -> Callable[[], bytes]:
+        return lambda: b"".join(read_file(path, folders.cat_file(path)) for path in folders.find("/share"))
+
+    def test_small_files_are_merged_there_too(self, opened: Callable[..., Archive], url: str, folders: Folders) -> None:
+        with time_machine.travel("2026-03-01T12:30:00Z"):
+            for number in range(4):
+                opened().append([event(number)])
+        with time_machine.travel("2026-03-03T12:30:00Z"):
+            assert compact(url).segments == 4
+            (path,) = folders.find("/share")
+            assert "merged-" in path
+            assert sorted(ids_of(opened())[0]) == ["e0", "e1", "e2", "e3"]
 
 
 class TestSQLite(ArchiveContract):
