@@ -260,13 +260,13 @@ class TestTime:
         assert campaign(rows=rows).execute(context(store, try_number=2))["sent"] == 4
         assert sent_to(emulator) == once(rows)
 
-    def test_who_is_told_to_wait_again_and_again_is_left_to_the_next_try(
+    def test_who_is_told_to_wait_too_often_is_left_to_the_next_try(
         self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Their line may be at a limit for them alone: the others are sent to."""
-        monkeypatch.setattr(_state, "MAX_WAITS", 2)
+        monkeypatch.setattr(_state, "MAX_WAITS", 1)
         rows, store = people(3), Store()
-        fault(emulator, kind="status", status=429, code=1007, retry_after=1, count=2)
+        fault(emulator, kind="status", status=429, code=1007, retry_after=1, count=1)
         with pytest.raises(AirflowException, match="1 recipients are not settled"):
             campaign(rows=rows, concurrency=1).execute(context(store))
         assert sent_to(emulator).total() == 2
