@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 import requests
+import time_machine
 
 from linq_client import LinqClient
 from linq_emulator.testing import EmulatorProcess
@@ -55,6 +56,26 @@ def run(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.fixture
 def client(emulator: EmulatorProcess) -> LinqClient:
     return LinqClient(emulator.api_key, base_url=emulator.base_url)
+
+
+def test_a_secret_that_nobody_has_kept_is_missed(run: Run, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets"
+    shown = run("subscribe", URL)
+    again = run("subscribe", URL, "--secret-file", str(secrets))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "unchanged" in again.stderr
+    assert "has no secret of subscription" in again.stderr
+    secrets.write_text(shown.stdout)
+    assert run("subscribe", URL, "--secret-file", str(secrets)).returncode == 0
+
+
+def test_what_was_merged_is_counted(run: Run, tmp_path: Path) -> None:
+    for number in range(3):
+        with time_machine.travel("2026-03-01T12:30:00Z"), closing(open_archive(str(tmp_path))) as archive:
+            archive.append([event(number)])
+    merged = run("compact", "--archive", str(tmp_path))
+    assert (merged.returncode, merged.stdout) == (0, "3 files of 1 hours merged, 3 events\n")
+    assert run("compact", "--archive", str(tmp_path)).stdout == "0 files of 0 hours merged, 0 events\n"
 
 
 def test_an_erasure_that_is_not_done_yet_fails(run: Run, tmp_path: Path) -> None:
