@@ -30,7 +30,7 @@ from tests.integration.provider.test_waiting import event_of, resume
 from tests.integration.provider.test_watcher import AssetStore, Watching
 from tests.support.airflow import Run, context
 from tests.support.gateway import silent_server
-from tests.support.inbound_api import NOON, HostileAPI, running_hostile_api
+from tests.support.inbound_api import LINE, NOON, HostileAPI, running_hostile_api
 from tests.support.waiting import PATIENCE, until
 
 EARLY = "2026-03-01T00:00:00Z"
@@ -201,6 +201,18 @@ def test_an_outage_at_the_deadline_is_no_silence(api: HostileAPI) -> None:
     with pytest.raises(Exception, match="Waiting has failed") as raised:
         resume(sensor, deferred.value, event)
     assert not isinstance(raised.value, AirflowSkipException | AirflowFailException | AirflowSensorTimeout)
+
+
+def test_a_chat_that_does_not_say_when_it_changed_is_read_each_time(
+    api: HostileAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = api._chat
+    monkeypatch.setattr(api, "_chat", lambda id_: {**shown(id_), "updated_at": None})
+    sensor = LinqMessageSensor(task_id="s", line=LINE, since=EARLY)
+    for _ in range(2):
+        assert not sensor.poke(context())
+    found = api.receive("c", "answer")
+    assert sensor.poke(context()).xcom_value["message_id"] == found
 
 
 def test_a_gateways_401_ends_no_wait(api: HostileAPI) -> None:
