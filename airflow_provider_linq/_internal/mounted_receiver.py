@@ -93,10 +93,10 @@ class VariableSecrets(SigningSecrets):
         for name in self._names:
             found = Variable.get(name, default_var=None)
             try:
-                stored = StoredSecrets.from_json(name, None if found is None else json.loads(found))
+                decoded = None if found is None else json.loads(found)
             except ValueError:  # whose words would quote it
                 raise SettingsError(f"Variable {name}: must be JSON, got something else") from None
-            for id_, secret in stored.secrets.items():
+            for id_, secret in StoredSecrets.from_json(name, decoded).secrets.items():
                 secrets.setdefault(id_, []).append(secret)
         super().__init__(secrets)
 

@@ -138,9 +138,18 @@ def test_an_unknown_subscription_comes_again_rather_than_being_lost(
     assert post(1, secret=OTHER, subscription="s2") == 200
 
 
-@pytest.mark.parametrize("value", [None, "no JSON", json.dumps({"format": 2}), json.dumps(StoredSecrets().to_json())])
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "no signing secret is given"),
+        ("no JSON", "Variable linq_webhook_secret: must be JSON"),
+        (json.dumps({"format": 2}), "Variable linq_webhook_secret: this version reads formats 1 to 1, it has format 2"),
+        (json.dumps(["whsec_YQ=="]), "Variable linq_webhook_secret: must hold the signing secrets"),
+        (json.dumps(StoredSecrets().to_json()), "no signing secret is given"),
+    ],
+)
 def test_without_secrets_deliveries_have_to_come_again(
-    archive: str, post: Callable[..., int], value: str | None, caplog: pytest.LogCaptureFixture
+    archive: str, post: Callable[..., int], value: str | None, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if value is not None:
         Variable.set("linq_webhook_secret", value)
@@ -148,6 +157,8 @@ def test_without_secrets_deliveries_have_to_come_again(
     keep(s1=SECRET)
     assert post(1) == 200
     assert "can't start" in caplog.text
+    assert why in caplog.text
+    assert "whsec_" not in caplog.text
     assert stored(archive) == ["e1"]
 
 
