@@ -318,6 +318,26 @@ def segment_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("segment_each")
+def test_positions_hold_when_something_is_erased_from_what_was_merged(somewhere: str) -> None:
+    """Each line keeps the place where its writer wrote it, however often it is written again."""
+    ann, bob = "+12025550150", "+12025550151"
+    with time_machine.travel(START) as clock:
+        for number in range(6):
+            with closing(open_archive(somewhere)) as archive:
+                archive.append(
+                    [event(number, body_of(number, data={"sender": {"handle": ann if number == 2 else bob}}))]
+                )
+        clock.shift(timedelta(hours=5))
+        append(somewhere, 9)
+        read = [(stored.event_id, position) for stored, position in open_archive(somewhere).read()]
+        for rewrite, gone in ((partial(compact, somewhere), set()), (partial(erase, somewhere, ann), {"e2"})):
+            rewrite()
+            for index, (_, position) in enumerate(read):
+                rest = ids_of(open_archive(somewhere), position)[0]
+                assert sorted(rest) == sorted({id_ for id_, _ in read[index + 1 :]} - gone)
+        assert compact(somewhere).hours == 0
+
+
 def test_what_a_store_shows_of_a_file_before_it_is_whole_is_not_all(tmp_path: Path) -> None:
     """A watcher goes on with the rest, in the same process."""
     with closing(open_archive(str(tmp_path))) as archive:
