@@ -1,20 +1,40 @@
 // Below a conversation: where the developer writes as the person.
 
 import { post } from "./api.js";
-import { fill, h, icon, iconButton, toast } from "./dom.js";
+import { fill, h, icon, iconButton, isForInputMethod, toast } from "./dom.js";
 import { handle } from "./format.js";
 import { paint as paintAll, refresh, state } from "./state.js";
 
 const MAX_FILE = 5_000_000;
+const DRAFTS = "linq-emulator-drafts";
 const typing = new Set();
+/** What is not sent yet, by chat. It outlives a reload. */
+const drafts = load();
 let actions = {};
 let parts = null;
+
+function load() {
+  try {
+    return JSON.parse(sessionStorage.getItem(DRAFTS)) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+const draft = (chatId) => drafts[chatId] ?? "";
+
+function keep(chatId, text) {
+  if (text) drafts[chatId] = text;
+  else delete drafts[chatId];
+  sessionStorage.setItem(DRAFTS, JSON.stringify(drafts));
+}
 
 export const setUp = (given) => {
   actions = given;
   document.addEventListener("composing", () => {
     paintAll();
     if (state.edit) parts.input.value = state.edit.parts.find((part) => part.type === "text")?.value ?? "";
+    grow();
     parts?.input.focus();
   });
 };
@@ -27,12 +47,16 @@ export function build() {
   const quick = h("div", { class: "quick", role: "group", "aria-label": "As the person" });
   const send = iconButton("send", "Send as the person", submit, { class: "icon-button filled send" });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); submit(); }
+    if (isForInputMethod(event)) return;
+    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); submit(); }
     if (event.key === "Escape" && (state.reply || state.edit)) { event.stopPropagation(); cancel(); }
   });
-  input.addEventListener("input", grow);
+  input.addEventListener("input", () => {
+    if (!state.edit) keep(parts.chat.id, input.value);
+    grow();
+  });
   file.addEventListener("change", () => attach(file));
-  actor.addEventListener("change", () => { state.actor[state.chatId] = actor.value; paintAll(); });
+  actor.addEventListener("change", () => { state.actor[parts.chat.id] = actor.value; paintAll(); });
   parts = { input, actor, context, quick, send, chat: null };
   return h("footer", { class: "composer" }, context,
     h("div", { class: "composer-top" }, actor, quick),
@@ -41,12 +65,13 @@ export function build() {
 
 /** Show what fits the open chat. */
 export function paint(chat) {
+  if (parts.chat?.id !== chat.id) begin(chat);
+  parts.chat = chat;
   const present = chat.handles.filter((other) => other.status === "active").map((other) => other.handle);
   const me = state.actor[chat.id];
   const text = JSON.stringify([chat.id, present, me, chat.left, typing.has(me + chat.id), state.reply?.id, state.edit?.id]);
   if (parts.shown === text) return;
-  if (parts.chat !== chat.id) parts.input.value = "";
-  Object.assign(parts, { shown: text, chat: chat.id });
+  parts.shown = text;
   fill(parts.actor, present.map((one) => h("option", { value: one, selected: one === me }, handle(one))));
   parts.actor.hidden = present.length < 2;
   parts.input.placeholder = chat.left ? "The line has left this group" : `Message as ${handle(me)}`;
@@ -54,9 +79,16 @@ export function paint(chat) {
   fill(parts.quick,
     h("button", { type: "button", class: "chip", "aria-pressed": String(typing.has(me + chat.id)), onclick: () => type(chat, me) }, "Typing…"),
     h("button", { type: "button", class: "chip", onclick: () => attempt(actions.readAll()) }, "Read all"),
-    h("button", { type: "button", class: "chip danger", title: "Opt out", onclick: () => deliver({ text: "STOP" }) }, "STOP"));
+    h("button", { type: "button", class: "chip danger", title: "Opt out", onclick: ({ detail }) => detail < 2 && deliver(chat.id, me, { text: "STOP" }) }, "STOP"));
   paintContext();
   grow();
+}
+
+/** Take up what was being written in a chat. What is being edited or replied to belongs to one chat. */
+function begin(chat) {
+  if (state.edit?.chat_id !== chat.id) state.edit = null;
+  if (state.reply?.chat_id !== chat.id) state.reply = null;
+  parts.input.value = draft(chat.id);
 }
 
 function paintContext() {
@@ -69,9 +101,10 @@ function paintContext() {
 }
 
 function cancel() {
-  if (state.edit) parts.input.value = "";
   Object.assign(state, { reply: null, edit: null });
+  parts.input.value = draft(parts.chat.id);
   paintAll();
+  grow();
 }
 
 function grow() {
@@ -84,33 +117,34 @@ function attempt(promise) {
 }
 
 async function submit() {
+  // The chat that is shown, which is not yet the one that was chosen while that loads.
+  const chatId = parts.chat.id;
   const text = parts.input.value;
   if (!text.trim() || parts.input.disabled) return;
-  const { chatId, edit, reply } = state;
+  const { edit, reply } = state;
   const index = edit?.parts.findIndex((part) => part.type === "text");
-  const sending = edit ? attempt(post("edits", { message_id: edit.id, text, part_index: index })) : deliver({ text });
+  const sending = edit ? attempt(post("edits", { message_id: edit.id, text, part_index: index })) : deliver(chatId, state.actor[chatId], { text }, reply);
   // Before the answer: Enter may come again, and the next text be typed.
-  parts.input.value = "";
-  Object.assign(state, { reply: null, edit: null });
-  paintAll();
-  grow();
+  if (!edit) keep(chatId, "");
+  cancel();
   parts.input.focus();
-  if (await sending || state.chatId !== chatId || parts.input.value) return;
-  parts.input.value = text;
-  Object.assign(state, { reply, edit });
+  if (await sending) return;
+  if (!edit) keep(chatId, [text, draft(chatId)].filter(Boolean).join("\n"));
+  if (parts.chat?.id !== chatId || state.edit) return;
+  Object.assign(state, { edit, reply: state.reply ?? reply });
+  parts.input.value = edit ? text : draft(chatId);
   paintAll();
   grow();
 }
 
 /** Send as the person; the page then shows the newest messages. */
-async function deliver(content) {
-  const chatId = state.chatId;
-  const body = { from: state.actor[chatId], chat_id: chatId, ...content, ...(state.reply ? { reply_to: state.reply.id } : {}) };
+async function deliver(chatId, from, content, reply = null) {
+  const body = { from, chat_id: chatId, ...content, ...(reply ? { reply_to: reply.id } : {}) };
   const done = await attempt(post("inbound", body).then((message) => {
     if (message.dropped) throw new Error("This person is blocked: the message was dropped.");
   }));
-  typing.delete(body.from + chatId);
-  state.first = null;
+  typing.delete(from + chatId);
+  if (state.chatId === chatId) state.first = null;
   refresh();
   return done;
 }
@@ -128,9 +162,13 @@ async function attach(field) {
   field.value = "";
   if (!file) return;
   if (file.size > MAX_FILE) return toast("A photo must have at most 5 MB here.", "bad");
+  // Reading and storing it take a while, in which another chat may be opened.
+  const chatId = parts.chat.id;
+  const from = state.actor[chatId];
+  const { reply } = state;
   const bytes = new Uint8Array(await file.arrayBuffer());
   let binary = "";
   for (let start = 0; start < bytes.length; start += 32768) binary += String.fromCharCode(...bytes.subarray(start, start + 32768));
   await attempt(post("files", { filename: file.name, content_type: file.type, content: btoa(binary) })
-    .then((stored) => deliver({ parts: [{ type: "media", attachment_id: stored.attachment_id }] })));
+    .then((stored) => deliver(chatId, from, { parts: [{ type: "media", attachment_id: stored.attachment_id }] }, reply)));
 }

@@ -21,7 +21,7 @@ function build() {
   const scroller = h("div", { class: "scroller", tabIndex: 0, role: "region", "aria-label": "Messages of the conversation" }, messages);
   const newest = h("button", { type: "button", class: "newest", hidden: true, onclick: toNewest }, icon("down"), "Newest");
   const head = h("header", { class: "chat-head" },
-    iconButton("back", "Back to the chats", () => history.length > 1 && location.hash ? history.back() : show("list"), { class: "icon-button back" }),
+    iconButton("back", "Back to the chats", () => show("list"), { class: "icon-button back" }),
     title,
     iconButton("info", "Details", () => { state.panel = state.messageId ? "message" : "emulator"; show("panel"); }, { class: "icon-button narrow-only" }));
   scroller.addEventListener("scroll", scrolled, { passive: true });
@@ -85,7 +85,7 @@ function paintTitle(chat) {
   parts.title.shown = text;
   const people = chat.is_group && chat.has_name ? chat.handles.filter((other) => other.status === "active").map((other) => handle(other.handle)).join(", ") : null;
   fill(parts.title, avatar(chat),
-    h("div", {}, h("h2", {}, chatName(chat)),
+    h("div", {}, h("h2", { dir: "auto" }, chatName(chat)),
       h("p", { class: "chat-facts" }, h("span", { class: `service ${chat.service.toLowerCase()}` }, chat.service),
         h("span", {}, `with ${handle(chat.line)}`), people && h("span", { class: "people" }, people), badges(chat), countdown(chat.expires_at, "Until the oldest message expires"))));
 }

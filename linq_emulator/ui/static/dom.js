@@ -89,6 +89,9 @@ export function iconButton(name, label, onclick, properties) {
 export function reconcile(parent, items, key, signature, render) {
   const before = parent.keyed ?? new Map();
   const after = new Map();
+  const wanted = new Set(items.map(key));
+  // First: those that stay need not be moved past them, and a node that is moved loses the focus and what is selected in it.
+  for (const [id, { node }] of before) if (!wanted.has(id)) node.remove();
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let refocus = null;
   let next = parent.firstElementChild;
@@ -106,11 +109,9 @@ export function reconcile(parent, items, key, signature, render) {
       entry = { node, text };
     }
     after.set(id, entry);
-    before.delete(id);
     if (entry.node === next) next = next.nextElementSibling;
     else parent.insertBefore(entry.node, next);
   }
-  for (const { node } of before.values()) node.remove();
   parent.keyed = after;
   if (refocus) (refocus.matches("[tabindex],button") ? refocus : refocus.querySelector("[tabindex],button"))?.focus();
 }
@@ -122,10 +123,14 @@ export function toast(text, kind = "") {
   setTimeout(() => note.remove(), 6000);
 }
 
-/** Show a dialog with a form, and send what it holds to `submit`, which may throw to keep it open. */
+/** Whether a key is for an input method, and not for the page. Safari says so by its code alone. */
+export const isForInputMethod = (event) => event.isComposing || event.keyCode === 229;
+
+/** Show a dialog with a form, and send what it holds once to `submit`, which may throw to keep it open. */
 export function dialog(title, body, action, submit) {
   const problem = h("p", { class: "problem", role: "alert" });
   const close = () => box.close();
+  let isSending = false;
   const form = h("form", { method: "dialog" },
     h("h2", {}, title), body, problem,
     h("div", { class: "buttons" },
@@ -133,11 +138,15 @@ export function dialog(title, body, action, submit) {
       h("button", { type: "submit", class: "button primary" }, action)));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (isSending) return;
+    isSending = true;
     try {
       await submit(Object.fromEntries(new FormData(form)));
       close();
     } catch (error) {
       problem.textContent = error.message;
+    } finally {
+      isSending = false;
     }
   });
   const box = h("dialog", { class: "dialog", "aria-label": title, onclose: () => box.remove() }, form);

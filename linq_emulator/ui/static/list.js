@@ -1,7 +1,7 @@
 // The left column: lines, chats, and what a search has found.
 
 import { get, post } from "./api.js";
-import { dialog, h, icon, reconcile } from "./dom.js";
+import { dialog, h, icon, isForInputMethod, reconcile, toast } from "./dom.js";
 import { chatName, handle, hue, initials, short } from "./format.js";
 import { countdown } from "./message.js";
 import { isUnread, now, onPaint, open, paint, refresh, state } from "./state.js";
@@ -45,11 +45,11 @@ function row(chat) {
     avatar(chat),
     h("span", { class: "row-main" },
       h("span", { class: "row-top" },
-        h("span", { class: "row-name" }, chatName(chat)),
+        h("span", { class: "row-name", dir: "auto" }, chatName(chat)),
         h("span", { class: "row-time" }, short(chat.at, now()))),
       h("span", { class: "row-bottom" },
         last?.status === "failed" && !last.gone && h("span", { class: "failed-mark", title: "Failed" }, "!"),
-        h("span", { class: `row-text${last?.gone ? " gone" : ""}` }, last?.outbound && !last.gone ? h("span", { class: "arrow" }, "Line: ") : null, text),
+        h("span", { class: `row-text${last?.gone ? " gone" : ""}`, dir: "auto" }, last?.outbound && !last.gone ? h("span", { class: "arrow" }, "Line: ") : null, text),
         unread && h("span", { class: "dot" }, h("span", { class: "visually-hidden" }, "unread"))),
       h("span", { class: "row-tags" },
         h("span", { class: `service ${chat.service.toLowerCase()}` }, chat.service),
@@ -63,13 +63,17 @@ function foundRow(message) {
     h("button", { type: "button", class: "row found", tabIndex: -1, onclick: () => openFound(message.id) },
       h("span", { class: "row-main" },
         h("span", { class: "row-top" }, h("span", { class: "row-name" }, who), h("span", { class: "row-time" }, short(message.at, now()))),
-        h("span", { class: "row-text" }, message.text),
+        h("span", { class: "row-text", dir: "auto" }, message.text),
         message.idempotency_key && h("span", { class: "row-key" }, message.idempotency_key))));
 }
 
 async function openFound(id) {
-  const { chat_id: chatId, index } = await get(`inbox/messages/${id}`);
-  await open(chatId, { messageId: id, index });
+  try {
+    const { chat_id: chatId, index } = await get(`inbox/messages/${id}`);
+    await open(chatId, { messageId: id, index });
+  } catch (error) {
+    toast(error.message, "bad");
+  }
 }
 
 function paintList({ view }) {
@@ -110,10 +114,14 @@ function paintLines(view) {
 async function searchNow() {
   const text = search.value.trim();
   const number = ++asked;
-  const answer = text ? await get("inbox/search", { q: text }) : null;
-  if (number !== asked) return;
-  found = answer;
-  paint();
+  try {
+    const answer = text ? await get("inbox/search", { q: text }) : null;
+    if (number !== asked) return;
+    found = answer;
+    paint();
+  } catch (error) {
+    toast(error.message, "bad");
+  }
 }
 
 /** Empty the search; false if it was empty. */
@@ -161,6 +169,7 @@ export function setUp() {
   document.getElementById("compose").addEventListener("click", newPerson);
   search.addEventListener("input", searchNow);
   search.addEventListener("keydown", (event) => {
+    if (isForInputMethod(event)) return;
     if (event.key === "ArrowDown") { event.preventDefault(); focusRow(rows.querySelector("button.row")); }
     if (event.key === "Enter") rows.querySelector("button.row")?.click();
   });

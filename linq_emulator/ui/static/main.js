@@ -1,7 +1,7 @@
 // Puts the page together: header, keys, theme, and where the address says to begin.
 
 import * as conversation from "./conversation.js";
-import { fill, icon, toast } from "./dom.js";
+import { fill, icon, isForInputMethod, toast } from "./dom.js";
 import * as emulator from "./emulator.js";
 import { get } from "./api.js";
 import { left } from "./format.js";
@@ -57,7 +57,7 @@ function openSettings() {
 }
 
 function keys(event) {
-  if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  if (event.defaultPrevented || isForInputMethod(event) || document.querySelector("dialog[open]")) return;
   const isWriting = event.target.closest("input, textarea, select");
   if (event.key === "/" && !isWriting && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
@@ -75,19 +75,19 @@ function keys(event) {
 async function route() {
   const place = new URLSearchParams(location.hash.slice(1));
   const chat = place.get("chat");
-  const message = place.get("message");
-  try {
-    if (chat && message && (chat !== state.chatId || message !== state.messageId)) {
-      const { index } = await get(`inbox/messages/${message}`);
-      await open(chat, { messageId: message, index, remember: false });
-    } else if (chat) {
-      await open(chat, { messageId: message, remember: false });
+  let messageId = place.get("message");
+  let index = null;
+  if (chat && messageId && (chat !== state.chatId || messageId !== state.messageId)) {
+    try {
+      ({ index } = await get(`inbox/messages/${encodeURIComponent(messageId)}`));
+    } catch {
+      messageId = null;
+      toast("This message is not here any more", "bad");
     }
-  } catch {
-    toast("This message is not here any more", "bad");
   }
+  if (chat) await open(chat, { messageId, index, remember: false });
   if (place.get("details")) state.panel = place.get("details");
-  show(place.get("details") ? "panel" : chat ? "chat" : "list", { remember: false });
+  show(place.get("details") ? "panel" : chat && state.chatId ? "chat" : "list", { remember: false });
 }
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");

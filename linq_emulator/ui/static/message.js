@@ -66,7 +66,7 @@ function label(message) {
 
 function quote(target) {
   return h("button", { type: "button", class: "quote", onclick: () => open(state.chatId, { messageId: target.id, remember: false }) },
-    icon("reply"), h("span", {}, target.text || "…"));
+    icon("reply"), h("span", { dir: "auto" }, target.text || "…"));
 }
 
 function bubble(message, part) {

@@ -1,6 +1,7 @@
 // What the page shows, and how it keeps up: it reads again what it shows whenever something has changed.
 
 import { follow, get } from "./api.js";
+import { toast } from "./dom.js";
 
 export const PAGE = 60;
 /** The most messages that are in the page at a time. */
@@ -75,7 +76,10 @@ async function readUntilFresh() {
     }
     readAt = performance.now();
     state.view = view;
-    if (state.chatId && !view.conversation) Object.assign(state, { chatId: null, messageId: null, pane: "list" });
+    if (state.chatId && !view.conversation) {
+      Object.assign(state, { chatId: null, messageId: null, pane: "list" });
+      toast("This chat is not here any more", "bad");
+    }
     paint();
   }
 }
@@ -94,7 +98,6 @@ export function now() {
 /** Show the newest messages of a chat, or the one of a place in it. */
 export async function open(chatId, { messageId = null, index = null, remember = true } = {}) {
   const first = index === null ? null : Math.max(0, index - PAGE / 2);
-  if (chatId !== state.chatId) Object.assign(state, { reply: null, edit: null });
   Object.assign(state, { chatId, messageId, first, messages: 80, pane: "chat" });
   if (messageId) state.panel = "message";
   if (remember) remembered();
@@ -132,10 +135,17 @@ export const isUnread = (chat) => chat.last_outbound !== (seen[chat.id] ?? 0);
 /** Remember that the last message of a chat was looked at. */
 export function markSeen(chat) {
   if (!isUnread(chat) || document.hidden) return false;
-  seen[chat.id] = chat.last_outbound;
+  seen = { ...load(), [chat.id]: chat.last_outbound };
   localStorage.setItem(SEEN, JSON.stringify(seen));
   return true;
 }
+
+// Another tab has looked at something.
+addEventListener("storage", ({ key }) => {
+  if (key !== null && key !== SEEN) return;
+  seen = load();
+  paint();
+});
 
 /** Forget what was looked at: after a reset, the numbers begin again. */
 export function forgetSeen() {
