@@ -154,4 +154,5 @@ async def _admit(backend: Backend, request: Request) -> bytes:
 
 
 def _json(backend: Backend, body: object, status: int) -> Response:
-    return Response(encode(body), status, backend.date_headers(), "application/json")
+    headers = {**backend.date_headers(), "Cache-Control": "no-store"}
+    return Response(encode(body), status, headers, "application/json")

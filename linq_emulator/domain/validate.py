@@ -81,8 +81,9 @@ def json_object(body: bytes) -> dict[str, Any]:
     """
     try:
         return decode(body, dict[str, Any])
-    except msgspec.ValidationError:
-        raise ApiError(1003, "the body must be a JSON object") from None
+    except msgspec.ValidationError as error:
+        # Its words name types and bounds, and no value.
+        raise ApiError(1003, f"the body must be a JSON object: {error}") from None
     except ValueError as error:
         raise ApiError(1003, f"the body is not valid JSON: {error}") from None
 

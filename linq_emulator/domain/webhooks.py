@@ -12,6 +12,7 @@ import base64
 import hmac
 from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -52,6 +53,9 @@ VERSION_2025 = "2025-01-01"
 VERSIONS = (VERSION_2026, VERSION_2025)
 PARTNER_ID = "partner_emulator"
 TIMEOUT_SECONDS = 10.0
+"""Until a receiver has answered. Of its answer only what precedes the body counts."""
+_MAX_ANSWER = 64 * 1024
+"""Bytes of the body of an answer that are read, so that the connection can be used again."""
 MAX_DELIVERIES = 100_000
 
 _MAX_UNDER_WAY = 100
@@ -240,7 +244,7 @@ class Webhooks:
         self._under_way[lane].discard(task)
         self._start_waiting(lane)
 
-    def _headers(self, delivery: Delivery, at: int) -> dict[str, str]:
+    def _headers(self, delivery: Delivery, at: int) -> list[tuple[bytes, bytes]]:
         subscription = delivery.subscription
         timestamp = at // SECOND
         headers = {
@@ -258,15 +262,17 @@ class Webhooks:
             token = subscription.routing_tokens.get(delivery.chat_id)
             if token:
                 headers[subscription.routing_key_header] = token
-        return headers
+        return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
     async def _post(self, delivery: Delivery, at: int) -> None:
         self._client = self._client or _new_client()
         subscription = delivery.subscription
         try:
-            response = await self._client.post(
-                subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
+            request = self._client.build_request(
+                "POST", subscription.target_url, content=delivery.body, headers=self._headers(delivery, at)
             )
+            # The client's own time limit is for each piece of an answer, and some send a piece now and then.
+            response = await asyncio.wait_for(self._client.send(request, stream=True), TIMEOUT_SECONDS)
         except Exception as error:
             # Not only what httpx documents: of a receiver that is killed just now, its lower layers raise other kinds.
             self._retry(delivery, at)
@@ -275,7 +281,7 @@ class Webhooks:
         token = None
         if response.is_success:
             delivery.state = "delivered"
-            token = response.headers.get(subscription.routing_key_header or "") or None
+            token = _header(response, subscription.routing_key_header or "")
             if token and delivery.chat_id:
                 subscription.routing_tokens[delivery.chat_id] = token
         elif response.is_server_error or response.status_code == 429:
@@ -283,6 +289,7 @@ class Webhooks:
         else:
             delivery.state = "failed"
         self._add_attempt(delivery, at, status=response.status_code, token=token)
+        await _end(response)
 
     def _add_attempt(
         self,
@@ -358,6 +365,31 @@ def _ssl_context() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context(trust_env=False)
+
+
+def _header(response: httpx.Response, name: str) -> str | None:
+    """A header as it came, a character for each byte: a token goes back as it was given."""
+    wanted = name.lower().encode()
+    given = next((value for other, value in response.headers.raw if other.lower() == wanted), b"")
+    return given.decode("latin-1") or None
+
+
+async def _end(response: httpx.Response) -> None:
+    """Read the body of an answer, if it has an end; else close the connection."""
+    size = 0
+
+    async def read() -> None:
+        nonlocal size
+        async for chunk in response.aiter_raw():
+            size += len(chunk)
+            if size > _MAX_ANSWER:
+                return
+
+    # It was answered, whatever becomes of the rest.
+    with suppress(Exception):
+        await asyncio.wait_for(read(), TIMEOUT_SECONDS)
+    with suppress(Exception):
+        await response.aclose()
 
 
 def _new_client() -> httpx.AsyncClient:

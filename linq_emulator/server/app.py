@@ -25,7 +25,7 @@ from linq_emulator.server.storage import storage_routes
 
 __all__ = ["build_app"]
 
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 def _unknown_path(request: Request) -> Response:

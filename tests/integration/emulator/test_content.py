@@ -188,3 +188,15 @@ def test_headers_of_every_answer(server):
         assert answer.status_code == status
         assert len(bytes.fromhex(answer.headers["X-Trace-ID"])) == 16
         assert answer.headers["Date"] == "Sat, 21 Nov 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
+def test_methods_that_no_path_has_get_an_envelope_too(server, method):
+    assert server.refused(method, "/v3/chats") == (404, 1005)
+    assert server.refused(method, "/v3/chats", headers={"Authorization": "Bearer wrong"}) == (401, 2004)
+
+
+def test_a_number_that_is_out_of_range_is_named(server):
+    response = server.call("POST", "/v3/chats", data=b'{"from": 1e999}')
+    assert (response.status_code, response.json()["error"]["code"]) == (400, 1003)
+    assert "out of range" in response.json()["error"]["message"]
