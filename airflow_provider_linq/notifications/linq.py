@@ -172,9 +172,8 @@ class LinqNotifier(SafeRendering, BaseNotifier):
 
     def _send(self, hook: LinqHook, client: LinqClient, context: Context) -> str:
         """Send the message, or what can be sent in its place, and return its id."""
-        from_ = (
-            None if is_nothing(self.from_ or "") else _stripped(self.from_)
-        )  # rather from the usual line than not at all
+        # Rather from the usual line than not at all.
+        from_ = None if is_nothing(self.from_ or "") else _stripped(self.from_)
         destination = destination_of(hook, chat_id=_stripped(self.chat_id), to=_stripped(self.to), from_=from_)
         substitute = Message(parts=(_cut(_occasion(context)),))
         try:
