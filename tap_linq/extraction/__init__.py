@@ -3,8 +3,9 @@
 `plan` has the decisions, as pure functions over plain values: which pass, what is new, what was lost. `state` is what
 a run hands on to the next. `line_pass` reads all chats of one line, `chat_reader` one chat, both in the threads of
 `worker_pool`; `records` is what comes out, and `conform` makes it fit the schemas. `masking` then takes out of it who
-people are and what they wrote, by `mask_rules`, where that is asked for. `shown_reactions` knows which reactions were
-emitted, `media` stores files, `locations` asks where people are. `chat_lines` says which line a chat or an event is of,
+people are and what they wrote, by the rule that `mask_rules` has for each field, where that is asked for.
+`shown_reactions` knows which reactions were emitted, `media` stores files, `file_source` knows whether they can be had,
+`locations` asks where people are. `chat_lines` says which line a chat or an event is of,
 `progress` is for the log. `session` holds what the streams of one run share: the client, the lines, and what failed.
 How one list is read to its end although it shifts meanwhile is in `linq_client.sync`.
 

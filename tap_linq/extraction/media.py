@@ -33,6 +33,7 @@ from linq_client import (
     PermissionDeniedError,
 )
 from linq_client.store_urls import FOLDER_PROTOCOLS, without_user_info
+from tap_linq.extraction.file_source import FileSource
 from tap_linq.extraction.records import NOT_STORED, Record
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class MediaStore:
             ) from None
         self._url = without_user_info(path.rstrip("/"))
         self._client = client
+        self._source = FileSource()
         self._max_bytes = max_bytes
         # The same file can be in several messages, which several threads may read concurrently.
         self._locks = [Lock() for _ in range(_LOCKS)]
@@ -192,11 +194,17 @@ class MediaStore:
     def _fetch(self, path: str, record: Record) -> tuple[str, int]:
         full_path = f"{self._root}/{path}"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+            self._source.check()
             try:
                 size = self._download(record, file)
             except FileTooLargeError:
+                self._source.note(failed=False)
                 self._too_large.add(path)
                 raise self._too_large_error from None
+            except LinqError as error:
+                self._source.note(failed=error.retryable)
+                raise
+            self._source.note(failed=False)
             digest = hashlib.sha256()
             file.seek(0)
 

@@ -11,8 +11,9 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from linq_client import LinqClient
+from linq_client import APIConnectionError, LinqClient
 from linq_client.store_urls import without_user_info
+from tap_linq.extraction.file_source import MAX_FAILED
 from tap_linq.extraction.session import IncompleteRunError
 from tests.support.emulator_process import Emulator
 from tests.support.running import FIRST_LINE, Output, history, inbound, run_api, run_tap, succeed
@@ -118,6 +119,38 @@ def test_a_file_that_turns_out_to_be_too_large_is_begun_once(
     assert [path for path in api.seen if "file" in path or "attachments" in path] == ["/v3/file"]
     assert len(pieces) < 200, "left early"
     assert "files: 0 stored, 0 stored before, 3 failed" in caplog.text
+
+
+def test_files_that_can_t_be_fetched_at_all_hold_up_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A host that is down costs seconds of tries with each file: it is not asked for all of them."""
+
+    def messages(handler: Handler, _: dict[str, str]) -> None:
+        chat = handler.path.split("/")[5]
+        found = [handler.server.message(chat, place) for place in range(20)]
+        for one in found:
+            one["parts"] = [{"type": "media", "id": f"file-{one['id']}", "url": f"{handler.server.origin}/v3/file"}]
+        handler.send({"messages": found, "next_cursor": None})
+
+    tried: list[str] = []
+
+    def down(_: LinqClient, method: str, url: str, **options: Any) -> int:
+        tried.append(url)
+        raise APIConnectionError("no usable response")
+
+    with small_api(chats=5) as api:
+        api.answers["/v3/chats/[^/]*/messages"] = messages
+        with monkeypatch.context() as patched:
+            patched.setattr(LinqClient, "transfer", down)
+            first = run_api(api, attachments_path=str(tmp_path), concurrency=2)
+        assert first.error is None
+        assert len(first.ids()) == len(first.records("attachments")) == 100
+        assert MAX_FAILED <= len(tried) <= MAX_FAILED + 2, "and what was under way"
+        assert caplog.text.count("could not be fetched, one after the other") == 1
+        second = run_api(api, attachments_path=str(tmp_path), state=first.state)
+    assert {row["error"] for row in second.records("attachments")} == {None}
+    assert len(second.records("attachments")) == 100
 
 
 def change_parts(monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
