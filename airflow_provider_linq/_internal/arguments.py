@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -147,6 +148,32 @@ def _plain_number(value: Any) -> float:
     if isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
     raise TypeError("no number")
+
+
+class NamedTwiceError(ValueError):
+    """A JSON object has two values of one name, and JSON says nothing of which of them counts."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("a name stands twice in an object")
+        self.name = name
+
+
+def json_value(text: str) -> Any:
+    """
+    Return what a JSON text says.
+
+    :raises NamedTwiceError: of one name it says two things.
+    :raises ValueError: it is no JSON.
+    """
+    return json.loads(text, object_pairs_hook=_named_once)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise NamedTwiceError(next(name for name in names if names.count(name) > 1))
+    return made
 
 
 def datetime_argument(value: datetime | str, field: str) -> datetime:

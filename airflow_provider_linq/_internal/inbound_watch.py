@@ -22,7 +22,13 @@ from airflow_provider_linq._internal.archive import (
 from airflow_provider_linq._internal.inbound import PATIENCE, InboundReader
 from airflow_provider_linq._internal.inbound_cursor import STORED_MESSAGES, ArchivePlace, Cursor, Gap
 from airflow_provider_linq._internal.message_filter import MessageFilter
-from airflow_provider_linq._internal.polling import SHARED_FOR, AgreedTime, agreed_server_time, with_present_key
+from airflow_provider_linq._internal.polling import (
+    SHARED_FOR,
+    AgreedTime,
+    agreed_server_time,
+    describe,
+    with_present_key,
+)
 from airflow_provider_linq._internal.xcom import inbound_message
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from linq_client import LinqError
@@ -73,9 +79,15 @@ class Watch(ABC):
 
         Airflow stores an event some time after the yield, and if the triggerer died in between, a cursor that had been
         saved already would have passed it over.
+
+        A store that is out of order holds up no event: after a restart there may be a second one of some messages.
         """
-        if self._is_worth_saving(cursor):
+        if not self._is_worth_saving(cursor):
+            return
+        try:
             await self._store(cursor)
+        except Exception as error:
+            self._trigger.log.warning("The cursor could not be stored, the next poll tries again: %s", describe(error))
 
     async def _store(self, cursor: Cursor) -> None:
         await self._trigger.store_cursor(replace(cursor, watcher=self._watcher))

@@ -14,6 +14,7 @@ from typing import IO, Any, Final, TypeAlias
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_linq._internal.arguments import NamedTwiceError, json_value
 from airflow_provider_linq._internal.version_compat import conf, storage_path
 from airflow_provider_linq.campaigns._files import kind_of, pyarrow
 from linq_client import InvalidRequestError
@@ -192,8 +193,8 @@ def _jsonl(path: str, field: str) -> Iterator[Any]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=_named_once)
-            except _NamedTwiceError as twice:
+                row = json_value(line)
+            except NamedTwiceError as twice:
                 yield BadRow(f"row: must have each name once, got {twice.name[:40]!r} twice")
                 continue
             except json.JSONDecodeError as error:
@@ -205,22 +206,6 @@ def _jsonl(path: str, field: str) -> Iterator[Any]:
                 continue
             # The names are the same in all rows: one copy of them will do.
             yield {sys.intern(name): value for name, value in row.items()} if isinstance(row, dict) else row
-
-
-class _NamedTwiceError(ValueError):
-    """A JSON object has two values of one name; JSON itself says nothing of which of them counts."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__("a name stands twice in an object")
-        self.name = name
-
-
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _NamedTwiceError(next(name for name in names if names.count(name) > 1))
-    return made
 
 
 def _lines(file: Any) -> Iterator[str]:

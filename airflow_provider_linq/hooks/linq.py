@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from airflow.sdk import BaseHook
 
 from airflow_provider_linq._internal import version_compat
+from airflow_provider_linq._internal.arguments import NamedTwiceError, json_value
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.polling import in_thread
 from airflow_provider_linq.get_provider_info import connection_type
@@ -187,8 +187,16 @@ class LinqHook(BaseHook):
 
     def _extra_of(self, conn: Connection) -> Mapping[str, Any]:
         """Return the extra fields. Without one that was given, such as the window, messages would expire unread."""
-        extra: object = conn.extra_dejson  # {} for what is no JSON
-        if not isinstance(extra, Mapping) or (not extra and not _is_json(conn.extra)):
+        extra: Mapping[str, Any] = conn.extra_dejson  # {} for what is no JSON; and what is secret in it is masked
+        try:
+            given = json_value(conn.extra or "{}")
+        except NamedTwiceError as twice:
+            raise InvalidRequestError(
+                f"connection {self.linq_conn_id!r}: extra: must have each field once, got {twice.name} twice"
+            ) from None
+        except ValueError:
+            given = None
+        if not isinstance(given, Mapping):
             raise InvalidRequestError(
                 f"connection {self.linq_conn_id!r}: extra: must be a JSON object, got another value"
             )
@@ -349,14 +357,6 @@ def _described(line: models.PhoneNumber) -> str:
 def _filled(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is empty: forms save an empty field as null or as an empty string."""
     return {name: value for name, value in fields.items() if value not in (None, "")}
-
-
-def _is_json(text: str | None) -> bool:
-    try:
-        json.loads(text or "{}")
-    except ValueError:
-        return False
-    return True
 
 
 def _positive(fields: Mapping[str, Any], name: str) -> float | None:

@@ -263,12 +263,15 @@ def test_bad_polls_and_a_store_that_fails_do_not_end_it(emulator: Emulator) -> N
             first = await inbound(emulator)
             await triggerer.has(1)
             await triggerer.polls(2)
+            meanwhile = await inbound(emulator)
+            await triggerer.has(2)
             store.broken = False
             second = await inbound(emulator)
-            await triggerer.has(2)
-        assert triggerer.ids == [first, second]
+            await triggerer.has(3)
+            await triggerer.polls(1)
+        assert triggerer.ids == [first, meanwhile, second]
         (cursor,) = store.values.values()
-        assert sum(map(len, cursor["known"].values())) == 2 * 8, "a digest of each"
+        assert sum(map(len, cursor["known"].values())) == 3 * 8, "a digest of each"
 
     asyncio.run(story())
 

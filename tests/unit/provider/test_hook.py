@@ -72,6 +72,10 @@ def test_arguments_go_before_fields(connection: Callable[..., None]) -> None:
         ({"extra": "[1]"}, "extra: must be a JSON object"),
         ({"extra": '{"retention_window_hours": 24'}, "extra: must be a JSON object"),
         ({"extra": "retention_window_hours=24"}, "extra: must be a JSON object"),
+        (
+            {"extra": '{"default_line": "+12025550101", "default_line": "+12025550102"}'},
+            "extra: must have each field once, got default_line twice",
+        ),
         # Without a window, the extraction takes its time, and messages expire unread.
         ({"extra": '{"retention_window": 24}'}, "retention_window is no field, did you mean retention_window_hours?"),
         ({"extra": '{"Default-Line": "+12025550101"}'}, "Default-Line is no field, did you mean default_line?"),
