@@ -50,6 +50,27 @@ def test_a_list_that_outgrows_its_values_in_the_store(
     assert sent_to(emulator) == once(rows)
 
 
+def test_since_when_somebody_is_unknown_is_not_forgotten_for_others_who_are_in_doubt(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I10: they are looked for again in every try, as far back as their message may be."""
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    rows, store = people(2), Store()
+    fault(emulator, kind="reset", when="after", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        campaign(rows=rows[:1]).execute(context(store))
+    emulator.advance(12 * 3600)
+    edited = campaign(rows=rows, message="Edited", max_failures=1)  # so that the first message is not recognized
+    fault(emulator, kind="reset", when="before", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        edited.execute(context(store, try_number=2))
+    emulator.advance(3600)
+    result = edited.execute(context(store, try_number=3))
+    assert (result["sent"], result["unknown"]) == (1, 1)
+    assert sent_to(emulator) == once(rows)
+
+
 def test_no_rows_at_all_where_there_were_some_are_no_success(emulator: Emulator) -> None:
     """The export that a later try reads may have broken off."""
     store = Store()
