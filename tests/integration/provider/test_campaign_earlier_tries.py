@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_linq._internal.version_compat import AirflowException, AirflowFailException
 from airflow_provider_linq.campaigns import DeliveryReport, _packed_states, _report, _state
+from airflow_provider_linq.campaigns._model import recipient_key
 from linq_client import LinqError
 from tests.support.airflow import Store
 from tests.support.campaigns import Mapped, campaign, context, fault, once, people, posts, sent_to
@@ -69,6 +70,29 @@ def test_since_when_somebody_is_unknown_is_not_forgotten_for_others_who_are_in_d
     result = edited.execute(context(store, try_number=3))
     assert (result["sent"], result["unknown"]) == (1, 1)
     assert sent_to(emulator) == once(rows)
+
+
+def test_whose_state_is_lost_is_looked_for_as_far_back_as_the_campaign_goes(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two whose states are kept together, one is taken off the list, while somebody else is in doubt since today."""
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    together: dict[int, list[dict[str, Any]]] = {}
+    for row in people(200):
+        place = int(recipient_key("spring", (row["to"],))[-64:-56], 16)
+        together.setdefault(place * _packed_states.RANGES >> 32, []).append(row)
+    ann, bob = next(rows for rows in together.values() if len(rows) > 1)[:2]
+    cat = {"to": "cat@example.com", "name": "Cat"}
+    store, told = Store(), {"campaign_key": "spring"}
+    campaign(rows=[ann, bob], **told).execute(context(store))
+    emulator.advance(12 * 3600)
+    fault(emulator, kind="reset", when="before", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        campaign(rows=[ann, bob, cat], **told).execute(context(store, try_number=2))
+    emulator.advance(3600)
+    assert campaign(rows=[ann, cat], **told).execute(context(store, try_number=3))["sent"] == 2
+    assert sent_to(emulator) == once([ann, bob, cat])
 
 
 def test_no_rows_at_all_where_there_were_some_are_no_success(emulator: Emulator) -> None:

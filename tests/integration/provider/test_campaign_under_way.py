@@ -413,6 +413,21 @@ class TestLines:
         assert sent_to(emulator) == once(rows)
         assert len(asked) == 8  # nobody was asked for from two lines
 
+    def test_i1_who_is_claimed_again_for_another_line_stays_claimed(
+        self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """The claim for the first line is taken back, and not after the second one was made."""
+        path, latest = tmp_path / "outcomes.jsonl", []
+
+        def look(number: int, job: SendJob) -> None:
+            latest.append((job.line, [*entries(path)[-1]]))
+
+        before_each_send(monkeypatch, look)
+        fault(emulator, kind="status", status=403, code=2027, count=1)
+        task = campaign(rows=people(1), from_=[A, B], concurrency=1, outcomes_path=str(path))
+        assert task.execute(context(Store()))["sent"] == 1
+        assert sorted(latest) == [(A, ["claim"]), (B, ["claim"])]
+
     def test_a_line_that_the_platform_chose_and_refuses_is_tried_again(
         self, emulator: Emulator, tmp_path: Path
     ) -> None:
