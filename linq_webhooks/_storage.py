@@ -51,6 +51,7 @@ class Storage:
         self._is_spool_unreadable = False
         self._being_spooled = 0
         self._draining: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[dict[str, bool]] | None = None
         if spool is not None:
             self._to_spool = GroupCommit(spool, max_bytes=_MAX_WAITING_BYTES, max_seconds=_SPOOL_SECONDS)
             # What an earlier process has left is moved first.
@@ -79,7 +80,15 @@ class Storage:
         await self._store_in_spool(event)
 
     async def check(self) -> dict[str, bool]:
-        """Return whether archive and spool can be written to at present, and whether the spool can be read."""
+        """Return whether archive and spool can be written to at present, and whether the spool can be read.
+
+        Anybody may ask, and each check takes the archive's time: those who ask meanwhile share one.
+        """
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check())
+        return await asyncio.shield(self._checking)
+
+    async def _check(self) -> dict[str, bool]:
         places = {"archive": self._to_archive.run(self._archive.check)}
         if self._spool is not None:
             places["spool"] = self._to_spool.run(self._spool.check)

@@ -243,7 +243,8 @@ def _headers_of(scope: Scope) -> dict[str, str]:
     """Return the headers by their names in lower case. Of a signature that comes twice, each counts."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        # Spaces around a value are no part of it, and the parser leaves those behind it.
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1").strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in _SIGNATURES and name in headers else value
     return headers
 

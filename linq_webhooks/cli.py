@@ -138,11 +138,10 @@ def serve(
     if not path.startswith("/"):
         raise click.BadParameter(f"must begin with /, got {path!r}", param_hint="--path")
     key = _encryption_key(key_file)
-    file = SecretsFile(secret_file) if secret_file is not None else None
+    secrets = SecretsFile(secret_file) if secret_file is not None else _secrets_of_environment()
     app = create_app(
         open_archive(archive, encryption_key=key),
-        _secrets_of_environment() if file is None else file.secrets,
-        renew_secrets=None if file is None else file.renewed,
+        secrets,
         path=path,
         spool=spool,
         cipher=BodyCipher(key) if key is not None else None,

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from linq_client.errors import SettingsError
 from linq_client.webhooks import SigningSecrets, check_secret
@@ -21,8 +23,13 @@ __all__ = ["SecretsFile", "add_secret", "known_subscriptions", "read_secrets"]
 log = logging.getLogger(__name__)
 
 
-class SecretsFile:
-    """A file with secrets that is read again when it has changed.
+#: For which a secret that is no longer in the file stays in force: a file can be written piece by piece, and what was
+#: refused meanwhile would not be delivered again.
+_SETTLING_SECONDS: Final = 5
+
+
+class SecretsFile(SigningSecrets):
+    """The secrets of a file, which is read again whenever it has changed.
 
     Args:
         path: of the file.
@@ -34,21 +41,33 @@ class SecretsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._version = self._present_version()
-        self.secrets = SigningSecrets(read_secrets(path))
+        self._present = read_secrets(path)
+        self._removal_due_at: float | None = None
+        super().__init__(self._present)
 
-    def renewed(self) -> SigningSecrets | None:
-        """Return the secrets if the file has changed since it was read; None if not, or if it can't be read."""
+    def of(self, headers: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the secrets that a delivery can be signed with; see `SigningSecrets`."""
         version = self._present_version()
-        if version is None or version == self._version:
-            return None
-        self._version = version
+        if version is not None and version != self._version:
+            self._version = version
+            self._read_again()
+        elif self._removal_due_at is not None and time.monotonic() > self._removal_due_at:
+            self._removal_due_at = None
+            super().__init__(self._present)
+        return super().of(headers)
+
+    def _read_again(self) -> None:
         try:
-            self.secrets = SigningSecrets(read_secrets(self._path))
+            present = read_secrets(self._path)
+            SigningSecrets(present)
         except SettingsError as error:
             log.error("%s; the secrets that were read before stay in force", error)
-            return None
+            return
         log.warning("secret file %s: it has changed, and was read again", self._path)
-        return self.secrets
+        self._present = present
+        self._removal_due_at = time.monotonic() + _SETTLING_SECONDS
+        before = self._by_subscription
+        super().__init__({name: [*present.get(name, ()), *before.get(name, ())] for name in {**present, **before}})
 
     def _present_version(self) -> tuple[int, int, int] | None:
         try:

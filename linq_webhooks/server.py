@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 __all__ = ["Server"]
 
-#: Of a request line and its headers, roughly: what is read at a time is counted.
+#: Of a request line and its headers, and of what comes with a body and is no part of it: extensions of chunks, and
+#: trailers. Roughly: what is read at a time is counted.
 _MAX_HEAD_BYTES: Final = 256 * 1024
 _MAX_HEAD_SECONDS: Final = 10
 
@@ -27,10 +28,13 @@ _STOP_SECONDS: Final = 10
 
 
 class _BoundedProtocol(HttpToolsProtocol):
-    """Ends connections whose request line and headers are too long or take too long, which uvicorn waits for."""
+    """Ends connections whose request line and headers are too long or take too long, which uvicorn waits for.
 
-    _head_bytes = 0
-    _is_in_head = True
+    The parser puts a header together piece by piece, so that an endless one takes memory, and time that grows with its
+    square: a single connection could hold up all others.
+    """
+
+    _bytes_besides_bodies = 0
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -42,24 +46,24 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self._end()
-                return
+        self._bytes_besides_bodies += len(data)
         super().data_received(data)
+        if self._bytes_besides_bodies > _MAX_HEAD_BYTES:
+            self._end()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head = True
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(_MAX_HEAD_SECONDS, self._end)
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        self._is_in_head = False
-        self._head_bytes = 0
+        self._bytes_besides_bodies = 0
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes_besides_bodies = 0
+        super().on_body(body)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

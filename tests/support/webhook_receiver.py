@@ -186,8 +186,12 @@ def wait_until_drained(url: str) -> None:
 class ReceiverThread:
     """A receiver in a thread of this process: it listens when the constructor returns."""
 
-    def __init__(self, archive: Archive, secrets: dict[str, list[str]] | None = None, **options: Any) -> None:
-        app = create_app(archive, SigningSecrets(secrets or {SigningSecrets.ANY: [SECRET]}), **options)
+    def __init__(
+        self, archive: Archive, secrets: dict[str, list[str]] | SigningSecrets | None = None, **options: Any
+    ) -> None:
+        if not isinstance(secrets, SigningSecrets):
+            secrets = SigningSecrets(secrets or {SigningSecrets.ANY: [SECRET]})
+        app = create_app(archive, secrets, **options)
         ready = threading.Event()
         self._server = Server(app, "127.0.0.1", 0, on_ready=ready.set)
         self.port = self._server.port
