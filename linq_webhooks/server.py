@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -132,6 +133,11 @@ class Server(uvicorn.Server):
             self.run(sockets=[self._socket])
         finally:
             self._socket.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. Whoever asks again, as by a second Ctrl-C, does not make it drop what is under way: it ends soon."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""

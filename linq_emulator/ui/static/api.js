@@ -34,14 +34,17 @@ function askForToken() {
 export async function command(method, path, body) {
   const options = { method, headers: headers(body === undefined ? {} : { "Content-Type": "application/json" }) };
   if (body !== undefined) options.body = JSON.stringify(body);
-  const response = await fetch(`/_emulator/${path}`, options);
+  const response = await fetch(`/_emulator/${path}`, options).catch(() => {
+    throw new Error("The emulator can't be reached.");
+  });
   if (response.status === 401) {
     await askForToken();
     return command(method, path, body);
   }
-  const answer = await response.json();
-  if (response.ok) return answer;
-  const error = new Error(`${answer.error.field}: ${answer.error.rule}`);
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  const refusal = answer?.error;
+  const error = new Error(refusal ? `${refusal.field}: ${refusal.rule}` : `The emulator answered with status ${response.status}.`);
   error.status = response.status;
   throw error;
 }

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { fill, h, icon, iconButton, isForInputMethod, toast } from "./dom.js";
 import { handle } from "./format.js";
-import { paint as paintAll, refresh, state } from "./state.js";
+import { paint as paintAll, state } from "./state.js";
 
 const MAX_FILE = 5_000_000;
 const DRAFTS = "linq-emulator-drafts";
@@ -55,7 +55,18 @@ export function build() {
     if (!state.edit) keep(parts.chat.id, input.value);
     grow();
   });
-  file.addEventListener("change", () => attach(file));
+  file.addEventListener("change", async () => {
+    const files = [...file.files];
+    file.value = "";
+    await attach(files);
+  });
+  input.addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files];
+    // A text that is copied from some programs comes with a picture of itself.
+    if (!files.length || event.clipboardData.types.includes("text/plain")) return;
+    event.preventDefault();
+    attach(files);
+  });
   actor.addEventListener("change", () => { state.actor[parts.chat.id] = actor.value; paintAll(); });
   parts = { input, actor, context, quick, send, chat: null };
   return h("footer", { class: "composer" }, context,
@@ -144,8 +155,7 @@ async function deliver(chatId, from, content, reply = null) {
     if (message.dropped) throw new Error("This person is blocked: the message was dropped.");
   }));
   typing.delete(from + chatId);
-  if (state.chatId === chatId) state.first = null;
-  refresh();
+  if (state.chatId === chatId) actions.showNewest();
   return done;
 }
 
@@ -157,18 +167,23 @@ function type(chat, me) {
   }));
 }
 
-async function attach(field) {
-  const [file] = field.files;
-  field.value = "";
-  if (!file) return;
-  if (file.size > MAX_FILE) return toast("A photo must have at most 5 MB here.", "bad");
-  // Reading and storing it take a while, in which another chat may be opened.
+/** Send files as the person, one after the other. */
+export async function attach(files) {
+  if (!parts?.input.isConnected || parts.input.disabled) return;
+  // Reading and storing them takes a while, in which another chat may be opened.
   const chatId = parts.chat.id;
   const from = state.actor[chatId];
   const { reply } = state;
+  for (const file of files) {
+    if (file.size > MAX_FILE) toast(`${file.name}: a photo must have at most 5 MB here.`, "bad");
+    else await attempt(store(file).then((id) => deliver(chatId, from, { parts: [{ type: "media", attachment_id: id }] }, reply)));
+  }
+}
+
+async function store(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   let binary = "";
   for (let start = 0; start < bytes.length; start += 32768) binary += String.fromCharCode(...bytes.subarray(start, start + 32768));
-  await attempt(post("files", { filename: file.name, content_type: file.type, content: btoa(binary) })
-    .then((stored) => deliver(chatId, from, { parts: [{ type: "media", attachment_id: stored.attachment_id }] }, reply)));
+  const stored = await post("files", { filename: file.name, content_type: file.type, content: btoa(binary) });
+  return stored.attachment_id;
 }

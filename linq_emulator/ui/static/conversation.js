@@ -128,15 +128,22 @@ function scrolled() {
   } else if (end === total && state.first !== null && atEnd()) {
     Object.assign(state, { first: null, messages: Math.min(WINDOW, messages.length) });
   } else {
+    // Whoever reads above the end stays there, however many messages come.
+    if (state.first === null && !atEnd()) Object.assign(state, { first, messages: messages.length });
     return;
   }
   refresh();
 }
 
-async function toNewest() {
-  Object.assign(state, { first: null, messages: 80, messageId: null });
+function showNewest() {
+  Object.assign(state, { first: null, messages: 80 });
   shownChat = null;
-  await refresh();
+  return refresh();
+}
+
+function toNewest() {
+  state.messageId = null;
+  return showNewest();
 }
 
 function moved(event) {
@@ -168,6 +175,6 @@ export async function readAll() {
 }
 
 export function setUp() {
-  composer.setUp({ readAll });
+  composer.setUp({ readAll, showNewest });
   onPaint(paintConversation);
 }

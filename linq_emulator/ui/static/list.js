@@ -11,6 +11,9 @@ const search = document.getElementById("search");
 const foot = document.getElementById("list-foot");
 const lines = document.getElementById("lines");
 
+/** The server lists no more. */
+const MOST_CHATS = 2000;
+
 let found = null;
 let asked = 0;
 
@@ -87,6 +90,9 @@ function paintList({ view }) {
     const signature = (chat) => JSON.stringify([chat, isUnread(chat), chat.id === state.chatId, short(chat.at, now())]);
     reconcile(rows, view.chats, (chat) => chat.id, signature, row);
     foot.textContent = view.chats.length ? "" : "No chats yet. Send a message with the API, or write as a person.";
+    if (view.chats.length === MOST_CHATS && view.total_chats > MOST_CHATS) {
+      foot.textContent = `These are the latest ${MOST_CHATS} of ${view.total_chats} chats. The search finds messages of all.`;
+    }
   }
   if (!rows.querySelector("button[tabindex='0']")) (rows.querySelector("[aria-current]") ?? rows.querySelector("button"))?.setAttribute("tabindex", "0");
 }
@@ -179,8 +185,8 @@ export function setUp() {
   });
   rows.addEventListener("scroll", () => {
     const isNearEnd = rows.scrollTop + rows.clientHeight > rows.scrollHeight - 400;
-    if (isNearEnd && !found && state.view && state.chats < Math.min(2000, state.view.total_chats)) {
-      state.chats = Math.min(2000, state.chats + 50);
+    if (isNearEnd && !found && state.view && state.chats < Math.min(MOST_CHATS, state.view.total_chats)) {
+      state.chats = Math.min(MOST_CHATS, state.chats + 50);
       refresh();
     }
   });

@@ -1,5 +1,6 @@
 // Puts the page together: header, keys, theme, and where the address says to begin.
 
+import { attach } from "./composer.js";
 import * as conversation from "./conversation.js";
 import { fill, icon, isForInputMethod, toast } from "./dom.js";
 import * as emulator from "./emulator.js";
@@ -99,6 +100,12 @@ for (const button of [clock, faults, document.getElementById("open-settings")]) 
 document.addEventListener("keydown", keys);
 document.addEventListener("visibilitychange", () => document.hidden || paint());
 addEventListener("popstate", route);
+// A file that is dropped is sent; the browser would show it in place of the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  if (name === "drop") attach([...event.dataTransfer.files]);
+});
 list.setUp();
 conversation.setUp();
 onPaint(paintHeader);

@@ -73,8 +73,9 @@ async function load(id, wanted) {
     if (loading !== wanted) return;
     loaded = answer;
     paint();
-  } catch {
-    if (state.messageId === id) select(null, { pane: false });
+  } catch (error) {
+    if (error.status === 404 && state.messageId === id) select(null, { pane: false });
+    // Otherwise the emulator is away for now, and the next change is news of it.
   }
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from linq_client import LinqClient
 from linq_emulator.testing import EmulatorThread
 from tests.support.waiting import wait_until
@@ -157,6 +159,25 @@ def test_a_photo_goes_to_the_chat_in_which_it_was_chosen(page: Page, emulator: E
     assert (photo["chat_id"], photo["from"]) == (ann, ANN)
 
 
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_photos_are_pasted_and_dropped(page: Page, emulator: EmulatorThread, way: str) -> None:
+    two_chats(page, emulator)
+    box(page).evaluate(
+        """(input, way) => {
+            const data = new DataTransfer();
+            for (const name of ["one.png", "two.png"]) data.items.add(new File(["x"], name, { type: "image/png" }));
+            data.items.add(new File(["x"], "three.exe", { type: "application/x-msdownload" }));
+            const of = { bubbles: true, cancelable: true, clipboardData: data, dataTransfer: data };
+            input.dispatchEvent(way === "paste" ? new ClipboardEvent("paste", of) : new DragEvent("drop", of));
+        }""",
+        way,
+    )
+    expect(page.get_by_role("status").filter(has_text="application/x-msdownload cannot be sent")).to_be_visible()
+    names = [message["parts"][0].get("filename") for message in emulator.ledger()]
+    assert names == [None, None, "one.png", "two.png"]
+    expect(bubble(page, "I am Ann")).to_be_visible()
+
+
 def test_what_is_pressed_twice_is_done_once(page: Page, emulator: EmulatorThread) -> None:
     two_chats(page, emulator)
     page.get_by_role("button", name="STOP").dblclick()
@@ -210,6 +231,50 @@ def test_focus_and_selection_stay_while_others_write(page: Page, emulator: Emula
     expect(bubble(page, "number 100")).to_be_visible()
     expect(article).to_be_focused()
     assert page.evaluate("String(getSelection())") == "number 97"
+
+
+def test_a_reader_stays_at_a_message_however_many_come(page: Page, emulator: EmulatorThread) -> None:
+    chat = emulator.inbound(ANN, "number 0", line=LINE)["chat_id"]
+    for number in range(1, 100):
+        emulator.inbound(ANN, f"number {number}", chat_id=chat)
+    row(page, "number 99").click()
+    expect(bubble(page, "number 99")).to_be_visible()
+    scroller = page.get_by_role("region", name="Messages of the conversation")
+    scroller.evaluate("scroller => { scroller.scrollTop -= 600 }")
+    expect(bubble(page, "number 75")).to_be_in_viewport()
+    for number in range(100, 250):
+        emulator.inbound(ANN, f"number {number}", chat_id=chat)
+    expect(row(page, "number 249")).to_be_visible()
+    expect(bubble(page, "number 75")).to_be_in_viewport()
+    write(page, "what I write myself is shown")
+    expect(bubble(page, "what I write myself is shown")).to_be_in_viewport()
+
+
+def test_what_cannot_be_reached_is_said_and_details_stay(page: Page, emulator: EmulatorThread) -> None:
+    two_chats(page, emulator)
+    bubble(page, "I am Ann").click()
+    expect(details(page)).to_contain_text("Identity")
+    page.context.set_offline(True)
+    write(page, "Do you hear me?")
+    expect(page.get_by_role("status").filter(has_text="can't be reached")).to_be_visible()
+    expect(box(page)).to_have_value("Do you hear me?")
+    emulator.inbound(ANN, "News", line=LINE)
+    page.context.set_offline(False)
+    emulator.inbound(ANN, "More news", line=LINE)
+    expect(bubble(page, "More news")).to_be_visible()
+    expect(details(page)).to_contain_text("Identity")
+
+
+def test_a_list_that_is_cut_says_so(page: Page, emulator: EmulatorThread) -> None:
+    emulator.seed(2001, messages=2001, groups_share=0)
+    rows = page.locator(".rows")
+
+    def is_said() -> bool:
+        rows.evaluate("rows => { rows.scrollTop = rows.scrollHeight }")
+        return "2000 of 2001 chats" in page.locator("#list-foot").inner_text()
+
+    wait_until(is_said, "the end of the list is reached")
+    assert page.locator(".row").count() == 2000
 
 
 def test_a_chat_that_is_gone_is_said_and_the_list_is_shown(

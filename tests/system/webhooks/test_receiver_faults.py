@@ -17,9 +17,9 @@ import requests
 
 from linq_webhooks.archive import open_archive
 from tests.support.postgres import for_sqlalchemy
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 from tests.support.webhook_events import ids_of
-from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, metrics_of, wait_until_drained
+from tests.support.webhook_receiver import ReceiverProcess, body_of, deliver, metrics_of, signed, wait_until_drained
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux, to limit files of another process")
@@ -143,3 +143,31 @@ def deliver_or_not(url: str, number: int) -> int:
 
 def test_it_is_stopped_by_the_signals_of_a_terminal_too(tmp_path: Path) -> None:
     assert ReceiverProcess(str(tmp_path)).stop(signal.SIGINT) == 0
+
+
+def test_a_second_signal_drops_nothing_that_is_under_way(tmp_path: Path) -> None:
+    """As of somebody who presses Ctrl-C twice."""
+    body = body_of(1)
+    head = "".join(f"{name}: {value}\r\n" for name, value in signed(body).items())
+    with ReceiverProcess(str(tmp_path / "archive"), log=tmp_path / "log") as receiver:
+        with socket.create_connection(("127.0.0.1", receiver.port), 60) as connection:
+            connection.sendall(
+                f"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode()
+            )
+            wait_until(lambda: metrics_of(receiver.url)["linq_webhooks_received_total"] == 1, "it is under way")
+            receiver.process.send_signal(signal.SIGINT)
+            wait_until(lambda: not accepts(receiver.port), "it takes no more")
+            receiver.process.send_signal(signal.SIGINT)
+            connection.sendall(body)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert receiver.process.wait(PATIENCE) == 0
+    assert ids_of(open_archive(str(tmp_path / "archive")))[0] == ["e1"]
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 60).close()
+    except ConnectionError:
+        return False
+    return True
