@@ -324,10 +324,10 @@ class LinqError(Exception):
 
     @property
     def _may_be_too_much(self) -> bool:
-        """Whether less might be had: no response came, a time-out or a gateway stands in its place, or a refusal."""
+        """Whether less might be had: no response came, or a time-out or a gateway stands in its place."""
         if self.status is None:
             return isinstance(self, APIConnectionError)
-        return self.status in (400, 408, 413, 422, 504) or (self.status >= 500 and not self.verdict)
+        return self.status in (408, 413, 504) or (self.status >= 500 and not self.verdict)
 
 
 class AuthenticationError(LinqError):

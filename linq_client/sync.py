@@ -36,8 +36,8 @@ proven the order: each item at or before the one above it in `updated_at`, from 
 that matters stands in front, and what jumps goes to the front, so the reading ends with the first page that goes back
 beyond the moment. Whatever has no order, or another one, is read again to its end.
 
-A page may be more than the API can make in its time, or gives at all. Then it is asked for a tenth, from there on and
-in later readings, and a tenth of `SAFE_MOVES` is safe.
+A page may be more than the API can make in its time. Then it is asked for a tenth, from there on and in later readings,
+and a tenth of `SAFE_MOVES` is safe.
 
 A cursor may expire before it is used, since a list is read no faster than its items are made use of. Then the reading
 starts again at the front. What is known by then goes by quickly, so each start gets further than the one before, or
@@ -272,8 +272,6 @@ class StableListReader:
                     yield page
                     cursor = page.next_cursor
                 return
-            except CursorExpiredError:
-                raise
             except LinqError as error:
                 if divisor > 1 or not error._may_be_too_much:
                     raise

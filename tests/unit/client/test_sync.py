@@ -291,7 +291,6 @@ TOO_MUCH: list[LinqError] = [
     ServerError("a gateway", status=502),
     ServerError("it took too long", status=504),
     InvalidRequestError("too large", status=413),
-    InvalidRequestError("limit must be 50 at most", status=400),
     APIConnectionError("no usable response"),
 ]
 
@@ -307,6 +306,7 @@ def test_pages_that_the_api_can_t_make_are_asked_for_in_smaller_ones(from_offset
 OTHERS: list[LinqError] = [
     APIUnavailableError("nothing works"),
     APIConnectionError("has no list messages", status=200),
+    InvalidRequestError("refused", status=400),
     PermissionDeniedError("refused", status=403),
 ]
 
