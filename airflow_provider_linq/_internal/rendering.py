@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Templater = object
 
-__all__ = ["SafeRendering", "arguments_from_data", "is_template", "resolved"]
+__all__ = ["ResolveMixin", "SafeRendering", "arguments_from_data", "is_template", "resolved"]
 
 #: What begins something in a Jinja template with Airflow's delimiters.
 _TEMPLATE_MARKS = ("{{", "{%", "{#")

@@ -6,12 +6,13 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import NoneType
 from typing import Any, Final, Literal, TypeAlias
 
 from airflow_provider_linq._internal.arguments import check_choice, check_flag, number_argument, positive_timedelta
 from airflow_provider_linq._internal.idempotency import check_key
 from airflow_provider_linq._internal.not_after import NotAfter, check_not_after
-from airflow_provider_linq._internal.rendering import is_template
+from airflow_provider_linq._internal.rendering import ResolveMixin, is_template
 from airflow_provider_linq._internal.uploads import FileRules
 from airflow_provider_linq.campaigns._checkpoint import MAX_LINES
 from airflow_provider_linq.campaigns._files import check_output_path
@@ -27,6 +28,8 @@ OnInvalid: TypeAlias = Literal["fail", "skip"]
 
 #: In the place of a line: the platform chooses, whatever the connection's default line is.
 ANY: Final = "any"
+
+_PATHS: Final = ("rows_path", "suppression_path", "outcomes_path", "report_path")
 
 RECOMMENDED: Final = RateLimits(messages_per_day=MESSAGES_PER_DAY, new_chats_per_day=NEW_CHATS_PER_DAY)
 NO_LIMITS: Final = RateLimits()
@@ -110,8 +113,11 @@ class Campaign:
         numbers["max_failures"] = number_argument("max_failures", self.max_failures, float, 0)
         if self.max_invalid is not None:
             numbers["max_invalid"] = number_argument("max_invalid", self.max_invalid, float, 0)
-        for name, number in numbers.items():
-            object.__setattr__(self, name, number)
+        paths = {name: getattr(self, name) for name in _PATHS}
+        # Of an ObjectStoragePath, a PurePath up to Airflow 3.1, the text would lack its connection.
+        texts = {name: str(path) for name, path in paths.items() if type(path).__module__.startswith("pathlib")}
+        for name, value in {**numbers, **texts}.items():
+            object.__setattr__(self, name, value)
 
     def check_arguments(self) -> None:
         """
@@ -120,6 +126,7 @@ class Campaign:
         :raises ValueError: an argument is out of range, or goes with none of the others.
         """
         check_choice("on_invalid", self.on_invalid, OnInvalid)
+        self._check_types()
         check_flag("groups", self.groups)
         check_flag("resend_failed", self.resend_failed)
         if isinstance(self.rows, Iterator):  # they are read again after each wait and in each try
@@ -134,8 +141,6 @@ class Campaign:
             raise ValueError("max_invalid goes with on_invalid='skip'")
         if self.send_window is not None:
             SendWindow.of(self.send_window)
-        if isinstance(self.null_values, str):
-            raise ValueError(f"null_values must be a list of words, got {self.null_values!r}")
         check_not_after(self.not_after)
         FileRules.of(self.message, self.files_under)
         if hasattr(self.message, "resolve"):  # it would be sent as what Python calls it
@@ -157,6 +162,27 @@ class Campaign:
             raise ValueError("report_path must not be given with shard: each shard reports on its own messages in XCom")
         self.of_shard()
 
+    def _check_types(self) -> None:
+        """Refuse what would be found out when people have been written to, or in words that name no argument."""
+        self._check_paths(ResolveMixin)
+        for name, kind in (("line_limits", RateLimits), ("total_limits", RateLimits)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
+        if not isinstance(self.delivery_report, DeliveryReport | None):
+            raise ValueError(f"delivery_report must be a DeliveryReport, got {self.delivery_report!r}")
+        for name in ("to_field", "suppression_field"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be the name of a column, got {getattr(self, name)!r}")
+        words = self.null_values
+        if words is not None and (isinstance(words, str) or not isinstance(words, Collection)):
+            raise ValueError(f"null_values must be a list of words, got {words!r}")
+
+    def _check_paths(self, *others: type) -> None:
+        for name in _PATHS:
+            value = getattr(self, name)
+            if not isinstance(value, (str, NoneType, *others)):
+                raise InvalidRequestError(f"{name}: must be a path or URL as text, got {type(value).__name__}")
+
     def check_rendered(self) -> None:
         """
         Refuse what is wrong in the rendered fields, before anything is read or sent.
@@ -164,6 +190,9 @@ class Campaign:
         :raises InvalidRequestError: names field, rule and value.
         """
         check_key(self.campaign_key, "campaign_key")
+        self._check_paths()
+        if not isinstance(self.values, Mapping | None):
+            raise InvalidRequestError(f"values: must be names and values, got {type(self.values).__name__}")
         if self.campaign_key is not None and is_template(
             self.campaign_key
         ):  # mapped tasks get data, which is not rendered
@@ -214,6 +243,8 @@ class Campaign:
         """
         if self.from_ is None:
             return [] if default_line is None else [default_line]
+        if not isinstance(self.from_, Collection):
+            raise InvalidRequestError(f"from_: must be a line or a list of lines, got {type(self.from_).__name__}")
         lines = [self.from_] if isinstance(self.from_, str) else list(self.from_)
         if lines == [ANY]:
             return []

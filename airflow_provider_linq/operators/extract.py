@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import uuid4
@@ -110,8 +110,8 @@ class LinqExtractOperator(LinqOperator):
     def execute(self, context: Context) -> ExtractResult:
         with fail_fast():
             self.check_given()
-            if is_nothing(str(self.folder)):
-                raise InvalidRequestError(f"folder: must be a path or URL, got {self.folder!r}")
+            if not isinstance(self.folder, str | PurePath) or is_nothing(str(self.folder)):
+                raise InvalidRequestError(f"folder: must be a path or URL as text, got {self.folder!r}")
             lines = self._checked_lines()
             environment = self._environment()
         folder = storage_path(self.folder)

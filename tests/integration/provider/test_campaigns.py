@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.definitions.template import literal  # in airflow.sdk, Airflow 3.1.0 does not have it
 
 from airflow_provider_linq._internal.key_lifetimes import LATE_ACCEPTANCE
@@ -206,6 +207,13 @@ def test_a_function_does_the_same_and_waits_itself(emulator: Emulator, monkeypat
         ({"send_window": "09:00"}, "send_window must be two times of the day"),
         ({"not_after": timedelta(0)}, "not_after must be above 0"),
         ({"null_values": "NULL"}, "null_values must be a list of words"),
+        ({"null_values": 5}, "null_values must be a list of words"),
+        ({"delivery_report": True, "outcomes_path": "out.csv"}, "delivery_report must be a DeliveryReport, got True"),
+        ({"line_limits": None}, "line_limits must be a RateLimits, got None"),
+        ({"total_limits": {"messages_per_day": 5}}, "total_limits must be a RateLimits, got {"),
+        ({"to_field": None}, "to_field must be the name of a column"),
+        ({"outcomes_path": ObjectStoragePath("out.csv")}, "outcomes_path: must be a path or URL as text, got Obj"),
+        ({"rows_path": 5}, "rows_path: must be a path or URL as text, got int"),
         ({"files_under": "/"}, "files_under must be folders"),
         ({"message": literal("Hi")}, "message must be a template over the rows, .* give that in values"),
     ],
@@ -213,6 +221,13 @@ def test_a_function_does_the_same_and_waits_itself(emulator: Emulator, monkeypat
 def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         campaign(rows=[], **arguments)
+
+
+def test_a_path_may_be_one_of_pathlib(emulator: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("to,name\nann@example.com,Ann\n")
+    paths: dict[str, Any] = {"rows_path": tmp_path / "people.csv", "outcomes_path": tmp_path / "out.jsonl"}
+    result = campaign(**paths).execute(context(Store()))
+    assert (result["sent"], result["outcomes_path"]) == (1, str(tmp_path / "out.jsonl"))
 
 
 @pytest.mark.parametrize(
@@ -226,6 +241,8 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str,
         ({"from_": ["12025550101"]}, "from_: must be E.164"),
         ({"from_": []}, "from_: must be 1 to 249 lines, got 0"),
         ({"from_": ["+12025550101"] * 250}, "from_: must be 1 to 249 lines, got 250"),
+        ({"from_": 12025550101}, "from_: must be a line or a list of lines, got int"),
+        ({"values": "name=Ann"}, "values: must be names and values, got str"),
         ({"timezone": "Mars"}, "timezone: must be the IANA name"),
         ({"message": "{{ row.name"}, "message: line 1 of the template"),
         ({"dry_run": "perhaps", "outcomes_path": "a.csv"}, "dry_run: must be true or false"),
