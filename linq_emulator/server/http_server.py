@@ -18,12 +18,36 @@ __all__ = ["HTTPServer", "abort", "bind", "close", "is_closing"]
 _TRANSPORT = "linq_emulator.transport"
 
 
+_MAX_HEAD = 256 * 1024
+"""Bytes of a head, of trailers, and of the extensions of a chunk. The parser's time for a longer one grows with the square
+of its length, and nothing else is served meanwhile."""
+
+
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which adds the transport to the scope, so that faults can break the connection."""
+    """uvicorn's protocol, which adds the transport to the scope, so that faults can break the connection.
+
+    It ends connections on which something other than a body has no end.
+    """
+
+    _bytes_besides_bodies = 0
+
+    def data_received(self, data: bytes) -> None:
+        self._bytes_besides_bodies += len(data)
+        super().data_received(data)
+        if self._bytes_besides_bodies > _MAX_HEAD and not self.transport.is_closing():
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)[_TRANSPORT] = self.transport
+
+    def on_headers_complete(self) -> None:
+        self._bytes_besides_bodies = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes_besides_bodies = 0
+        super().on_body(body)
 
 
 def _transport(scope: Scope) -> asyncio.Transport:

@@ -1,13 +1,14 @@
 // Requests of the control API, and the news that something has changed.
 
 import { dialog, h } from "./dom.js";
+import { keep, recall } from "./storage.js";
 import { followShared } from "./stream.js";
 
 const TOKEN = "linq-emulator-token";
 let asking = null;
 
 function headers(more) {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = recall("tab", TOKEN);
   return token ? { ...more, Authorization: `Bearer ${token}` } : more;
 }
 
@@ -21,7 +22,7 @@ function askForToken() {
       // A header cannot hold other characters, and no token has them.
       const isRight = /^[!-~]+$/.test(token) && (await fetch("/_emulator/clock", { headers: { Authorization: `Bearer ${token}` } })).ok;
       if (!isRight) throw new Error("This is not the value of --token.");
-      sessionStorage.setItem(TOKEN, token);
+      keep("tab", TOKEN, token);
     }).addEventListener("close", () => {
       asking = null;
       resolve();
@@ -62,7 +63,7 @@ export function follow(onChange, onState) {
     await get("clock"); // This asks for the token, if the one of this tab is wrong, too.
     stream.presentToken();
   };
-  const stream = followShared(() => sessionStorage.getItem(TOKEN), (what) => {
+  const stream = followShared(() => recall("tab", TOKEN), (what) => {
     if (what === "changed") onChange();
     else if (what === "refused") checking ??= check().catch(() => {}).finally(() => { checking = null; });
     else onState(what === "live");

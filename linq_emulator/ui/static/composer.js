@@ -4,29 +4,22 @@ import { post } from "./api.js";
 import { fill, h, icon, iconButton, isForInputMethod, toast } from "./dom.js";
 import { handle } from "./format.js";
 import { paint as paintAll, state } from "./state.js";
+import { keep, recallObject } from "./storage.js";
 
 const MAX_FILE = 5_000_000;
 const DRAFTS = "linq-emulator-drafts";
 const typing = new Set();
 /** What is not sent yet, by chat. It outlives a reload. */
-const drafts = load();
+const drafts = recallObject("tab", DRAFTS);
 let actions = {};
 let parts = null;
 
-function load() {
-  try {
-    return JSON.parse(sessionStorage.getItem(DRAFTS)) ?? {};
-  } catch {
-    return {};
-  }
-}
-
 const draft = (chatId) => drafts[chatId] ?? "";
 
-function keep(chatId, text) {
+function keepDraft(chatId, text) {
   if (text) drafts[chatId] = text;
   else delete drafts[chatId];
-  sessionStorage.setItem(DRAFTS, JSON.stringify(drafts));
+  keep("tab", DRAFTS, JSON.stringify(drafts));
 }
 
 export const setUp = (given) => {
@@ -52,7 +45,7 @@ export function build() {
     if (event.key === "Escape" && (state.reply || state.edit)) { event.stopPropagation(); cancel(); }
   });
   input.addEventListener("input", () => {
-    if (!state.edit) keep(parts.chat.id, input.value);
+    if (!state.edit) keepDraft(parts.chat.id, input.value);
     grow();
   });
   file.addEventListener("change", async () => {
@@ -136,11 +129,11 @@ async function submit() {
   const index = edit?.parts.findIndex((part) => part.type === "text");
   const sending = edit ? attempt(post("edits", { message_id: edit.id, text, part_index: index })) : deliver(chatId, state.actor[chatId], { text }, reply);
   // Before the answer: Enter may come again, and the next text be typed.
-  if (!edit) keep(chatId, "");
+  if (!edit) keepDraft(chatId, "");
   cancel();
   parts.input.focus();
   if (await sending) return;
-  if (!edit) keep(chatId, [text, draft(chatId)].filter(Boolean).join("\n"));
+  if (!edit) keepDraft(chatId, [text, draft(chatId)].filter(Boolean).join("\n"));
   if (parts.chat?.id !== chatId || state.edit) return;
   Object.assign(state, { edit, reply: state.reply ?? reply });
   parts.input.value = edit ? text : draft(chatId);

@@ -7,17 +7,21 @@ const FORM = { timeZone: "UTC", hourCycle: "h23" };
 const TIME = new Intl.DateTimeFormat(undefined, { ...FORM, hour: "2-digit", minute: "2-digit" });
 const SECONDS = new Intl.DateTimeFormat(undefined, { ...FORM, hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { ...FORM, weekday: "short", day: "numeric", month: "short" });
+const DAY_OF_YEAR = new Intl.DateTimeFormat(undefined, { ...FORM, weekday: "short", day: "numeric", month: "short", year: "numeric" });
 const DATE = new Intl.DateTimeFormat(undefined, { ...FORM, day: "numeric", month: "short" });
+const DATE_OF_YEAR = new Intl.DateTimeFormat(undefined, { ...FORM, day: "numeric", month: "short", year: "numeric" });
 const DAY_LENGTH = 86_400_000;
 const HOUR = 3_600_000;
 
 export const time = (ms) => TIME.format(ms);
 export const seconds = (ms) => SECONDS.format(ms);
-export const day = (ms) => DAY.format(ms);
+/** The clock can be moved by years: a day of another year than now's has it. */
+export const day = (ms, now) => (sameYear(ms, now) ? DAY : DAY_OF_YEAR).format(ms);
+const sameYear = (a, b) => new Date(a).getUTCFullYear() === new Date(b).getUTCFullYear();
 export const sameDay = (a, b) => Math.floor(a / DAY_LENGTH) === Math.floor(b / DAY_LENGTH);
 
 /** A time in a list: of today the hour, else the date. */
-export const short = (ms, now) => (sameDay(ms, now) ? TIME.format(ms) : DATE.format(ms));
+export const short = (ms, now) => (sameDay(ms, now) ? TIME : sameYear(ms, now) ? DATE : DATE_OF_YEAR).format(ms);
 
 /** How long until a time, in two units at most. */
 export function left(ms) {

@@ -9,6 +9,7 @@ import { left } from "./format.js";
 import * as list from "./list.js";
 import * as panel from "./panel.js";
 import { now, onPaint, open, paint, refresh, show, start, state } from "./state.js";
+import { keep, recall } from "./storage.js";
 
 const THEME = "linq-emulator-theme";
 const live = document.getElementById("live");
@@ -24,7 +25,7 @@ function setTheme(name) {
   theme.setAttribute("aria-label", `Switch to the ${next} theme`);
   theme.title = theme.getAttribute("aria-label");
   theme.onclick = () => {
-    localStorage.setItem(THEME, next);
+    keep("browser", THEME, next);
     setTheme(next);
   };
 }
@@ -92,7 +93,7 @@ async function route() {
 }
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const preferred = () => localStorage.getItem(THEME) ?? (prefersDark.matches ? "dark" : "light");
+const preferred = () => recall("browser", THEME) ?? (prefersDark.matches ? "dark" : "light");
 prefersDark.addEventListener("change", () => setTheme(preferred()));
 setTheme(preferred());
 fill(document.getElementById("open-settings"), icon("sliders"));

@@ -26,7 +26,7 @@ export function dressed(messages, chat) {
     return {
       ...message,
       mine: isMine(message),
-      day: !before || !sameDay(before.created_at, message.created_at) ? day(message.created_at) : null,
+      day: !before || !sameDay(before.created_at, message.created_at) ? day(message.created_at, now()) : null,
       isFirst: !sameRun(before, message),
       isLast,
       carrier: message.service === chat.service ? null : message.service,

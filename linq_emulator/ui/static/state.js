@@ -2,6 +2,7 @@
 
 import { follow, get } from "./api.js";
 import { toast } from "./dom.js";
+import { keep, recallObject } from "./storage.js";
 
 export const PAGE = 60;
 /** The most messages that are in the page at a time. */
@@ -28,15 +29,7 @@ const painters = [];
 let reading = null;
 let isStale = false;
 let readAt = 0;
-let seen = load();
-
-function load() {
-  try {
-    return JSON.parse(localStorage.getItem(SEEN)) ?? {};
-  } catch {
-    return {};
-  }
-}
+let seen = recallObject("browser", SEEN);
 
 /** Call this with each new view. */
 export const onPaint = (painter) => painters.push(painter);
@@ -135,20 +128,20 @@ export const isUnread = (chat) => chat.last_outbound !== (seen[chat.id] ?? 0);
 /** Remember that the last message of a chat was looked at. */
 export function markSeen(chat) {
   if (!isUnread(chat) || document.hidden) return false;
-  seen = { ...load(), [chat.id]: chat.last_outbound };
-  localStorage.setItem(SEEN, JSON.stringify(seen));
+  seen = { ...recallObject("browser", SEEN), [chat.id]: chat.last_outbound };
+  keep("browser", SEEN, JSON.stringify(seen));
   return true;
 }
 
 // Another tab has looked at something.
 addEventListener("storage", ({ key }) => {
   if (key !== null && key !== SEEN) return;
-  seen = load();
+  seen = recallObject("browser", SEEN);
   paint();
 });
 
 /** Forget what was looked at: after a reset, the numbers begin again. */
 export function forgetSeen() {
   seen = {};
-  localStorage.removeItem(SEEN);
+  keep("browser", SEEN, null);
 }

@@ -389,3 +389,17 @@ def test_a_token_guards_the_commands_and_names_guard_the_rest():
     assert len(stderr.splitlines()) == 1
     assert "0.0.0.0" in stderr
     assert TOKEN not in stderr
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"Transfer-Encoding: chunked\r\n\r\n1;a=", b"Transfer-Encoding: chunked\r\n\r\n0\r\n"]
+)
+def test_what_is_no_body_and_has_no_end_is_cut_off(server, begin):
+    head = (
+        f"POST /api/partner/v3/chats HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {server.api_key}\r\n".encode()
+    )
+    with socket.create_connection(("127.0.0.1", urlsplit(server.base_url).port), 60) as connection:
+        connection.sendall(head + begin + b"X-Long: ")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(b"x" * 30_000_000)
+    assert server.ok("GET", "/v3/phone_numbers")

@@ -82,6 +82,32 @@ def test_a_draft_stays_in_its_chat(page: Page, emulator: EmulatorThread) -> None
     expect(box(page)).to_have_value("")
 
 
+def test_it_works_where_the_browser_may_keep_nothing(open_page: Callable[..., Page], emulator: EmulatorThread) -> None:
+    two = """for (const name of ["localStorage", "sessionStorage"]) Object.defineProperty(window, name, {
+        get() { throw new DOMException("denied", "SecurityError"); } });"""
+    page = open_page("about:blank")
+    page.add_init_script(two)
+    page.goto(emulator.inbox or "")
+    two_chats(page, emulator)
+    box(page).fill("half a sentence to Ann")
+    row(page, "I am Bob").click()
+    expect(bubble(page, "I am Bob")).to_be_visible()
+    row(page, "I am Ann").click()
+    expect(box(page)).to_have_value("half a sentence to Ann")
+    page.get_by_role("button", name="Switch to the dark theme").click()
+    expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
+
+
+def test_a_day_of_another_year_has_it(page: Page, emulator: EmulatorThread) -> None:
+    emulator.set_clock(freeze=True, now="2027-03-01T12:00:00Z")
+    emulator.inbound(ANN, "I am Ann", line=LINE)
+    emulator.advance(hours=24 * 365)
+    expect(row(page, "I am Ann")).to_contain_text("2027")
+    row(page, "I am Ann").click()
+    expect(page.locator(".day")).to_contain_text("2027")
+    emulator.set_clock(freeze=False)
+
+
 def test_an_edit_takes_the_place_of_no_draft(page: Page, emulator: EmulatorThread) -> None:
     two_chats(page, emulator)
     box(page).fill("half a sentence")
