@@ -19,8 +19,8 @@ _TRANSPORT = "linq_emulator.transport"
 
 
 _MAX_HEAD = 256 * 1024
-"""Bytes of a head, of trailers, and of the extensions of a chunk. The parser's time for a longer one grows with the square
-of its length, and nothing else is served meanwhile."""
+"""Bytes of a head, of trailers, and of the extensions of a chunk. The parser's time for a longer one grows with the
+square of it, and nothing else is served meanwhile."""
 
 
 class _Protocol(HttpToolsProtocol):

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from linq_client import LinqClient
-from linq_emulator.domain import webhooks
 from linq_emulator.testing import EmulatorThread
 from tests.support.waiting import PATIENCE, wait_until
 
@@ -59,7 +58,7 @@ def forever(begin: bytes, piece: bytes, pause: float) -> Behaviour:
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmulatorThread]:
     """One that waits for receivers half a second."""
-    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("linq_emulator.domain.webhooks.TIMEOUT_SECONDS", 0.5)
     with EmulatorThread() as emulator:
         yield emulator
 
