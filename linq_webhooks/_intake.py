@@ -84,9 +84,10 @@ class Intake:
             length: the header `Content-Length`, if there is one.
 
         Raises:
-            RefusedError: it is too large (413), or too slow or one of too many (503): then it is to come again.
+            RefusedError: it is too large (413), or too slow, one of too many or not whole (503, to come again).
         """
-        if length is not None and length.isdecimal() and int(length[:20]) > self._max_body_bytes:
+        announced = int(length[:20]) if length is not None and length.isdecimal() else 0
+        if announced > self._max_body_bytes:
             raise RefusedError(413, "too_large")
         task = asyncio.current_task()
         assert task is not None
@@ -95,7 +96,7 @@ class Intake:
         self._make_room(reading)
         self._start_timer()
         try:
-            return await self._read(receive, reading)
+            body = await self._read(receive, reading)
         except asyncio.CancelledError:
             if not reading.why_ended:
                 raise
@@ -104,6 +105,10 @@ class Intake:
             raise RefusedError(503, reading.why_ended) from None
         finally:
             self._drop(reading)
+        if len(body) < announced:
+            # The parser takes what follows a header `Upgrade`, as some proxies add it, for another protocol.
+            raise RefusedError(503, "incomplete")
+        return body
 
     async def _read(self, receive: Receive, reading: _Reading) -> bytes:
         chunks: list[bytes] = []

@@ -87,6 +87,21 @@ def test_spaces_behind_a_header_are_no_part_of_it(receiver: ReceiverThread) -> N
         assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_body_that_is_lost_behind_an_upgrade_is_asked_for_again(
+    receiver: ReceiverThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As proxies that are written in Java send it by default. After a 401 the platform would not deliver it again."""
+    body = body_of(1)
+    headers = signed(body) | {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABk"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", receiver.port), 60) as connection:
+        connection.sendall(
+            f"POST /webhooks/linq HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 503 ")
+    assert "refused: incomplete" in caplog.text
+
+
 # --- secrets that are withdrawn -----------------------------------------------------------------------------------
 
 
