@@ -18,7 +18,7 @@ with DAG("watched", schedule=None, params={"folder": ""}):
         line_limits=RateLimits(messages_per_day=7000),
         total_limits=RateLimits(messages_per_minute=900),
         outcomes_path="{{ params.folder }}/outcomes.jsonl",
-        delivery_report=DeliveryReport(poll_interval=timedelta(seconds=5)),
+        delivery_report=DeliveryReport(delivered_share=1, poll_interval=timedelta(seconds=5)),
         retries=3,
         retry_delay=timedelta(seconds=1),
     )
