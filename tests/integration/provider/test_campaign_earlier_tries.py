@@ -95,6 +95,26 @@ def test_whose_state_is_lost_is_looked_for_as_far_back_as_the_campaign_goes(
     assert sent_to(emulator) == once([ann, bob, cat])
 
 
+def test_whom_another_task_may_have_written_to_since_is_looked_for(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The task's own record says that nothing was requested for them; the journal knows of the other's claim."""
+    monkeypatch.setattr(_state, "MAX_ATTEMPTS", 1)
+    emulator.control("PATCH", "switches", {"idempotency_hours": 1})
+    rows, store = people(4), Store()
+    told = {"campaign_key": "spring", "outcomes_path": str(tmp_path / "outcomes.jsonl")}
+    fault(emulator, kind="reset", when="before", count=3)
+    with pytest.raises(AirflowException, match="3 recipients are not settled"):
+        campaign(rows=rows[:3], **told).execute(context(store, task_id="one"))
+    emulator.advance(3600)
+    fault(emulator, kind="reset", when="after", count=1)
+    with pytest.raises(AirflowException, match="1 recipients are not settled"):
+        campaign(rows=rows[3:], **told).execute(context(Store(), task_id="two"))
+    emulator.advance(12 * 3600)
+    assert campaign(rows=rows, **told).execute(context(store, task_id="one", try_number=2))["sent"] == 4
+    assert sent_to(emulator) == once(rows)
+
+
 def test_no_rows_at_all_where_there_were_some_are_no_success(emulator: Emulator) -> None:
     """The export that a later try reads may have broken off."""
     store = Store()

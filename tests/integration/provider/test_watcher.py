@@ -164,6 +164,30 @@ def test_an_outage_sets_no_chat_aside(api: HostileAPI, caplog: pytest.LogCapture
     asyncio.run(story())
 
 
+def test_a_long_outage_of_all_but_the_list_loses_nothing(api: HostileAPI) -> None:
+    """What came while nothing could be read counts, however long ago that is when it can be read again."""
+
+    async def story() -> None:
+        store = AssetStore()
+        watching = Watching(api, store)
+        async with watching:
+            api.receive("good", "g0")
+            await watching.until(lambda: "g0" in watching.ids)
+            api.refuse = lambda path: None if path == "/v3/chats" else 500
+            api.receive("good", "g1")
+            await watching.polls(1)
+            api.now += 3 * OVERLAP
+            await watching.polls(4)  # of which three agree with the clock
+            assert watching.ids == ["g0"]
+            api.refuse = lambda path: None
+            await watching.until(lambda: "g1" in watching.ids)
+            api.receive("good", "g2")
+            await watching.until(lambda: "g2" in watching.ids)
+        assert watching.ids == ["g0", "g1", "g2"]
+
+    asyncio.run(story())
+
+
 def test_more_chats_than_can_go_wrong_hold_the_cursor_and_nothing_else(
     api: HostileAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +349,15 @@ def test_the_known_messages_of_a_chat_stay_known_while_it_is_set_aside() -> None
     second = message("second", 30)
     other = Message.model_validate({**message("other", 30).model_dump(), "chat_id": "another"})
     assert cursor.new([first, second, other], MessageFilter(anywhere=True)) == [second]
+
+
+def test_a_chat_that_the_api_could_not_show_counts_from_then_on_in_the_archive_too() -> None:
+    cursor = Cursor(NOON).moved(NOON + timedelta(hours=3), ["c"]).in_archive("digest", None)
+    cursor = Cursor.from_json(KEY, cursor.to_json())
+    meanwhile = message("meanwhile", 30)
+    other = Message.model_validate({**message("other", 30).model_dump(), "chat_id": "another"})
+    assert cursor.begins_at == NOON
+    assert cursor.new([meanwhile, other, message("before", -1)], MessageFilter(anywhere=True)) == [meanwhile]
 
 
 @pytest.mark.parametrize("asked", [99_999_999, 2_300_568_415, 86_400])
