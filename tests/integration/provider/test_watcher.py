@@ -352,11 +352,11 @@ def test_the_known_messages_of_a_chat_stay_known_while_it_is_set_aside() -> None
 
 
 def test_a_chat_that_the_api_could_not_show_counts_from_then_on_in_the_archive_too() -> None:
-    cursor = Cursor(NOON).moved(NOON + timedelta(hours=3), ["c"]).in_archive("digest", None)
-    cursor = Cursor.from_json(KEY, cursor.to_json())
+    by_api = Cursor(NOON).moved(NOON + timedelta(hours=3), ["c"])
+    assert by_api.begins_at == NOON
+    cursor = Cursor.from_json(KEY, by_api.in_archive("digest", None).to_json())
     meanwhile = message("meanwhile", 30)
     other = Message.model_validate({**message("other", 30).model_dump(), "chat_id": "another"})
-    assert cursor.begins_at == NOON
     assert cursor.new([meanwhile, other, message("before", -1)], MessageFilter(anywhere=True)) == [meanwhile]
 
 
