@@ -311,13 +311,6 @@ def test_the_events_of_one_person_are_erased(somewhere: str) -> None:
         assert erase(somewhere, ann) == Erasure(erased=0, left=0)
 
 
-@pytest.fixture
-def segment_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is appended together is a segment."""
-    monkeypatch.setattr("linq_webhooks.sinks._segment_writers.ROLL_BYTES", 1)
-
-
-@pytest.mark.usefixtures("segment_each")
 def test_positions_hold_when_something_is_erased_from_what_was_merged(somewhere: str) -> None:
     """Each line keeps the place where its writer wrote it, however often it is written again."""
     ann, bob = "+12025550150", "+12025550151"
@@ -338,6 +331,13 @@ def test_positions_hold_when_something_is_erased_from_what_was_merged(somewhere:
         assert compact(somewhere).hours == 0
 
 
+@pytest.fixture
+def segment_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is appended together is a segment."""
+    monkeypatch.setattr("linq_webhooks.sinks._segment_writers.ROLL_BYTES", 1)
+
+
+@pytest.mark.usefixtures("segment_each")
 def test_what_a_store_shows_of_a_file_before_it_is_whole_is_not_all(tmp_path: Path) -> None:
     """A watcher goes on with the rest, in the same process."""
     with closing(open_archive(str(tmp_path))) as archive:
