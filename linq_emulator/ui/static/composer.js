@@ -26,9 +26,10 @@ export const setUp = (given) => {
   actions = given;
   document.addEventListener("composing", () => {
     paintAll();
-    if (state.edit) parts.input.value = state.edit.parts.find((part) => part.type === "text")?.value ?? "";
+    if (!parts) return;
+    if (state.edit && state.edit.chat_id === parts.chat?.id) parts.input.value = state.edit.parts.find((part) => part.type === "text")?.value ?? "";
     grow();
-    parts?.input.focus();
+    parts.input.focus();
   });
 };
 
@@ -88,9 +89,9 @@ export function paint(chat) {
   grow();
 }
 
-/** Take up what was being written in a chat. What is being edited or replied to belongs to one chat. */
+/** Take up what was being written in a chat. What was being edited or replied to in another one is left. */
 function begin(chat) {
-  if (state.edit?.chat_id !== chat.id) state.edit = null;
+  state.edit = null;
   if (state.reply?.chat_id !== chat.id) state.reply = null;
   parts.input.value = draft(chat.id);
 }

@@ -121,7 +121,7 @@ function control(one, id) {
     const read = (text) => (typeof one.value === "boolean" ? text === "true" : typeof one.value === "number" ? Number(text) : text);
     return h("select", { id, "aria-describedby": `${id}-reason`, onchange: (event) => set(read(event.target.value)) }, allowed.map((value) => h("option", { value, selected: String(one.value) === value }, value)));
   }
-  return h("input", { id, "aria-describedby": `${id}-reason`, type: "number", step: "any", value: one.value, onchange: (event) => set(Number(event.target.value)) });
+  return h("input", { id, "aria-describedby": `${id}-reason`, type: "number", step: "any", value: one.value, onchange: ({ target }) => (target.value === "" ? paintSwitches() : set(Number(target.value))) });
 }
 
 function reset() {

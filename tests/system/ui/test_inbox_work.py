@@ -241,6 +241,17 @@ def test_the_enter_of_an_input_method_sends_nothing(page: Page, emulator: Emulat
     assert received(emulator) == ["I am Ann", "I am Bob"]
 
 
+def test_a_number_that_is_emptied_is_not_zero(page: Page, emulator: EmulatorThread) -> None:
+    page.get_by_role("button", name="Emulator settings").click()
+    control = page.get_by_label("delivery_seconds", exact=True)
+    control.fill("")
+    control.press("Tab")
+    expect(control).to_have_value("2")
+    control.fill("7")
+    control.press("Tab")
+    wait_until(lambda: emulator.switches()["delivery_seconds"] == 7, "another number is set")
+
+
 # --- what is looked at --------------------------------------------------------------------------------------------
 
 
