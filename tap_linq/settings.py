@@ -14,7 +14,7 @@ from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction.masking import MIN_DIFFERENT, MIN_KEY_LENGTH
 from tap_linq.extraction.plan import SAFETY_SHARE
 
-__all__ = ["Settings", "check_map_forms", "check_names", "check_stream_maps", "normalize"]
+__all__ = ["STANDARD_SWEEP_INTERVAL", "Settings", "check_map_forms", "check_names", "check_stream_maps", "normalize"]
 
 #: How often a full sweep is due on the standard tier, where nothing expires.
 STANDARD_SWEEP_INTERVAL: Final = timedelta(hours=24)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from linq_client import LinqError, Page
-from linq_client.sync import PAGE_SIZE
+from linq_client.sync import CLOCK_TOLERANCE, PAGE_SIZE
 from linq_client.times import parse_datetime_or_none
 from tap_linq.extraction.plan import dicts_in
-from tap_linq.extraction.webhook_records import own_line, own_lines
+from tap_linq.extraction.webhook_records import handle_of, own_line, own_lines
 
 if TYPE_CHECKING:
     from linq_client import LinqClient
@@ -31,17 +31,19 @@ class HiddenChatsError(LinqError):
 
 
 def _is_of_another(chat: object, line: str, account: Collection[str]) -> bool:
-    own = own_lines(chat) if isinstance(chat, dict) else []
-    return line not in own and any(one in account for one in own)
+    if not isinstance(chat, dict) or line in map(handle_of, dicts_in(chat.get("handles"))):
+        return False
+    return any(one in account for one in own_lines(chat))
 
 
 def check_has_none(client: LinqClient, line: str, listed: datetime) -> None:
     """Look for a line's chats in the list of all, where its own is empty: `from` may mean something else by now.
 
-    Where there is no list of all, as in early versions of the API, that is as it is.
+    Where there is no list of all, as in early versions of the API, that is as it is. A chat of two own lines may be in
+    the list of the other one alone.
 
     Args:
-        listed: when its own was; what is newer is no matter.
+        listed: when its own was; what may be newer is no matter.
 
     Raises:
         HiddenChatsError: there is one.
@@ -50,8 +52,8 @@ def check_has_none(client: LinqClient, line: str, listed: datetime) -> None:
         page = next(client.chats.list().pages(limit=PAGE_SIZE))
     except LinqError:
         return
-    older = (chat for chat in dicts_in(page.items) if _is_older(chat.get("created_at"), listed))
-    if any(line in own_lines(chat) for chat in older):
+    older = (chat for chat in dicts_in(page.items) if _is_older(chat.get("created_at"), listed - CLOCK_TOLERANCE))
+    if any(own_lines(chat) == [line] for chat in older):
         raise HiddenChatsError("the list is empty, and the list of all chats shows some of the line")
 
 
@@ -72,7 +74,7 @@ class ChatLines:
         """Yield the pages of a line's list of chats, without those that by their own handles are another line's.
 
         An API that passes over `from` lists all of the account. Whose chats they are is told by `is_me`; where that
-        names no line of the account, the list counts.
+        names no line of the account, or the line is in the chat by whatever handle, the list counts.
 
         Args:
             account: all lines of the account.

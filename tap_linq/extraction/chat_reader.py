@@ -18,6 +18,7 @@ from tap_linq.extraction.seen import SeenItems
 from tap_linq.extraction.session import SyncSession
 from tap_linq.extraction.shown_reactions import ShownReactions
 from tap_linq.extraction.worker_pool import WorkerPool
+from tap_linq.settings import STANDARD_SWEEP_INTERVAL
 
 __all__ = ["Batch", "ChatOutcome", "ChatReader", "MessageFilter", "UnexpectedError", "as_linq_error"]
 
@@ -127,14 +128,15 @@ class ChatReader:
                 raise
             outcome.gone = True
         outcome.signal = chat.signal((newest,))
-        outcome.is_hollow = not outcome.messages and not outcome.left_out and self._changed_lately(chat)
+        is_empty = not outcome.messages and not outcome.left_out and not outcome.gone
+        outcome.is_hollow = is_empty and self._changed_lately(chat)
 
     def _changed_lately(self, chat: ListedChat) -> bool:
         """Whether a message that has moved `updated_at` of a chat would still live, by half of the window."""
         window = self._session.settings.window
         if chat.updated is None or chat.is_explained:
             return False
-        return window is None or chat.updated > chat.listed - window.length / 2
+        return chat.updated > chat.listed - (STANDARD_SWEEP_INTERVAL if window is None else window.length) / 2
 
     def _emit(self, pool: WorkerPool[Any], page: Page, wanted: list[dict[str, Any]]) -> None:
         """Hand over the records of those messages of a page that are wanted."""

@@ -56,8 +56,8 @@ SPARE_THREADS: Final = 2
 MESSAGE_STREAMS: Final = frozenset({"messages", "reactions", "attachments"})
 CHAT_STREAMS: Final = frozenset({"chats", "chat_participants"})
 
-#: Chats that have changed lately which, all without a message, are no accident: a few may be, as after an erasure.
-MIN_HOLLOW: Final = 5
+#: Messages without an id, or chats without a message, that are no accident where a line shows no other: a few may be.
+MIN_ODD: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,10 @@ class LinePass:
         self._reactions = ShownReactions(state.reactions)
         self._seen: SeenItems | None = None
         self._signals: set[UpdatedAtSignal] = set()
-        self._without_id = self._hollow = 0
+        # By chat, as some are read twice: how many of its messages have no id.
+        self._without_id: dict[str, int] = {}
+        self._hollow: set[str] = set()
+        self._listed_at = 0.0
         # Chats whose records an incremental pass has emitted.
         self._emitted_chats: set[str] = set()
         kept = streams & (MESSAGE_STREAMS | CHAT_STREAMS)
@@ -134,7 +137,7 @@ class LinePass:
             self._seen = self._session.seen_items(self._line, self._state.seen, self._bookmark, self._full_table)
         self._reader = ChatReader(self._session, self._line, self._streams, self._reactions, self._seen)
         self._plan = self._make_plan(self._session.client.server_time)
-        began, self._began_at = self._session.client.server_time, time.monotonic()
+        began = self._session.client.server_time
         self._progress = Progress(self._line, self._oldest_unread(began), self._window)
         chats = self._session.chats(self._line, None if self._plan.is_sweep else self._bookmark)
         stats = PassStats()
@@ -179,10 +182,11 @@ class LinePass:
         return combine(self._state.updated_at_reliable, self._signals)
 
     def _has_ids(self) -> bool:
-        """Whether any message had an id: if none had, it is not odd messages that are left out, but all of them."""
-        if self._progress.messages or not self._without_id:
+        """Whether messages have ids: where none of many has one, not odd ones are left out, but all of them."""
+        without_id = sum(self._without_id.values())
+        if self._progress.messages or without_id < MIN_ODD:
             return True
-        self._session.note_failure(f"the messages of line {self._line}", NoIdError(self._without_id))
+        self._session.note_failure(f"the messages of line {self._line}", NoIdError(without_id))
         return False
 
     def _checked_start(self, started: datetime) -> datetime:
@@ -206,8 +210,8 @@ class LinePass:
         return shown
 
     def _start_by(self, now: datetime) -> datetime:
-        """Return when the pass began, if it is so late by the server's clock now."""
-        return now - timedelta(seconds=int(time.monotonic() - self._began_at))
+        """Return when the list of chats began to come, if it is so late by the server's clock now."""
+        return now - timedelta(seconds=int(time.monotonic() - self._listed_at))
 
     def _state_after(self, started: datetime) -> LineState:
         swept_at = started if self._plan.is_sweep else self._state.swept_at
@@ -282,13 +286,14 @@ class LinePass:
         self._progress.chats += 1
         self._progress.messages += outcome.messages
         self._signals.add(outcome.signal)
-        self._hollow += outcome.is_hollow
+        if outcome.is_hollow:
+            self._hollow.add(outcome.chat_id)
         if outcome.left_out:
             log.warning(
                 "line %s: chat %s: %d messages without an id left out", self._line, outcome.chat_id, outcome.left_out
             )
             self._session.left_out += outcome.left_out
-            self._without_id += outcome.left_out
+            self._without_id[outcome.chat_id] = outcome.left_out
         if outcome.gone:
             log.warning("line %s: chat %s has vanished", self._line, outcome.chat_id)
         elif outcome.error is not None:
@@ -304,6 +309,7 @@ class LinePass:
         error: LinqError | None = None
         try:
             for page in chats.pages():
+                self._listed_at = self._listed_at or time.monotonic()
                 stats.listed.update(item["id"] for item in page.items)
                 if self._session.archive is not None:
                     self._session.chat_lines.note((item["id"] for item in page.items), self._line)
@@ -427,12 +433,12 @@ class LinePass:
             self._progress.messages,
             self._progress.emitted,
         )
-        if self._hollow >= MIN_HOLLOW and not self._progress.messages:
+        if len(self._hollow) >= MIN_ODD and not self._progress.messages:
             log.warning(
-                "line %s: %d chats have changed lately, and the API shows no message in any of them: may this key read "
-                "them?",
+                "line %s: %d chats have changed lately, and the API shows no message in any of them: all were deleted, "
+                "or this key may not read them",
                 self._line,
-                self._hollow,
+                len(self._hollow),
             )
         if self._seen is not None:
             log.info(

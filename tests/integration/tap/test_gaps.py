@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from linq_client import LinqClient
 from linq_client.times import parse_datetime
 from tap_linq.extraction import line_pass
 from tap_linq.extraction.session import GapError
@@ -187,3 +188,24 @@ def test_a_loader_that_takes_its_time_moves_no_bookmark_back(
     began = emulator.now()
     output = succeed(emulator, phone_numbers=[FIRST_LINE])
     assert parse_datetime(output.bookmarks()[FIRST_LINE]) == began
+
+
+def test_a_list_that_is_waited_for_begins_when_it_comes(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in an outage: what the clock says then is no contradiction to what it said before."""
+    history(emulator, line=FIRST_LINE)
+    monkeypatch.setattr(line_pass, "time", SimpleNamespace(monotonic=lambda: emulator.now().timestamp()))
+    request = LinqClient.request
+    moments: list[Any] = []
+
+    def waits(self: LinqClient, method: str, path: str, **options: Any) -> Any:
+        if path == "/v3/chats" and not moments:
+            emulator.advance(240)
+            moments.append(emulator.now())
+        return request(self, method, path, **options)
+
+    monkeypatch.setattr(LinqClient, "request", waits)
+    output = succeed(emulator, phone_numbers=[FIRST_LINE])
+    assert [parse_datetime(output.bookmarks()[FIRST_LINE])] == moments
+    assert "which counts" not in caplog.text
