@@ -314,8 +314,9 @@ def _send(
         if not is_prepared or isinstance(error, _NEVER_SENT):
             failure: LinqError = InvalidRequestError(f"{label}: can't be sent ({type(error).__name__})")
         else:
-            effect = Effect.NONE if _never_connected(error) else Effect.UNKNOWN
-            failure = APIConnectionError(f"{label}: no usable response ({_reason(error)})", effect=effect)
+            failure = APIConnectionError(f"{label}: no usable response ({_reason(error)})")
+            failure._connected = not _never_connected(error)
+            failure.effect = Effect.UNKNOWN if failure._connected else Effect.NONE
     # Raised out here, where it takes nothing along: the request that hangs on the error holds the key and the text.
     raise failure
 

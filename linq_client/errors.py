@@ -290,6 +290,8 @@ class LinqError(Exception):
     _lasting: bool = False
     #: Whether the API is there, since its own words, right or wrong, are about this request or this account.
     _answered: bool = False
+    #: Whether there was a connection, to the API or to a proxy before it.
+    _connected: bool = True
 
     def __init__(
         self,
@@ -324,9 +326,9 @@ class LinqError(Exception):
 
     @property
     def _may_be_too_much(self) -> bool:
-        """Whether less might be had: no response came, or a time-out or a gateway stands in its place."""
+        """Whether less might be had: a request brought no response, or one that a time-out or a gateway has made."""
         if self.status is None:
-            return isinstance(self, APIConnectionError)
+            return isinstance(self, APIConnectionError) and self._connected
         return self.status in (408, 413, 504) or (self.status >= 500 and not self.verdict)
 
 

@@ -194,7 +194,7 @@ class StableListReader:
                 self.started = self.started or page.server_time
                 if is_first and not page.next_cursor:
                     yield page
-                    if count >= PAGE_SIZE:
+                    if count >= PAGE_SIZE // self._divisor:
                         self._check_end(count)
                     return
                 found_late += sum(_may_predate(item, self.started) for item in page.items) if reading else 0

@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from linq_client import ChatNotFoundError, CursorExpiredError, Effect, LinqClient, Page
+from benchmarks.ports import free_port
+from linq_client import APIConnectionError, ChatNotFoundError, CursorExpiredError, Effect, LinqClient, Page
 from linq_client.sync import (
     MAX_STALLED,
     PAGE_SIZE,
@@ -21,7 +22,7 @@ from linq_client.sync import (
     read_stable,
 )
 from tests.support.emulator_process import Emulator
-from tests.support.scripted_server import OK, Handler, Response, Server, client_of, envelope, serving
+from tests.support.scripted_server import KEY, OK, Handler, Response, Server, client_of, envelope, serving
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -155,3 +156,11 @@ def test_a_list_of_the_client_is_read_stable(emulator: Emulator, client: LinqCli
     assert reader.started == client.server_time
     limits = [re.findall(r"limit=(\d+)", row["query"])[0] for row in emulator.requests_served()]
     assert limits == ["100", "100", "100", "62", "100", "100", "100", "100"], "its own pages, twice, and the front"
+
+
+def test_who_can_t_be_reached_is_not_asked_for_less() -> None:
+    """An outage would take twice the tries, and twice the time."""
+    with LinqClient(KEY, base_url=f"http://127.0.0.1:{free_port()}/api/partner", max_retries=0) as client:
+        with pytest.raises(APIConnectionError):
+            read_stable(client.chats.list())
+        assert client.stats.requests == 1
