@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -184,9 +185,10 @@ def _form(tap: TapLinq, streams: Iterable[PassStream]) -> str | None:
     return blake2b(decides.encode(errors="replace"), digest_size=8).hexdigest()
 
 
-def _options(tap: TapLinq, *beginnings: str) -> dict[str, object]:
-    """Return the settings that are set, of those of the SDK whose names begin so."""
-    return {name: one for name, one in sorted(tap.config.items()) if name.startswith(beginnings) and one}
+def _options(tap: TapLinq, *beginnings: str) -> str:
+    """Return those settings of the SDK that are set and begin so, whatever their order is."""
+    found = {name: one for name, one in tap.config.items() if name.startswith(beginnings) and one}
+    return json.dumps(found, sort_keys=True, default=str) if found else ""
 
 
 def _write_all(

@@ -146,7 +146,7 @@ def test_files_that_can_t_be_fetched_at_all_hold_up_no_message(
             first = run_api(api, attachments_path=str(tmp_path), concurrency=2)
         assert first.error is None
         assert len(first.ids()) == len(first.records("attachments")) == 100
-        assert MAX_FAILED <= len(tried) <= 3 * MAX_FAILED, "and one now and then"
+        assert MAX_FAILED <= len(tried) <= 4 * MAX_FAILED, "and one now and then"
         assert caplog.text.count("could not be fetched, one after the other") == 1
         second = run_api(api, attachments_path=str(tmp_path), state=first.state)
     assert {row["error"] for row in second.records("attachments")} == {None}
