@@ -145,7 +145,7 @@ def check_map_forms(maps: object) -> None:
     """Refuse forms of maps that the SDK does not expect: it would end with a traceback.
 
     Args:
-        maps: the setting `stream_maps`, which the SDK has not seen yet.
+        maps: the setting `stream_maps`, of which the SDK has made nothing yet.
 
     Raises:
         InvalidRequestError: names map, rule and value.
@@ -155,8 +155,11 @@ def check_map_forms(maps: object) -> None:
             _check_is_null("__else__", options)
         elif isinstance(options, dict):
             _check_is_null(f"{name}.__else__", options.get("__else__"))
-            if not isinstance(options.get("__alias__", ""), str):
-                raise InvalidRequestError(f"stream_maps: {name}.__alias__ must be text, got {options['__alias__']!r}")
+            for rule, value in options.items():
+                if rule in ("__alias__", "__source__") and not isinstance(value, str):
+                    raise InvalidRequestError(f"stream_maps: {name}.{rule} must be text, got {value!r}")
+                if value == "" and not rule.startswith("__"):
+                    raise InvalidRequestError(f"stream_maps: {name}.{rule} must be an expression or null, got ''")
 
 
 def _check_is_null(name: str, value: object) -> None:

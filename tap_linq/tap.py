@@ -218,6 +218,7 @@ class TapLinq(SdkTap):
                 variables = [one.removeprefix(ENV_PREFIX) for one in environment if one.startswith(ENV_PREFIX)]
                 check_names(config, variables, self.config_jsonschema["properties"])
                 check_map_forms(config.get("stream_maps"))
+                check_map_forms(self._env_var_config.get("stream_maps") if parse_env_config else None)
             super().__init__(
                 config=config, parse_env_config=parse_env_config, validate_config=validate_config, **options
             )

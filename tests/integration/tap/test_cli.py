@@ -259,6 +259,8 @@ def test_an_expression_that_fails_is_named_and_what_came_before_is_written(
             "messages and chats must come out under two names, got copy for both",
         ),
         ({"messages": {"__alias__": None}}, "stream_maps: messages.__alias__ must be text, got None"),
+        ({"copy": {"__source__": None}}, "stream_maps: copy.__source__ must be text, got None"),
+        ({"messages": {"text": ""}}, "stream_maps: messages.text must be an expression or null, got ''"),
         ({"messages": {"__else__": "x"}}, "stream_maps: messages.__else__ must be null, got 'x'"),
         ({"__else__": 5}, "stream_maps: __else__ must be null, got 5"),
         ({"messages": {"id": "id", "text": "text", "__else__": None}}, None),
@@ -273,6 +275,12 @@ def test_a_map_of_a_stream_that_does_not_exist(maps: dict[str, Any], message: st
         return
     with pytest.raises(ConfigValidationError, match=re.escape(message)):
         TapLinq(config={**NOWHERE, "stream_maps": maps})
+
+
+def test_a_map_of_another_form_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAP_LINQ_STREAM_MAPS", '{"messages": {"__alias__": null}}')
+    with pytest.raises(ConfigValidationError, match=r"stream_maps: messages\.__alias__ must be text, got None"):
+        TapLinq(config=NOWHERE, parse_env_config=True)
 
 
 def test_columns_that_are_cut_to_one_name() -> None:
