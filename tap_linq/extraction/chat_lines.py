@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from linq_client import LinqError, Page
@@ -18,7 +18,7 @@ from tap_linq.extraction.webhook_records import handle_of, own_line, own_lines
 if TYPE_CHECKING:
     from linq_client import LinqClient
 
-__all__ = ["ChatLines", "HiddenChatsError", "check_has_none"]
+__all__ = ["ChatLines", "HiddenChatsError"]
 
 #: Chats whose line is known. Each takes about 200 bytes.
 MAX_CHATS: Final = 65_536
@@ -36,27 +36,6 @@ def _is_of_another(chat: object, line: str, account: Collection[str]) -> bool:
     return any(one in account for one in own_lines(chat))
 
 
-def check_has_none(client: LinqClient, line: str, listed: datetime) -> None:
-    """Look for a line's chats in the list of all, where its own is empty: `from` may mean something else by now.
-
-    Where there is no list of all, as in early versions of the API, that is as it is. A chat of two own lines may be in
-    the list of the other one alone.
-
-    Args:
-        listed: when its own was; what may be newer is no matter.
-
-    Raises:
-        HiddenChatsError: there is one.
-    """
-    try:
-        page = next(client.chats.list().pages(limit=PAGE_SIZE))
-    except LinqError:
-        return
-    older = (chat for chat in dicts_in(page.items) if _is_older(chat.get("created_at"), listed - CLOCK_TOLERANCE))
-    if any(own_lines(chat) == [line] for chat in older):
-        raise HiddenChatsError("the list is empty, and the list of all chats shows some of the line")
-
-
 def _is_older(created_at: object, moment: datetime) -> bool:
     created = parse_datetime_or_none(created_at)
     return created is not None and created < moment
@@ -69,6 +48,7 @@ class ChatLines:
         self._client = client
         self._lines: OrderedDict[str, str | None] = OrderedDict()
         self._mixed: set[str] = set()
+        self._of_all: list[dict[str, Any]] | None = None
 
     def of_line(self, pages: Iterable[Page], line: str, account: Collection[str]) -> Iterator[Page]:
         """Yield the pages of a line's list of chats, without those that by their own handles are another line's.
@@ -86,6 +66,29 @@ class ChatLines:
                 log.warning("line %s: its list shows chats of other lines, which are left to those", line)
             page.items[:] = found
             yield page
+
+    def check_has_none(self, line: str, listed: datetime) -> None:
+        """Look for a line's chats in the list of all, where its own is empty: `from` may mean something else by now.
+
+        Where there is no list of all, as in early versions of the API, that is as it is. A chat of two own lines may be
+        in the list of the other one alone. All lines without chats are looked for on one page, which is asked for once.
+
+        Args:
+            listed: when its own was; what may be newer is no matter.
+
+        Raises:
+            HiddenChatsError: there is one.
+        """
+        if self._of_all is None:
+            try:
+                self._of_all = dicts_in(next(self._client.chats.list().pages(limit=PAGE_SIZE)).items)
+            except LinqError as error:
+                if error.retryable:
+                    return
+                self._of_all = []
+        older = (one for one in self._of_all if _is_older(one.get("created_at"), listed - CLOCK_TOLERANCE))
+        if any(own_lines(chat) == [line] for chat in older):
+            raise HiddenChatsError("the list is empty, and the list of all chats shows some of the line")
 
     def note(self, chat_ids: Iterable[str], line: str | None) -> None:
         """Note the line of some chats."""

@@ -19,7 +19,6 @@ from linq_client import LinqError, Page
 from linq_client.sync import CLOCK_TOLERANCE, ListedChat, NoIdError, StableListReader, UpdatedAtSignal, combine
 from linq_client.times import format_datetime
 from tap_linq.extraction import records
-from tap_linq.extraction.chat_lines import check_has_none
 from tap_linq.extraction.chat_reader import Batch, ChatOutcome, ChatReader, MessageFilter, as_linq_error
 from tap_linq.extraction.coverage import GapCoverage
 from tap_linq.extraction.plan import (
@@ -322,7 +321,7 @@ class LinePass:
                     else:
                         quiet.append(chat)
             if self._reads_messages and not stats.listed and chats.started is not None:
-                check_has_none(self._session.client, self._line, chats.started)
+                self._session.chat_lines.check_has_none(self._line, chats.started)
         except Exception as raised:
             error = as_linq_error(raised)
         if "chat_locations" in self._streams and (error is None or isinstance(error, NoIdError)):
