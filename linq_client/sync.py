@@ -148,6 +148,7 @@ class StableListReader:
     def __init__(self, pages: Callable[[int, str | None], Iterator[Page]], recent_from: datetime | None = None) -> None:
         self._source = pages
         self._divisor = 1
+        self._came = 0
         self._recent_from = recent_from
         self._without_id = 0
         self._order = _Order()
@@ -190,12 +191,12 @@ class StableListReader:
         for reading in range(MAX_READINGS):
             found_late = 0
             for page in self._read(reading, seen):
-                is_first, count = self.started is None, len(page.items)
+                is_first = self.started is None
                 self.started = self.started or page.server_time
                 if is_first and not page.next_cursor:
                     yield page
-                    if count >= PAGE_SIZE // self._divisor:
-                        self._check_end(count)
+                    if self._came >= PAGE_SIZE // self._divisor:
+                        self._check_end(self._came)
                     return
                 found_late += sum(_may_predate(item, self.started) for item in page.items) if reading else 0
                 yield page
@@ -269,6 +270,7 @@ class StableListReader:
             divisor = self._divisor
             try:
                 for page in self._source(size // divisor, cursor):
+                    self._came = len(page.items)
                     yield page
                     cursor = page.next_cursor
                 return

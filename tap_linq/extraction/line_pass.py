@@ -307,7 +307,7 @@ class LinePass:
         quiet: list[ListedChat] = []
         error: LinqError | None = None
         try:
-            for page in chats.pages():
+            for page in self._session.pages_of(chats, self._line):
                 self._listed_at = self._listed_at or time.monotonic()
                 stats.listed.update(item["id"] for item in page.items)
                 if self._session.archive is not None:
@@ -339,7 +339,7 @@ class LinePass:
         wanted_of = self._filter(None)
         error: LinqError | None = None
         try:
-            for page in self._session.chats(self._line).pages():
+            for page in self._session.pages_of(self._session.chats(self._line), self._line):
                 rest = [item for item in page.items if item["id"] not in self._emitted_chats]
                 self._reader.put_chats(pool, rest, page.server_time)
                 for item in page.items:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from linq_client import (
     InvalidRequestError,
     LinqError,
     NotFoundError,
+    Page,
     check_line,
 )
 from linq_client.sync import NoIdError, StableListReader
@@ -303,13 +304,11 @@ class SyncSession:
 
     def chats(self, line: str, recent_from: datetime | None = None) -> StableListReader:
         """List the chats of a line; see `StableListReader` for `recent_from`."""
-        found = self.client.chats.list(from_=line)
-        return StableListReader(
-            lambda limit, cursor: self.chat_lines.of_line(
-                found.pages(limit=limit, cursor=cursor), line, self._own_lines
-            ),
-            recent_from,
-        )
+        return StableListReader.of(self.client.chats.list(from_=line), recent_from)
+
+    def pages_of(self, chats: StableListReader, line: str) -> Iterator[Page]:
+        """Read a list of a line's chats to its end; see `ChatLines.of_line` for what is left out."""
+        return self.chat_lines.of_line(chats.pages(), line, self._own_lines)
 
     def chat_messages(self, chat_id: str) -> StableListReader:
         """List the messages of a chat."""
@@ -328,7 +327,7 @@ class SyncSession:
         if line not in self.chat_ids:
             found: list[str] = []
             try:
-                found.extend(chat["id"] for chat in self.chats(line))
+                found.extend(chat["id"] for page in self.pages_of(self.chats(line), line) for chat in page.items)
             except NoIdError as error:
                 self.note_failure(f"chats of line {line}", error)
             self.chat_ids[line] = tuple(found)

@@ -180,6 +180,20 @@ def test_a_list_that_shows_the_chats_of_all_lines_gives_none_to_the_wrong_one(
     assert {row["chat_id"] for row in wanted.records("messages")} == {"other"}
 
 
+def test_a_list_of_all_lines_chats_that_does_not_tell_its_end_does_not_count(api: SmallAPI) -> None:
+    """However few of those that came are the line's."""
+    api.lines = [*api.lines, {"id": "l2", "phone_number": SECOND_LINE}]
+    chats = [api.chat(f"c{number}") for number in range(300)]
+    for chat in chats[::2]:
+        chat["handles"][0]["handle"] = SECOND_LINE
+    api.answers["/v3/chats"] = lambda handler, query: handler.send(
+        {"chats": chats[: int(query["limit"])], "next_cursor": None}
+    )
+    output = run_api(api)
+    assert f"the chats of line {FIRST_LINE}, the chats of line {SECOND_LINE}" in str(output.error)
+    assert output.bookmarks() == {}
+
+
 def test_a_chat_whose_own_handle_nobody_knows_is_the_line_s(api: SmallAPI) -> None:
     body = all_of_the_account(api)
     api.answers["/v3/chats"] = lambda handler, _: handler.send(body)
