@@ -19,8 +19,9 @@ import jinja2
 from airflow.sdk import DAG
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
+from jinja2.filters import make_attrgetter
 from jinja2.runtime import LoopContext, Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
 from jinja2.utils import Namespace
 
 #: How many turns of loops, calls and expressions a rendering may take.
@@ -147,8 +148,12 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         _count(1)
         if operator == "%" and isinstance(left, str):
             _check_format(left)
-            for one in right if isinstance(right, tuple) else (right,):
-                _refuse_objects(one)
+            if isinstance(right, tuple):
+                right = tuple(map(_text_of, right))
+            elif hasattr(right, "__getitem__") and not isinstance(right, str):
+                right = _Texts(right)
+            else:
+                right = _text_of(right)
         elif operator == "**":
             _check_number(left)
             if abs(right) > _WIDTH or (isinstance(left, int) and left.bit_length() * abs(right) > SIZE):
@@ -165,17 +170,39 @@ class MessageEnvironment(ImmutableSandboxedEnvironment):
         made = super().wrap_str_format(value)
         if made is None:
             return None
+        text, is_of_map = value.__self__, made.__name__ == "format_map"
 
         @wraps(made)
         def guarded(*args: Any, **kwargs: Any) -> str:
-            _check_format(value.__self__)
-            for one in (*args, *kwargs.values()):
-                _check_number(one)
-                _refuse_objects(one)
-            return made(*args, **kwargs)
+            _check_format(text)
+            if is_of_map:
+                (kwargs,), args = args, ()
+            return _TextFormatter(self).vformat(text, args, kwargs)
 
         guarded.is_guarded = True  # type: ignore[attr-defined]
         return guarded
+
+
+class _TextFormatter(SandboxedFormatter):
+    """Looks at each value that it writes: what it only takes values from may be a row or a list."""
+
+    def convert_field(self, value: Any, conversion: Any) -> Any:
+        return super().convert_field(_text_of(value), conversion)
+
+
+class _Texts:
+    """What is to the right of ``%`` and has values by name: each of them can be written, and it itself can't."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = values
+
+    def __getitem__(self, name: Any) -> Any:
+        return _text_of(self._values[name])
+
+    def __str__(self) -> str:
+        return str(_text_of(self._values))
+
+    __repr__ = __str__
 
 
 def rendered(template: jinja2.Template, names: Mapping[str, Any]) -> str:
@@ -327,21 +354,29 @@ def _guarded(name: str, made: Callable[..., Any]) -> Callable[..., Any]:
         _count(1)
         own, values = (args[:1], args[1:]) if is_given_more else ((), args)
         if name == "join":
-            values = (_joinable(values[0], str(kwargs.get("d", values[1] if len(values) > 1 else ""))), *values[1:])
+            values, kwargs = _parts(own[0].environment, *values, **kwargs), {}
         if name in _TEXT_FILTERS:
             for one in (*values, *kwargs.values()):
-                _refuse_objects(one)
+                _text_of(one)
         _check_arguments(name, values, kwargs)
         return _sized(made(*own, *values, **kwargs))
 
     return guarded
 
 
+def _parts(
+    environment: jinja2.Environment, values: Iterable[Any], d: str = "", attribute: str | int | None = None
+) -> tuple[list[Any], str]:
+    """Return what the filter `join` joins, of its arguments, and what it puts in between."""
+    items = values if attribute is None else map(make_attrgetter(environment, attribute), values)
+    return _joinable(items, str(d)), d
+
+
 def _joinable(values: Iterable[Any], separator: str) -> list[Any]:
     """Return what is to be joined, if that is not too long."""
     found, length = [], 0
     for value in values:
-        _refuse_objects(value)
+        _text_of(value)
         length += len(separator) + (len(value) if isinstance(value, str) else 1)
         if length > SIZE:
             raise SecurityError("a value in the making is too long")
