@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -145,14 +146,16 @@ def form_widgets(connection_type: Mapping[str, Any]) -> dict[str, Any]:
     return {name: widget(field) for name, field in connection_type["conn-fields"].items()}
 
 
-def storage_path(path: str) -> ObjectStoragePath:
+def storage_path(path: str | PurePath | ObjectStoragePath) -> ObjectStoragePath:
     """
-    Return a path of the local file system, or of an object store.
+    Return a path of the local file system, or of an object store; one that is built already, as it is.
 
     A relative one begins in the working folder, and one with ``~`` in a home, also on Airflow 3.1.
     """
+    if isinstance(path, ObjectStoragePath):
+        return path
     if _RELEASE < (3, 2) and path:
-        parts = urlsplit(path)
+        parts = urlsplit(str(path))
         if not parts.scheme:
             path = os.path.join(os.getcwd(), os.path.expanduser(parts.geturl()))
     return ObjectStoragePath(path)

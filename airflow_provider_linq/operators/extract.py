@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import uuid4
 
+from airflow.sdk import ObjectStoragePath
+
 from airflow_provider_linq._internal.arguments import check_choice, is_nothing
 from airflow_provider_linq._internal.fail_fast import fail_fast
 from airflow_provider_linq._internal.operator import LinqOperator
@@ -110,8 +112,8 @@ class LinqExtractOperator(LinqOperator):
     def execute(self, context: Context) -> ExtractResult:
         with fail_fast():
             self.check_given()
-            if not isinstance(self.folder, str | PurePath) or is_nothing(str(self.folder)):
-                raise InvalidRequestError(f"folder: must be a path or URL as text, got {self.folder!r}")
+            if not isinstance(self.folder, str | PurePath | ObjectStoragePath) or is_nothing(str(self.folder)):
+                raise InvalidRequestError(f"folder: must be a path or URL, got {self.folder!r}")
             lines = self._checked_lines()
             environment = self._environment()
         folder = storage_path(self.folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import Asset, ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec import filesystem
 
@@ -311,10 +311,11 @@ def test_a_folder_that_renders_to_nothing(emulator: Emulator, extract: Any, fold
     assert not emulator.requests_served()
 
 
-def test_an_object_store(emulator: Emulator) -> None:
+@pytest.mark.parametrize("kind", [str, ObjectStoragePath])
+def test_an_object_store(emulator: Emulator, kind: Any) -> None:
     stored = filesystem("memory")
     attach("memory", fs=stored)
-    task = LinqExtractOperator(task_id="t", folder="memory://extract/linq")
+    task = LinqExtractOperator(task_id="t", folder=kind("memory://extract/linq"))
     for _ in range(2):
         task.execute({**context(), "outlet_events": {}})
     assert stored.ls("/extract/linq/state", detail=False) == ["/extract/linq/state/all.json"]
