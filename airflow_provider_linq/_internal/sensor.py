@@ -62,6 +62,8 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
         self.linq_conn_id = linq_conn_id
         self.deferrable = deferrable
         self._given = GivenArguments(self, ())
+        #: Whether a deferral has ended, and no trigger looks after this task does.
+        self._is_resumed = False
         self._polls = 0
         self._began = time.monotonic()
 
@@ -97,6 +99,7 @@ class LinqSensor(SafeRendering, BaseSensorOperator, ABC):
             )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        self._is_resumed = True
         with self._only_time_skips():
             try:
                 return super().resume_execution(next_method, next_kwargs, context)

@@ -142,8 +142,9 @@ class LinqMessageSensor(LinqSensor):
     @cached_property
     def _reader(self) -> InboundReader:
         # The trigger that follows a first poke sweeps, so that one need not.
+        is_followed = self.deferrable and not self._is_resumed
         hook = LinqAsyncHook(self.linq_conn_id)
-        return InboundReader(hook, self.filter, poll_interval=self.poke_interval, sweep_first=not self.deferrable)
+        return InboundReader(hook, self.filter, poll_interval=self.poke_interval, sweep_first=not is_followed)
 
     def waiting_for(self, context: Context) -> str:
         where = "" if self.webhook_archive is None else " of the webhook archive"

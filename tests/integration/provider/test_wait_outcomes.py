@@ -150,6 +150,19 @@ def test_what_came_while_no_trigger_looked_is_found_at_the_end(api: HostileAPI, 
     assert delivered.resume_execution("__fail__", {"error": "Trigger timeout"}, context())["message_id"] == "m"
 
 
+def test_the_last_look_at_a_line_reads_all_of_its_chats(api: HostileAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trigger follows it, which would read those that say that nothing has changed in them."""
+    shown = api._chat
+    monkeypatch.setattr(api, "_chat", lambda id_: {**shown(id_), "updated_at": "2026-01-01T00:00:00Z"})
+    api.receive("c", "answer")
+    wait = LinqMessageSensor(task_id="s", line=LINE, since=EARLY, deferrable=True)
+    with pytest.raises(TaskDeferred):
+        wait.execute(context())
+    resumed = LinqMessageSensor(task_id="s", line=LINE, since=EARLY, deferrable=True)
+    found = resumed.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert found["message_id"] == "answer"
+
+
 def test_whoever_can_not_look_at_the_end_does_not_know_that_nothing_came(api: HostileAPI) -> None:
     sensor = LinqMessageSensor(task_id="s", chat_id="c", since=EARLY, soft_fail=True, deferrable=True)
     outage(api)
