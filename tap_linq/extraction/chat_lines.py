@@ -79,16 +79,20 @@ class ChatLines:
         Raises:
             HiddenChatsError: there is one.
         """
-        if self._of_all is None:
+        # A chat that was there when an earlier line was looked for may have gone before this one was listed.
+        if self._of_all is None or self._shows_chat_of(line, listed):
             try:
                 self._of_all = dicts_in(next(self._client.chats.list().pages(limit=PAGE_SIZE)).items)
             except LinqError as error:
                 if error.retryable:
                     return
                 self._of_all = []
-        older = (one for one in self._of_all if _is_older(one.get("created_at"), listed - CLOCK_TOLERANCE))
-        if any(own_lines(chat) == [line] for chat in older):
+        if self._shows_chat_of(line, listed):
             raise HiddenChatsError("the list is empty, and the list of all chats shows some of the line")
+
+    def _shows_chat_of(self, line: str, listed: datetime) -> bool:
+        older = (one for one in self._of_all or () if _is_older(one.get("created_at"), listed - CLOCK_TOLERANCE))
+        return any(own_lines(chat) == [line] for chat in older)
 
     def note(self, chat_ids: Iterable[str], line: str | None) -> None:
         """Note the line of some chats."""

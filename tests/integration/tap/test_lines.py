@@ -258,6 +258,21 @@ def test_a_line_without_chats_is_none_that_failed(api: SmallAPI, all_chats: int)
     assert api.seen.count("/v3/chats") == 3, "what is known of all lines is not asked again"
 
 
+def test_a_chat_that_goes_before_its_line_is_listed_is_none_that_is_hidden(api: SmallAPI) -> None:
+    api.lines = [*api.lines, {"id": "l2", "phone_number": SECOND_LINE}]
+    chat = api.chat("other")
+    chat["handles"][0]["handle"] = SECOND_LINE
+    lists = iter([[chat]])
+
+    def answer(handler: Handler, query: dict[str, str]) -> None:
+        handler.send({"chats": [] if "from" in query else next(lists, []), "next_cursor": None})
+
+    api.answers["/v3/chats"] = answer
+    output = run_api(api)
+    assert output.error is None
+    assert set(output.bookmarks()) == {FIRST_LINE, SECOND_LINE}
+
+
 def with_ids(api: SmallAPI, change: Callable[[dict[str, Any], int], Any]) -> None:
     """Let a change be made to each message, which has a number."""
     for number, chat in enumerate(api.chats):
