@@ -63,6 +63,7 @@ class Watch(ABC):
         self._hook = hook
         self._filter = filter_
         self._saved: Cursor | None = None
+        self._is_store_down = False
         self.cursor: Cursor | None = None
 
     @abstractmethod
@@ -85,13 +86,13 @@ class Watch(ABC):
         if not self._is_worth_saving(cursor):
             return
         try:
-            await self._store(cursor)
+            await self._trigger.store_cursor(replace(cursor, watcher=self._watcher))
         except Exception as error:
-            self._trigger.log.warning("The cursor could not be stored, the next poll tries again: %s", describe(error))
-
-    async def _store(self, cursor: Cursor) -> None:
-        await self._trigger.store_cursor(replace(cursor, watcher=self._watcher))
-        self._saved = cursor
+            if not self._is_store_down:  # an archive is polled every other second
+                self._trigger.log.warning("The cursor can't be stored, each poll tries again: %s", describe(error))
+            self._is_store_down = True
+        else:
+            self._saved, self._is_store_down = cursor, False
 
     def _is_worth_saving(self, cursor: Cursor) -> bool:
         saved = self._saved
@@ -140,7 +141,6 @@ class ApiWatch(Watch):
     async def poll(self) -> tuple[dict[str, Any] | None, Exception | None]:
         if self.cursor is None or self._time is None:
             self.cursor, self._time = await self._start()
-            self._saved = self.cursor
         else:
             await self._save(self.cursor)
         cursor = self.cursor
@@ -164,8 +164,9 @@ class ApiWatch(Watch):
             cursor = Cursor(now, looked=now)
             log.info("Watching %s from %s on: there is no cursor yet", self._filter, format_datetime(now))
             # Before the first poll: until it is saved, a restart would start over and miss what came in before it.
-            await self._store(cursor)
-        elif stored.is_ahead_of(now + CLOCK_TOLERANCE):
+            await self._save(cursor)
+            return cursor, AgreedTime(now)
+        if stored.is_ahead_of(now + CLOCK_TOLERANCE):
             window = self._hook.settings.retention_window
             after = now - (FULL_LOOK if window is None else window.length)
             cursor = replace(stored, after=after, looked=None, set_aside={}, archive=None)
@@ -179,6 +180,7 @@ class ApiWatch(Watch):
             # One of the webhook archive says as well since when messages count here.
             cursor = replace(stored, archive=None)
             log.info("Watching %s from the stored cursor on, %s", self._filter, format_datetime(stored.after))
+        self._saved = cursor
         return cursor, AgreedTime(now)
 
     def _note_gap(self, gap: Gap | None) -> None:
@@ -269,7 +271,7 @@ class ArchiveWatch(Watch):
                 return self._start_before(None, "the webhook archive is empty so far")
             cursor = await self._at_the_end()
             log.info("Watching the webhook archive for %s from now on: there is no cursor yet", self._filter)
-            await self._store(cursor)
+            await self._save(cursor)
             self.cursor = cursor
             return None
         own = stored

@@ -286,10 +286,9 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
     if (missed := _field(deadline, "id")) is not None:
         return derive_key("deadline", str(missed), about)
-    if run is None:
-        return None
+    ids = [_field(run, name) for name in ("dag_id", "run_id")]
     # A run that is cleared starts again, and then there is something new to say.
-    return derive_key("run", *(str(_field(run, name)) for name in ("dag_id", "run_id", "start_date")), about)
+    return None if None in ids else derive_key("run", *map(str, ids), str(_field(run, "start_date")), about)
 
 
 def _field(source: Any, name: str) -> Any:

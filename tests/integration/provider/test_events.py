@@ -276,6 +276,30 @@ def test_bad_polls_and_a_store_that_fails_do_not_end_it(emulator: Emulator) -> N
     asyncio.run(story())
 
 
+def test_a_first_start_with_a_store_that_can_not_be_written_loses_nothing(
+    emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else each of its polls would begin anew, after what came in before it."""
+
+    async def story() -> None:
+        store = AssetStore()
+        store.broken = True
+        triggerer = Triggerer(store)
+        async with triggerer:
+            first = await inbound(emulator)
+            await triggerer.has(1)
+            await triggerer.polls(3)
+            store.broken = False
+            await triggerer.polls(2)
+        async with triggerer:
+            second = await inbound(emulator)
+            await triggerer.has(2)
+        assert triggerer.ids == [first, second]
+
+    asyncio.run(story())
+    assert capsys.readouterr().out.count("The cursor can't be stored") == 1
+
+
 def test_several_watchers_of_an_asset_have_each_its_cursor(emulator: Emulator) -> None:
     async def story() -> None:
         store = AssetStore()

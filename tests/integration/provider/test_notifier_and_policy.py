@@ -107,6 +107,13 @@ def test_an_alert_needs_no_occasion_that_is_known(emulator: Emulator, known: Any
     assert texts(emulator) == [(ANN, "Late"), (BOB, "Late")]
 
 
+@pytest.mark.parametrize("run", [{}, {"dag_id": "nightly"}, SimpleNamespace(run_id=None, dag_id="nightly")], ids=str)
+def test_a_run_without_a_name_is_not_the_one_before(emulator: Emulator, run: Any) -> None:
+    for _ in range(2):
+        LinqNotifier(to=ANN, message="Late")({"dag_run": run})
+    assert texts(emulator) == [(ANN, "Late")] * 2
+
+
 def test_white_space_around_a_handle_loses_no_alert(emulator: Emulator) -> None:
     known = {**context(), "on_call": f" {ANN}\n", "line": f"{emulator.lines[1]}\n"}
     LinqNotifier(to="{{ on_call }}", from_="{{ line }}", message="Late")(dict(known))
