@@ -74,7 +74,8 @@ class SecretsFile(SigningSecrets):
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        # Not by st_mtime: what makes the file readable leaves that alone, and so do some that write it.
+        return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def read_secrets(path: Path) -> dict[str, list[str]]:

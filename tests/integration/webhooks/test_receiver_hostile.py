@@ -144,3 +144,15 @@ def test_a_file_that_is_written_piece_by_piece_refuses_nothing(tmp_path: Path, m
     rewrite(path, f"s1 {OTHER_SECRET}")
     secrets.of(HEADERS)
     assert secrets.of(HEADERS) == (OTHER_SECRET,)
+
+
+def test_a_change_counts_that_leaves_time_and_size_of_the_file_alone(tmp_path: Path) -> None:
+    """A file that was made readable, or put back by something that keeps times."""
+    path = tmp_path / "secrets"
+    path.write_text(f"{SECRET}\n")
+    secrets = SecretsFile(path)
+    before = path.stat()
+    path.write_text(f"{OTHER_SECRET}\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert OTHER_SECRET in secrets.of(HEADERS)
