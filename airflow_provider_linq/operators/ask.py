@@ -124,6 +124,7 @@ class LinqAskOperator(SendOperator, BranchingOperator):
     def execute(self, context: Context) -> Any:
         self.check_can_branch(context, self.otherwise, *self.answers.values())
         with fail_fast():
+            self.check_given()
             check_interval(self.poll_interval, "poll_interval", self.hook.settings.retention_window)
         return super().execute(context)
 

@@ -242,6 +242,13 @@ def test_an_answer_must_not_come_and_go_between_two_polls(emulator: Emulator, co
     assert emulator.ledger() == []
 
 
+def test_a_connection_that_renders_to_nothing_is_named(emulator: Emulator) -> None:
+    task = question(linq_conn_id="{{ params.connection }}")
+    task.linq_conn_id = None  # type: ignore[assignment]
+    with pytest.raises(AirflowFailException, match="^linq_conn_id: must have a value, got None from a template"):
+        task.execute(context(Store()))
+
+
 def test_answers_that_nobody_can_see_any_more_are_told_of(
     emulator: Emulator, connect: Callable[..., None], branches: Branches, capsys: pytest.CaptureFixture[str]
 ) -> None:
