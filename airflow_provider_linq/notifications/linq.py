@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import queue
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from datetime import timedelta
@@ -19,7 +20,7 @@ from airflow_provider_linq._internal.arguments import is_nothing, positive_timed
 from airflow_provider_linq._internal.destination import Destination, destination_of
 from airflow_provider_linq._internal.idempotency import derive_key
 from airflow_provider_linq._internal.polling import describe, in_thread, with_present_key
-from airflow_provider_linq._internal.rendering import SafeRendering, is_template
+from airflow_provider_linq._internal.rendering import SafeRendering
 from airflow_provider_linq._internal.uploads import check_message, with_key
 from airflow_provider_linq.hooks.linq import LinqAsyncHook, LinqHook
 from linq_client import (
@@ -45,6 +46,9 @@ TIMEOUT: Final = timedelta(seconds=40)
 
 _CUT: Final = " … [cut]"
 _LINK_REMOVED: Final = "[link removed]"
+
+#: A handle that no template can be in, whatever delimiters the DAG has given to its templates.
+_NO_TEMPLATE: Final = re.compile(r"[\s\w@.+-]*")
 
 
 class LinqNotifier(SafeRendering, BaseNotifier):
@@ -87,7 +91,7 @@ class LinqNotifier(SafeRendering, BaseNotifier):
             raise ValueError("message: must name no file of the worker (path), give a url or an attachment_id")
         written = [to] if isinstance(to, str) else to if isinstance(to, list | tuple | set) else ()
         for one in written:
-            if isinstance(one, str) and not is_template(one):
+            if isinstance(one, str) and _NO_TEMPLATE.fullmatch(one):
                 check_handle(one.strip(), "to")  # it would be found out when the alert is needed
         self.message = message
         self.chat_id = chat_id

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_linq.hooks.linq import LinqAsyncHook
 from airflow_provider_linq.notifications.linq import LinqNotifier
@@ -125,6 +126,13 @@ def test_white_space_around_a_handle_loses_no_alert(emulator: Emulator) -> None:
 def test_a_handle_that_is_none_is_not_found_out_when_the_alert_is_needed(to: Any) -> None:
     with pytest.raises(ValueError, match="^to: must be an E.164 number"):
         LinqNotifier(to=to, message="Late")
+
+
+def test_a_dag_may_have_delimiters_of_its_own(emulator: Emulator) -> None:
+    syntax = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    known = {**context(), "dag": DAG("d", jinja_environment_kwargs=syntax), "on_call": ANN}
+    LinqNotifier(to="[[ on_call ]]", message="Late")(known)
+    assert texts(emulator) == [(ANN, "Late")]
 
 
 SUBSTITUTE = "Alert from Airflow: DAG dag, task load, run run. Its own text could not be sent, see the log."
