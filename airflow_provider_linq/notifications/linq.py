@@ -48,7 +48,7 @@ _CUT: Final = " … [cut]"
 _LINK_REMOVED: Final = "[link removed]"
 
 #: A handle that no template can be in, whatever delimiters the DAG has given to its templates.
-_NO_TEMPLATE: Final = re.compile(r"[\s\w@.+-]*")
+_NO_TEMPLATE: Final = re.compile(r"[\s\w@.+-]+")
 
 
 class LinqNotifier(SafeRendering, BaseNotifier):

@@ -128,6 +128,13 @@ def test_a_handle_that_is_none_is_not_found_out_when_the_alert_is_needed(to: Any
         LinqNotifier(to=to, message="Late")
 
 
+def test_nobody_to_alert_is_no_import_error(emulator: Emulator, capfd: pytest.CaptureFixture[str]) -> None:
+    """A Variable that is not set yet must not keep the DAG, with all that it does, from being imported."""
+    LinqNotifier(to="", message="Late")(context())
+    assert texts(emulator) == []
+    assert "The alert could not be sent: to[0]: must be" in "".join(capfd.readouterr())
+
+
 def test_a_dag_may_have_delimiters_of_its_own(emulator: Emulator) -> None:
     syntax = {"variable_start_string": "[[", "variable_end_string": "]]"}
     known = {**context(), "dag": DAG("d", jinja_environment_kwargs=syntax), "on_call": ANN}
