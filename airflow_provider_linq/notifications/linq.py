@@ -12,13 +12,14 @@ from contextvars import copy_context
 from datetime import timedelta
 from functools import cached_property
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseNotifier
 
 from airflow_provider_linq._internal.arguments import is_nothing, positive_timedelta
 from airflow_provider_linq._internal.destination import Destination, destination_of
-from airflow_provider_linq._internal.idempotency import derive_key
+from airflow_provider_linq._internal.idempotency import derive_key, instance_key
 from airflow_provider_linq._internal.polling import describe, in_thread, with_present_key
 from airflow_provider_linq._internal.rendering import SafeRendering
 from airflow_provider_linq._internal.uploads import check_message, with_key
@@ -283,10 +284,11 @@ def _key(context: Mapping[str, Any], about: str) -> str | None:
     """Return the key of what is to be said on the occasion that a context tells of; None if it tells of none."""
     ti, deadline, run = context.get("ti"), context.get("deadline"), context.get("dag_run")
     if ti is not None:
-        ids = [_field(ti, name) for name in ("dag_id", "run_id", "task_id", "try_number")]
-        map_index = _field(ti, "map_index")
-        ids.insert(3, -1 if map_index is None else map_index)
-        return None if None in ids else derive_key(*ids[:4], "notifier", ids[4], about)
+        needed = ("dag_id", "run_id", "task_id", "try_number")
+        known: Any = SimpleNamespace(**{name: _field(ti, name) for name in (*needed, "map_index")})
+        if None in [getattr(known, name) for name in needed]:
+            return None
+        return instance_key(known, "notifier", known.try_number, about)
     # Without a task: a deadline alert, which a restarted triggerer calls again, or the callback of a DAG.
     if (missed := _field(deadline, "id")) is not None:
         return derive_key("deadline", str(missed), about)
